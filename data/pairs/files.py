@@ -1,0 +1,88 @@
+"""Hashes, whole-or-nothing writes and the scratch folders from which long work resumes."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from data.pairs.errors import UserError
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_tree(*paths: Path) -> str:
+    """Return one hex SHA-256 for files and folders: names and contents count, times and bytecode do not."""
+    digest = hashlib.sha256()
+    for root in paths:
+        files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+        for path in files:
+            if "__pycache__" not in path.parts:
+                name = path.name if path == root else path.relative_to(root).as_posix()
+                digest.update(f"{name}\0{sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file beside its place and rename it, so that nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON with sorted keys; NaN is refused, because what could not be computed is null with a reason."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        shutil.rmtree(target, ignore_errors=True)
+        beside.replace(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def work_folder(name: str, fingerprint: Mapping[str, object]) -> Iterator[Path]:
+    """Yield a private folder that outlives a crash and is dropped when its inputs change.
+
+    The folder is `.work/<name>/<hash of fingerprint>` (the root can be moved by the variable SIAMESE_WORK). A lock
+    keeps a second process out, such as a rerun while an orphan of a killed `dvc repro` still computes.
+
+    Raises: UserError when another process holds the lock.
+    """
+    root = Path(os.environ.get("SIAMESE_WORK", ".work")) / name
+    root.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+    with (root / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"another process is already working on {name}: wait for it or stop it, then run again"
+            raise UserError(message) from error
+        for old in root.iterdir():
+            if old.is_dir() and old.name != key:
+                shutil.rmtree(old)
+        path = root / key
+        path.mkdir(exist_ok=True)
+        yield path
+
+
+def code_fingerprint(files: Iterable[str]) -> str:
+    """Return one hash of the given source files, so that scratch work of older code is never resumed."""
+    return sha256_tree(*(Path(file) for file in sorted(files)))

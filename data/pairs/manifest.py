@@ -1,0 +1,142 @@
+"""Pair sets: a folder with images/, masks/ and manifest.csv, one row a pair."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from data.pairs.errors import UserError
+from data.pairs.files import sha256_file, write_text
+from data.pairs.image_io import BadImageError, read_image, read_mask
+
+MANIFEST = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row of a manifest. Paths are relative to the folder of the manifest; `image` is empty in a set of masks."""
+
+    id: str
+    image: str
+    mask: str
+    split: str
+    source: str  # who made the image: real, duplicate, or the key of a generator
+    domain: str = ""  # where the real image comes from, such as clinicdb
+    group: str = ""  # what must stay together in a split: a patient, a video
+    parent: str = ""  # id of the real pair that the mask comes from
+    seed: str = ""  # seed of the drawn noise or transform, empty for real pairs
+    image_sha256: str = ""
+    mask_sha256: str = ""
+    foreground: float = 0.0  # share of lesion pixels, 0-1
+
+
+COLUMNS = tuple(field.name for field in fields(Pair))
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """The pairs of one folder, sorted by id."""
+
+    folder: Path
+    pairs: tuple[Pair, ...]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def image(self, pair: Pair) -> np.ndarray:
+        """Return uint8 (H, W, 3)."""
+        return read_image(self.folder / pair.image)
+
+    def mask(self, pair: Pair) -> np.ndarray:
+        """Return uint8 (H, W) in {0, 1}."""
+        return read_mask(self.folder / pair.mask)
+
+    def images(self) -> np.ndarray:
+        """Return uint8 (N, H, W, 3), in the order of the ids."""
+        return np.stack([self.image(pair) for pair in self.pairs])
+
+    def masks(self) -> np.ndarray:
+        """Return uint8 (N, H, W) in {0, 1}, in the order of the ids."""
+        return np.stack([self.mask(pair) for pair in self.pairs])
+
+
+def complete(folder: Path, pair: Pair) -> Pair:
+    """Return the row with the hashes and the foreground share of the files that lie in `folder`."""
+    return replace(
+        pair,
+        image_sha256=sha256_file(folder / pair.image) if pair.image else "",
+        mask_sha256=sha256_file(folder / pair.mask),
+        foreground=round(float(read_mask(folder / pair.mask).mean()), 6),
+    )
+
+
+def write_manifest(folder: Path, pairs: Sequence[Pair]) -> PairSet:
+    """Write manifest.csv, sorted by id, and return the pair set. Ids must be unique."""
+    ordered = tuple(sorted(pairs, key=lambda pair: pair.id))
+    ids = [pair.id for pair in ordered]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"{folder}: ids are not unique: {sorted({i for i in ids if ids.count(i) > 1})[:5]}")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(pair) for pair in ordered)
+    write_text(folder / MANIFEST, text.getvalue())
+    return PairSet(folder, ordered)
+
+
+def read_pairs(folder: Path) -> PairSet:
+    """Return the pair set of a folder.
+
+    Raises: UserError when the folder holds no manifest, or one without the columns of `Pair`.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"{path} lacks columns", missing)
+        pairs = [
+            Pair(**{name: float(row[name]) if name == "foreground" else row[name] for name in COLUMNS})
+            for row in reader
+        ]
+    return PairSet(folder, tuple(sorted(pairs, key=lambda pair: pair.id)))
+
+
+def held_out_splits(folder: Path) -> list[str]:
+    """Return the names of the test sets among the splits of a prepared data set: all but train and val, sorted."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}") if path.parent.name not in ("train", "val"))
+
+
+def verify(pair_set: PairSet) -> None:
+    """Check that every file is there, readable, of its recorded hash and of the size of its partner.
+
+    Raises: UserError that names every file at fault.
+    """
+    problems = []
+    for pair in pair_set.pairs:
+        shapes = []
+        for name, digest, read in (
+            (pair.image, pair.image_sha256, read_image),
+            (pair.mask, pair.mask_sha256, read_mask),
+        ):
+            path = pair_set.folder / name
+            if not name:
+                continue
+            if not path.is_file():
+                problems.append(f"{name}: missing")
+            elif digest and sha256_file(path) != digest:
+                problems.append(f"{name}: its bytes are not those of the manifest")
+            else:
+                try:
+                    shapes.append(read(path).shape[:2])
+                except BadImageError as error:
+                    problems.append(f"{name}: {error}")
+        if len(set(shapes)) > 1:
+            problems.append(f"{pair.id}: image is {shapes[0]}, mask is {shapes[1]}")
+    if problems:
+        raise UserError(f"{pair_set.folder}: {len(problems)} files cannot be used", problems)

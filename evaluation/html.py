@@ -1,0 +1,127 @@
+"""The report: one HTML page that needs nothing else, and the tables, curves and figures beside it."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from data.pairs.files import whole_folder, write_text
+from data.pairs.manifest import PairSet
+from evaluation import tables
+from evaluation.comparison import build_table, volume_series
+from evaluation.explain import score_section
+from evaluation.figures import pair_grid, volume_curve
+from evaluation.results import Grid, Run, Scores, read_runs, read_scores
+from evaluation.verdict import FEW_SEEDS, judge
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+SetKey = tuple[str, str, str]  # dataset, generator, masks
+
+
+class Picture(NamedTuple):
+    """A PNG of the report, what it shows, and whether it is a curve or a grid of pairs."""
+
+    dataset: str
+    kind: str
+    title: str
+    png: bytes
+
+    @property
+    def uri(self) -> str:
+        """Return the picture as a data: URI."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode('ascii')}"
+
+
+def write_report(
+    results: Path,
+    grid: Grid,
+    samples: Mapping[SetKey, tuple[PairSet, PairSet]],
+    provenance: Mapping[str, str],
+    *,
+    table_dir: Path,
+    plot_dir: Path,
+    figure_dir: Path,
+    page: Path,
+) -> None:
+    """Write everything that the report stage leaves; each folder is replaced whole, also when it ends up empty.
+
+    `results` holds segmentation/, scores/ and details/. `samples` gives the real training pairs and the x1 set of each
+    synthetic set that is to be shown. `provenance` is printed as it is, in its order. Written are
+    table_dir/<dataset>.md, <dataset>.csv, <dataset>-scores.csv and README.md,
+    plot_dir/<dataset>/<architecture>/<source>-<masks>.csv, figure_dir/<dataset>/<generator>-<masks>.png and volume.png,
+    and the page.
+
+    Raises: UserError naming every result file that is damaged.
+    """
+    runs, scores = read_runs(results), read_scores(results)
+    series = volume_series(grid.asked(runs))
+    with ExitStack() as stack:
+        table_dir, plot_dir, figure_dir = (
+            stack.enter_context(whole_folder(folder)) for folder in (table_dir, plot_dir, figure_dir)
+        )
+        _write_tables(table_dir, runs, scores, grid)
+        for (dataset, architecture, source, masks), points in series.items():
+            path = plot_dir / dataset / architecture / f"{source}-{masks}.csv"
+            write_text(path, tables.render_series_csv(points))
+        pictures = []
+        for dataset in grid.datasets():
+            curves = {key: points for key, points in series.items() if key[0] == dataset}
+            if curves:
+                path = figure_dir / dataset / "volume.png"
+                volume_curve(curves, path)
+                pictures.append(Picture(dataset, "curve", "mDice against synthetic volume", path.read_bytes()))
+        for (dataset, generator, masks), (real, synthetic) in samples.items():
+            path = figure_dir / dataset / f"{generator}-{masks}.png"
+            pair_grid(real, synthetic, path)
+            pictures.append(Picture(dataset, "pairs", f"{generator}, {masks} masks", path.read_bytes()))
+        write_text(page, render_report(runs, scores, grid, pictures, provenance))
+
+
+def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid) -> None:
+    index = ["# Tables", "", "Values in CSV files are 0-1 and as they were read; Markdown tables are in %.", ""]
+    for dataset in grid.datasets():
+        table = build_table(dataset, runs, scores, grid)
+        write_text(folder / f"{dataset}.md", tables.render_markdown(table))
+        write_text(folder / f"{dataset}.csv", tables.render_csv(dataset, runs, grid))
+        write_text(folder / f"{dataset}-scores.csv", tables.render_scores_csv(dataset, scores))
+        index.append(
+            f"- {dataset}: [table]({dataset}.md), [one line a run]({dataset}.csv), "
+            f"[one line a synthetic set]({dataset}-scores.csv)"
+        )
+    write_text(folder / "README.md", "\n".join([*index, ""]))
+
+
+def render_report(
+    runs: Sequence[Run],
+    scores: Sequence[Scores],
+    grid: Grid,
+    pictures: Sequence[Picture],
+    provenance: Mapping[str, str],
+) -> str:
+    """Return the page as HTML: no script, no request, all text escaped; the same input gives the same bytes."""
+    from jinja2 import Environment, StrictUndefined
+
+    built = [build_table(dataset, runs, scores, grid) for dataset in grid.datasets()]
+    current = [one for one in scores if (one.dataset, one.source, one.masks) in grid.sets()]
+    scored = {dataset: [one for one in current if one.dataset == dataset] for dataset in grid.datasets()}
+    sections = [score_section(dataset, mine) for dataset, mine in scored.items() if mine]
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    earlier = grid.earlier(runs)
+    return template.render(
+        verdicts=[judge(table, name) for table in built for name in table.architectures],
+        datasets=[
+            (table.dataset, tables.text_table(table), " ".join([*tables.tested_on(table), tables.NOTE]))
+            for table in built
+        ],
+        pictures=pictures,
+        sections=sections,
+        asked=len(set(grid.runs)),
+        done=len(grid.asked(runs)),
+        demo=any(section.demo for section in sections),
+        few_seeds=len({key.seed for key in grid.runs}) < FEW_SEEDS,
+        earlier=tables.earlier_table(earlier) if earlier else None,
+        provenance=provenance,
+    )

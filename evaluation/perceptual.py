@@ -1,0 +1,70 @@
+"""LPIPS (AlexNet, version 0.1) of the full profile, over pairs of images."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+BACKBONE = "AlexNet trunk, LPIPS v0.1 heads of the lpips wheel"
+PAIRED = "Mean LPIPS between each synthetic image and the real training image whose mask it was made from."
+UNPAIRED = "Mean LPIPS over random pairs of a real training image and a synthetic one that is not made from its mask."
+DIVERSITY = "Mean LPIPS over random pairs of two synthetic images; higher is more diverse."
+
+Pairs = Sequence[tuple[int, int]]
+
+
+def load_lpips(path: Path, device: str = "cpu") -> nn.Module:
+    """Return LPIPS with the trunk of a torchvision AlexNet file, whose classifier is ignored.
+
+    The library would take whatever lies under the official name in TORCH_HOME, unchecked, or download it.
+    """
+    import lpips
+
+    # The trunk is first drawn at random: the caller's generator is left as it was, and a deprecation is not news.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    # The trunk keeps torchvision's layer numbers, cut into slices: slice2.3.weight is features.3.weight.
+    network.net.load_state_dict({key: state[f"features.{key.split('.', 1)[1]}"] for key in network.net.state_dict()})
+    return network.eval().to(device)
+
+
+@torch.inference_mode()
+def lpips_distances(
+    network: nn.Module, first: np.ndarray, second: np.ndarray, pairs: Pairs, *, batch: int
+) -> np.ndarray:
+    """Return float64 (P,): the distance between first[i] and second[j] for each pair (i, j), of uint8 (N, H, W, 3)."""
+    device = next(network.parameters()).device
+
+    def side(images: np.ndarray, indices: list[int]) -> torch.Tensor:
+        return torch.from_numpy(images[indices]).permute(0, 3, 1, 2).float().to(device) / 127.5 - 1
+
+    parts = []
+    for start in range(0, len(pairs), batch):
+        i, j = (list(column) for column in zip(*pairs[start : start + batch], strict=True))
+        parts.append(network(side(first, i), side(second, j)).flatten().double().cpu())
+    return torch.cat(parts).numpy() if parts else np.empty(0)
+
+
+def paired(real_ids: Sequence[str], parents: Sequence[str]) -> list[tuple[int, int]]:
+    """Return (i, j) for every synthetic j whose parent is the real i."""
+    place = {name: i for i, name in enumerate(real_ids)}
+    return [(place[parent], j) for j, parent in enumerate(parents) if parent in place]
+
+
+def unpaired(first: Sequence[str], second: Sequence[str], most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return at most `most` different random pairs (i, j), sorted, whose names differ, of all that there are."""
+    allowed = np.argwhere(np.asarray(first)[:, None] != np.asarray(second)[None])
+    chosen = rng.choice(len(allowed), min(most, len(allowed)), replace=False)
+    return [(int(i), int(j)) for i, j in allowed[np.sort(chosen)]]
+
+
+def within(n: int, most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return at most `most` different random pairs i < j of n images, sorted, of all that there are."""
+    allowed = np.argwhere(np.triu(np.ones((n, n), bool), 1))
+    chosen = rng.choice(len(allowed), min(most, len(allowed)), replace=False)
+    return [(int(i), int(j)) for i, j in allowed[np.sort(chosen)]]

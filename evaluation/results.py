@@ -1,0 +1,152 @@
+"""Results of the segment and score stages, read back from disk."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from data.pairs.errors import UserError
+
+REAL, DUPLICATE = "real", "duplicate"
+BASELINES = (REAL, DUPLICATE)
+
+# Generators may have dashes in their names, so names are read from the right.
+RUN_NAME = re.compile(r"^(?P<source>.+)-(?P<masks>[^-]+)-x(?P<multiple>\d+)-s(?P<seed>\d+)$")
+SCORES_NAME = re.compile(r"^(?P<source>.+)-(?P<masks>[^-]+)$")
+
+Metrics = Mapping[str, float | None]
+
+
+class RunKey(NamedTuple):
+    """What names one run of a segmenter, in its path and in params.yaml."""
+
+    dataset: str
+    architecture: str
+    source: str  # real, duplicate or the key of a generator
+    masks: str
+    multiple: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained and tested segmenter. Metrics are 0-1; `details` is empty where the stage left none."""
+
+    key: RunKey
+    metrics: Metrics
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one synthetic set; None marks what could not be computed, `details` may say why."""
+
+    dataset: str
+    source: str
+    masks: str
+    metrics: Metrics
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The runs that params.yaml asks for now. Rows and columns of every table follow the order of first mention."""
+
+    runs: tuple[RunKey, ...]
+
+    def datasets(self) -> tuple[str, ...]:
+        """Return the data sets, in order."""
+        return tuple(dict.fromkeys(key.dataset for key in self.runs))
+
+    def architectures(self, dataset: str) -> tuple[str, ...]:
+        """Return the architectures that run on a data set, in order."""
+        return tuple(dict.fromkeys(key.architecture for key in self.runs if key.dataset == dataset))
+
+    def sets(self) -> frozenset[tuple[str, str, str]]:
+        """Return (dataset, generator, masks) of every synthetic set that some run uses."""
+        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source not in BASELINES)
+
+    def asked(self, runs: Iterable[Run]) -> list[Run]:
+        """Return those of the runs that are asked for, in the order of the grid."""
+        found = {run.key: run for run in runs}
+        return [found[key] for key in dict.fromkeys(self.runs) if key in found]
+
+    def earlier(self, runs: Iterable[Run]) -> list[Run]:
+        """Return the runs that lie on disk and that nobody asks for now, sorted."""
+        wanted = set(self.runs)
+        return sorted((run for run in runs if run.key not in wanted), key=lambda run: run.key)
+
+
+def read_runs(root: Path) -> list[Run]:
+    """Return every run under root/segmentation, sorted by its key; `root` is the folder of all results.
+
+    Raises: UserError naming every file that is damaged or has a name that no run can have.
+    """
+    runs, problems = [], []
+    for path, match in _named(root / "segmentation", "*/*/*.json", RUN_NAME, problems):
+        dataset, architecture = path.parts[-3:-1]
+        key = RunKey(dataset, architecture, match["source"], match["masks"], int(match["multiple"]), int(match["seed"]))
+        runs.append(Run(key, _read_metrics(path, problems), _read_details(root, path, problems)))
+    _refuse(problems)
+    return sorted(runs, key=lambda run: run.key)
+
+
+def read_scores(root: Path) -> list[Scores]:
+    """Return the scores of every synthetic set under root/scores, sorted by data set, generator and masks.
+
+    Raises: UserError naming every file that is damaged or has a name that no set can have.
+    """
+    scores, problems = [], []
+    for path, match in _named(root / "scores", "*/*.json", SCORES_NAME, problems):
+        metrics, details = _read_metrics(path, problems), _read_details(root, path, problems)
+        scores.append(Scores(path.parent.name, match["source"], match["masks"], metrics, details))
+    _refuse(problems)
+    return sorted(scores, key=lambda one: (one.dataset, one.source, one.masks))
+
+
+def _named(
+    folder: Path, pattern: str, name: re.Pattern[str], problems: list[str]
+) -> Iterator[tuple[Path, re.Match[str]]]:
+    for path in sorted(folder.glob(pattern)):
+        match = name.match(path.stem)
+        if match is None:
+            problems.append(f"{path}: its name says not which run it is: remove it")
+        else:
+            yield path, match
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise UserError(f"{len(problems)} result files cannot be used", problems)
+
+
+def _read_object(path: Path, problems: list[str]) -> dict[str, object]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        problems.append(f"{path}: is not JSON ({error}): remove it and run dvc repro")
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{path}: holds a {type(value).__name__}, not an object: remove it and run dvc repro")
+        return {}
+    return value
+
+
+def _read_metrics(path: Path, problems: list[str]) -> dict[str, float | None]:
+    metrics = _read_object(path, problems)
+    bad = [name for name, value in metrics.items() if value is not None and not _is_number(value)]
+    if bad:
+        problems.append(f"{path}: {', '.join(bad)}: neither a number nor null: remove it and run dvc repro")
+    return metrics
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _read_details(root: Path, path: Path, problems: list[str]) -> dict[str, object]:
+    beside = root / "details" / path.relative_to(root)
+    return _read_object(beside, problems) if beside.is_file() else {}

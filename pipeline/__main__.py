@@ -1,0 +1,65 @@
+"""The command line: python -m pipeline VERB. Nothing heavy is imported before a verb runs."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from data.pairs.errors import UserError
+
+# verb -> what it does, and the options that identify its run
+VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "prepare": ("read or draw the pairs of a data set and write them resized", ("dataset",)),
+    "base": ("pretrain the base model, or find the one that params.yaml names", ("dataset",)),
+    "latents": ("cache VAE posteriors and prompt embeddings", ("dataset",)),
+    "masks": ("write the masks to sample from", ("dataset", "masks")),
+    "train": ("train a generator", ("dataset", "generator")),
+    "sample": ("make one image for each mask", ("dataset", "generator", "masks")),
+    "sample_volume": ("make the further multiples", ("dataset", "generator", "masks")),
+    "baseline": ("write the pair sets that need no generator", ("dataset", "source")),
+    "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
+    "score": ("score a synthetic pair set", ("dataset", "generator", "masks")),
+    "segment": (
+        "train and test a segmenter on real and added pairs",
+        ("dataset", "source", "masks", "architecture", "multiple", "seed"),
+    ),
+    "report": ("write tables, figures and the page from all results", ()),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline", description="The stages that `dvc repro` runs, and helpers.", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, (text, options) in VERBS.items():
+        stage = verbs.add_parser(verb, help=text, description=text)
+        for option in options:
+            stage.add_argument(f"--{option}", required=True, type=int if option in ("multiple", "seed") else str)
+    show = verbs.add_parser("params", help="check params.yaml and print it resolved")
+    show.add_argument("--file", type=Path, default=Path("params.yaml"))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0, or 2 with a message when the user has something to mend."""
+    item = vars(_parser().parse_args(argv))
+    verb = item.pop("verb")
+    try:
+        if verb == "params":
+            from pipeline.show_params import show_params
+
+            show_params(item["file"], sys.stdout)
+        else:
+            from pipeline.params import load_params
+
+            stage = importlib.import_module(f"pipeline.{verb}")
+            stage.run(item, load_params(stage.READS, item))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

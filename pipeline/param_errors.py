@@ -1,0 +1,83 @@
+"""Problems of params.yaml as lines that say where, what was found, what is allowed and the nearest name."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+
+def _nearest(name: object, known: Iterable[object]) -> str:
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def dangling(where: str, name: object, known: Iterable[object]) -> str:
+    """Return the line for a name that no row has."""
+    known = list(known)
+    allowed = ", ".join(str(k) for k in known) or "none are declared"
+    return f"{where}: there is no '{name}'{_nearest(name, known)}; allowed: {allowed}"
+
+
+def _children(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema node behind a reference."""
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+def _follow(location: tuple, data: Any, schema: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the location as keys of the file, without pydantic's tags of unions, and the keys allowed at its end."""
+    node, keys, allowed = schema, [], []
+    for part in location:
+        node = _children(node, schema)
+        mapping = node.get("discriminator", {}).get("mapping", {})
+        if part in mapping and not (isinstance(data, Mapping) and part in data):
+            node = {"$ref": mapping[part]}
+            continue
+        allowed = sorted(node.get("properties", {}))
+        if isinstance(part, int):
+            keys[-1] += f"[{part}]"
+            data = data[part] if isinstance(data, list) and part < len(data) else None
+            node = node.get("items", {})
+            continue
+        known_field = part in allowed or isinstance(node.get("additionalProperties"), Mapping)
+        if not known_field and not (isinstance(data, Mapping) and part in data):
+            continue  # names such as "dict[str,str]" or "[key]" that pydantic puts in for branches
+        keys.append(str(part))
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return keys, allowed
+
+
+def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
+    kind, context, found = error["type"], error.get("ctx", {}), error["input"]
+    if kind == "extra_forbidden":
+        return f"unknown key{_nearest(error['loc'][-1], allowed)}; allowed: {', '.join(allowed)}"
+    if kind == "missing":
+        return "missing"
+    if kind in ("literal_error", "union_tag_invalid"):
+        expected = context.get("expected") or context["expected_tags"]
+        found = context.get("tag", found)
+        options = [option.strip(" '") for option in expected.replace(" or ", ",").split(",")]
+        return f"must be one of {', '.join(options)}; got {found!r}{_nearest(found, options)}"
+    if kind == "union_tag_not_found":
+        return f"needs the key {context['discriminator']}"
+    if kind == "string_pattern_mismatch":
+        return f"{found!r} is not allowed as a name: use small letters, digits, _ and -"
+    text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("Input ")
+    if kind == "value_error":
+        return text
+    return f"must be {text}, got {found!r}"
+
+
+def format_errors(error: ValidationError, data: Any, schema: Mapping[str, Any]) -> list[str]:
+    """Return one line for each place of the file that is wrong; the branches of a union share a line."""
+    lines: dict[str, list[str]] = {}
+    for problem in error.errors():
+        keys, allowed = _follow(problem["loc"], data, schema)
+        text = _describe(problem, allowed)
+        texts = lines.setdefault(".".join(keys) or "the file", [])
+        if text not in texts:
+            texts.append(text)
+    return [f"{where}: {', or '.join(texts)}" for where, texts in lines.items()]

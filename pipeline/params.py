@@ -1,0 +1,142 @@
+"""The schema of params.yaml, composed from the sections that each package declares, and the checks between sections."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from data.pairs.config import Config, Dataset, Masks
+from data.pairs.errors import UserError
+from evaluation.config import ScoresConfig
+from pipeline.param_errors import dangling, format_errors
+from segmentation.config import ArchitectureRow
+from siamese.config import Base, Generator, PretrainedHere, SamplingConfig, TrainingConfig
+
+# DVC splits names at dots, stage names at @, and reads results/<source>-<masks>-x<multiple> back from the right.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Seed = Annotated[int, Field(ge=0)]
+BASELINES = ("real", "duplicate")
+
+
+class Grid(Config):
+    """Which rows are run, as short lists of their names; every combination is one run."""
+
+    datasets: tuple[Name, ...]
+    generators: tuple[Name, ...]
+    masks: tuple[MaskName, ...]
+    architectures: tuple[Name, ...]
+    seeds: tuple[Seed, ...]
+
+
+class Comparison(Grid):
+    """What is compared at 1x: every data set with every source, architecture and seed."""
+
+    baselines: tuple[Name, ...] = Field(description="pair sets that need no generator")
+
+
+class Volume(Grid):
+    """What is compared at further multiples; its 1x runs are those of the comparison."""
+
+    multiples: tuple[Annotated[int, Field(ge=2)], ...] = Field(description="from 2 on; 1x is in comparison")
+
+
+class Params(Config):
+    """The whole of params.yaml."""
+
+    comparison: Comparison
+    volume: Volume
+    datasets: dict[Name, Dataset]
+    base: Base
+    generators: dict[Name, Generator]
+    training: TrainingConfig
+    masks: dict[MaskName, Masks]
+    sampling: SamplingConfig
+    architectures: dict[Name, ArchitectureRow]
+    judge: ArchitectureRow = Field(description="the segmenter that measures mask fidelity, trained on real pairs only")
+    scores: ScoresConfig
+
+
+def _check_lists(params: Params) -> Iterable[str]:
+    """Yield a line for every name in a list that no row has, and for every name that stands twice."""
+    rows = {name: getattr(params, name) for name in ("datasets", "generators", "masks", "architectures")}
+    for block in ("comparison", "volume"):
+        for key, names in getattr(params, block):
+            yield from (f"{block}.{key}: {name} stands twice" for name in sorted(set(names)) if names.count(name) > 1)
+            known = rows.get(key, BASELINES if key == "baselines" else None)
+            if known is not None:
+                yield from (dangling(f"{block}.{key}", name, known) for name in names if name not in known)
+    for key in ("datasets", "generators", "masks", "architectures", "seeds"):
+        for name in getattr(params.volume, key):
+            if name not in getattr(params.comparison, key) and (key == "seeds" or name in rows[key]):
+                yield f"volume.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
+    yield from (f"generators.{name}: the name is taken by a baseline" for name in BASELINES if name in params.generators)
+
+
+def _check_values(params: Params) -> Iterable[str]:
+    """Yield a line for every value that does not fit one of another section."""
+    most = max(params.volume.multiples, default=1)
+    for name in params.volume.masks:
+        if name in params.masks and params.masks[name].copies < most:
+            yield f"masks.{name}.copies: must be at least {most}, the largest of volume.multiples"
+    if isinstance(params.base, PretrainedHere):
+        factor = 2 ** (len(params.base.vae.channels) - 1)
+        for name, row in params.generators.items():
+            stages = len(params.base.vae.channels) + (row.hint == "dhi")
+            if len(row.hint_widths) != stages:
+                yield (
+                    f"generators.{name}.hint_widths: must be {stages} widths for hint {row.hint}, since base.vae makes "
+                    f"latents {factor} times smaller; got {len(row.hint_widths)}"
+                )
+        multiple = factor * 2 ** (len(params.base.unet.channels) - 1)
+        for name, row in params.datasets.items():
+            if row.size_px % multiple:
+                yield f"datasets.{name}.size_px: must be a multiple of {multiple} for this base model, got {row.size_px}"
+
+
+def read_params(path: Path) -> Params:
+    """Return the whole of params.yaml, checked.
+
+    Raises: UserError with one line for each problem: where it is, what was found, what is allowed, the nearest name.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run from the folder that holds params.yaml, or give --file")
+    try:
+        data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML", str(error).splitlines()) from error
+    try:
+        # Through JSON, where strict mode takes lists for tuples and still no text for numbers.
+        params = Params.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        problems = format_errors(error, data, Params.model_json_schema())
+    else:
+        problems = [*_check_lists(params), *_check_values(params)]
+        if not problems:
+            return params
+    raise UserError(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", problems)
+
+
+def load_params(reads: Mapping[str, str], item: Mapping[str, Any], path: Path = Path("params.yaml")) -> SimpleNamespace:
+    """Return only the sections that a stage declares in its READS, after checking the whole file.
+
+    `reads` maps a short name to a dotted key with {placeholders} for the item, the same key that dvc.yaml tracks.
+
+    Raises: UserError as `read_params`, and for a name on the command line that has no row.
+    """
+    params = read_params(path)
+    found = {}
+    for name, template in reads.items():
+        value: Any = params
+        for part in template.format(**item).split("."):
+            known = value if isinstance(value, dict) else type(value).model_fields
+            if part not in known:
+                raise UserError(dangling(template, part, known))
+            value = value[part] if isinstance(value, dict) else getattr(value, part)
+        found[name] = value
+    return SimpleNamespace(**found)

@@ -1,0 +1,53 @@
+"""Where every stage reads and writes; dvc.yaml says the same, and a test compares the two."""
+
+from pathlib import Path
+
+RESULTS = Path("results")
+
+
+def processed(dataset: str, split: str | None = None) -> Path:
+    """Return the folder of the prepared splits, or of one of them, which is a pair set."""
+    folder = Path("data/processed") / dataset
+    return folder / split if split else folder
+
+
+def base(dataset: str) -> Path:
+    """Return the folder of the base model."""
+    return Path("outputs/base") / dataset
+
+
+def latents(dataset: str) -> Path:
+    """Return the folder of cached latents and prompt embeddings."""
+    return Path("outputs/latents") / dataset
+
+
+def generator(dataset: str, name: str) -> Path:
+    """Return the folder of a trained generator."""
+    return Path("outputs/generators") / dataset / name
+
+
+def masks(dataset: str, name: str, copy: int | None = None) -> Path:
+    """Return the folder of the masks of every copy, or of one copy."""
+    folder = Path("outputs/masks") / dataset / name
+    return folder / str(copy) if copy else folder
+
+
+def samples(dataset: str, source: str, mask_name: str, multiple: int = 1) -> Path:
+    """Return the pair set that is added to the real pairs: 1x and the further multiples come from two stages."""
+    root = Path("outputs/samples" if multiple == 1 else "outputs/volume")
+    return root / dataset / f"{source}-{mask_name}" / f"x{multiple}"
+
+
+def judge(dataset: str) -> Path:
+    """Return the folder of the segmenter that judges mask fidelity."""
+    return Path("outputs/judges") / dataset
+
+
+def segmenter(dataset: str, architecture: str, run: str) -> Path:
+    """Return the folder of a trained segmenter."""
+    return Path("outputs/segmenters") / dataset / architecture / run
+
+
+def run_name(source: str, mask_name: str, multiple: int, seed: int) -> str:
+    """Return the name of one segmenter run."""
+    return f"{source}-{mask_name}-x{multiple}-s{seed}"

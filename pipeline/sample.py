@@ -1,0 +1,50 @@
+"""sample: one synthetic image for each mask of the first copy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.pairs.files import code_fingerprint, sha256_tree, whole_folder, work_folder
+from pipeline import paths
+
+READS = {"sampling": "sampling"}
+
+
+def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> None:
+    """Write a pair set of the masks of copies 1 to n for every (folder, n).
+
+    Images stay in .work, so that a larger n later draws only what is new, and a crash loses one batch.
+    """
+    from data.pairs.assemble import write_synthetic
+    from data.pairs.manifest import read_pairs
+    from siamese import sample
+    from siamese.base import base_info, load_scheduler, load_vae
+    from siamese.checkpoint import load_generator
+
+    dataset, name = item["dataset"], item["generator"]
+    base_dir, folder = paths.base(dataset), paths.generator(dataset, name)
+    trained, vae, scheduler = load_generator(folder, base_dir), load_vae(base_dir), load_scheduler(base_dir)
+    digest = sha256_tree(folder / "generator.safetensors")
+    provenance = {
+        "generator": f"{name} {digest}",
+        "base": base_info(base_dir)["sha256"],
+        "steps": str(sampling.steps),
+        "guidance": str(sampling.guidance),
+        "synthetic": "yes",
+    }
+    fingerprint = {**provenance, "sampling": sampling.model_dump(mode="json")}
+    fingerprint |= {"code": code_fingerprint([sample.__file__])}
+    most = max((count for _, count in targets), default=0)
+    mask_sets = [read_pairs(paths.masks(dataset, item["masks"], copy)) for copy in range(1, most + 1)]
+    with work_folder(f"sample/{dataset}-{name}-{item['masks']}", fingerprint) as work:
+        drawn = [work / sha256_tree(masks.folder)[:16] for masks in mask_sets]
+        for masks, images in zip(mask_sets, drawn, strict=True):
+            sample.sample_images(masks, trained, vae, scheduler, sampling, images, provenance)
+        for target, count in targets:
+            with whole_folder(target) as out:
+                write_synthetic(mask_sets[:count], drawn[:count], name, out)
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/samples/<dataset>/<generator>-<masks>/x1/."""
+    target = paths.samples(item["dataset"], item["generator"], item["masks"])
+    sample_copies(item, params.sampling, [(target, 1)])

@@ -1,0 +1,16 @@
+"""python -m pipeline params: check params.yaml and print it with every default filled in."""
+
+from pathlib import Path
+from typing import TextIO
+
+from ruamel.yaml import YAML
+
+from pipeline.params import read_params
+
+
+def show_params(path: Path, out: TextIO) -> None:
+    """Write the resolved parameters as YAML. Raises: UserError with every problem of the file."""
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 120
+    yaml.dump(read_params(path).model_dump(mode="json"), out)

@@ -1,0 +1,59 @@
+"""Architectures as rows of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from data.pairs.config import Config, Probability
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a trained segmenter
+
+Channels = Annotated[int, Field(ge=4)]
+
+
+class Augmentation(Config):
+    """Random changes of every training pair, drawn anew each epoch. Zero means off, and all are off by default."""
+
+    flip: Probability = Field(default=0.0, description="of a horizontal flip, and independently of a vertical one")
+    rotate90: Probability = Field(default=0.0, description="of a rotation by a random multiple of 90 degrees")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="lengths change by at most this share, each way")
+    shift: float = Field(default=0.0, ge=0, lt=1, description="at most this share of the side, each way")
+    brightness_contrast: float = Field(
+        default=0.0, ge=0, lt=1, description="brightness and contrast change by at most this share, each way"
+    )
+    hue: float = Field(default=0.0, ge=0, le=0.5, description="at most this share of the colour circle, each way")
+
+
+class ArchitectureRow(Config):
+    """A network and how it is trained. The last weights are kept: nothing is chosen on test images."""
+
+    network: Literal["unet", "segformer"]
+    encoder: str = Field(min_length=1, description="any encoder of segmentation_models_pytorch; tu-NAME is timm's NAME")
+    encoder_weights: str | None = Field(
+        default=None, description="pretrained weights that the library can fetch, such as imagenet; null starts anew"
+    )
+    decoder_channels: tuple[Channels, ...] = Field(
+        description="widths of the decoder. unet: three to five, the deepest first; segformer: one"
+    )
+    input_px: int = Field(ge=32, multiple_of=32, description="side of the square that the network sees")
+    epochs: int = Field(ge=1, description="passes over the training pairs; see budget")
+    batch: int = Field(ge=2, description="largest number of pairs in an optimiser step")
+    lr: float = Field(gt=0, description="learning rate; the peak under one_cycle")
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["constant", "one_cycle"]
+    loss: Literal["bce_dice"]
+    budget: Literal["equal_epochs", "equal_steps"] = Field(
+        description="equal_epochs: added pairs mean more optimiser steps, as in the paper; equal_steps: as many steps "
+        "as the real pairs alone would get, whatever is added"
+    )
+    augment: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _decoder_fits_network(self) -> "ArchitectureRow":
+        allowed = {"unet": (3, 4, 5), "segformer": (1,)}[self.network]
+        if len(self.decoder_channels) not in allowed:
+            text = " or ".join(map(str, allowed))
+            raise ValueError(
+                f"decoder_channels: a {self.network} takes {text} widths, got {list(self.decoder_channels)}"
+            )
+        return self

@@ -1,0 +1,68 @@
+"""Trained segmenters as functions of images."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from pydantic import ValidationError
+from torch import nn
+
+from data.pairs.errors import UserError
+from segmentation.config import CONFIG, WEIGHTS, ArchitectureRow
+from segmentation.inputs import fit_images, normalize
+from segmentation.networks import build_network
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained network in evaluation mode, in full precision."""
+
+    network: nn.Module
+    row: ArchitectureRow
+    device: torch.device
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray, batch: int = 32) -> np.ndarray:
+        """Return float32 (N, H, W), the probability of lesion in [0, 1], for uint8 (N, H, W, 3).
+
+        Images are stretched to the network's input; its logits are brought back to their size, bilinearly, before the
+        sigmoid. `batch` is a matter of memory and does not change the result.
+        """
+        probabilities = np.zeros(images.shape[:3], np.float32)
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            logits = self.network(normalize(fit_images(part, self.row.input_px), self.device))
+            native = functional.interpolate(logits, size=part.shape[1:3], mode="bilinear", align_corners=False)
+            probabilities[start : start + batch] = torch.sigmoid(native[:, 0]).cpu().numpy()
+        return probabilities
+
+
+def load_segmenter(folder: Path) -> Segmenter:
+    """Return the segmenter that `train` wrote into a folder, on accelerate's device.
+
+    Raises: UserError when a file is missing or damaged, or when the weights are not those of the configuration.
+    """
+    from accelerate import PartialState
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    again = "train it again, or name the folder of a trained segmenter"
+    try:
+        row = ArchitectureRow.model_validate_json(json.dumps(json.loads((folder / CONFIG).read_text())["row"]))
+        state = load_file(folder / WEIGHTS)
+    except OSError as error:
+        raise UserError(f"{folder} is not a trained segmenter", [str(error), again]) from error
+    except (ValidationError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"{folder} holds a damaged segmenter", [str(error), again]) from error
+    with torch.random.fork_rng():  # the weights drawn here are all replaced, so they must not move the caller's stream
+        network = build_network(row.model_copy(update={"encoder_weights": None}))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{folder}: {WEIGHTS} is not of the network in {CONFIG}", [str(error), again]) from error
+    device = PartialState().device
+    network.to(device).to(memory_format=torch.channels_last).eval()
+    return Segmenter(network, row, device)

@@ -1,0 +1,6 @@
+"""Floor 3: the generators. The method of the paper is in control.py, losses.py, weights.py and step.py.
+
+Words: the *mask branch* sees the mask as its hint, the *image branch* the image; both run the same ControlNet. *Noise
+consistency* pulls the mask branch to the image branch (Eq. 9), *online augmentation* trains the mask branch on latents
+that the image branch has denoised (Eq. 11-12), the *dense hint* encoder replaces ControlNet's own.
+"""

@@ -1,0 +1,117 @@
+"""The base model that the generators start from, always in the diffusers layout.
+
+A base folder of ours holds base.json and, where the model was pretrained here, the model itself; otherwise base.json
+says where the model is, so that gigabytes are never copied.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
+
+from data.pairs.errors import UserError
+from data.pairs.files import sha256_tree, write_json
+from siamese.config import DiffusersBase
+
+PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
+
+
+def find_diffusers_model(cfg: DiffusersBase, *, offline: bool = False) -> Path:
+    """Return the folder of a base model that is named by path or by hub name.
+
+    Raises: UserError when it is neither on disk nor to be had from the hub, or when sub-folders are missing.
+    """
+    folder = Path(cfg.model).expanduser()
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+        patterns = ["*.json", "tokenizer/*", *(f"{part}/*.safetensors" for part in PARTS)]
+        try:
+            folder = Path(
+                snapshot_download(
+                    cfg.model, revision=cfg.revision, allow_patterns=patterns, local_files_only=offline
+                )
+            )
+        except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
+            raise UserError(
+                f"base.model: '{cfg.model}' is no folder here, and the hub did not give it ({type(error).__name__})",
+                ["download the model in the diffusers layout and set base.model to its folder,"]
+                + ["or set base.kind: pretrain, which needs no download"],
+            ) from error
+    missing = [f"{part}/" for part in PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise UserError(f"{folder} is not a Stable Diffusion model in the diffusers layout; it lacks", missing)
+    return folder
+
+
+def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
+    """Write out_dir/base.json: where the model is and a hash of its UNet and VAE, which stages below depend on."""
+    folder = find_diffusers_model(cfg)
+    digest = sha256_tree(folder / "unet", folder / "vae", folder / "text_encoder")
+    write_json(out_dir / "base.json", {**cfg.model_dump(), "sha256": digest})
+
+
+def base_info(base_dir: Path) -> dict:
+    """Return what base.json says: kind, name and hash of the model."""
+    return json.loads((base_dir / "base.json").read_text())
+
+
+def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
+    info = base_info(base_dir)
+    if info["kind"] == "pretrain":
+        return base_dir, None
+    cfg = DiffusersBase(**{name: info[name] for name in DiffusersBase.model_fields})
+    return find_diffusers_model(cfg, offline=True), cfg.variant
+
+
+def _load(part: type, base_dir: Path, name: str):
+    folder, variant = _model_folder(base_dir)
+    try:
+        model = part.from_pretrained(folder, subfolder=name, variant=variant, torch_dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / name} cannot be loaded (variant {variant})", [str(error)]) from error
+    return model.eval().requires_grad_(False)
+
+
+def load_vae(base_dir: Path) -> AutoencoderKL:
+    """Return the frozen autoencoder."""
+    return _load(AutoencoderKL, base_dir, "vae")
+
+
+def load_unet(base_dir: Path) -> UNet2DConditionModel:
+    """Return the frozen UNet."""
+    return _load(UNet2DConditionModel, base_dir, "unet")
+
+
+def load_scheduler(base_dir: Path) -> DDIMScheduler:
+    """Return the noise schedule as a DDIM scheduler with the settings of the official sampler (spec 1.4, row 17)."""
+    folder, _ = _model_folder(base_dir)
+    return DDIMScheduler.from_pretrained(
+        folder,
+        subfolder="scheduler",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="leading",
+    )
+
+
+def encode_prompts(base_dir: Path, prompts: list[str]) -> Tensor:
+    """Return the prompt embeddings, float32 (len(prompts), 77, D)."""
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    folder, _ = _model_folder(base_dir)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    encoder = _load(CLIPTextModel, base_dir, "text_encoder")
+    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+    tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        return encoder(tokens.input_ids)[0].clone()
+
+
+def vae_factor(vae: AutoencoderKL) -> int:
+    """Return how many times smaller than the image its latents are: 8 for SD 1.5."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)

@@ -1,0 +1,137 @@
+"""The base model, the generators, their training and their sampling as sections of params.yaml."""
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from data.pairs.config import Config, Probability
+
+Count = Annotated[int, Field(ge=1)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
+Positive = Annotated[float, Field(gt=0)]
+Schedule = Literal["constant", "one_cycle"]
+
+
+class VaeShape(Config):
+    """A small AutoencoderKL and how it is pretrained."""
+
+    channels: Widths = Field(description="width of each level; the latents are 2 ** (levels - 1) times smaller")
+    latent_channels: Count
+    crop_px: int = Field(ge=16, multiple_of=16, description="side of the training crops")
+    steps: Count
+    batch: Count
+    lr: Positive
+
+
+class UnetShape(Config):
+    """A small UNet2DConditionModel and how it is pretrained; attention is on all levels but the first."""
+
+    channels: Widths
+    layers: Count = Field(description="residual blocks a level")
+    context_dim: int = Field(ge=8, multiple_of=8, description="width of the prompt embeddings")
+    steps: Count
+    batch: Count
+    lr: Positive
+
+
+class PretrainedHere(Config):
+    """A small base model, trained on the training images of each data set. Needs no download."""
+
+    kind: Literal["pretrain"]
+    seed: int = Field(ge=0)
+    vae: VaeShape
+    unet: UnetShape
+
+
+class DiffusersBase(Config):
+    """Any Stable Diffusion model in the diffusers layout, by folder or hub name."""
+
+    kind: Literal["diffusers"]
+    model: str = Field(min_length=1, description="a folder, or a hub name such as stable-diffusion-v1-5/...")
+    revision: str | None = Field(default=None, description="commit of the hub repository; fix it for published numbers")
+    variant: Literal["fp16", "non_ema"] | None = Field(default=None, description="which weight files of the folder")
+
+
+Base = Annotated[PretrainedHere | DiffusersBase, Field(discriminator="kind")]
+
+
+class Switches(NamedTuple):
+    """What tells the generators of the paper's Tables 5 and 6 apart."""
+
+    noise_consistency: bool
+    online_augmentation: bool
+    w_c: float
+    w_m: float
+    image_weight: str
+    augment_after: float
+    augment_t_max: int
+
+    @property
+    def image_branch(self) -> bool:
+        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
+        return self.noise_consistency or self.online_augmentation
+
+
+class _GeneratorRow(Config):
+    hint: Literal["hi", "dhi"] = Field(description="ControlNet's hint encoder, or the paper's dense one")
+    hint_widths: Widths = Field(description="channels of the hint encoder's stages; SD 1.5: see docs/fidelity.md")
+
+
+class ControlNetRow(_GeneratorRow):
+    """ControlNet on masks with a trained decoder: Setting 1 of Table 5."""
+
+    method: Literal["controlnet"]
+
+    @property
+    def switches(self) -> Switches:
+        """Return the switches of a Siamese-Diffusion with everything off."""
+        return Switches(False, False, 0.0, 1.0, "linear_ramp", 1.0, 0)
+
+
+class SiameseRow(_GeneratorRow):
+    """Siamese-Diffusion and its ablations."""
+
+    method: Literal["siamese"]
+    noise_consistency: bool = True
+    online_augmentation: bool = True
+    w_c: float = Field(default=1.0, ge=0, description="weight of the consistency loss, Eq. 9")
+    w_m: float = Field(default=1.0, ge=0, description="weight of the mask residuals in the mixture, Eq. 5")
+    image_weight: Literal["linear_ramp", "constant"] = Field(
+        default="linear_ramp", description="w_i of Eq. 5: step / steps as in the paper, or 1"
+    )
+    augment_after: float = Field(
+        default=1 / 3, ge=0, le=1, description="online augmentation starts after this share of the steps"
+    )
+    augment_t_max: int = Field(default=200, ge=0, le=999, description="and only at timesteps up to this one, included")
+
+    @property
+    def switches(self) -> Switches:
+        """Return the part of the row that the training step reads."""
+        names = Switches._fields
+        return Switches(**{name: getattr(self, name) for name in names})
+
+
+Generator = Annotated[ControlNetRow | SiameseRow, Field(discriminator="method")]
+
+
+class TrainingConfig(Config):
+    """How every generator is trained."""
+
+    steps: Count = Field(description="optimiser steps, N of the paper")
+    batch: Count = Field(description="pairs an optimiser step sees, over all processes")
+    lr: Positive
+    weight_decay: float = Field(ge=0)
+    schedule: Schedule
+    prompt_dropout: Probability = Field(description="share of pairs trained with the empty prompt")
+    checkpoint_steps: Count = Field(description="steps between two checkpoints to resume from")
+    seed: int = Field(ge=0)
+
+
+class SamplingConfig(Config):
+    """How every generator is sampled: DDIM, eta 0."""
+
+    steps: int = Field(ge=1, le=1000)
+    guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
+    batch: Count = Field(description="images denoised together; does not change an image")
+    seed: int = Field(ge=0)
+

@@ -1,0 +1,66 @@
+"""The dense hint encoder (DHI) of the paper, a drop-in for `ControlNetModel.controlnet_cond_embedding`."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a SiLU, added to the input, then a SiLU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.silu(x + self.conv2(nn.functional.silu(self.conv1(x))))
+
+
+class PatchMerging(nn.Module):
+    """Gathers 2x2 neighbourhoods: (B, c, H, W) -> (B, 2c, H/2, W/2). Unlike Swin's, the projection has a bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * width)
+        self.project = nn.Linear(4 * width, 2 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)  # (B, H, W, c)
+        corners = [x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]]
+        return self.project(self.norm(torch.cat(corners, dim=-1))).permute(0, 3, 1, 2)
+
+
+class DenseHintEncoder(nn.Module):
+    """Maps a hint (B, 3, H, W) in [0, 1] to (B, out_channels, H/2^m, W/2^m), m = len(widths) - 2 patch mergings.
+
+    Widths from the second on must double; SD 1.5 takes (16, 32, 64, 128, 256). The last convolution starts at zero, so
+    that training starts from the base model. Spec: generators.md table 1.5.
+
+    Raises: ValueError for widths that do not double.
+    """
+
+    def __init__(self, widths: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        if len(widths) < 3 or any(b != 2 * a for a, b in zip(widths[1:], widths[2:], strict=False)):
+            raise ValueError(f"dense hint widths must be three or more and double from the second on, got {widths}")
+        layers: list[nn.Module] = []
+        previous = 3
+        for stage, width in enumerate(widths):
+            layers += [nn.Conv2d(previous, width, 3, padding=1), ResidualBlock(width)]
+            merges = 0 < stage < len(widths) - 1
+            layers += [PatchMerging(width)] if merges else []
+            previous = 2 * width if merges else width
+        self.layers = nn.Sequential(*layers)
+        self.out = nn.Conv2d(previous, out_channels, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, hint: Tensor) -> Tensor:
+        return self.out(self.layers(hint))
+
+
+def hint_factor(hint: str, widths: Sequence[int]) -> int:
+    """Return how many times smaller than the hint its features are, for ControlNet's encoder (hi) and ours (dhi)."""
+    return 2 ** (len(widths) - (1 if hint == "hi" else 2))

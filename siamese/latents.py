@@ -1,0 +1,72 @@
+"""What the generators train on, computed once: VAE posteriors, prompt embeddings, and the pairs as hints."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.pairs.errors import UserError
+from data.pairs.manifest import PairSet
+from siamese.base import base_info, encode_prompts, load_unet, load_vae, vae_factor
+
+
+def to_signed(images: np.ndarray) -> Tensor:
+    """Return float32 (N, 3, H, W) in [-1, 1] from uint8 (N, H, W, 3): what the VAE takes."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def mask_hints(masks: np.ndarray) -> Tensor:
+    """Return float32 (N, 3, H, W) in {0, 1} from masks (N, H, W): both hints lie in [0, 1] and have three channels."""
+    return torch.from_numpy(masks).float()[:, None].repeat(1, 3, 1, 1)
+
+
+def image_hints(images: np.ndarray) -> Tensor:
+    """Return float32 (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
+
+def check_size(base_dir: Path, size_px: int) -> None:
+    """Raise UserError when images of this side do not fit the base model's VAE and UNet."""
+    unet = load_unet(base_dir)
+    multiple = vae_factor(load_vae(base_dir)) * 2 ** (len(unet.config.block_out_channels) - 1)
+    if size_px % multiple:
+        raise UserError(f"size_px {size_px} does not fit the base model: its images need a multiple of {multiple} px")
+
+
+def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, batch: int = 8) -> None:
+    """Write the posterior of every training image and the embeddings of the prompt and of the empty one.
+
+    latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;
+    context, float32 (2, 77, D). A draw mean + std * noise is the same in distribution as encoding at every step.
+    """
+    vae = load_vae(base_dir)
+    check_size(base_dir, real.image(real.pairs[0]).shape[0])
+    means, stds = [], []
+    for start in range(0, len(real), batch):
+        images = np.stack([real.image(pair) for pair in real.pairs[start : start + batch]])
+        with torch.inference_mode():
+            posterior = vae.encode(to_signed(images)).latent_dist
+        means.append(posterior.mean * vae.config.scaling_factor)
+        stds.append(posterior.std * vae.config.scaling_factor)
+    tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "context": encode_prompts(base_dir, [prompt, ""])}
+    metadata = {"ids": "\n".join(pair.id for pair in real.pairs), "base": base_info(base_dir)["sha256"]}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, out_dir / "latents.safetensors", metadata=metadata)
+
+
+class TrainingData(NamedTuple):
+    """All training pairs of one data set in memory."""
+
+    mean: Tensor  # (N, C, h, w)
+    std: Tensor  # (N, C, h, w)
+    context: Tensor  # (2, 77, D): the prompt, the empty prompt
+    images: np.ndarray  # uint8 (N, H, W, 3)
+    masks: np.ndarray  # uint8 (N, H, W) in {0, 1}
+
+
+def load_training_data(real: PairSet, latents_dir: Path) -> TrainingData:
+    """Return the cached latents with the pairs that they were made from."""
+    tensors = load_file(latents_dir / "latents.safetensors")
+    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.masks())

@@ -1,0 +1,33 @@
+"""The loss terms of the paper as pure functions of one sample each (Eq. 7-12)."""
+
+import torch
+from torch import Tensor
+
+
+def mse_per_sample(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean squared difference of each sample, (B, ...) twice -> (B,), in float32 or better.
+
+    The difference of two predictions is small, so it is never taken in half precision.
+    """
+    if a.dtype in (torch.float16, torch.bfloat16):
+        a, b = a.float(), b.float()
+    return (a - b.to(a.dtype)).square().flatten(1).mean(1)
+
+
+def denoising_loss(noise_pred: Tensor, noise: Tensor) -> Tensor:
+    """Return |e - eps|^2 of each sample: L_m with the mask branch's prediction (Eq. 7), L_i with the mixed one (Eq. 8)."""
+    return mse_per_sample(noise_pred, noise)
+
+
+def consistency_loss(mask_pred: Tensor, mix_pred: Tensor) -> Tensor:
+    """Return |e_m - sg[e_mix]|^2 of each sample (Eq. 9); the image branch is the anchor and gets no gradient here."""
+    return mse_per_sample(mask_pred, mix_pred.detach())
+
+
+def augmented_latents(noisy_latents: Tensor, sigmas: Tensor, noise: Tensor, mix_pred: Tensor) -> Tensor:
+    """Return z_t' = z_t + sigma_t (eps - sg[e_mix]), (B, 4, h, w); sigmas (B,).
+
+    Equal to predicting z_0' from e_mix (Eq. 11) and adding the same noise at the same timestep again (Eq. 12), without
+    the division by sqrt(abar_t).
+    """
+    return noisy_latents + sigmas.view(-1, 1, 1, 1) * (noise - mix_pred.detach().to(noise.dtype))

@@ -1,0 +1,185 @@
+"""A small base model, trained on the training images of one data set and saved in the diffusers layout.
+
+It stands in for Stable Diffusion where none can be downloaded: the same classes, a VAE, a UNet, a CLIP text encoder (with
+random frozen weights, since there is one prompt) and a byte-level CLIP tokenizer, so that all code after it is the same.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from data.pairs.files import sha256_tree, write_json
+from data.pairs.seeds import item_seed
+from siamese.base import encode_prompts
+from siamese.config import PretrainedHere, UnetShape, VaeShape
+
+LAPLACE_LEVELS = 3
+KL_WEIGHT = 1e-6
+START_LOG_VARIANCE = -6.0
+
+
+def seeded(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
+    """Return build() with initial weights that depend on the seed alone; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def _norm_groups(channels: tuple[int, ...]) -> int:
+    """Return groups of eight channels or more: smaller ones would normalise the colour of a patch away."""
+    return max(1, math.gcd(*channels) // 8)
+
+
+def _write_text_parts(context_dim: int, seed: int, out_dir: Path) -> None:
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    letters = sorted(ByteLevel.alphabet())
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer({word: number for number, word in enumerate(words)}, [], model_max_length=77)
+    tokenizer.save_pretrained(out_dir / "tokenizer")
+    config = CLIPTextConfig(
+        vocab_size=len(words),
+        hidden_size=context_dim,
+        intermediate_size=2 * context_dim,
+        num_hidden_layers=2,
+        num_attention_heads=max(1, context_dim // 16),
+        max_position_embeddings=77,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    seeded(lambda: CLIPTextModel(config), seed).save_pretrained(out_dir / "text_encoder")
+
+
+def _laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean absolute difference summed over the levels of a Laplacian pyramid.
+
+    Every level counts alike, so that fine texture is not drowned by the smooth parts, as it is in plain L1.
+    """
+    difference, loss = a - b, torch.zeros(())
+    for _ in range(LAPLACE_LEVELS):
+        coarse = functional.avg_pool2d(difference, 2)
+        loss = loss + (difference - functional.interpolate(coarse, scale_factor=2, mode="nearest")).abs().mean()
+        difference = coarse
+    return loss + difference.abs().mean()
+
+
+def _steps(count: int, label: str, optimizer: torch.optim.Optimizer, lr: float) -> Iterator[tuple[int, tqdm]]:
+    """Yield the step number and the progress bar; steps the one-cycle schedule and clears gradients around each step."""
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, count, pct_start=0.1, cycle_momentum=False)
+    with tqdm(total=count, desc=label, unit="step", mininterval=5) as bar:
+        for step in range(count):
+            optimizer.zero_grad(set_to_none=True)
+            yield step, bar
+            optimizer.step()
+            schedule.step()
+            bar.update()
+
+
+def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
+    """Return an autoencoder trained on random crops and mirrored copies of images (N, 3, H, W) in [-1, 1]."""
+    levels = len(shape.channels)
+    vae = seeded(
+        lambda: AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=shape.channels,
+            layers_per_block=1,
+            latent_channels=shape.latent_channels,
+            norm_num_groups=_norm_groups(shape.channels),
+            mid_block_add_attention=False,
+            sample_size=images.shape[-1],
+        ),
+        item_seed(seed, "vae"),
+    ).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        # Posteriors start narrow: at their default width, 1, the decoder learns from noise for hundreds of steps.
+        vae.quant_conv.bias[shape.latent_channels :] = START_LOG_VARIANCE
+    rng = torch.Generator().manual_seed(item_seed(seed, "vae batches"))
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=shape.lr, fused=True)
+    crop = min(shape.crop_px, images.shape[-1])
+    for _, bar in _steps(shape.steps, "vae", optimizer, shape.lr):
+        tops = torch.randint(0, images.shape[-1] - crop + 1, (shape.batch, 2), generator=rng).tolist()
+        chosen = torch.randint(0, len(images), (shape.batch,), generator=rng).tolist()
+        batch = torch.stack([images[i, :, y : y + crop, x : x + crop] for i, (y, x) in zip(chosen, tops, strict=True)])
+        mirrored = torch.randint(0, 2, (shape.batch, 1, 1, 1), generator=rng).bool()
+        batch = torch.where(mirrored, batch.flip(-1), batch).contiguous(memory_format=torch.channels_last)
+        posterior = vae.encode(batch).latent_dist
+        loss = _laplacian_l1(vae.decode(posterior.sample(rng)).sample, batch) + KL_WEIGHT * posterior.kl().mean()
+        loss.backward()
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    return vae.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def _symmetric_latents(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Return the latents of the images and of their mirrored and turned copies, (4 N, C, h, w), not yet scaled."""
+    copies = torch.cat([images, images.flip(-1), images.flip(-2), images.flip(-1, -2)])
+    return torch.cat([vae.encode(part).latent_dist.mean for part in copies.split(16)])
+
+
+def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: DDIMScheduler, seed: int):
+    """Return a UNet that predicts the noise of latents (N, C, h, w); context (2, 77, D): the prompt and the empty one."""
+    levels = len(shape.channels)
+    cross = ("CrossAttn",) * (levels - 1)
+    unet = seeded(
+        lambda: UNet2DConditionModel(
+            sample_size=latents.shape[-1],
+            in_channels=latents.shape[1],
+            out_channels=latents.shape[1],
+            block_out_channels=shape.channels,
+            layers_per_block=shape.layers,
+            down_block_types=("DownBlock2D", *(f"{name}DownBlock2D" for name in cross)),
+            up_block_types=(*(f"{name}UpBlock2D" for name in cross), "UpBlock2D"),
+            cross_attention_dim=shape.context_dim,
+            attention_head_dim=math.gcd(4, *shape.channels),
+            norm_num_groups=_norm_groups(shape.channels),
+        ),
+        item_seed(seed, "unet"),
+    ).to(memory_format=torch.channels_last)
+    rng = torch.Generator().manual_seed(item_seed(seed, "unet batches"))
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=shape.lr, fused=True)
+    for _, bar in _steps(shape.steps, "unet", optimizer, shape.lr):
+        batch = latents[torch.randint(0, len(latents), (shape.batch,), generator=rng)]
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng)
+        dropped = (torch.rand(shape.batch, generator=rng) < 0.1).long()
+        noise = torch.randn(batch.shape, generator=rng)
+        noisy = scheduler.add_noise(batch, noise, timesteps).contiguous(memory_format=torch.channels_last)
+        loss = functional.mse_loss(unet(noisy, timesteps, context[dropped]).sample, noise)
+        loss.backward()
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    return unet
+
+
+def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, work: Path) -> None:
+    """Write a base model for images (N, 3, H, W) in [-1, 1] to out_dir; the VAE in `work` is reused after a crash."""
+    if not (work / "vae" / "config.json").is_file():
+        _train_vae(images, cfg.vae, cfg.seed).save_pretrained(work / "vae.part")
+        (work / "vae.part").rename(work / "vae")
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval().requires_grad_(False)
+    latents = _symmetric_latents(vae, images)
+    vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+    vae.save_pretrained(out_dir / "vae")
+
+    _write_text_parts(cfg.unet.context_dim, item_seed(cfg.seed, "text"), out_dir)
+    scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    scheduler.save_pretrained(out_dir / "scheduler")
+    write_json(out_dir / "base.json", {"kind": "pretrain"})
+    context = encode_prompts(out_dir, [prompt, ""])
+    unet = _train_unet(latents * vae.config.scaling_factor, context, cfg.unet, scheduler, cfg.seed)
+    unet.save_pretrained(out_dir / "unet")
+    names = {"_class_name": "StableDiffusionPipeline", "safety_checker": [None, None], "feature_extractor": [None, None]}
+    parts = {"vae": vae, "unet": unet, "scheduler": scheduler}
+    index = {name: ["diffusers", type(part).__name__] for name, part in parts.items()}
+    index |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
+    (out_dir / "model_index.json").write_text(json.dumps({**names, **index}, indent=2, sort_keys=True) + "\n")
+    digest = sha256_tree(out_dir / "unet", out_dir / "vae", out_dir / "text_encoder")
+    write_json(out_dir / "base.json", {"kind": "pretrain", "sha256": digest})

@@ -1,0 +1,101 @@
+"""One training step of Siamese-Diffusion: which loss sends gradients where.
+
+| parameters                                   | L_m | L_i           | L_c       | L_m'        |
+|----------------------------------------------|-----|---------------|-----------|-------------|
+| ControlNet and hint encoder                  | yes | via c_i alone | via e_m   | via c_m'    |
+| UNet decoder (up blocks and output)          | yes | no            | yes       | yes         |
+| UNet encoder, mid block, time embedding, VAE | no  | no            | no        | no          |
+
+The official code copies ControlNet and UNet at every step to cut these gradients. Here the frozen encoder runs once,
+ControlNet runs once on both hints, and its residuals are cut from the graph as leaves: L_i asks for the gradient of the
+leaves alone, so the decoder gets none, and the ControlNet is walked back once at the end (spec 1.6).
+"""
+
+from typing import NamedTuple
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor
+
+from siamese.control import (
+    ControlResiduals,
+    control_residuals,
+    decoder_modules,
+    mix_residuals,
+    unet_decode,
+    unet_encode,
+)
+from siamese.losses import augmented_latents, consistency_loss, denoising_loss
+from siamese.weights import LossWeights
+
+TERMS = ("mask", "image", "consistency", "online")
+
+
+class Batch(NamedTuple):
+    """One batch at its noisy latents."""
+
+    noisy_latents: Tensor  # (B, C, h, w): z_t
+    timesteps: Tensor  # (B,) int64
+    sigmas: Tensor  # (B,): sqrt(1 - abar_t)
+    noise: Tensor  # (B, C, h, w): eps
+    context: Tensor  # (B, 77, D): prompt embeddings
+    mask_hint: Tensor  # (B, 3, H, W) in [0, 1]
+    image_hint: Tensor  # (B, 3, H, W) in [0, 1]
+
+
+def _control(
+    controlnet: ControlNetModel, latents: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor
+) -> ControlResiduals:
+    return control_residuals(controlnet, latents, timesteps, context, controlnet.controlnet_cond_embedding(hint))
+
+
+def mask_step(controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, share: float) -> Tensor:
+    """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet."""
+    with torch.no_grad():
+        features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
+    residuals = _control(controlnet, batch.noisy_latents, batch.timesteps, batch.context, batch.mask_hint)
+    loss = denoising_loss(unet_decode(unet, features, residuals, batch.context), batch.noise)
+    (share * loss.sum()).backward()
+    return loss.detach()
+
+
+def siamese_step(
+    controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, weights: LossWeights, share: float
+) -> dict[str, Tensor]:
+    """Add the gradients of share * sum over the batch of L_m + L_i + w_c L_c + L_m' and return each term, (B,).
+
+    `share` is 1 / (pairs of the optimiser step), so that micro-batches and processes add up to one mean. L_m' counts
+    only the samples that Eq. 13 selects and is still divided by all of them.
+    """
+    with torch.no_grad():
+        features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
+    hints = torch.cat([batch.mask_hint, batch.image_hint])
+    twice = (torch.cat([tensor, tensor]) for tensor in (batch.noisy_latents, batch.timesteps, batch.context))
+    residuals = _control(controlnet, *twice, hints)
+    graph = [*residuals.down, residuals.mid]
+    leaves = [tensor.detach().requires_grad_() for tensor in graph]
+    halves = [leaf.chunk(2) for leaf in leaves]
+    mask = ControlResiduals(tuple(half[0] for half in halves[:-1]), halves[-1][0])
+    image = ControlResiduals(tuple(half[1] for half in halves[:-1]), halves[-1][1])
+
+    mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
+    mix_pred = unet_decode(unet, features, mixed, batch.context)
+    image_loss = denoising_loss(mix_pred, batch.noise)
+    (share * image_loss.sum()).backward(inputs=leaves)
+    mix_pred = mix_pred.detach()
+
+    mask_pred = unet_decode(unet, features, mask, batch.context)
+    mask_loss = denoising_loss(mask_pred, batch.noise)
+    consistency = consistency_loss(mask_pred, mix_pred)
+    decoder = [p for module in decoder_modules(unet).values() for p in module.parameters() if p.requires_grad]
+    total = mask_loss.sum() + weights.consistency * consistency.sum()
+    (share * total).backward(inputs=[*leaves, *decoder])
+    torch.autograd.backward(graph, [leaf.grad for leaf in leaves])
+
+    online = torch.zeros_like(mask_loss)
+    if weights.online.any():
+        latents = augmented_latents(batch.noisy_latents, batch.sigmas, batch.noise, mix_pred)
+        chosen = Batch(*(tensor[weights.online] for tensor in batch._replace(noisy_latents=latents)))
+        online[weights.online] = mask_step(controlnet, unet, chosen, share)
+    terms = (mask_loss.detach(), image_loss.detach(), consistency.detach(), online)
+    return dict(zip(TERMS, terms, strict=True))

@@ -1,0 +1,79 @@
+"""Figures show the pairs and curves that they were given, and are the same bytes every time."""
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from data.pairs.manifest import PairSet
+from evaluation.comparison import volume_series
+from evaluation.figures import GAP_PX, HEADER_PX, outline, pair_grid, volume_curve
+from evaluation.results import read_runs
+
+CELL = 192
+
+
+def cell_of(sheet, row, column):
+    """Return one picture of a grid as an array."""
+    top = GAP_PX + HEADER_PX + row * (CELL + GAP_PX + HEADER_PX)
+    left = GAP_PX + column * (CELL + GAP_PX)
+    return np.asarray(sheet)[top : top + CELL, left : left + CELL]
+
+
+def test_a_grid_shows_parent_mask_and_synthetic_image(tree, tmp_path):
+    real, synthetic = tree.samples["phantom", "siamese", "random"]
+    pair_grid(real, synthetic, tmp_path / "a.png", rows=3)
+    sheet = Image.open(tmp_path / "a.png")
+    for row, pick in enumerate((0, 6, 11)):
+        pair, parent = synthetic.pairs[pick], real.pairs[pick]
+        shown = [cell_of(sheet, row, column)[1::3, 1::3].astype(int) for column in range(4)]
+        assert np.abs(shown[0] - real.image(parent)).mean() < 8
+        assert np.array_equal(shown[1][..., 0], synthetic.mask(pair) * 255)
+        assert np.abs(shown[2] - synthetic.image(pair)).mean() < 8
+        drawn = np.abs(cell_of(sheet, row, 3).astype(int) - cell_of(sheet, row, 2)).max(axis=2) > 60
+        mask = np.kron(synthetic.mask(pair), np.ones((3, 3), np.uint8))
+        from_edge_px = cv2.distanceTransform(mask, cv2.DIST_L2, 5) + cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+        # The line is 4 px wide with a soft edge, and smoothing rounds off tips of one image pixel, which is 3 px here.
+        assert from_edge_px[drawn].max() < 6
+        assert from_edge_px[drawn].mean() < 2.5
+        assert drawn[from_edge_px <= 1].mean() > 0.95
+
+
+def test_a_parent_that_is_not_there_leaves_a_plain_field(tree, tmp_path):
+    real, synthetic = tree.samples["phantom", "siamese", "random"]
+    pair_grid(PairSet(real.folder, real.pairs[1:]), synthetic, tmp_path / "a.png", rows=2)
+    sheet = Image.open(tmp_path / "a.png")
+    assert np.ptp(cell_of(sheet, 0, 0)) < 5
+    assert np.ptp(cell_of(sheet, 1, 0)) > 50
+
+
+def test_few_pairs_make_few_rows(tree, tmp_path):
+    real, synthetic = tree.samples["phantom", "siamese", "random"]
+    pair_grid(real, PairSet(synthetic.folder, synthetic.pairs[:2]), tmp_path / "a.png", rows=8)
+    assert Image.open(tmp_path / "a.png").height == GAP_PX + HEADER_PX + 2 * (CELL + GAP_PX + HEADER_PX)
+
+
+def test_an_empty_mask_has_no_outline_and_the_input_is_kept():
+    image = np.full((32, 32, 3), 90, np.uint8)
+    assert np.array_equal(outline(image, np.zeros((32, 32), bool)), image)
+    mask = np.zeros((32, 32), bool)
+    mask[8:20, 8:20] = True
+    assert not np.array_equal(outline(image, mask), image)
+    assert (image == 90).all()
+
+
+def test_figures_are_the_same_bytes_twice(tree, tmp_path):
+    series = {key: points for key, points in volume_series(read_runs(tree.root)).items() if key[0] == "phantom"}
+    for name in ("a", "b"):
+        volume_curve(series, tmp_path / f"{name}-curve.png")
+        pair_grid(*tree.samples["phantom", "siamese", "random"], tmp_path / f"{name}-grid.png")
+    for kind in ("curve", "grid"):
+        assert (tmp_path / f"a-{kind}.png").read_bytes() == (tmp_path / f"b-{kind}.png").read_bytes()
+    assert "Software" not in Image.open(tmp_path / "a-curve.png").info
+
+
+def test_a_curve_has_one_panel_an_architecture(tree, tmp_path):
+    series = {key: points for key, points in volume_series(read_runs(tree.root)).items() if key[0] == "phantom"}
+    volume_curve(series, tmp_path / "two.png")
+    volume_curve({key: points for key, points in series.items() if key[1] == "unet"}, tmp_path / "one.png")
+    two, one = (Image.open(tmp_path / name).width for name in ("two.png", "one.png"))
+    assert two > 1.7 * one

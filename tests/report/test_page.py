@@ -1,0 +1,169 @@
+"""The report is one sound page that needs nothing else, and everything beside it is written whole."""
+
+import csv
+from html.parser import HTMLParser
+
+import pytest
+
+from data.pairs.errors import UserError
+from data.pairs.files import sha256_tree, write_json, write_text
+from evaluation.html import Picture, render_report, write_report
+from evaluation.results import Grid, RunKey, read_runs, read_scores
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+PROVENANCE = {"Git commit": "abc123", "Data set ph2": "PH2 <research> & education, https://example.org/licence"}
+
+
+class Page(HTMLParser):
+    """Collects text and links, and fails on tags that do not close in order."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.links, self.tags, self.text = [], [], [], ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def targets(folder):
+    """Return the places that the report stage is told to write to."""
+    return {
+        "table_dir": folder / "tables",
+        "plot_dir": folder / "plots/volume",
+        "figure_dir": folder / "figures",
+        "page": folder / "report.html",
+    }
+
+
+def page_of(tree, grid, pictures=(), provenance=PROVENANCE):
+    """Return the page and what a reader of it finds."""
+    page = render_report(read_runs(tree.root), read_scores(tree.root), grid, pictures, provenance)
+    return page, Page(page)
+
+
+def test_the_page_is_sound_and_asks_for_nothing(tree):
+    page, read = page_of(tree, tree.grid(), [Picture("phantom", "pairs", "siamese", b"\x89PNG")])
+    assert page.startswith("<!doctype html>")
+    assert "script" not in read.tags
+    assert "link" not in read.tags
+    assert read.links == ["data:image/png;base64,iVBORw=="]
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_text_is_escaped(tree):
+    page, read = page_of(tree, tree.grid())
+    assert "<research>" not in page
+    assert "PH2 <research> & education, https://example.org/licence" in read.text
+    assert "too few images for <this> score" in read.text
+    assert "this" not in read.tags
+
+
+def test_the_verdict_comes_first_and_one_seed_is_no_evidence(tree):
+    _, read = page_of(tree, tree.grid())
+    assert read.text.index("Higher than both baselines in each of 3 seeds") < read.text.index("What this is")
+    _, read = page_of(tree, tree.grid(seeds=[0]))
+    assert "Higher than both baselines" not in read.text
+    assert read.text.count("No evidence either way: one seed") == 4
+    assert "Fewer than three seeds" in read.text
+
+
+def test_missing_runs_are_counted_and_earlier_ones_stand_apart(tree):
+    absent = RunKey("phantom", "unet", "siamese", "real", 9, 0)
+    wanted = Grid((*(key for key in tree.grid().runs if key.dataset == "phantom"), absent))
+    _, read = page_of(tree, wanted)
+    assert "60 of 61 asked-for" in read.text
+    before, after = read.text.split("Earlier runs")
+    assert "ph2" not in before
+    assert after.count("siamese, random masks, \u00d72") == 2
+    assert "Earlier runs" not in page_of(tree, tree.grid())[1].text
+
+
+def test_scores_come_with_what_they_are_floors_and_reasons(tree):
+    _, read = page_of(tree, tree.grid())
+    assert "not comparable with the paper's Table 1" in read.text
+    assert "0.375" in read.text
+    assert "\u00b1 0.125" in read.text
+    assert "\u00b1: standard deviation over seeds" in read.text
+    assert "Not computed: fid" in read.text
+    assert "needs weights: scores.profile: full" in read.text
+
+
+def test_scores_without_details_still_say_what_they_are(tree):
+    for path in sorted((tree.root / "details").rglob("*.json")):
+        path.unlink()
+    _, read = page_of(tree, tree.grid())
+    assert "Sliced Wasserstein distance" in read.text
+    assert "Not computed: demo_kid_rand" in read.text
+    assert "no reason was recorded" in read.text
+
+
+def test_a_reason_names_the_set_where_others_have_the_value(tree):
+    path = tree.root / "details/scores/phantom/siamese-real.json"
+    flat = tree.scores["phantom", "siamese", "real"] | {"demo_swd": None}
+    write_json(tree.root / "scores/phantom/siamese-real.json", flat)
+    write_json(path, {"demo_swd": {"value": None, "reason": "images too small"}})
+    _, read = page_of(tree, tree.grid())
+    assert "Not computed: demo_swd of siamese, real masks" in read.text
+
+
+def test_a_page_of_nothing_yet(tmp_path):
+    grid = Grid((RunKey("d", "unet", "real", "real", 1, 0), RunKey("d", "unet", "s", "real", 1, 0)))
+    write_report(tmp_path, grid, {}, {}, **targets(tmp_path / "out"))
+    read = Page((tmp_path / "out/report.html").read_text())
+    assert "Nothing to compare yet" in read.text
+    assert "0 of 2 asked-for" in read.text
+    assert (tmp_path / "out/plots/volume").is_dir()
+    assert (tmp_path / "out/figures").is_dir()
+
+
+def test_everything_is_written_and_twice_the_same(tree, tmp_path):
+    digests = []
+    for name in ("a", "b"):
+        write_report(tree.root, tree.grid(), tree.samples, PROVENANCE, **targets(tmp_path / name))
+        digests.append(sha256_tree(tmp_path / name))
+    assert digests[0] == digests[1]
+    out = tmp_path / "a"
+    assert {path.name for path in (out / "tables").iterdir()} == {
+        "README.md",
+        *(f"{name}{end}" for name in ("phantom", "ph2") for end in (".md", ".csv", "-scores.csv")),
+    }
+    assert {path.relative_to(out / "figures").as_posix() for path in (out / "figures").rglob("*.png")} == {
+        "phantom/siamese-random.png",
+        "phantom/volume.png",
+        "ph2/volume.png",
+    }
+    with (out / "plots/volume/ph2/unet/controlnet-wc05-random.csv").open(newline="") as file:
+        assert [row["multiple"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+    links = Page((out / "report.html").read_text()).links
+    assert len(links) == 3
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+
+
+def test_folders_are_replaced_whole(tree, tmp_path):
+    stale = tmp_path / "out/tables/gone.md"
+    write_text(stale, "old")
+    write_report(tree.root, tree.grid(), {}, {}, **targets(tmp_path / "out"))
+    assert not stale.exists()
+    assert (tmp_path / "out/tables/phantom.md").is_file()
+
+
+def test_damaged_results_leave_the_old_report_alone(tree, tmp_path):
+    kept = tmp_path / "out/tables/phantom.md"
+    write_text(kept, "old")
+    write_text(tree.path(next(iter(tree.runs))), "{")
+    with pytest.raises(UserError, match="1 result files cannot be used"):
+        write_report(tree.root, tree.grid(), {}, {}, **targets(tmp_path / "out"))
+    assert kept.read_text() == "old"

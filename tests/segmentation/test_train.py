@@ -1,0 +1,149 @@
+"""Training and prediction with real networks at toy width."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from data.pairs.errors import UserError
+from segmentation.measures import measure
+from segmentation.predict import load_segmenter
+from segmentation.train import count_steps, train
+
+SEGFORMER = {"network": "segformer", "encoder": "mit_b0", "decoder_channels": (16,)}
+
+
+@pytest.fixture
+def fit(tmp_path):
+    """Return a function that trains into a new folder and returns the folder and the summary."""
+
+    def run(name, real, synthetic, row, seed=0):
+        folder = tmp_path / "out" / name
+        folder.mkdir(parents=True)
+        return folder, train(real, synthetic, row, folder, seed=seed)
+
+    return run
+
+
+def test_learns_eight_ellipses(fit, make_pairs, make_row):
+    real, none = make_pairs(8), make_pairs(0, "none")
+    folder, run = fit("a", real, none, make_row(epochs=40))
+    assert run["steps"] == 80
+    scores = measure(load_segmenter(folder)(real.images()), real.masks(), [pair.id for pair in real.pairs])
+    assert scores.images["fg_image/dice"].mean() >= 0.9
+
+
+@pytest.mark.parametrize("changes", [{}, {"augment": {"flip": 0.5, "scale": 0.1}, "schedule": "constant"}, SEGFORMER])
+def test_the_same_seed_gives_the_same_bytes(fit, make_pairs, make_row, changes):
+    real, more, row = make_pairs(4), make_pairs(2, "more", seed=1), make_row(**changes)
+    files = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.rand(3)  # the caller's stream moves on between runs and must not matter
+        folder, _ = fit(name, real, more, row, seed)
+        files.append([(folder / file).read_bytes() for file in ("model.safetensors", "config.json", "curve.csv")])
+    assert files[0] == files[1]
+    assert files[0][0] != files[2][0]
+
+
+def test_training_leaves_the_callers_stream_alone(fit, make_pairs, make_row):
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    folder, _ = fit("a", make_pairs(4), make_pairs(0, "none"), make_row())
+    load_segmenter(folder)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_initial_weights_do_not_depend_on_the_pairs(fit, make_pairs, make_row):
+    still = make_row(lr=1e-30, weight_decay=0.0, schedule="constant")
+    real, none, more = make_pairs(4), make_pairs(0, "none"), make_pairs(3, "more", seed=1)
+    alone, added, other = (
+        load_file(fit(name, real, synthetic, still, seed)[0] / "model.safetensors")
+        for name, synthetic, seed in (("alone", none, 0), ("added", more, 0), ("other", none, 1))
+    )
+    learned = [name for name in alone if "running" not in name and "num_batches" not in name]
+    for name in learned:  # biases start at zero and move by the learning rate
+        torch.testing.assert_close(alone[name], added[name], rtol=0, atol=1e-20)
+    assert any(not torch.equal(alone[name], other[name]) for name in learned if name.endswith("conv1.weight"))
+
+
+@pytest.mark.parametrize(
+    ("budget", "real", "synthetic", "steps"),
+    [
+        ("equal_epochs", 10, 0, 9),
+        ("equal_epochs", 10, 10, 15),
+        ("equal_steps", 10, 0, 9),
+        ("equal_steps", 10, 10, 9),
+        ("equal_steps", 10, 50, 9),
+    ],
+)
+def test_budgets_in_steps(make_row, budget, real, synthetic, steps):
+    assert count_steps(make_row(budget=budget, epochs=3), real, synthetic) == steps
+
+
+@pytest.mark.parametrize(("budget", "steps"), [("equal_epochs", 6), ("equal_steps", 4)])
+def test_the_files_say_what_was_done(fit, make_pairs, make_row, budget, steps):
+    row = make_row(budget=budget, epochs=2)
+    folder, run = fit("a", make_pairs(5), make_pairs(5, "more", seed=1), row, seed=7)
+    assert run == {"seed": 7, "real": 5, "synthetic": 5, "steps": steps, "parameters": run["parameters"]}
+    config = json.loads((folder / "config.json").read_text())
+    assert config == {"row": row.model_dump(mode="json"), **run}
+    batch_counters = [
+        v for k, v in load_file(folder / "model.safetensors").items() if k.endswith("num_batches_tracked")
+    ]
+    assert {int(counter) for counter in batch_counters} >= {steps}
+    with (folder / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(1, steps + 1))
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "curve.csv", "model.safetensors"]
+
+
+def test_a_long_curve_is_thinned(fit, make_pairs, make_row):
+    folder, run = fit("a", make_pairs(2, size_px=32), make_pairs(0, "none"), make_row(epochs=230, input_px=32))
+    steps = [int(line.split(",")[0]) for line in (folder / "curve.csv").read_text().splitlines()[1:]]
+    assert len(steps) == 200
+    assert steps[-1] == run["steps"] == 230
+
+
+def test_a_diverging_run_names_its_step(fit, make_pairs, make_row):
+    row = make_row(lr=1e30, schedule="constant", epochs=9)
+    with pytest.raises(UserError, match=r"at step \d+ of 18") as caught:
+        fit("a", make_pairs(8), make_pairs(0, "none"), row)
+    assert "lower lr" in caught.value.problems[0]
+
+
+def test_no_real_pairs_is_an_error(fit, make_pairs, make_row):
+    with pytest.raises(UserError, match="no pairs to train on"):
+        fit("a", make_pairs(0), make_pairs(2, "more"), make_row())
+
+
+@pytest.mark.parametrize("changes", [{}, SEGFORMER])
+def test_probabilities_depend_on_the_image_alone(fit, make_pairs, make_row, changes):
+    real = make_pairs(6, size_px=96)
+    folder, _ = fit("a", real, make_pairs(0, "none"), make_row(**changes))
+    segmenter, images = load_segmenter(folder), real.images()
+    together, one_by_one = segmenter(images), segmenter(images, batch=1)
+    assert together.shape == (6, 96, 96)
+    assert together.dtype == np.float32
+    assert together.min() >= 0
+    assert together.max() <= 1
+    np.testing.assert_allclose(one_by_one, together, atol=2e-6)
+    np.testing.assert_allclose(segmenter(images[::-1], batch=4)[::-1], together, atol=2e-6)
+    assert together.std(axis=0).max() > 1e-4
+
+
+def test_damaged_segmenters_are_refused(fit, make_pairs, make_row, tmp_path):
+    folder, _ = fit("a", make_pairs(4), make_pairs(0, "none"), make_row())
+    with pytest.raises(UserError, match="is not a trained segmenter"):
+        load_segmenter(tmp_path)
+    state = load_file(folder / "model.safetensors")
+    state.pop(next(name for name in state if name.startswith("decoder") and name.endswith("weight")))
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"is not of the network in config\.json"):
+        load_segmenter(folder)
+    (folder / "model.safetensors").write_bytes(b"half a file")
+    with pytest.raises(UserError, match="holds a damaged segmenter"):
+        load_segmenter(folder)
