@@ -8,7 +8,7 @@ from data.pairs.config import Config
 
 
 class ScoresConfig(Config):
-    """Settings of the scores. The judge is the segmenter whose opinion mask fidelity is; the pipeline trains it."""
+    """Settings of the scores."""
 
     profile: Literal["demo", "full"] = Field(
         default="demo", description="demo needs no pretrained weights; full computes the paper's metrics"
@@ -26,7 +26,6 @@ class ScoresConfig(Config):
         default="auto", description="images a subset; auto is 1000, or half of the smaller set when that has fewer"
     )
     max_unpaired_pairs: int = Field(default=2000, ge=1, description="random image pairs behind each unpaired LPIPS")
-    judge: str = Field(description="the row of architectures that is trained on real pairs to judge mask fidelity")
 
     @field_validator("seeds")
     @classmethod

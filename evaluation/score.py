@@ -53,7 +53,7 @@ def _mask_fidelity(holdout: Loaded, synthetic: Loaded, cfg: ScoresConfig, judge:
     ours = mask_fidelity(synthetic.images, synthetic.masks, judge, batch=cfg.batch)
     theirs = mask_fidelity(holdout.images, holdout.masks, judge, batch=cfg.batch)
     yardstick = float(theirs.dice.mean())
-    common = {"backbone": f"judge: {cfg.judge}, trained on real pairs", "n_floor": len(holdout)}
+    common = {"backbone": "the judge, a segmenter trained on real pairs only", "n_floor": len(holdout)}
     rows = {
         "mask_fidelity": entry(
             float(ours.dice.mean()),

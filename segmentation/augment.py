@@ -34,6 +34,8 @@ def build_augment(row: Augmentation) -> Augment:
         light = (1 - row.brightness_contrast, 1 + row.brightness_contrast)
         colour = {"brightness": light, "contrast": light, "saturation": (1.0, 1.0), "hue": (-row.hue, row.hue)}
         steps.append(albumentations.ColorJitter(**colour, p=1))
+    if row.blur:
+        steps.append(albumentations.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.5), p=row.blur))
     compose = albumentations.Compose(steps)
 
     def augment(image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ class Augmentation(Config):
     brightness_contrast: float = Field(
         default=0.0, ge=0, lt=1, description="brightness and contrast change by at most this share, each way"
     )
+    blur: Probability = Field(default=0.0, description="of a Gaussian blur with a sigma of 0.3 to 1.5 px")
     hue: float = Field(default=0.0, ge=0, le=0.5, description="at most this share of the colour circle, each way")
 
 

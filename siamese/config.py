@@ -24,10 +24,11 @@ class VaeShape(Config):
 
 
 class UnetShape(Config):
-    """A small UNet2DConditionModel and how it is pretrained; attention is on all levels but the first."""
+    """A small UNet2DConditionModel and how it is pretrained."""
 
     channels: Widths
     layers: Count = Field(description="residual blocks a level")
+    attention_levels: int = Field(ge=0, description="so many of the smallest levels see the prompt; the middle always")
     context_dim: int = Field(ge=8, multiple_of=8, description="width of the prompt embeddings")
     steps: Count
     batch: Count

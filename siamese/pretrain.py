@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from siamese.config import PretrainedHere, UnetShape, VaeShape
 
 LAPLACE_LEVELS = 3
 KL_WEIGHT = 1e-6
-START_LOG_VARIANCE = -6.0
+START_LOG_VARIANCE = -10.0
 
 
 def seeded(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
@@ -33,8 +34,23 @@ def seeded(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
 
 
 def _norm_groups(channels: tuple[int, ...]) -> int:
-    """Return groups of eight channels or more: smaller ones would normalise the colour of a patch away."""
-    return max(1, math.gcd(*channels) // 8)
+    """Return groups of sixteen channels or more: smaller ones would normalise the colour of a patch away."""
+    return max(1, math.gcd(*channels) // 16)
+
+
+def _start_linear(vae: AutoencoderKL, latent_channels: int) -> None:
+    """Let the autoencoder start as a nearly linear map that keeps the size of its signal, with narrow posteriors.
+
+    From PyTorch's own start the signal shrinks at every layer, and colour is still not learned after 1000 steps.
+    """
+    for module in vae.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+            torch.nn.init.zeros_(module.bias)
+    for module in vae.modules():
+        if isinstance(module, ResnetBlock2D):
+            torch.nn.init.zeros_(module.conv2.weight)
+    torch.nn.init.constant_(vae.quant_conv.bias[latent_channels:], START_LOG_VARIANCE)
 
 
 def _write_text_parts(context_dim: int, seed: int, out_dir: Path) -> None:
@@ -87,8 +103,9 @@ def _steps(count: int, label: str, optimizer: torch.optim.Optimizer, lr: float) 
 def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
     """Return an autoencoder trained on random crops and mirrored copies of images (N, 3, H, W) in [-1, 1]."""
     levels = len(shape.channels)
-    vae = seeded(
-        lambda: AutoencoderKL(
+
+    def build() -> AutoencoderKL:
+        vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
             block_out_channels=shape.channels,
@@ -97,12 +114,11 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
             norm_num_groups=_norm_groups(shape.channels),
             mid_block_add_attention=False,
             sample_size=images.shape[-1],
-        ),
-        item_seed(seed, "vae"),
-    ).to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        # Posteriors start narrow: at their default width, 1, the decoder learns from noise for hundreds of steps.
-        vae.quant_conv.bias[shape.latent_channels :] = START_LOG_VARIANCE
+        )
+        _start_linear(vae, shape.latent_channels)
+        return vae
+
+    vae = seeded(build, item_seed(seed, "vae")).to(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(item_seed(seed, "vae batches"))
     optimizer = torch.optim.AdamW(vae.parameters(), lr=shape.lr, fused=True)
     crop = min(shape.crop_px, images.shape[-1])
@@ -129,7 +145,7 @@ def _symmetric_latents(vae: AutoencoderKL, images: Tensor) -> Tensor:
 def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: DDIMScheduler, seed: int):
     """Return a UNet that predicts the noise of latents (N, C, h, w); context (2, 77, D): the prompt and the empty one."""
     levels = len(shape.channels)
-    cross = ("CrossAttn",) * (levels - 1)
+    kinds = ["CrossAttn" if levels - level <= shape.attention_levels else "" for level in range(levels)]
     unet = seeded(
         lambda: UNet2DConditionModel(
             sample_size=latents.shape[-1],
@@ -137,8 +153,9 @@ def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: D
             out_channels=latents.shape[1],
             block_out_channels=shape.channels,
             layers_per_block=shape.layers,
-            down_block_types=("DownBlock2D", *(f"{name}DownBlock2D" for name in cross)),
-            up_block_types=(*(f"{name}UpBlock2D" for name in cross), "UpBlock2D"),
+            down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+            up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+            mid_block_type="UNetMidBlock2DCrossAttn",
             cross_attention_dim=shape.context_dim,
             attention_head_dim=math.gcd(4, *shape.channels),
             norm_num_groups=_norm_groups(shape.channels),

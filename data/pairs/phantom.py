@@ -105,7 +105,7 @@ def draw_phantom(seed: int, pair_id: str, size_px: int) -> tuple[Array, Array]:
     inside = _coverage(_outline(rng, size_px, radius, center), size_px)
     soft = cv2.GaussianBlur(inside, (0, 0), 0.014 * size_px)[..., None]
     dome = 1 - ((x - center[0] + 0.3 * radius) ** 2 + (y - center[1] + 0.3 * radius) ** 2) / (2.2 * radius) ** 2
-    flesh = 0.45 * tint + rng.normal([0.46, 0.18, 0.19], 0.04).astype(np.float32)
+    flesh = 0.35 * tint + rng.normal([0.55, 0.18, 0.19], 0.04).astype(np.float32)
     relief = (0.55 + 0.5 * dome) * (0.35 + 0.65 * shade) + rng.uniform(0.07, 0.12) * _pits(rng, size_px)
     image = image * (1 - soft) + soft * flesh * relief[..., None]
     edge = np.clip(4 * soft[..., 0] * (1 - soft[..., 0]), 0, 1)

@@ -17,7 +17,7 @@ from evaluation.score import score
 from evaluation.statistics import frechet
 from evaluation.weights import VARIABLE
 
-CONFIG = ScoresConfig(profile="full", judge="unet", batch=4, kid_subsets=3, max_unpaired_pairs=5)
+CONFIG = ScoresConfig(profile="full", batch=4, kid_subsets=3, max_unpaired_pairs=5)
 
 
 def test_missing_weights_stop_everything_before_an_image_is_read(
@@ -32,7 +32,7 @@ def test_missing_weights_stop_everything_before_an_image_is_read(
 def test_subsets_larger_than_the_set_are_refused() -> None:
     full.check_counts(CONFIG, 3, 400)
     with pytest.raises(UserError, match="at most 20"):
-        full.check_counts(ScoresConfig(profile="full", judge="unet", kid_subset_size=21), 400, 20)
+        full.check_counts(ScoresConfig(profile="full", kid_subset_size=21), 400, 20)
     with pytest.raises(UserError, match="needs 3 images"):
         full.check_counts(CONFIG, 2, 400)
 

@@ -15,7 +15,7 @@ from evaluation.config import ScoresConfig
 from evaluation.loading import load
 from evaluation.score import score
 
-CONFIG = ScoresConfig(judge="unet")
+CONFIG = ScoresConfig()
 FLAT = {
     "demo_swd",
     "demo_fd_rand",
@@ -82,7 +82,7 @@ def test_permuted_masks_change_only_what_looks_at_masks(sets, judge) -> None:
 def test_neither_order_nor_batch_size_matters(sets, judge) -> None:
     straight, _ = score(sets["real"], sets["holdout"], sets["synthetic"], CONFIG, judge)
     backwards = [replace(sets[name], pairs=sets[name].pairs[::-1]) for name in ("real", "holdout", "synthetic")]
-    other, _ = score(*backwards, ScoresConfig(judge="unet", batch=5), judge)
+    other, _ = score(*backwards, ScoresConfig(batch=5), judge)
     assert other == pytest.approx(straight, rel=1e-4)
 
 
@@ -115,7 +115,7 @@ def test_one_seed_has_no_spread_and_few_images_no_distance(sets, judge) -> None:
     assert "got 16 and 2" in details["demo_kid_rand"]["reason"]
     assert flat["mask_fidelity"] > 0.8
     small = replace(sets["holdout"], pairs=sets["holdout"].pairs[:2])
-    flat, details = score(sets["real"], small, sets["synthetic"], ScoresConfig(judge="unet", seeds=(4,)), judge)
+    flat, details = score(sets["real"], small, sets["synthetic"], ScoresConfig(seeds=(4,)), judge)
     assert flat["demo_fd_rand"] > 0
     assert flat["demo_fd_rand_sd"] is None
     assert details["demo_fd_rand"]["floor"] is None
@@ -141,4 +141,4 @@ def test_sets_that_cannot_be_compared_are_named_at_once(sets, judge, draw, save,
 )
 def test_settings_are_strict(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        ScoresConfig(judge="unet", **wrong)
+        ScoresConfig(**wrong)

@@ -6,7 +6,7 @@ import pytest
 from segmentation.augment import build_augment
 from segmentation.config import Augmentation
 
-EVERYTHING = Augmentation(flip=0.5, rotate90=0.5, scale=0.2, shift=0.1, brightness_contrast=0.2, hue=0.1)
+EVERYTHING = Augmentation(flip=0.5, rotate90=0.5, scale=0.2, shift=0.1, brightness_contrast=0.2, hue=0.1, blur=0.5)
 
 
 def item() -> tuple[np.ndarray, np.ndarray]:
