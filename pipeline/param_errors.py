@@ -41,11 +41,12 @@ def _follow(location: tuple, data: Any, schema: Mapping[str, Any]) -> tuple[list
             data = data[part] if isinstance(data, list) and part < len(data) else None
             node = node.get("items", {})
             continue
-        known_field = part in allowed or isinstance(node.get("additionalProperties"), Mapping)
-        if not known_field and not (isinstance(data, Mapping) and part in data):
+        rows = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+        child = node.get("properties", {}).get(part) or next((row for row in rows if isinstance(row, Mapping)), None)
+        if child is None and not (isinstance(data, Mapping) and part in data):
             continue  # names such as "dict[str,str]" or "[key]" that pydantic puts in for branches
         keys.append(str(part))
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        node = child or {}
         data = data.get(part) if isinstance(data, Mapping) else None
     return keys, allowed
 

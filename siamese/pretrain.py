@@ -183,7 +183,7 @@ def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, wo
         (work / "vae.part").rename(work / "vae")
     vae = AutoencoderKL.from_pretrained(work / "vae").eval().requires_grad_(False)
     latents = _symmetric_latents(vae, images)
-    vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+    vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5), _name_or_path="")
     vae.save_pretrained(out_dir / "vae")
 
     _write_text_parts(cfg.unet.context_dim, item_seed(cfg.seed, "text"), out_dir)

@@ -82,7 +82,6 @@ def siamese_step(
     mix_pred = unet_decode(unet, features, mixed, batch.context)
     image_loss = denoising_loss(mix_pred, batch.noise)
     (share * image_loss.sum()).backward(inputs=leaves)
-    mix_pred = mix_pred.detach()
 
     mask_pred = unet_decode(unet, features, mask, batch.context)
     mask_loss = denoising_loss(mask_pred, batch.noise)

@@ -7,6 +7,7 @@ the number of processes or on when the run was interrupted.
 import csv
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +133,8 @@ def train_generator(
     bar = tqdm(
         total=cfg.steps, initial=start, desc=row.method, unit="step", mininterval=5, disable=not accelerator.is_main_process
     )
+    if start:
+        bar.write(f"resumed at step {start} of {cfg.steps}", file=sys.stderr)
     for step in range(start, cfg.steps):
         positions = list(range(step * cfg.batch, (step + 1) * cfg.batch))[mine]
         indices = [next(order) for _ in range(cfg.batch)][mine]

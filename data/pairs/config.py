@@ -36,7 +36,7 @@ class FolderDataset(DatasetRow):
     """Any folder of images and masks."""
 
     kind: Literal["folder"]
-    splits: dict[str, str] | dict[str, Share] = Field(
+    splits: dict[str, str | Share] = Field(
         description="split -> sub-folder of path, or split -> share of all pairs; needs train and a test set"
     )
     limit: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="split -> at most so many pairs")
@@ -51,6 +51,8 @@ class FolderDataset(DatasetRow):
         if "train" not in self.splits or not tests:
             raise ValueError(f"splits must name train and at least one test set, got {sorted(self.splits)}")
         shares = [share for share in self.splits.values() if isinstance(share, float)]
+        if shares and len(shares) < len(self.splits):
+            raise ValueError("splits must be all sub-folders or all shares, not some of each")
         if sum(shares) > 1 + 1e-9:
             raise ValueError(f"splits: the shares add up to {sum(shares):g}, at most 1 is allowed")
         unknown = sorted(set(self.limit) - set(self.splits))

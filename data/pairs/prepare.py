@@ -19,7 +19,7 @@ from data.pairs.image_io import (
     write_image,
     write_mask,
 )
-from data.pairs.manifest import Pair, PairSet, complete, write_manifest
+from data.pairs.manifest import Pair, PairSet, complete, read_pairs, write_manifest
 from data.pairs.phantom import draw_phantom
 from data.pairs.seeds import item_seed
 
@@ -92,4 +92,6 @@ def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
             write_image(folder / split / pair.image, image)
             write_mask(folder / split / pair.mask, mask)
             pairs.setdefault(split, []).append(complete(folder / split, pair))
-        return {split: write_manifest(folder / split, rows) for split, rows in pairs.items()}
+        for split, rows in pairs.items():
+            write_manifest(folder / split, rows)
+    return {split: read_pairs(out_dir / split) for split in pairs}

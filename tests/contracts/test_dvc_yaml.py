@@ -1,0 +1,91 @@
+"""dvc.yaml says what the code does: dependencies are the imports, params are what a verb reads, outputs do not clash."""
+
+import importlib
+import re
+
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from pipeline import paths
+from pipeline.__main__ import VERBS
+from tests.contracts.imports import ROOT, all_imports
+
+STAGES = {
+    name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()
+}
+# What these decide reaches a stage as its tracked params.
+FRONT_END = {"pipeline/params.py", "pipeline/param_errors.py"}
+DATA_ROOTS = ("data/processed", "outputs", "results")
+
+
+def verb_of(stage: dict) -> str:
+    return re.match(r"python -m pipeline (\w+)", stage["cmd"]).group(1)
+
+
+def code_deps(stage: dict) -> set[str]:
+    """Return the code files among the dependencies, folders opened."""
+    found = set()
+    for dep in stage["deps"]:
+        if not dep.startswith(("$", *DATA_ROOTS)):
+            path = ROOT / dep
+            files = path.rglob("*.py") if path.is_dir() else [path]
+            found |= {str(file.relative_to(ROOT)) for file in files}
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_dependencies_are_the_imports_of_the_verb(name):
+    stage = STAGES[name]
+    imports = {str(path.relative_to(ROOT)) for path in all_imports(ROOT / f"pipeline/{verb_of(stage)}.py")}
+    deps = {dep for dep in code_deps(stage) if dep.endswith(".py")}
+    assert deps == imports - FRONT_END
+    templates = {str(p.relative_to(ROOT)) for p in (ROOT / "evaluation").glob("*.j2")}
+    assert (templates <= set(stage["deps"])) == ("evaluation/html.py" in imports)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_are_what_the_verb_reads(name):
+    stage = STAGES[name]
+    reads = importlib.import_module(f"pipeline.{verb_of(stage)}").READS.values()
+    tracked = {re.sub(r"\$\{(?:item\.)?(\w+)\}", r"{\1}", key).replace("{key}", "{dataset}") for key in stage.get("params", [])}
+    assert tracked == set(reads)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_command_gives_every_option_of_its_verb(name):
+    stage = STAGES[name]
+    assert set(re.findall(r"--(\w+)", stage["cmd"])) == set(VERBS[verb_of(stage)][1])
+
+
+def test_touching_the_sampler_retrains_nothing():
+    assert "siamese/sample.py" not in code_deps(STAGES["train"])
+    assert "siamese/sample.py" in code_deps(STAGES["sample"])
+
+
+def test_paths_are_those_of_dvc_yaml():
+    fill = {"dataset": "D", "generator": "G", "masks": "M", "source": "S", "architecture": "A", "multiple": 2, "seed": 3}
+    run = paths.run_name("S", "M", 2, 3)
+    ours = {
+        "prepare": {paths.processed("D")},
+        "base": {paths.base("D")},
+        "latents": {paths.latents("D")},
+        "masks": {paths.masks("D", "M")},
+        "train": {paths.generator("D", "G")},
+        "baseline": {paths.samples("D", "S", "real")},
+        "sample": {paths.samples("D", "G", "M")},
+        "sample_volume": {paths.samples("D", "G", "M", 2).parent},
+        "judge": {paths.judge("D")},
+        "segment": {paths.segmenter("D", "A", run), paths.RESULTS / f"details/segmentation/D/A/{run}.json"},
+        "score": {paths.RESULTS / "details/scores/D/G-M.json"},
+    }
+    for name, expected in ours.items():
+        outs = [next(iter(out)) if isinstance(out, dict) else out for out in STAGES[name]["outs"]]
+        filled = {re.sub(r"\$\{(?:item\.)?(\w+)\}", lambda m: str({**fill, "key": "D"}[m[1]]), out) for out in outs}
+        assert filled == {str(path) for path in expected}, name
+
+
+def test_the_graph_of_the_shipped_params_has_no_clash():
+    with Repo(str(ROOT)) as repo:
+        names = {stage.addressing for stage in repo.index.graph}
+    assert {"prepare@phantom", "report"} <= names

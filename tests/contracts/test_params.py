@@ -1,0 +1,133 @@
+"""params.yaml: one strict schema, every problem on its own line, exit code 2."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from data.pairs.errors import UserError
+from pipeline.params import load_params, read_params
+from tests.contracts.imports import ROOT
+
+YAML_SAFE = YAML(typ="safe")
+SHIPPED = YAML_SAFE.load(ROOT / "params.yaml")
+
+
+def problems_of(tmp_path, data) -> list[str]:
+    path = tmp_path / "params.yaml"
+    with path.open("w") as file:
+        YAML().dump(data, file)
+    try:
+        read_params(path)
+    except UserError as error:
+        return list(error.problems)
+    return []
+
+
+@pytest.fixture()
+def shipped():
+    return copy.copy(YAML_SAFE.load(ROOT / "params.yaml"))
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))], ids=lambda p: p.name)
+def test_shipped_files_are_valid(path):
+    read_params(path)
+
+
+def test_five_mistakes_print_five_lines_and_exit_2(tmp_path, shipped):
+    shipped["training"]["precison"] = "bf16"
+    shipped["training"]["steps"] = 0
+    del shipped["datasets"]["phantom"]["size_px"]
+    shipped["generators"]["siamese"]["hint"] = "dih"
+    shipped["architectures"]["unet"]["lr"] = "fast"
+    with (tmp_path / "bad.yaml").open("w") as file:
+        YAML().dump(shipped, file)
+    command = [sys.executable, "-m", "pipeline", "params", "--file", str(tmp_path / "bad.yaml")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    title, *lines = done.stderr.splitlines()
+    assert title.endswith("bad.yaml: 5 problems")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert len(lines) == 5
+    text = done.stderr
+    assert "training.precison: unknown key" in text
+    assert "training.steps: must be greater than or equal to 1, got 0" in text
+    assert "datasets.phantom.size_px: missing" in text
+    assert "generators.siamese.hint: must be one of hi, dhi; got 'dih'" in text
+    assert "architectures.unet.lr: must be a valid number, got 'fast'" in text
+
+
+def test_names_without_rows_are_reported_together_with_the_nearest(tmp_path, shipped):
+    shipped["comparison"]["generators"] = ["siamees", "controlnet"]
+    shipped["comparison"]["datasets"] = ["phantom", "phantom"]
+    shipped["volume"]["multiples"] = [9]
+    found = problems_of(tmp_path, shipped)
+    assert "comparison.generators: there is no 'siamees' (did you mean 'siamese'?); allowed: controlnet, siamese" in found
+    assert "comparison.datasets: phantom stands twice" in found
+    assert any(line.startswith("volume.generators: siamese must be in comparison.generators") for line in found)
+    assert any(line.startswith("masks.random.copies: must be at least 9") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "start"),
+    [
+        (lambda p: p["generators"]["siamese"].update(hint_widths=[8, 16, 32]), "generators.siamese.hint_widths: must be 4"),
+        (lambda p: p["datasets"]["phantom"].update(kind="phantm"), "datasets.phantom: must be one of phantom, folder"),
+        (lambda p: p["datasets"].update({"my.data": p["datasets"]["phantom"]}), "datasets.my.data: 'my.data' is not"),
+        (lambda p: p["masks"]["random"].update(scale=[2.0, 0.5]), "masks.random: scale must be [low, high]"),
+        (lambda p: p["masks"]["random"].update(scale=[0.5]), "masks.random.scale"),
+        (lambda p: p["comparison"].update(seeds=["0"]), "comparison.seeds[0]: must be a valid integer, got '0'"),
+        (lambda p: p["generators"].update(real=p["generators"]["siamese"]), "generators.real: the name is taken"),
+        (lambda p: p["volume"].update(multiples=[1]), "volume.multiples[0]: must be greater than or equal to 2"),
+        (lambda p: p.update(base={"kind": "diffusers"}), "base.model: missing"),
+    ],
+)
+def test_a_mistake_has_one_line_at_its_place(tmp_path, shipped, change, start):
+    change(shipped)
+    found = problems_of(tmp_path, shipped)
+    assert len(found) == 1, found
+    assert found[0].startswith(start), found
+
+
+def test_split_of_the_wrong_type_is_one_problem(tmp_path, shipped):
+    shipped["datasets"]["mine"] = {
+        "kind": "folder", "path": "x", "size_px": 64, "prompt": "", "splits": {"train": 0.5, "test": -1.0},
+    }  # fmt: skip
+    found = problems_of(tmp_path, shipped)
+    assert len(found) == 1, found
+    assert found[0].startswith("datasets.mine.splits.test")
+
+
+KEYS = [(section, key) for section in ("training", "sampling") for key in SHIPPED[section]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.sampled_from(KEYS), min_size=1, max_size=4))
+def test_every_renamed_key_is_mentioned(tmp_path_factory, chosen):
+    data = YAML_SAFE.load(ROOT / "params.yaml")
+    for section, key in chosen:
+        data[section][f"{key}_"] = data[section].pop(key)
+    found = problems_of(tmp_path_factory.mktemp("params"), data)
+    for section, key in chosen:
+        assert any(line.startswith(f"{section}.{key}_: unknown key (did you mean '{key}'?)") for line in found)
+        assert f"{section}.{key}: missing" in found
+
+
+def test_broken_yaml_and_missing_files_are_user_errors(tmp_path):
+    (tmp_path / "params.yaml").write_text("a: [1\nb: {")
+    with pytest.raises(UserError, match="not readable as YAML"):
+        read_params(tmp_path / "params.yaml")
+    with pytest.raises(UserError, match="no such file"):
+        read_params(tmp_path / "nothing.yaml")
+
+
+def test_a_stage_sees_only_what_it_declares():
+    params = load_params({"row": "datasets.{dataset}"}, {"dataset": "phantom"}, ROOT / "params.yaml")
+    assert vars(params).keys() == {"row"}
+    with pytest.raises(UserError, match="there is no 'nothing'"):
+        load_params({"row": "datasets.{dataset}"}, {"dataset": "nothing"}, ROOT / "params.yaml")
