@@ -62,9 +62,9 @@ def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
     return ScoreSection(dataset, TextTable([], columns, rows), meanings, missing, demo)
 
 
-def _entries(one: Scores) -> dict[str, Entry]:
+def _entries(one: Scores) -> Mapping[str, Entry]:
     """Return name -> {value, spread, and the recorded facts}, from the flat metrics and the details."""
-    recorded = {
+    recorded: dict[str, dict] = {
         name: dict(entry) for name, entry in one.details.items() if isinstance(entry, Mapping) and "value" in entry
     }
     for name, value in one.metrics.items():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 
@@ -85,7 +85,8 @@ def read_runs(root: Path) -> list[Run]:
 
     Raises: UserError naming every file that is damaged or has a name that no run can have.
     """
-    runs, problems = [], []
+    problems: list[str] = []
+    runs = []
     for path, match in _named(root / "segmentation", "*/*/*.json", RUN_NAME, problems):
         dataset, architecture = path.parts[-3:-1]
         key = RunKey(dataset, architecture, match["source"], match["masks"], int(match["multiple"]), int(match["seed"]))
@@ -99,7 +100,8 @@ def read_scores(root: Path) -> list[Scores]:
 
     Raises: UserError naming every file that is damaged or has a name that no set can have.
     """
-    scores, problems = [], []
+    problems: list[str] = []
+    scores = []
     for path, match in _named(root / "scores", "*/*.json", SCORES_NAME, problems):
         metrics, details = _read_metrics(path, problems), _read_details(root, path, problems)
         scores.append(Scores(path.parent.name, match["source"], match["masks"], metrics, details))
@@ -135,7 +137,7 @@ def _read_object(path: Path, problems: list[str]) -> dict[str, object]:
     return value
 
 
-def _read_metrics(path: Path, problems: list[str]) -> dict[str, float | None]:
+def _read_metrics(path: Path, problems: list[str]) -> dict[str, Any]:
     metrics = _read_object(path, problems)
     bad = [name for name, value in metrics.items() if value is not None and not _is_number(value)]
     if bad:

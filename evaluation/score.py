@@ -1,6 +1,7 @@
 """All scores of one synthetic set."""
 
 from importlib.metadata import version
+from typing import Any
 
 from data.pairs.manifest import PairSet
 from evaluation import fidelity, full
@@ -88,7 +89,7 @@ def _mask_fidelity(holdout: Loaded, synthetic: Loaded, cfg: ScoresConfig, judge:
     return rows
 
 
-def _flat(entries: dict[str, dict[str, object]], n_real: int, n_synthetic: int) -> dict[str, float | int | None]:
+def _flat(entries: dict[str, dict[str, object]], n_real: int, n_synthetic: int) -> dict[str, Any]:
     absent = {"mos", *ABSENT} if "demo_swd" in entries else {"mos"}
     flat = {name: row["value"] for name, row in entries.items() if name not in absent}
     flat |= {f"{name}_{kind}": entries[name][kind] for name, kind in SPREADS.items() if name in flat}

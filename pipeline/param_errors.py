@@ -28,7 +28,9 @@ def _children(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
 
 def _follow(location: tuple, data: Any, schema: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return the location as keys of the file, without pydantic's tags of unions, and the keys allowed at its end."""
-    node, keys, allowed = schema, [], []
+    node = schema
+    keys: list[str] = []
+    allowed: list[str] = []
     for part in location:
         node = _children(node, schema)
         mapping = node.get("discriminator", {}).get("mapping", {})

@@ -75,7 +75,9 @@ def _check_lists(params: Params) -> Iterable[str]:
         for name in getattr(params.volume, key):
             if name not in getattr(params.comparison, key) and (key == "seeds" or name in rows[key]):
                 yield f"volume.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
-    yield from (f"generators.{name}: the name is taken by a baseline" for name in BASELINES if name in params.generators)
+    yield from (
+        f"generators.{name}: the name is taken by a baseline" for name in BASELINES if name in params.generators
+    )
 
 
 def _check_values(params: Params) -> Iterable[str]:
@@ -94,9 +96,9 @@ def _check_values(params: Params) -> Iterable[str]:
                     f"latents {factor} times smaller; got {len(row.hint_widths)}"
                 )
         multiple = factor * 2 ** (len(params.base.unet.channels) - 1)
-        for name, row in params.datasets.items():
-            if row.size_px % multiple:
-                yield f"datasets.{name}.size_px: must be a multiple of {multiple} for this base model, got {row.size_px}"
+        for name, dataset in params.datasets.items():
+            if dataset.size_px % multiple:
+                yield f"datasets.{name}.size_px: must be a multiple of {multiple} for this base, got {dataset.size_px}"
 
 
 def read_params(path: Path) -> Params:

@@ -16,7 +16,9 @@ def _asked(comparison, volume) -> list[tuple]:
     block = comparison
     places = list(product(block.datasets, block.architectures))
     runs = [(*p, source, "real", 1, seed) for p, source, seed in product(places, block.baselines, block.seeds)]
-    runs += [(*p, *set_, 1, seed) for p, set_, seed in product(places, product(block.generators, block.masks), block.seeds)]
+    runs += [
+        (*p, *set_, 1, seed) for p, set_, seed in product(places, product(block.generators, block.masks), block.seeds)
+    ]
     sets = list(product(volume.generators, volume.masks))
     places = list(product(volume.datasets, volume.architectures))
     runs += [(*p, *set_, m, seed) for p, set_, m, seed in product(places, sets, volume.multiples, volume.seeds)]

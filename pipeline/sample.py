@@ -35,7 +35,7 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
     fingerprint |= {"code": code_fingerprint([sample.__file__])}
     most = max((count for _, count in targets), default=0)
     mask_sets = [read_pairs(paths.masks(dataset, item["masks"], copy)) for copy in range(1, most + 1)]
-    with work_folder(f"sample/{dataset}-{name}-{item['masks']}", fingerprint) as work:
+    with work_folder(f"sample/{dataset}-{name}-{item['masks']}", fingerprint, keep=True) as work:
         drawn = [work / sha256_tree(masks.folder)[:16] for masks in mask_sets]
         for masks, images in zip(mask_sets, drawn, strict=True):
             sample.sample_images(masks, trained, vae, scheduler, sampling, images, provenance)

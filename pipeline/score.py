@@ -1,7 +1,7 @@
 """score: the quality of one synthetic set, and whether its lesions sit where its masks say."""
 
 from data.pairs.files import write_json
-from data.pairs.manifest import read_pairs, held_out_splits
+from data.pairs.manifest import held_out_splits, read_pairs
 from pipeline import paths
 
 READS = {"scores": "scores"}

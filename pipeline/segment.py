@@ -1,7 +1,7 @@
 """segment: train one segmenter on the real pairs and one added set, and test it on every test set."""
 
 from data.pairs.files import whole_folder, write_json
-from data.pairs.manifest import read_pairs, held_out_splits
+from data.pairs.manifest import held_out_splits, read_pairs
 from pipeline import paths
 
 READS = {"row": "architectures.{architecture}"}

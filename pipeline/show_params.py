@@ -1,5 +1,6 @@
 """python -m pipeline params: check params.yaml and print it with every default filled in."""
 
+import io
 from pathlib import Path
 from typing import TextIO
 
@@ -13,4 +14,6 @@ def show_params(path: Path, out: TextIO) -> None:
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 120
-    yaml.dump(read_params(path).model_dump(mode="json"), out)
+    text = io.StringIO()
+    yaml.dump(read_params(path).model_dump(mode="json"), text)
+    out.write(text.getvalue())

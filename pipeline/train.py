@@ -17,12 +17,15 @@ def run(item: dict, params) -> None:
 
     dataset, name = item["dataset"], item["generator"]
     base_dir = paths.base(dataset)
-    code = [module.__file__ for module in (control, hint, losses, step, train, weights)]
+    code = [str(module.__file__) for module in (control, hint, losses, step, train, weights)]
     fingerprint = {
         "data": sha256_tree(paths.latents(dataset), paths.processed(dataset, "train"), base_dir),
         "params": [params.generator.model_dump(mode="json"), params.training.model_dump(mode="json")],
         "code": code_fingerprint(code),
     }
     data = load_training_data(read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
-    with work_folder(f"train/{dataset}-{name}", fingerprint) as work, whole_folder(paths.generator(dataset, name)) as out:
+    with (
+        work_folder(f"train/{dataset}-{name}", fingerprint) as work,
+        whole_folder(paths.generator(dataset, name)) as out,
+    ):
         train.train_generator(data, params.generator, params.training, base_dir, out, work)

@@ -6,6 +6,7 @@ says where the model is, so that gigabytes are never copied.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -31,15 +32,15 @@ def find_diffusers_model(cfg: DiffusersBase, *, offline: bool = False) -> Path:
         patterns = ["*.json", "tokenizer/*", *(f"{part}/*.safetensors" for part in PARTS)]
         try:
             folder = Path(
-                snapshot_download(
-                    cfg.model, revision=cfg.revision, allow_patterns=patterns, local_files_only=offline
-                )
+                snapshot_download(cfg.model, revision=cfg.revision, allow_patterns=patterns, local_files_only=offline)
             )
         except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
             raise UserError(
                 f"base.model: '{cfg.model}' is no folder here, and the hub did not give it ({type(error).__name__})",
-                ["download the model in the diffusers layout and set base.model to its folder,"]
-                + ["or set base.kind: pretrain, which needs no download"],
+                [
+                    "download the model in the diffusers layout and set base.model to its folder,",
+                    "or set base.kind: pretrain, which needs no download",
+                ],
             ) from error
     missing = [f"{part}/" for part in PARTS if not (folder / part).is_dir()]
     if missing:
@@ -67,7 +68,7 @@ def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
     return find_diffusers_model(cfg, offline=True), cfg.variant
 
 
-def _load(part: type, base_dir: Path, name: str):
+def _load(part: Any, base_dir: Path, name: str):
     folder, variant = _model_folder(base_dir)
     try:
         model = part.from_pretrained(folder, subfolder=name, variant=variant, torch_dtype=torch.float32)

@@ -28,7 +28,7 @@ class Trained(NamedTuple):
 
 
 def build_networks(row: Generator, base_dir: Path) -> tuple[ControlNetModel, UNet2DConditionModel]:
-    """Return a ControlNet that starts as the UNet's encoder with zero convolutions, and the UNet, its decoder trainable.
+    """Return a ControlNet that starts as the UNet's encoder with zero convolutions, and the UNet to be trained.
 
     Call it with the global generator seeded: diffusers draws the hint encoder's first weights from it.
 
@@ -71,7 +71,10 @@ def load_trained_state(controlnet: ControlNetModel, unet: UNet2DConditionModel, 
     wrong += [key for key in set(expected) & set(state) if expected[key].shape != state[key].shape]
     if wrong:
         raise UserError(f"the checkpoint is of another generator; {len(wrong)} weights do not fit, such as", wrong[:4])
-    for prefix, module in {"controlnet": controlnet, **{f"unet.{k}": v for k, v in decoder_modules(unet).items()}}.items():
+    for prefix, module in {
+        "controlnet": controlnet,
+        **{f"unet.{k}": v for k, v in decoder_modules(unet).items()},
+    }.items():
         module.load_state_dict({k[len(prefix) + 1 :]: v for k, v in state.items() if k.startswith(f"{prefix}.")})
 
 
@@ -92,6 +95,8 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     state = load_file(folder / "generator.safetensors")
     context = state.pop("context")
     with torch.random.fork_rng(devices=[]):
-        controlnet, unet = build_networks(TypeAdapter(Generator).validate_json(json.dumps(config["generator"])), base_dir)
+        controlnet, unet = build_networks(
+            TypeAdapter(Generator).validate_json(json.dumps(config["generator"])), base_dir
+        )
     load_trained_state(controlnet, unet, state)
     return Trained(controlnet.eval().requires_grad_(False), unet.eval().requires_grad_(False), context, config)

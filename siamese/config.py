@@ -135,4 +135,3 @@ class SamplingConfig(Config):
     guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
     batch: Count = Field(description="images denoised together; does not change an image")
     seed: int = Field(ge=0)
-

@@ -1,6 +1,7 @@
 """The dense hint encoder (DHI) of the paper, a drop-in for `ControlNetModel.controlnet_cond_embedding`."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class DenseHintEncoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], out_channels: int) -> None:
         super().__init__()
-        if len(widths) < 3 or any(b != 2 * a for a, b in zip(widths[1:], widths[2:], strict=False)):
+        if len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:])):
             raise ValueError(f"dense hint widths must be three or more and double from the second on, got {widths}")
         layers: list[nn.Module] = []
         previous = 3

@@ -15,7 +15,7 @@ def mse_per_sample(a: Tensor, b: Tensor) -> Tensor:
 
 
 def denoising_loss(noise_pred: Tensor, noise: Tensor) -> Tensor:
-    """Return |e - eps|^2 of each sample: L_m with the mask branch's prediction (Eq. 7), L_i with the mixed one (Eq. 8)."""
+    """Return |e - eps|^2 of each sample: L_m for the mask branch (Eq. 7), L_i for the mixed one (Eq. 8)."""
     return mse_per_sample(noise_pred, noise)
 
 

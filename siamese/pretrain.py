@@ -1,7 +1,8 @@
 """A small base model, trained on the training images of one data set and saved in the diffusers layout.
 
-It stands in for Stable Diffusion where none can be downloaded: the same classes, a VAE, a UNet, a CLIP text encoder (with
-random frozen weights, since there is one prompt) and a byte-level CLIP tokenizer, so that all code after it is the same.
+It stands in for Stable Diffusion where none can be downloaded: the same classes, a VAE, a UNet, a CLIP text encoder
+(with random frozen weights, since there is one prompt) and a byte-level CLIP tokenizer, so that the code after it is
+the same.
 """
 
 import json
@@ -89,7 +90,7 @@ def _laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _steps(count: int, label: str, optimizer: torch.optim.Optimizer, lr: float) -> Iterator[tuple[int, tqdm]]:
-    """Yield the step number and the progress bar; steps the one-cycle schedule and clears gradients around each step."""
+    """Yield the step number and the progress bar, with the optimiser and its one-cycle schedule around each step."""
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, count, pct_start=0.1, cycle_momentum=False)
     with tqdm(total=count, desc=label, unit="step", mininterval=5) as bar:
         for step in range(count):
@@ -143,7 +144,7 @@ def _symmetric_latents(vae: AutoencoderKL, images: Tensor) -> Tensor:
 
 
 def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: DDIMScheduler, seed: int):
-    """Return a UNet that predicts the noise of latents (N, C, h, w); context (2, 77, D): the prompt and the empty one."""
+    """Return a UNet that predicts the noise of latents (N, C, h, w); context (2, 77, D): prompt and empty prompt."""
     levels = len(shape.channels)
     kinds = ["CrossAttn" if levels - level <= shape.attention_levels else "" for level in range(levels)]
     unet = seeded(
@@ -193,7 +194,11 @@ def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, wo
     context = encode_prompts(out_dir, [prompt, ""])
     unet = _train_unet(latents * vae.config.scaling_factor, context, cfg.unet, scheduler, cfg.seed)
     unet.save_pretrained(out_dir / "unet")
-    names = {"_class_name": "StableDiffusionPipeline", "safety_checker": [None, None], "feature_extractor": [None, None]}
+    names = {
+        "_class_name": "StableDiffusionPipeline",
+        "safety_checker": [None, None],
+        "feature_extractor": [None, None],
+    }
     parts = {"vae": vae, "unet": unet, "scheduler": scheduler}
     index = {name: ["diffusers", type(part).__name__] for name, part in parts.items()}
     index |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}

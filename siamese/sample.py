@@ -19,9 +19,7 @@ from siamese.latents import mask_hints
 
 
 @torch.inference_mode()
-def denoise(
-    trained: Trained, scheduler: DDIMScheduler, latents: Tensor, hints: Tensor, cfg: SamplingConfig
-) -> Tensor:
+def denoise(trained: Trained, scheduler: DDIMScheduler, latents: Tensor, hints: Tensor, cfg: SamplingConfig) -> Tensor:
     """Return clean latents (B, C, h, w) from noise, for mask hints (B, 3, H, W) in [0, 1].
 
     DDIM with eta 0. Guidance acts on the prompt alone: both halves keep the mask, as in the official sampler
@@ -55,7 +53,7 @@ def decode_images(vae: AutoencoderKL, latents: Tensor) -> np.ndarray:
 
 
 def start_noise(seed: int, mask_ids: Sequence[str], shape: tuple[int, ...]) -> Tensor:
-    """Return the noise that each mask's image starts from, (B, *shape): a function of the seed and the mask's id alone."""
+    """Return the noise that each mask's image starts from, (B, *shape): a function of seed and mask id."""
     rngs = [torch.Generator().manual_seed(item_seed(seed, "sample", mask_id)) for mask_id in mask_ids]
     return torch.stack([torch.randn(shape, generator=rng) for rng in rngs])
 
@@ -72,7 +70,7 @@ def sample_images(
     """Write folder/<mask id>.png for every mask that has none yet.
 
     The PNGs carry `provenance`, the mask's id and the seed as text. Batches are always the same slices of the list, and
-    a batch with a missing image is drawn again whole, so that an interrupted run ends with the bytes of an unbroken one.
+    a batch with a missing image is drawn again whole, so that an interrupted run ends with the same bytes.
     """
     side = masks.mask(masks.pairs[0]).shape[0] // 2 ** (len(vae.config.block_out_channels) - 1)
     with tqdm(total=len(masks), desc="sample", unit="image", mininterval=5) as bar:

@@ -70,8 +70,8 @@ def siamese_step(
     with torch.no_grad():
         features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
     hints = torch.cat([batch.mask_hint, batch.image_hint])
-    twice = (torch.cat([tensor, tensor]) for tensor in (batch.noisy_latents, batch.timesteps, batch.context))
-    residuals = _control(controlnet, *twice, hints)
+    latents, timesteps, context = (torch.cat([t, t]) for t in (batch.noisy_latents, batch.timesteps, batch.context))
+    residuals = _control(controlnet, latents, timesteps, context, hints)
     graph = [*residuals.down, residuals.mid]
     leaves = [tensor.detach().requires_grad_() for tensor in graph]
     halves = [leaf.chunk(2) for leaf in leaves]

@@ -42,7 +42,7 @@ def _order(count: int, seed: int) -> Iterator[int]:
 def draw_batch(
     data: TrainingData, indices: list[int], positions: list[int], scheduler: DDIMScheduler, cfg: TrainingConfig
 ) -> Batch:
-    """Return the batch for the given pairs; t, eps, the latent and the prompt dropout come from each position's seed."""
+    """Return the batch for the given pairs; t, eps, latents and prompt dropout come from each position's seed."""
     timesteps, noises, latents, empty = [], [], [], []
     for index, position in zip(indices, positions, strict=True):
         rng = torch.Generator().manual_seed(item_seed(cfg.seed, "position", position))
@@ -121,7 +121,9 @@ def train_generator(
     parameters = [p for net in (controlnet, unet) for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True)
     if cfg.schedule == "one_cycle":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cfg.lr, cfg.steps, pct_start=0.1, cycle_momentum=False)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, cfg.lr, cfg.steps, pct_start=0.1, cycle_momentum=False
+        )
     else:
         schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     start, rows = _resume(work, controlnet, unet, optimizer, schedule)
@@ -131,7 +133,12 @@ def train_generator(
         next(order)
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
     bar = tqdm(
-        total=cfg.steps, initial=start, desc=row.method, unit="step", mininterval=5, disable=not accelerator.is_main_process
+        total=cfg.steps,
+        initial=start,
+        desc=row.method,
+        unit="step",
+        mininterval=5,
+        disable=not accelerator.is_main_process,
     )
     if start:
         bar.write(f"resumed at step {start} of {cfg.steps}", file=sys.stderr)
@@ -146,7 +153,9 @@ def train_generator(
                 terms = siamese_step(controlnet, unet, batch, weights, 1 / cfg.batch)
             else:
                 terms = {"mask": mask_step(controlnet, unet, batch, 1 / cfg.batch)}
-        sums = torch.stack([terms[name].sum() if name in terms else torch.zeros((), device=accelerator.device) for name in TERMS])
+        sums = torch.stack(
+            [terms[name].sum() if name in terms else torch.zeros((), device=accelerator.device) for name in TERMS]
+        )
         means = (accelerator.reduce(sums, "sum") / cfg.batch).tolist()
         broken = [f"{name}: {value}" for name, value in zip(TERMS, means, strict=True) if not abs(value) < float("inf")]
         if broken:

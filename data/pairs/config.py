@@ -75,7 +75,7 @@ Range = tuple[float, float]
 
 
 class TransformedMasks(Config):
-    """The training masks, each moved at random. The paper names the kinds of transform and no ranges: these are ours."""
+    """The training masks, each moved at random. The paper names the transforms and no ranges: these are ours."""
 
     kind: Literal["transformed"]
     copies: int = Field(ge=1, description="largest multiple that can be sampled")

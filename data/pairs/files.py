@@ -58,8 +58,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def work_folder(name: str, fingerprint: Mapping[str, object]) -> Iterator[Path]:
+def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = False) -> Iterator[Path]:
     """Yield a private folder that outlives a crash and is dropped when its inputs change.
+
+    It goes when the block ends well, unless `keep` says that a later run may go on from it.
 
     The folder is `.work/<name>/<hash of fingerprint>` (the root can be moved by the variable SIAMESE_WORK). A lock
     keeps a second process out, such as a rerun while an orphan of a killed `dvc repro` still computes.
@@ -81,6 +83,8 @@ def work_folder(name: str, fingerprint: Mapping[str, object]) -> Iterator[Path]:
         path = root / key
         path.mkdir(exist_ok=True)
         yield path
+        if not keep:
+            shutil.rmtree(path)
 
 
 def code_fingerprint(files: Iterable[str]) -> str:

@@ -101,7 +101,7 @@ def read_pairs(folder: Path) -> PairSet:
         if missing:
             raise UserError(f"{path} lacks columns", missing)
         pairs = [
-            Pair(**{name: float(row[name]) if name == "foreground" else row[name] for name in COLUMNS})
+            replace(Pair(**{name: row[name] for name in COLUMNS}), foreground=float(row["foreground"]))
             for row in reader
         ]
     return PairSet(folder, tuple(sorted(pairs, key=lambda pair: pair.id)))

@@ -71,7 +71,7 @@ def _highlights(rng: np.random.Generator, size_px: int, center: tuple[float, flo
 
 
 def _pits(rng: np.random.Generator, size_px: int) -> Array:
-    """Return float32 (size, size) in about -1 to 1: the pit pattern that only lesions have, 10 pits across the frame."""
+    """Return float32 (size, size) in about -1 to 1: the pits that only lesions have, 10 across the frame."""
     pitch = size_px / 10
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32)
     turn = rng.uniform(0, np.pi)

@@ -83,11 +83,13 @@ def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
 
     Raises: UserError that names every unmatched, damaged, mis-sized or unsupported file at once.
     """
-    drawn = isinstance(row, PhantomDataset)
-    domain = "phantom" if isinstance(row, PhantomDataset) else row.domain
+    if isinstance(row, PhantomDataset):
+        source, domain = _draw_phantoms(row), "phantom"
+    else:
+        source, domain = _read_folder(row), row.domain
     pairs: dict[str, list[Pair]] = {}
     with whole_folder(out_dir) as folder:
-        for split, pair_id, image, mask in _draw_phantoms(row) if drawn else _read_folder(row):
+        for split, pair_id, image, mask in source:
             pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", domain)
             write_image(folder / split / pair.image, image)
             write_mask(folder / split / pair.mask, mask)

@@ -1,4 +1,4 @@
-"""dvc.yaml says what the code does: dependencies are the imports, params are what a verb reads, outputs do not clash."""
+"""dvc.yaml says what the code does: deps are the imports, params are what a verb reads, outputs do not clash."""
 
 import importlib
 import re
@@ -11,9 +11,7 @@ from pipeline import paths
 from pipeline.__main__ import VERBS
 from tests.contracts.imports import ROOT, all_imports
 
-STAGES = {
-    name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()
-}
+STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()}
 # What these decide reaches a stage as its tracked params.
 FRONT_END = {"pipeline/params.py", "pipeline/param_errors.py"}
 DATA_ROOTS = ("data/processed", "outputs", "results")
@@ -48,7 +46,9 @@ def test_code_dependencies_are_the_imports_of_the_verb(name):
 def test_params_are_what_the_verb_reads(name):
     stage = STAGES[name]
     reads = importlib.import_module(f"pipeline.{verb_of(stage)}").READS.values()
-    tracked = {re.sub(r"\$\{(?:item\.)?(\w+)\}", r"{\1}", key).replace("{key}", "{dataset}") for key in stage.get("params", [])}
+    tracked = {
+        re.sub(r"\$\{(?:item\.)?(\w+)\}", r"{\1}", key).replace("{key}", "{dataset}") for key in stage.get("params", [])
+    }
     assert tracked == set(reads)
 
 
@@ -64,7 +64,15 @@ def test_touching_the_sampler_retrains_nothing():
 
 
 def test_paths_are_those_of_dvc_yaml():
-    fill = {"dataset": "D", "generator": "G", "masks": "M", "source": "S", "architecture": "A", "multiple": 2, "seed": 3}
+    fill = {
+        "dataset": "D",
+        "generator": "G",
+        "masks": "M",
+        "source": "S",
+        "architecture": "A",
+        "multiple": 2,
+        "seed": 3,
+    }
     run = paths.run_name("S", "M", 2, 3)
     ours = {
         "prepare": {paths.processed("D")},

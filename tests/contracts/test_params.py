@@ -28,12 +28,14 @@ def problems_of(tmp_path, data) -> list[str]:
     return []
 
 
-@pytest.fixture()
+@pytest.fixture
 def shipped():
     return copy.copy(YAML_SAFE.load(ROOT / "params.yaml"))
 
 
-@pytest.mark.parametrize("path", [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))], ids=lambda p: p.name
+)
 def test_shipped_files_are_valid(path):
     read_params(path)
 
@@ -67,7 +69,9 @@ def test_names_without_rows_are_reported_together_with_the_nearest(tmp_path, shi
     shipped["comparison"]["datasets"] = ["phantom", "phantom"]
     shipped["volume"]["multiples"] = [9]
     found = problems_of(tmp_path, shipped)
-    assert "comparison.generators: there is no 'siamees' (did you mean 'siamese'?); allowed: controlnet, siamese" in found
+    assert (
+        "comparison.generators: there is no 'siamees' (did you mean 'siamese'?); allowed: controlnet, siamese" in found
+    )
     assert "comparison.datasets: phantom stands twice" in found
     assert any(line.startswith("volume.generators: siamese must be in comparison.generators") for line in found)
     assert any(line.startswith("masks.random.copies: must be at least 9") for line in found)
@@ -76,7 +80,10 @@ def test_names_without_rows_are_reported_together_with_the_nearest(tmp_path, shi
 @pytest.mark.parametrize(
     ("change", "start"),
     [
-        (lambda p: p["generators"]["siamese"].update(hint_widths=[8, 16, 32]), "generators.siamese.hint_widths: must be 4"),
+        (
+            lambda p: p["generators"]["siamese"].update(hint_widths=[8, 16, 32]),
+            "generators.siamese.hint_widths: must be 4",
+        ),
         (lambda p: p["datasets"]["phantom"].update(kind="phantm"), "datasets.phantom: must be one of phantom, folder"),
         (lambda p: p["datasets"].update({"my.data": p["datasets"]["phantom"]}), "datasets.my.data: 'my.data' is not"),
         (lambda p: p["masks"]["random"].update(scale=[2.0, 0.5]), "masks.random: scale must be [low, high]"),

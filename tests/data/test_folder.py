@@ -24,11 +24,17 @@ def mask(path, shape=(40, 48), value=255):
 
 
 def row(path, **changes):
-    base = {"kind": "folder", "path": str(path), "size_px": 32, "prompt": "a polyp", "splits": {"train": 0.5, "test": 0.5}}
+    base = {
+        "kind": "folder",
+        "path": str(path),
+        "size_px": 32,
+        "prompt": "a polyp",
+        "splits": {"train": 0.5, "test": 0.5},
+    }
     return FolderDataset(**{**base, **changes})
 
 
-@pytest.fixture()
+@pytest.fixture
 def many(tmp_path):
     for number in range(10):
         picture(tmp_path / f"raw/images/{number:02d}.jpg", seed=number)
@@ -129,7 +135,7 @@ def test_missing_and_empty_folders_say_what_is_expected(tmp_path):
 def test_rows_need_train_and_a_test_set_and_shares_up_to_one():
     with pytest.raises(ValueError, match="at least one test set"):
         row("x", splits={"train": 0.5})
-    with pytest.raises(ValueError, match="add up to 1.4"):
+    with pytest.raises(ValueError, match=r"add up to 1\.4"):
         row("x", splits={"train": 0.7, "test": 0.7})
     with pytest.raises(ValueError, match="no such split"):
         row("x", limit={"tset": 3})

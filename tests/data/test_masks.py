@@ -74,7 +74,7 @@ def test_an_empty_mask_stays_empty():
     assert not transform_mask(np.zeros((64, 64), np.uint8), ROW, "p", 1)[0].any()
 
 
-@pytest.fixture()
+@pytest.fixture
 def real(tmp_path):
     row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="", train=6, test=4, seed=0)
     return prepare(row, tmp_path / "phantom")["train"]

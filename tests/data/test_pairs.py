@@ -21,7 +21,7 @@ from tests.contracts.imports import ROOT
 ROW = PhantomDataset(kind="phantom", path="x", size_px=32, prompt="a polyp", train=4, test=4, seed=0)
 
 
-@pytest.fixture()
+@pytest.fixture
 def real(tmp_path):
     return prepare(ROW, tmp_path / "phantom")["train"]
 
@@ -51,7 +51,7 @@ def test_verify_names_every_file_at_fault(real):
 
 
 def test_reading_a_folder_that_is_no_pair_set_says_so(tmp_path):
-    with pytest.raises(UserError, match="holds no manifest.csv"):
+    with pytest.raises(UserError, match=r"holds no manifest\.csv"):
         read_pairs(tmp_path)
     (tmp_path / "manifest.csv").write_text("id,image\n")
     with pytest.raises(UserError, match="lacks columns"):
@@ -124,12 +124,8 @@ def test_exif_turned_photographs_are_turned(tmp_path):
 
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
-    def fail():
-        with whole_folder(tmp_path / "out") as folder:
-            (folder / "half").touch()
-            raise RuntimeError
-
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "out") as folder:
+        (folder / "no/such/folder").touch()
     assert list(tmp_path.iterdir()) == []
     with whole_folder(tmp_path / "out") as folder:
         (folder / "a").touch()
@@ -140,13 +136,15 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
 
 def test_a_work_folder_survives_and_goes_when_its_inputs_change(tmp_path, monkeypatch):
     monkeypatch.setenv("SIAMESE_WORK", str(tmp_path))
-    with work_folder("train/x", {"a": 1}) as first:
+    with work_folder("train/x", {"a": 1}, keep=True) as first:
         (first / "kept").touch()
-    with work_folder("train/x", {"a": 1}) as again:
-        assert (again / "kept").exists()
+    with pytest.raises(FileNotFoundError), work_folder("train/x", {"a": 1}) as again:
+        (again / "no/such/folder").touch()
+    assert (first / "kept").exists()
     with work_folder("train/x", {"a": 2}) as other:
         assert not first.exists()
         assert list(other.iterdir()) == []
+    assert not other.exists()
 
 
 def test_a_second_process_is_kept_out_of_a_work_folder(tmp_path, monkeypatch):

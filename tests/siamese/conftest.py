@@ -16,7 +16,8 @@ from siamese.step import Batch
 BASE = PretrainedHere.model_validate_json(
     '{"kind": "pretrain", "seed": 0,'
     '"vae": {"channels": [16, 32], "latent_channels": 4, "crop_px": 16, "steps": 2, "batch": 2, "lr": 1e-3},'
-    '"unet": {"channels": [16, 32], "layers": 1, "attention_levels": 1, "context_dim": 16, "steps": 2, "batch": 2, "lr": 1e-3}}'
+    '"unet": {"channels": [16, 32], "layers": 1, "attention_levels": 1, "context_dim": 16,'
+    '"steps": 2, "batch": 2, "lr": 1e-3}}'
 )
 CONTROLNET = ControlNetRow(method="controlnet", hint="hi", hint_widths=(4, 8))
 SIAMESE = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16))

@@ -1,9 +1,9 @@
-"""The official training step, written literally from its description: copies of networks, repeated passes (spec 1.1-1.3).
+"""The official training step, written literally from its description: copied networks, repeated passes.
 
 The only place where networks are copied; it exists to be compared with.
 """
 
-import copy  # noqa: TID251
+import copy
 
 import torch
 

@@ -8,7 +8,15 @@ from diffusers import StableDiffusionPipeline
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from siamese.base import base_info, encode_prompts, load_scheduler, load_unet, load_vae, vae_factor, write_base_reference
+from siamese.base import (
+    base_info,
+    encode_prompts,
+    load_scheduler,
+    load_unet,
+    load_vae,
+    vae_factor,
+    write_base_reference,
+)
 from siamese.checkpoint import build_networks
 from siamese.config import DiffusersBase
 from siamese.latents import check_size, to_signed

@@ -67,8 +67,9 @@ def test_augmented_latents_are_the_two_steps_of_the_paper(t, seed):
     """Eq. 11 then Eq. 12: predict z_0' with the image branch, add the same noise again."""
     rng = torch.Generator().manual_seed(seed)
     alpha = torch.linspace(0.9991, 0.0047, 1000, dtype=torch.float64)[t]
-    sigma, noisy, noise, pred = (1 - alpha).sqrt(), *(
-        torch.randn((1, 4, 4, 4), generator=rng, dtype=torch.float64) for _ in range(3)
+    sigma, noisy, noise, pred = (
+        (1 - alpha).sqrt(),
+        *(torch.randn((1, 4, 4, 4), generator=rng, dtype=torch.float64) for _ in range(3)),
     )
     clean = (noisy - sigma * pred) / alpha.sqrt()
     twice = alpha.sqrt() * clean + sigma * noise

@@ -119,7 +119,7 @@ def test_ddim_visits_the_documented_timesteps(base_dir):
     assert scheduler.final_alpha_cumprod == scheduler.alphas_cumprod[0]
 
 
-@pytest.fixture()
+@pytest.fixture
 def masks(real, tmp_path):
     write_masks(real, "real", RealMasks(kind="real", copies=1), tmp_path / "masks")
     return read_pairs(tmp_path / "masks/1")
@@ -190,7 +190,16 @@ def test_two_processes_train_the_same_generator(real, base_dir, generators, tmp_
     (tmp_path / "latents").mkdir()
     cache_latents(real, "a polyp", base_dir, tmp_path / "latents")
     (tmp_path / "run.py").write_text(PARALLEL)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no", str(tmp_path / "run.py")]
     command += [str(path) for path in (real.folder, tmp_path / "latents", base_dir, tmp_path / "out")]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
