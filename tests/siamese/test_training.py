@@ -80,6 +80,13 @@ def test_loss_terms_are_logged(generators):
         assert (float(rows[-1]["image"]) > 0) == (name == "siamese")
 
 
+def test_losses_are_those_of_the_golden_file(generators):
+    """A change that is meant to keep the numbers keeps these; others replace the file and say why in the commit."""
+    golden = np.loadtxt(ROOT / "tests/golden/siamese_losses.csv", delimiter=",", skiprows=1)
+    found = np.loadtxt(generators["siamese"] / "loss.csv", delimiter=",", skiprows=1)
+    assert np.allclose(found, golden, rtol=1e-3, atol=1e-6)
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_term(training_data, base_dir, tmp_path):
     broken = training_data._replace(mean=training_data.mean * float("nan"))
     with pytest.raises(UserError, match="not finite at step 0") as caught:
