@@ -8,18 +8,18 @@ READS = {"row": "datasets.{dataset}", "base": "base"}
 
 def run(item: dict, params) -> None:
     """Write outputs/base/<dataset>/. Raises: UserError when a named model cannot be had."""
+    from data.pairs.manifest import read_pairs
     from siamese.base import write_base_reference
+    from siamese.latents import to_signed
+    from siamese.pretrain import pretrain
 
-    with whole_folder(paths.base(item["dataset"])) as out:
-        if params.base.kind == "diffusers":
-            write_base_reference(params.base, out)
-            return
-        from data.pairs.manifest import read_pairs
-        from siamese import pretrain
-        from siamese.latents import to_signed
-
-        train = paths.processed(item["dataset"], "train")
-        fingerprint = {"data": sha256_tree(train), "base": params.base.model_dump(mode="json")}
-        fingerprint |= {"code": code_fingerprint([pretrain.__file__])}
-        with work_folder(f"base/{item['dataset']}", fingerprint) as work:
-            pretrain.pretrain(to_signed(read_pairs(train).images()), params.row.prompt, params.base, out, work)
+    dataset, base = item["dataset"], params.base
+    if base.kind == "diffusers":
+        with whole_folder(paths.base(dataset)) as out:
+            write_base_reference(base, out)
+        return
+    train = paths.processed(dataset, "train")
+    fingerprint = {"data": sha256_tree(train), "base": base.model_dump(mode="json")}
+    fingerprint |= {"prompt": params.row.prompt, "code": code_fingerprint("data", "siamese")}
+    with work_folder(f"base/{dataset}", fingerprint) as work, whole_folder(paths.base(dataset)) as out:
+        pretrain(to_signed(read_pairs(train).images()), params.row.prompt, base, out, work)

@@ -67,7 +67,7 @@ def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
     if kind == "union_tag_not_found":
         return f"needs the key {context['discriminator']}"
     if kind == "string_pattern_mismatch":
-        return f"{found!r} is not allowed as a name: use small letters, digits, _ and -"
+        return f"{found!r} is not allowed as a name: use letters, digits, _ and -, small ones for rows"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("Input ")
     if kind == "value_error":
         return text

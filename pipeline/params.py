@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import YAMLError
 
 from data.pairs.config import Config, Dataset, Masks
 from data.pairs.errors import UserError
@@ -22,6 +22,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Seed = Annotated[int, Field(ge=0)]
 BASELINES = ("real", "duplicate")
+ROWS = {"dataset": "datasets", "generator": "generators", "architecture": "architectures"}  # option -> its rows
 
 
 class Grid(Config):
@@ -62,29 +63,37 @@ class Params(Config):
     scores: ScoresConfig
 
 
-def _check_lists(params: Params) -> Iterable[str]:
-    """Yield a line for every name in a list that no row has, and for every name that stands twice."""
-    rows = {name: getattr(params, name) for name in ("datasets", "generators", "masks", "architectures")}
+def _names(data: Any, *keys: str) -> list:
+    """Return the list or the keys of the mapping that lie at data[key][key]..., or nothing where there is none."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return list(data) if isinstance(data, list | Mapping) else []
+
+
+def _check_lists(data: Any) -> Iterable[str]:
+    """Yield a line for every name in a list that no row has, or that stands twice; `data` need not be valid."""
+    rows = {name: _names(data, name) for name in ("datasets", "generators", "masks", "architectures")}
     for block in ("comparison", "volume"):
-        for key, names in getattr(params, block):
-            yield from (f"{block}.{key}: {name} stands twice" for name in sorted(set(names)) if names.count(name) > 1)
-            known = rows.get(key, BASELINES if key == "baselines" else None)
-            if known is not None:
+        for key in (*rows, "baselines", "seeds", "multiples"):
+            names = _names(data, block, key)
+            yield from (f"{block}.{key}: {n} stands twice" for i, n in enumerate(names) if n in names[:i])
+            known = list(BASELINES) if key == "baselines" else rows.get(key)
+            if known:
                 yield from (dangling(f"{block}.{key}", name, known) for name in names if name not in known)
-    for key in ("datasets", "generators", "masks", "architectures", "seeds"):
-        for name in getattr(params.volume, key):
-            if name not in getattr(params.comparison, key) and (key == "seeds" or name in rows[key]):
-                yield f"volume.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
     yield from (
-        f"generators.{name}: the name is taken by a baseline" for name in BASELINES if name in params.generators
+        f"generators.{name}: the name is taken by a baseline" for name in BASELINES if name in rows["generators"]
     )
 
 
 def _check_values(params: Params) -> Iterable[str]:
-    """Yield a line for every value that does not fit one of another section."""
+    """Yield a line for every value that does not fit one of another section; every name has its row by now."""
+    for key in ("datasets", "generators", "masks", "architectures", "seeds"):
+        for name in getattr(params.volume, key):
+            if name not in getattr(params.comparison, key):
+                yield f"volume.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
     most = max(params.volume.multiples, default=1)
     for name in params.volume.masks:
-        if name in params.masks and params.masks[name].copies < most:
+        if params.masks[name].copies < most:
             yield f"masks.{name}.copies: must be at least {most}, the largest of volume.multiples"
     if isinstance(params.base, PretrainedHere):
         factor = 2 ** (len(params.base.vae.channels) - 1)
@@ -110,15 +119,17 @@ def read_params(path: Path) -> Params:
         raise UserError(f"{path}: no such file; run from the folder that holds params.yaml, or give --file")
     try:
         data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (MarkedYAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML", str(error).splitlines()) from error
+        text = json.dumps(data, default=str)
+    except (YAMLError, UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as YAML with text keys", str(error).splitlines()) from error
+    problems = list(_check_lists(data))
     try:
         # Through JSON, where strict mode takes lists for tuples and still no text for numbers.
-        params = Params.model_validate_json(json.dumps(data, default=str))
+        params = Params.model_validate_json(text)
     except ValidationError as error:
-        problems = format_errors(error, data, Params.model_json_schema())
+        problems = [*format_errors(error, data, Params.model_json_schema()), *problems]
     else:
-        problems = [*_check_lists(params), *_check_values(params)]
+        problems = problems or list(_check_values(params))
         if not problems:
             return params
     raise UserError(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", problems)
@@ -132,6 +143,10 @@ def load_params(reads: Mapping[str, str], item: Mapping[str, Any], path: Path = 
     Raises: UserError as `read_params`, and for a name on the command line that has no row.
     """
     params = read_params(path)
+    for option, section in ROWS.items():
+        rows = getattr(params, section)
+        if option in item and item[option] not in rows:
+            raise UserError(dangling(f"--{option}", item[option], rows))
     found = {}
     for name, template in reads.items():
         value: Any = params

@@ -16,9 +16,9 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
     """
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
-    from siamese import sample
     from siamese.base import base_info, load_scheduler, load_vae
     from siamese.checkpoint import load_generator
+    from siamese.sample import sample_images
 
     dataset, name = item["dataset"], item["generator"]
     base_dir, folder = paths.base(dataset), paths.generator(dataset, name)
@@ -32,13 +32,13 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
         "synthetic": "yes",
     }
     fingerprint = {**provenance, "sampling": sampling.model_dump(mode="json")}
-    fingerprint |= {"code": code_fingerprint([sample.__file__])}
+    fingerprint |= {"code": code_fingerprint("data", "siamese")}
     most = max((count for _, count in targets), default=0)
     mask_sets = [read_pairs(paths.masks(dataset, item["masks"], copy)) for copy in range(1, most + 1)]
-    with work_folder(f"sample/{dataset}-{name}-{item['masks']}", fingerprint, keep=True) as work:
+    with work_folder(f"sample/{dataset}/{name}/{item['masks']}", fingerprint, keep=True) as work:
         drawn = [work / sha256_tree(masks.folder)[:16] for masks in mask_sets]
         for masks, images in zip(mask_sets, drawn, strict=True):
-            sample.sample_images(masks, trained, vae, scheduler, sampling, images, provenance)
+            sample_images(masks, trained, vae, scheduler, sampling, images, provenance)
         for target, count in targets:
             with whole_folder(target) as out:
                 write_synthetic(mask_sets[:count], drawn[:count], name, out)

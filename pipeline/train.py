@@ -12,20 +12,19 @@ def run(item: dict, params) -> None:
     Raises: UserError when the loss is not finite or the hint does not fit the base model.
     """
     from data.pairs.manifest import read_pairs
-    from siamese import control, hint, losses, step, train, weights
     from siamese.latents import load_training_data
+    from siamese.train import train_generator
 
     dataset, name = item["dataset"], item["generator"]
     base_dir = paths.base(dataset)
-    code = [str(module.__file__) for module in (control, hint, losses, step, train, weights)]
     fingerprint = {
         "data": sha256_tree(paths.latents(dataset), paths.processed(dataset, "train"), base_dir),
         "params": [params.generator.model_dump(mode="json"), params.training.model_dump(mode="json")],
-        "code": code_fingerprint(code),
+        "code": code_fingerprint("data", "siamese"),
     }
     data = load_training_data(read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
     with (
-        work_folder(f"train/{dataset}-{name}", fingerprint) as work,
+        work_folder(f"train/{dataset}/{name}", fingerprint) as work,
         whole_folder(paths.generator(dataset, name)) as out,
     ):
-        train.train_generator(data, params.generator, params.training, base_dir, out, work)
+        train_generator(data, params.generator, params.training, base_dir, out, work)

@@ -4,7 +4,9 @@ A base folder of ours holds base.json and, where the model was pretrained here, 
 says where the model is, so that gigabytes are never copied.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +53,16 @@ def find_diffusers_model(cfg: DiffusersBase, *, offline: bool = False) -> Path:
 def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
     """Write out_dir/base.json: where the model is and a hash of its UNet and VAE, which stages below depend on."""
     folder = find_diffusers_model(cfg)
-    digest = sha256_tree(folder / "unet", folder / "vae", folder / "text_encoder")
+    digest = sha256_tree(*(folder / part for part in PARTS))
     write_json(out_dir / "base.json", {**cfg.model_dump(), "sha256": digest})
 
 
 def base_info(base_dir: Path) -> dict:
     """Return what base.json says: kind, name and hash of the model."""
-    return json.loads((base_dir / "base.json").read_text())
+    path = base_dir / "base.json"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run dvc repro, which makes the base model first")
+    return json.loads(path.read_text())
 
 
 def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
@@ -68,12 +73,20 @@ def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
     return find_diffusers_model(cfg, offline=True), cfg.variant
 
 
+@contextlib.contextmanager
+def _named_errors(title: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(title, [str(error)]) from error
+
+
 def _load(part: Any, base_dir: Path, name: str):
     folder, variant = _model_folder(base_dir)
-    try:
+    if variant == "non_ema" and name != "unet":
+        variant = None  # only the UNet has averaged and plain weights
+    with _named_errors(f"{folder / name} cannot be loaded (variant {variant})"):
         model = part.from_pretrained(folder, subfolder=name, variant=variant, torch_dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / name} cannot be loaded (variant {variant})", [str(error)]) from error
     return model.eval().requires_grad_(False)
 
 
@@ -90,14 +103,13 @@ def load_unet(base_dir: Path) -> UNet2DConditionModel:
 def load_scheduler(base_dir: Path) -> DDIMScheduler:
     """Return the noise schedule as a DDIM scheduler with the settings of the official sampler (spec 1.4, row 17)."""
     folder, _ = _model_folder(base_dir)
-    return DDIMScheduler.from_pretrained(
-        folder,
-        subfolder="scheduler",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        timestep_spacing="leading",
-    )
+    official = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "leading"}
+    with _named_errors(f"{folder / 'scheduler'} cannot be loaded"):
+        scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **official)
+    kind = scheduler.config.prediction_type
+    if kind != "epsilon":
+        raise UserError(f"{folder} predicts {kind}; only models that predict the noise (epsilon) can be trained on")
+    return scheduler
 
 
 def encode_prompts(base_dir: Path, prompts: list[str]) -> Tensor:
@@ -105,7 +117,8 @@ def encode_prompts(base_dir: Path, prompts: list[str]) -> Tensor:
     from transformers import CLIPTextModel, CLIPTokenizer
 
     folder, _ = _model_folder(base_dir)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    with _named_errors(f"{folder / 'tokenizer'} cannot be loaded"):
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     encoder = _load(CLIPTextModel, base_dir, "text_encoder")
     length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
     tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")

@@ -88,6 +88,8 @@ def save_generator(
 
 def load_generator(folder: Path, base_dir: Path) -> Trained:
     """Return a trained generator. Raises: UserError when it was trained on another base model or is not complete."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} holds no trained generator: run dvc repro, which trains it first")
     config = json.loads((folder / "config.json").read_text())
     found = base_info(base_dir)["sha256"]
     if config["base"] != found:

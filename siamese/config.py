@@ -1,8 +1,9 @@
 """The base model, the generators, their training and their sampling as sections of params.yaml."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Probability
 
@@ -77,6 +78,13 @@ class _GeneratorRow(Config):
     hint: Literal["hi", "dhi"] = Field(description="ControlNet's hint encoder, or the paper's dense one")
     hint_widths: Widths = Field(description="channels of the hint encoder's stages; SD 1.5: see docs/fidelity.md")
 
+    @model_validator(mode="after")
+    def _dense_widths_double(self) -> "_GeneratorRow":
+        pairs = list(pairwise(self.hint_widths[1:]))
+        if self.hint == "dhi" and (not pairs or any(b != 2 * a for a, b in pairs)):
+            raise ValueError(f"hint_widths of dhi must double from the second on, got {list(self.hint_widths)}")
+        return self
+
 
 class ControlNetRow(_GeneratorRow):
     """ControlNet on masks with a trained decoder: Setting 1 of Table 5."""
@@ -131,7 +139,7 @@ class TrainingConfig(Config):
 class SamplingConfig(Config):
     """How every generator is sampled: DDIM, eta 0."""
 
-    steps: int = Field(ge=1, le=1000)
+    steps: int = Field(ge=1, le=500, description="of the 1000 of training; the paper takes 50")
     guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
     batch: Count = Field(description="images denoised together; does not change an image")
     seed: int = Field(ge=0)

@@ -72,7 +72,7 @@ def unet_decode(
 ) -> Tensor:
     """Return the predicted noise D(E(z_t), c), (B, 4, h, w): the trained half of the UNet, up blocks and output.
 
-    The latent sides must be multiples of the UNet's downsampling; `load_base` checks it.
+    The latent sides must be multiples of the UNet's downsampling; `siamese.latents.check_size` checks it.
     """
     skips = [skip + extra for skip, extra in zip(features.skips, residuals.down, strict=True)]
     sample = features.mid + residuals.mid

@@ -13,6 +13,11 @@ from data.pairs.manifest import PairSet
 from siamese.base import base_info, encode_prompts, load_unet, load_vae, vae_factor
 
 
+def device() -> torch.device:
+    """Return where networks run that a single process uses: the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def to_signed(images: np.ndarray) -> Tensor:
     """Return float32 (N, 3, H, W) in [-1, 1] from uint8 (N, H, W, 3): what the VAE takes."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -42,15 +47,15 @@ def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, 
     latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;
     context, float32 (2, 77, D). A draw mean + std * noise is the same in distribution as encoding at every step.
     """
-    vae = load_vae(base_dir)
+    vae = load_vae(base_dir).to(device())
     check_size(base_dir, real.image(real.pairs[0]).shape[0])
     means, stds = [], []
     for start in range(0, len(real), batch):
         images = np.stack([real.image(pair) for pair in real.pairs[start : start + batch]])
         with torch.inference_mode():
-            posterior = vae.encode(to_signed(images)).latent_dist
-        means.append(posterior.mean * vae.config.scaling_factor)
-        stds.append(posterior.std * vae.config.scaling_factor)
+            posterior = vae.encode(to_signed(images).to(vae.device)).latent_dist
+        means.append(posterior.mean.cpu() * vae.config.scaling_factor)
+        stds.append(posterior.std.cpu() * vae.config.scaling_factor)
     tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "context": encode_prompts(base_dir, [prompt, ""])}
     metadata = {"ids": "\n".join(pair.id for pair in real.pairs), "base": base_info(base_dir)["sha256"]}
     save_file({k: v.contiguous() for k, v in tensors.items()}, out_dir / "latents.safetensors", metadata=metadata)

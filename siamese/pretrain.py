@@ -67,7 +67,7 @@ def _write_text_parts(context_dim: int, seed: int, out_dir: Path) -> None:
         hidden_size=context_dim,
         intermediate_size=2 * context_dim,
         num_hidden_layers=2,
-        num_attention_heads=max(1, context_dim // 16),
+        num_attention_heads=context_dim // 8,
         max_position_embeddings=77,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

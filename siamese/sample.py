@@ -15,7 +15,7 @@ from data.pairs.seeds import item_seed
 from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
 from siamese.control import control_residuals, unet_decode, unet_encode
-from siamese.latents import mask_hints
+from siamese.latents import device, mask_hints
 
 
 @torch.inference_mode()
@@ -25,15 +25,15 @@ def denoise(trained: Trained, scheduler: DDIMScheduler, latents: Tensor, hints: 
     DDIM with eta 0. Guidance acts on the prompt alone: both halves keep the mask, as in the official sampler
     (spec 1.4, row 16). The hint does not depend on the timestep, so it is encoded once.
     """
-    controlnet, unet = trained.controlnet, trained.unet
+    controlnet, unet, prompts = trained.controlnet, trained.unet, trained.context.to(latents.device)
     guided = cfg.guidance > 1
     features = controlnet.controlnet_cond_embedding(hints)
-    context = trained.context[:1].expand(len(latents), -1, -1)
+    context = prompts[:1].expand(len(latents), -1, -1)
     if guided:
         features = torch.cat([features, features])
-        context = torch.cat([trained.context[1:].expand(len(latents), -1, -1), context])
+        context = torch.cat([prompts[1:].expand(len(latents), -1, -1), context])
     scheduler.set_timesteps(cfg.steps)
-    for timestep in scheduler.timesteps:
+    for timestep in scheduler.timesteps.to(latents.device):
         inputs = torch.cat([latents, latents]) if guided else latents
         times = timestep.expand(len(inputs))
         residuals = control_residuals(controlnet, inputs, times, context, features)
@@ -49,7 +49,7 @@ def denoise(trained: Trained, scheduler: DDIMScheduler, latents: Tensor, hints: 
 def decode_images(vae: AutoencoderKL, latents: Tensor) -> np.ndarray:
     """Return uint8 (B, H, W, 3) from scaled latents, rounded to the nearest value."""
     images = vae.decode(latents / vae.config.scaling_factor).sample
-    return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def start_noise(seed: int, mask_ids: Sequence[str], shape: tuple[int, ...]) -> Tensor:
@@ -73,6 +73,8 @@ def sample_images(
     a batch with a missing image is drawn again whole, so that an interrupted run ends with the same bytes.
     """
     side = masks.mask(masks.pairs[0]).shape[0] // 2 ** (len(vae.config.block_out_channels) - 1)
+    for network in (trained.controlnet, trained.unet, vae):
+        network.to(device())
     with tqdm(total=len(masks), desc="sample", unit="image", mininterval=5) as bar:
         for start in range(0, len(masks), cfg.batch):
             pairs = masks.pairs[start : start + cfg.batch]
@@ -81,7 +83,7 @@ def sample_images(
                 continue
             hints = mask_hints(np.stack([masks.mask(pair) for pair in pairs]))
             noise = start_noise(cfg.seed, [pair.id for pair in pairs], (vae.config.latent_channels, side, side))
-            images = decode_images(vae, denoise(trained, scheduler, noise, hints, cfg))
+            images = decode_images(vae, denoise(trained, scheduler, noise.to(device()), hints.to(device()), cfg))
             for pair, image in zip(pairs, images, strict=True):
                 text = {**provenance, "mask": pair.id, "seed": str(item_seed(cfg.seed, "sample", pair.id))}
                 write_image(folder / f"{pair.id}.png", image, text)

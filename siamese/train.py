@@ -114,6 +114,12 @@ def train_generator(
     Raises: UserError when a loss is not finite, with the step and the term.
     """
     accelerator = Accelerator()
+    if accelerator.mixed_precision == "fp16":
+        raise UserError(
+            "fp16 is not supported, because losses are not scaled; use ACCELERATE_MIXED_PRECISION=bf16 or no"
+        )
+    if cfg.batch < accelerator.num_processes:
+        raise UserError(f"training.batch {cfg.batch} is less than the {accelerator.num_processes} processes")
     controlnet, unet = _networks(row, cfg, base_dir)
     controlnet.to(accelerator.device).train()
     unet.to(accelerator.device).eval()

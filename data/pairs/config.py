@@ -2,17 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 
 class Config(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are refused, values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+# A split is a folder of the prepared data set, so its name must not lead out of it.
+SplitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class DatasetRow(Config):
@@ -36,7 +38,7 @@ class FolderDataset(DatasetRow):
     """Any folder of images and masks."""
 
     kind: Literal["folder"]
-    splits: dict[str, str | Share] = Field(
+    splits: dict[SplitName, str | Share] = Field(
         description="split -> sub-folder of path, or split -> share of all pairs; needs train and a test set"
     )
     limit: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="split -> at most so many pairs")

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from data.pairs.errors import UserError
@@ -47,7 +48,8 @@ def write_json(path: Path, value: object) -> None:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
     beside = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
+    for left_by_a_crash in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(left_by_a_crash)
     beside.mkdir(parents=True)
     try:
         yield beside
@@ -87,6 +89,11 @@ def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = Fa
             shutil.rmtree(path)
 
 
-def code_fingerprint(files: Iterable[str]) -> str:
-    """Return one hash of the given source files, so that scratch work of older code is never resumed."""
+def code_fingerprint(*packages: str) -> str:
+    """Return one hash of the modules of these packages that are loaded, so that older code's work is never resumed."""
+    files = {
+        str(module.__file__)
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in packages and getattr(module, "__file__", None)
+    }
     return sha256_tree(*(Path(file) for file in sorted(files)))

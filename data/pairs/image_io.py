@@ -5,6 +5,7 @@ In memory an image is uint8 (H, W, 3) RGB and a mask is uint8 (H, W) in {0, 1}. 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,14 +26,16 @@ def _open(path: Path) -> Image.Image:
     """Return the decoded picture, turned as its EXIF tag says."""
     try:
         with Image.open(path) as file:
+            deep = re.search(r"(RGB|RGBA|RGBX|LA|CMYK);16", str(file.tile))  # Pillow would cut these to 8 bits unasked
             file.load()
             picture = ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
         raise BadImageError("is not an image that can be read: replace the file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadImageError(f"is damaged ({error}): replace the file") from error
-    if picture.mode.startswith("I") or picture.mode == "F":
-        raise BadImageError(f"has more than 8 bits a channel (mode {picture.mode}): convert it to 8 bits first")
+    if deep or picture.mode.startswith("I") or picture.mode == "F":
+        mode = deep.group() if deep else picture.mode
+        raise BadImageError(f"has more than 8 bits a channel (mode {mode}): convert it to 8 bits first")
     return picture
 
 

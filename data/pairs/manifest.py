@@ -109,7 +109,11 @@ def read_pairs(folder: Path) -> PairSet:
 
 def held_out_splits(folder: Path) -> list[str]:
     """Return the names of the test sets among the splits of a prepared data set: all but train and val, sorted."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}") if path.parent.name not in ("train", "val"))
+    found = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    names = [name for name in found if name not in ("train", "val")]
+    if not names:
+        raise UserError(f"{folder} holds no test set, only {found}: run dvc repro, which prepares it first")
+    return names
 
 
 def verify(pair_set: PairSet) -> None:

@@ -64,17 +64,38 @@ def test_five_mistakes_print_five_lines_and_exit_2(tmp_path, shipped):
     assert "architectures.unet.lr: must be a valid number, got 'fast'" in text
 
 
+def test_dangling_names_stand_beside_mistakes_of_other_kinds(tmp_path, shipped):
+    shipped["training"]["stepz"] = 1
+    shipped["comparison"]["datasets"] = ["phantim"]
+    found = problems_of(tmp_path, shipped)
+    assert len(found) == 2, found
+    assert found[0].startswith("training.stepz: unknown key (did you mean 'steps'?)")
+    assert found[1].startswith("comparison.datasets: there is no 'phantim' (did you mean 'phantom'?)")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "training:", "a: 1\na: 2", "? [a, b]\n: 1", "a: &x [*x]", "a: \x00"])
+def test_odd_files_are_user_errors(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError):
+        read_params(tmp_path / "params.yaml")
+
+
 def test_names_without_rows_are_reported_together_with_the_nearest(tmp_path, shipped):
     shipped["comparison"]["generators"] = ["siamees", "controlnet"]
     shipped["comparison"]["datasets"] = ["phantom", "phantom"]
+    assert problems_of(tmp_path, shipped) == [
+        "comparison.datasets: phantom stands twice",
+        "comparison.generators: there is no 'siamees' (did you mean 'siamese'?); allowed: controlnet, siamese",
+    ]
+
+
+def test_volume_must_build_on_the_comparison(tmp_path, shipped):
+    shipped["comparison"]["generators"] = ["controlnet"]
     shipped["volume"]["multiples"] = [9]
     found = problems_of(tmp_path, shipped)
-    assert (
-        "comparison.generators: there is no 'siamees' (did you mean 'siamese'?); allowed: controlnet, siamese" in found
-    )
-    assert "comparison.datasets: phantom stands twice" in found
-    assert any(line.startswith("volume.generators: siamese must be in comparison.generators") for line in found)
-    assert any(line.startswith("masks.random.copies: must be at least 9") for line in found)
+    assert len(found) == 2
+    assert found[0].startswith("volume.generators: siamese must be in comparison.generators")
+    assert found[1].startswith("masks.random.copies: must be at least 9")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +111,7 @@ def test_names_without_rows_are_reported_together_with_the_nearest(tmp_path, shi
         (lambda p: p["masks"]["random"].update(scale=[0.5]), "masks.random.scale"),
         (lambda p: p["comparison"].update(seeds=["0"]), "comparison.seeds[0]: must be a valid integer, got '0'"),
         (lambda p: p["generators"].update(real=p["generators"]["siamese"]), "generators.real: the name is taken"),
+        (lambda p: p["sampling"].update(guidance=float("inf")), "sampling.guidance: must be"),
         (lambda p: p["volume"].update(multiples=[1]), "volume.multiples[0]: must be greater than or equal to 2"),
         (lambda p: p.update(base={"kind": "diffusers"}), "base.model: missing"),
     ],
@@ -136,5 +158,5 @@ def test_broken_yaml_and_missing_files_are_user_errors(tmp_path):
 def test_a_stage_sees_only_what_it_declares():
     params = load_params({"row": "datasets.{dataset}"}, {"dataset": "phantom"}, ROOT / "params.yaml")
     assert vars(params).keys() == {"row"}
-    with pytest.raises(UserError, match="there is no 'nothing'"):
+    with pytest.raises(UserError, match="--dataset: there is no 'nothing'"):
         load_params({"row": "datasets.{dataset}"}, {"dataset": "nothing"}, ROOT / "params.yaml")

@@ -132,10 +132,21 @@ def test_missing_and_empty_folders_say_what_is_expected(tmp_path):
         prepare(row(tmp_path / "raw"), tmp_path / "out")
 
 
+def test_sixteen_bit_colour_is_named_too(many, tmp_path):
+    import cv2
+
+    cv2.imwrite(str(many / "images/07.png"), np.full((40, 48, 3), 40000, np.uint16))
+    (many / "images/07.jpg").unlink()
+    with pytest.raises(UserError, match=r"07\.png: has more than 8 bits a channel"):
+        prepare(row(many), tmp_path / "out")
+
+
 def test_rows_need_train_and_a_test_set_and_shares_up_to_one():
     with pytest.raises(ValueError, match="at least one test set"):
         row("x", splits={"train": 0.5})
     with pytest.raises(ValueError, match=r"add up to 1\.4"):
         row("x", splits={"train": 0.7, "test": 0.7})
+    with pytest.raises(ValueError, match="pattern"):
+        row("x", splits={"train": 0.5, "../out": 0.5})
     with pytest.raises(ValueError, match="no such split"):
         row("x", limit={"tset": 3})

@@ -156,7 +156,7 @@ def unbroken(verb: str, options: list[str], tmp_path: Path) -> None:
 
 def test_training_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, tmp_path):
     edit(lambda p: p["generators"]["siamese"].update(w_c=0.5))
-    out, work = Path("outputs/generators/phantom/siamese"), Path(".work/train/phantom-siamese")
+    out, work = Path("outputs/generators/phantom/siamese"), Path(".work/train/phantom/siamese")
     kill_when("train@phantom-siamese", lambda: list(work.glob("*/step-[0-9]*")))
     assert not out.exists()
     assert list(work.glob("*/step-[0-9]*"))
@@ -167,7 +167,7 @@ def test_training_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, 
 
 
 def test_sampling_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, tmp_path):
-    out, work = Path("outputs/samples/phantom/siamese-random/x1"), Path(".work/sample/phantom-siamese-random")
+    out, work = Path("outputs/samples/phantom/siamese-random/x1"), Path(".work/sample/phantom/siamese/random")
     before = {path: path.stat().st_mtime_ns for path in work.glob("*/*/*.png")}
 
     def new_images() -> list[Path]:
