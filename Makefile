@@ -20,7 +20,6 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,check]"
-	@test -d .dvc/tmp || mkdir -p .dvc/tmp
 	touch $@
 
 clean:
