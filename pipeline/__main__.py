@@ -28,6 +28,9 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+PARALLEL = ("train", "sample", "sample_volume")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline", description="The stages that `dvc repro` runs, and helpers.", allow_abbrev=False
@@ -53,8 +56,11 @@ def main(argv: list[str] | None = None) -> int:
             show_params(item["file"], sys.stdout)
             sys.stdout.flush()
         else:
+            from pipeline.launch import launch, processes_to_start
             from pipeline.params import load_params
 
+            if verb in PARALLEL and processes_to_start() > 1:
+                return launch(processes_to_start(), sys.argv[1:] if argv is None else argv)
             stage = importlib.import_module(f"pipeline.{verb}")
             stage.run(item, load_params(stage.READS, item))
     except UserError as error:

@@ -12,11 +12,15 @@ def run(item: dict, params) -> None:
     from siamese.base import write_base_reference
     from siamese.latents import to_signed
     from siamese.pretrain import pretrain
+    from siamese.single_file import write_base_from_file
 
     dataset, base = item["dataset"], params.base
-    if base.kind == "diffusers":
+    if base.kind != "pretrain":
         with whole_folder(paths.base(dataset)) as out:
-            write_base_reference(base, out)
+            if base.kind == "single_file":
+                write_base_from_file(base, out)
+            else:
+                write_base_reference(base, out)
         return
     train = paths.processed(dataset, "train")
     fingerprint = {"data": sha256_tree(train), "base": base.model_dump(mode="json")}

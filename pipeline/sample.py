@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.pairs.files import code_fingerprint, sha256_tree, whole_folder, work_folder
+from data.pairs.files import code_fingerprint, is_main_process, sha256_tree, whole_folder, work_folder
 from pipeline import paths
 
 READS = {"sampling": "sampling"}
@@ -18,6 +18,7 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
     from data.pairs.manifest import read_pairs
     from siamese.base import base_info, load_scheduler, load_vae
     from siamese.checkpoint import load_generator
+    from siamese.devices import accelerator
     from siamese.sample import sample_images
 
     dataset, name = item["dataset"], item["generator"]
@@ -29,6 +30,7 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
         "base": base_info(base_dir)["sha256"],
         "steps": str(sampling.steps),
         "guidance": str(sampling.guidance),
+        "precision": accelerator().mixed_precision,
         "synthetic": "yes",
     }
     fingerprint = {**provenance, "sampling": sampling.model_dump(mode="json")}
@@ -39,7 +41,7 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
         drawn = [work / sha256_tree(masks.folder)[:16] for masks in mask_sets]
         for masks, images in zip(mask_sets, drawn, strict=True):
             sample_images(masks, trained, vae, scheduler, sampling, images, provenance)
-        for target, count in targets:
+        for target, count in targets if is_main_process() else ():
             with whole_folder(target) as out:
                 write_synthetic(mask_sets[:count], drawn[:count], name, out)
 

@@ -1,6 +1,6 @@
 """train: one generator on one data set."""
 
-from data.pairs.files import code_fingerprint, sha256_tree, whole_folder, work_folder
+from data.pairs.files import code_fingerprint, is_main_process, sha256_tree, whole_folder, work_folder
 from pipeline import paths
 
 READS = {"generator": "generators.{generator}", "training": "training"}
@@ -9,10 +9,13 @@ READS = {"generator": "generators.{generator}", "training": "training"}
 def run(item: dict, params) -> None:
     """Write outputs/generators/<dataset>/<generator>/, resuming from .work after a crash.
 
-    Raises: UserError when the loss is not finite or the hint does not fit the base model.
+    A row with `weights` imports that checkpoint and trains nothing.
+
+    Raises: UserError when the loss is not finite, or the hint or the checkpoint does not fit the base model.
     """
     from data.pairs.manifest import read_pairs
     from siamese.latents import load_training_data
+    from siamese.official import import_generator
     from siamese.train import train_generator
 
     dataset, name = item["dataset"], item["generator"]
@@ -23,6 +26,11 @@ def run(item: dict, params) -> None:
         "code": code_fingerprint("data", "siamese"),
     }
     data = load_training_data(read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
+    if params.generator.weights:
+        if is_main_process():
+            with whole_folder(paths.generator(dataset, name)) as out:
+                import_generator(params.generator, data.context, base_dir, out)
+        return
     with (
         work_folder(f"train/{dataset}/{name}", fingerprint) as work,
         whole_folder(paths.generator(dataset, name)) as out,

@@ -1,7 +1,7 @@
 """The base model that the generators start from, always in the diffusers layout.
 
-A base folder of ours holds base.json and, where the model was pretrained here, the model itself; otherwise base.json
-says where the model is, so that gigabytes are never copied.
+A base folder of ours holds base.json and, where the model was pretrained here or came in one file, the model itself;
+otherwise base.json says where the model is, so that gigabytes are never copied.
 """
 
 import contextlib
@@ -19,6 +19,22 @@ from data.pairs.files import sha256_tree, write_json
 from siamese.config import DiffusersBase
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
+VARIANTS = ("fp16", "non_ema")
+
+
+def _variant_of(part: str, variant: str | None) -> str | None:
+    """Return which files of a part to read: only the UNet has averaged and plain weights."""
+    return None if variant == "non_ema" and part != "unet" else variant
+
+
+def hub_patterns(variant: str | None) -> tuple[list[str], list[str]]:
+    """Return which files of a hub repository to fetch, and which of these not: each weight once, in one variant."""
+    wanted, others = ["*.json", "tokenizer/*"], []
+    for part in PARTS:
+        kind = _variant_of(part, variant)
+        wanted.append(f"{part}/*.{kind}.safetensors" if kind else f"{part}/*.safetensors")
+        others += [] if kind else [f"{part}/*.{name}.safetensors" for name in VARIANTS]
+    return wanted, others
 
 
 def find_diffusers_model(cfg: DiffusersBase, *, offline: bool = False) -> Path:
@@ -31,17 +47,17 @@ def find_diffusers_model(cfg: DiffusersBase, *, offline: bool = False) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-        patterns = ["*.json", "tokenizer/*", *(f"{part}/*.safetensors" for part in PARTS)]
+        wanted, others = hub_patterns(cfg.variant)
+        options: dict[str, Any] = {"allow_patterns": wanted, "ignore_patterns": others, "local_files_only": offline}
         try:
-            folder = Path(
-                snapshot_download(cfg.model, revision=cfg.revision, allow_patterns=patterns, local_files_only=offline)
-            )
+            folder = Path(snapshot_download(cfg.model, revision=cfg.revision, **options))
         except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
             raise UserError(
                 f"base.model: '{cfg.model}' is no folder here, and the hub did not give it ({type(error).__name__})",
                 [
                     "download the model in the diffusers layout and set base.model to its folder,",
-                    "or set base.kind: pretrain, which needs no download",
+                    "or base.kind: single_file and base.path to a checkpoint in one file,",
+                    "or base.kind: pretrain, which needs no download",
                 ],
             ) from error
     missing = [f"{part}/" for part in PARTS if not (folder / part).is_dir()]
@@ -51,10 +67,17 @@ def find_diffusers_model(cfg: DiffusersBase, *, offline: bool = False) -> Path:
 
 
 def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
-    """Write out_dir/base.json: where the model is and a hash of its UNet and VAE, which stages below depend on."""
+    """Write out_dir/base.json: where the model is and a hash of all its parts, on which the stages below depend.
+
+    "ema" is whether the UNet's weights are averaged ones: False for the variant non_ema, otherwise null, because the
+    layout does not say (the usual folder of Stable Diffusion 1.5 has the averaged ones).
+
+    Raises: UserError as `find_diffusers_model`.
+    """
     folder = find_diffusers_model(cfg)
     digest = sha256_tree(*(folder / part for part in PARTS))
-    write_json(out_dir / "base.json", {**cfg.model_dump(), "sha256": digest})
+    ema = False if cfg.variant == "non_ema" else None
+    write_json(out_dir / "base.json", {**cfg.model_dump(), "ema": ema, "sha256": digest})
 
 
 def base_info(base_dir: Path) -> dict:
@@ -67,7 +90,7 @@ def base_info(base_dir: Path) -> dict:
 
 def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
     info = base_info(base_dir)
-    if info["kind"] == "pretrain":
+    if info["kind"] != "diffusers":
         return base_dir, None
     cfg = DiffusersBase(**{name: info[name] for name in DiffusersBase.model_fields})
     return find_diffusers_model(cfg, offline=True), cfg.variant
@@ -83,8 +106,7 @@ def _named_errors(title: str) -> Iterator[None]:
 
 def _load(part: Any, base_dir: Path, name: str):
     folder, variant = _model_folder(base_dir)
-    if variant == "non_ema" and name != "unet":
-        variant = None  # only the UNet has averaged and plain weights
+    variant = _variant_of(name, variant)
     with _named_errors(f"{folder / name} cannot be loaded (variant {variant})"):
         model = part.from_pretrained(folder, subfolder=name, variant=variant, torch_dtype=torch.float32)
     return model.eval().requires_grad_(False)
@@ -101,7 +123,10 @@ def load_unet(base_dir: Path) -> UNet2DConditionModel:
 
 
 def load_scheduler(base_dir: Path) -> DDIMScheduler:
-    """Return the noise schedule as a DDIM scheduler with the settings of the official sampler (spec 1.4, row 17)."""
+    """Return the noise schedule as a DDIM scheduler with the settings of the official sampler (spec 1.4, row 17).
+
+    Raises: UserError when the model predicts something else than the noise.
+    """
     folder, _ = _model_folder(base_dir)
     official = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "leading"}
     with _named_errors(f"{folder / 'scheduler'} cannot be loaded"):

@@ -45,21 +45,21 @@ def build_networks(row: Generator, base_dir: Path) -> tuple[ControlNetModel, UNe
     widths = row.hint_widths if row.hint == "hi" else (16, 32)
     controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths)
     if row.hint == "dhi":
-        try:
-            controlnet.controlnet_cond_embedding = DenseHintEncoder(row.hint_widths, unet.config.block_out_channels[0])
-        except ValueError as error:
-            raise UserError(f"hint_widths: {error}") from error
+        controlnet.controlnet_cond_embedding = DenseHintEncoder(row.hint_widths, unet.config.block_out_channels[0])
     for module in decoder_modules(unet).values():
-        module.requires_grad_(True)
+        module.requires_grad_(row.train_decoder)
     return controlnet, unet
+
+
+def _trained_modules(controlnet: ControlNetModel, unet: UNet2DConditionModel) -> dict[str, torch.nn.Module]:
+    return {"controlnet": controlnet, **{f"unet.{name}": module for name, module in decoder_modules(unet).items()}}
 
 
 def trained_state(controlnet: ControlNetModel, unet: UNet2DConditionModel) -> dict[str, Tensor]:
     """Return everything that training changes, by name; names of the hint encoder tell a dense one from a plain one."""
-    modules = {"controlnet": controlnet, **{f"unet.{k}": v for k, v in decoder_modules(unet).items()}}
     return {
         f"{name}.{key}": value.detach().cpu().contiguous()
-        for name, module in modules.items()
+        for name, module in _trained_modules(controlnet, unet).items()
         for key, value in module.state_dict().items()
     }
 
@@ -71,10 +71,7 @@ def load_trained_state(controlnet: ControlNetModel, unet: UNet2DConditionModel, 
     wrong += [key for key in set(expected) & set(state) if expected[key].shape != state[key].shape]
     if wrong:
         raise UserError(f"the checkpoint is of another generator; {len(wrong)} weights do not fit, such as", wrong[:4])
-    for prefix, module in {
-        "controlnet": controlnet,
-        **{f"unet.{k}": v for k, v in decoder_modules(unet).items()},
-    }.items():
+    for prefix, module in _trained_modules(controlnet, unet).items():
         module.load_state_dict({k[len(prefix) + 1 :]: v for k, v in state.items() if k.startswith(f"{prefix}.")})
 
 

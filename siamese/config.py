@@ -54,7 +54,17 @@ class DiffusersBase(Config):
     variant: Literal["fp16", "non_ema"] | None = Field(default=None, description="which weight files of the folder")
 
 
-Base = Annotated[PretrainedHere | DiffusersBase, Field(discriminator="kind")]
+class SingleFileBase(Config):
+    """A Stable Diffusion 1.x checkpoint in one file, with its original names; converted without a download."""
+
+    kind: Literal["single_file"]
+    path: str = Field(min_length=1, description="a .safetensors or .ckpt file")
+    ema: bool = Field(
+        default=False, description="take the averaged weights of the UNet; the official code starts from the plain ones"
+    )
+
+
+Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discriminator="kind")]
 
 
 class Switches(NamedTuple):
@@ -67,6 +77,7 @@ class Switches(NamedTuple):
     image_weight: str
     augment_after: float
     augment_t_max: int
+    image_branch_trains_decoder: bool
 
     @property
     def image_branch(self) -> bool:
@@ -77,6 +88,12 @@ class Switches(NamedTuple):
 class _GeneratorRow(Config):
     hint: Literal["hi", "dhi"] = Field(description="ControlNet's hint encoder, or the paper's dense one")
     hint_widths: Widths = Field(description="channels of the hint encoder's stages; SD 1.5: see docs/fidelity.md")
+    weights: str | None = Field(
+        default=None, description="a checkpoint of the paper's official code, to import in place of training"
+    )
+    train_decoder: bool = Field(
+        default=True, description="train the UNet's decoder too, as the paper does; false: the usual ControlNet"
+    )
 
     @model_validator(mode="after")
     def _dense_widths_double(self) -> "_GeneratorRow":
@@ -94,7 +111,7 @@ class ControlNetRow(_GeneratorRow):
     @property
     def switches(self) -> Switches:
         """Return the switches of a Siamese-Diffusion with everything off."""
-        return Switches(False, False, 0.0, 1.0, "linear_ramp", 1.0, 0)
+        return Switches(False, False, 0.0, 1.0, "linear_ramp", 1.0, 0, False)
 
 
 class SiameseRow(_GeneratorRow):
@@ -112,6 +129,9 @@ class SiameseRow(_GeneratorRow):
         default=1 / 3, ge=0, le=1, description="online augmentation starts after this share of the steps"
     )
     augment_t_max: int = Field(default=200, ge=0, le=999, description="and only at timesteps up to this one, included")
+    image_branch_trains_decoder: bool = Field(
+        default=False, description="whether L_i changes the decoder's weights; the official code drops that gradient"
+    )
 
     @property
     def switches(self) -> Switches:
@@ -127,19 +147,40 @@ class TrainingConfig(Config):
     """How every generator is trained."""
 
     steps: Count = Field(description="optimiser steps, N of the paper")
-    batch: Count = Field(description="pairs an optimiser step sees, over all processes")
+    batch: Count = Field(description="pairs an optimiser step sees, over all processes and micro-batches")
+    micro_batch: Count | None = Field(
+        default=None, description="pairs that a process computes at a time; null: all, halved as often as memory needs"
+    )
     lr: Positive
     weight_decay: float = Field(ge=0)
     schedule: Schedule
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        default="adamw", description="adamw_8bit keeps its moments in 8 bits: less memory, not the paper's numbers"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="decay of an average of the weights that is saved in their place; the paper has none"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations twice instead of keeping them: slower, much less memory"
+    )
+    compile: bool = Field(default=False, description="torch.compile the blocks of the networks")
     prompt_dropout: Probability = Field(description="share of pairs trained with the empty prompt")
     checkpoint_steps: Count = Field(description="steps between two checkpoints to resume from")
     seed: int = Field(ge=0)
 
 
 class SamplingConfig(Config):
-    """How every generator is sampled: DDIM, eta 0."""
+    """How every generator is sampled. The last four change an image; the paper has DDIM and none of the others."""
 
     steps: int = Field(ge=1, le=500, description="of the 1000 of training; the paper takes 50")
     guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
     batch: Count = Field(description="images denoised together; does not change an image")
     seed: int = Field(ge=0)
+    solver: Literal["ddim", "dpm++"] = Field(default="ddim", description="dpm++ needs fewer steps for a like image")
+    guidance_rescale: Probability = Field(
+        default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
+    )
+    guided_share: Probability = Field(default=1.0, description="share of the steps, from the first on, with guidance")
+    encoder_every: Count = Field(
+        default=1, description="steps that share one pass of ControlNet and the UNet's encoder"
+    )

@@ -33,7 +33,8 @@ def _down_and_mid(net: UNet2DConditionModel | ControlNetModel, sample: Tensor, t
     return skips, net.mid_block(sample, time, encoder_hidden_states=context)
 
 
-def _time_embedding(net: UNet2DConditionModel | ControlNetModel, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
+def time_embedding(net: UNet2DConditionModel | ControlNetModel, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the embedding of timesteps (B,), (B, 4 * width)."""
     return net.time_embedding(net.time_proj(timesteps).to(dtype))
 
 
@@ -46,7 +47,7 @@ def control_residuals(
     of `controlnet.controlnet_cond_embedding`. The same as ControlNetModel.forward, which would encode the hint anew at
     every denoising step.
     """
-    time = _time_embedding(controlnet, timesteps, noisy_latents.dtype)
+    time = time_embedding(controlnet, timesteps, noisy_latents.dtype)
     skips, mid = _down_and_mid(controlnet, controlnet.conv_in(noisy_latents) + hint_features, time, context)
     down = tuple(zero_conv(skip) for zero_conv, skip in zip(controlnet.controlnet_down_blocks, skips, strict=True))
     return ControlResiduals(down, controlnet.controlnet_mid_block(mid))
@@ -62,7 +63,7 @@ def mix_residuals(
 
 def unet_encode(unet: UNet2DConditionModel, sample: Tensor, timesteps: Tensor, context: Tensor) -> EncoderFeatures:
     """Return E(z_t): the frozen half of the UNet, down blocks and mid block."""
-    time = _time_embedding(unet, timesteps, sample.dtype)
+    time = time_embedding(unet, timesteps, sample.dtype)
     skips, mid = _down_and_mid(unet, unet.conv_in(sample), time, context)
     return EncoderFeatures(skips, mid, time)
 

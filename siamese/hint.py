@@ -57,8 +57,11 @@ class DenseHintEncoder(nn.Module):
         self.out = nn.Conv2d(previous, out_channels, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.gradient_checkpointing = False  # diffusers' enable_gradient_checkpointing sets it, and the function too
 
     def forward(self, hint: Tensor) -> Tensor:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self.out(self._gradient_checkpointing_func(self.layers, hint))
         return self.out(self.layers(hint))
 
 

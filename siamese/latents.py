@@ -11,11 +11,7 @@ from torch import Tensor
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
 from siamese.base import base_info, encode_prompts, load_unet, load_vae, vae_factor
-
-
-def device() -> torch.device:
-    """Return where networks run that a single process uses: the GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+from siamese.devices import device
 
 
 def to_signed(images: np.ndarray) -> Tensor:
@@ -23,14 +19,14 @@ def to_signed(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def mask_hints(masks: np.ndarray) -> Tensor:
+def mask_hints(masks: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Return float32 (N, 3, H, W) in {0, 1} from masks (N, H, W): both hints lie in [0, 1] and have three channels."""
-    return torch.from_numpy(masks).float()[:, None].repeat(1, 3, 1, 1)
+    return torch.from_numpy(masks).to(device).float()[:, None].repeat(1, 3, 1, 1)
 
 
-def image_hints(images: np.ndarray) -> Tensor:
+def image_hints(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Return float32 (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3)."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def check_size(base_dir: Path, size_px: int) -> None:

@@ -1,6 +1,6 @@
-"""Sampling images for masks: DDIM as in the paper, one image file at a time, resumed where it stopped."""
+"""Sampling images for masks on any number of processes, one image file at a time, resumed where it stopped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,44 +12,23 @@ from tqdm import tqdm
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
+from siamese.attention import place
 from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
-from siamese.control import control_residuals, unet_decode, unet_encode
-from siamese.latents import device, mask_hints
+from siamese.denoise import denoise
+from siamese.devices import accelerator
+from siamese.latents import mask_hints
 
 
 @torch.inference_mode()
-def denoise(trained: Trained, scheduler: DDIMScheduler, latents: Tensor, hints: Tensor, cfg: SamplingConfig) -> Tensor:
-    """Return clean latents (B, C, h, w) from noise, for mask hints (B, 3, H, W) in [0, 1].
+def decode_images(vae: AutoencoderKL, latents: Tensor) -> Iterator[Tensor]:
+    """Yield each image as float32 (H, W, 3) in [0, 1] from scaled latents (B, C, h, w).
 
-    DDIM with eta 0. Guidance acts on the prompt alone: both halves keep the mask, as in the official sampler
-    (spec 1.4, row 16). The hint does not depend on the timestep, so it is encoded once.
+    One at a time: on the CPU it is faster, and the memory stays that of one image.
     """
-    controlnet, unet, prompts = trained.controlnet, trained.unet, trained.context.to(latents.device)
-    guided = cfg.guidance > 1
-    features = controlnet.controlnet_cond_embedding(hints)
-    context = prompts[:1].expand(len(latents), -1, -1)
-    if guided:
-        features = torch.cat([features, features])
-        context = torch.cat([prompts[1:].expand(len(latents), -1, -1), context])
-    scheduler.set_timesteps(cfg.steps)
-    for timestep in scheduler.timesteps.to(latents.device):
-        inputs = torch.cat([latents, latents]) if guided else latents
-        times = timestep.expand(len(inputs))
-        residuals = control_residuals(controlnet, inputs, times, context, features)
-        noise = unet_decode(unet, unet_encode(unet, inputs, times, context), residuals, context)
-        if guided:
-            without, with_prompt = noise.chunk(2)
-            noise = without + cfg.guidance * (with_prompt - without)
-        latents = scheduler.step(noise, timestep, latents, eta=0.0).prev_sample
-    return latents
-
-
-@torch.inference_mode()
-def decode_images(vae: AutoencoderKL, latents: Tensor) -> np.ndarray:
-    """Return uint8 (B, H, W, 3) from scaled latents, rounded to the nearest value."""
-    images = vae.decode(latents / vae.config.scaling_factor).sample
-    return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    for latent in latents.split(1):
+        image = vae.decode(latent / vae.config.scaling_factor).sample[0]
+        yield (image / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
 
 
 def start_noise(seed: int, mask_ids: Sequence[str], shape: tuple[int, ...]) -> Tensor:
@@ -67,23 +46,28 @@ def sample_images(
     folder: Path,
     provenance: dict[str, str],
 ) -> None:
-    """Write folder/<mask id>.png for every mask that has none yet.
+    """Write folder/<mask id>.png for every mask that has none yet; the processes take turns at the batches.
 
     The PNGs carry `provenance`, the mask's id and the seed as text. Batches are always the same slices of the list, and
-    a batch with a missing image is drawn again whole, so that an interrupted run ends with the same bytes.
+    a batch with a missing image is drawn again whole, so that neither an interruption nor the number of processes
+    changes a byte.
     """
+    processes = accelerator()
+    processes.wait_for_everyone()  # until the main one holds the folder's lock
     side = masks.mask(masks.pairs[0]).shape[0] // 2 ** (len(vae.config.block_out_channels) - 1)
-    for network in (trained.controlnet, trained.unet, vae):
-        network.to(device())
-    with tqdm(total=len(masks), desc="sample", unit="image", mininterval=5) as bar:
-        for start in range(0, len(masks), cfg.batch):
-            pairs = masks.pairs[start : start + cfg.batch]
-            bar.update(len(pairs))
-            if all((folder / f"{pair.id}.png").is_file() for pair in pairs):
-                continue
-            hints = mask_hints(np.stack([masks.mask(pair) for pair in pairs]))
-            noise = start_noise(cfg.seed, [pair.id for pair in pairs], (vae.config.latent_channels, side, side))
-            images = decode_images(vae, denoise(trained, scheduler, noise.to(device()), hints.to(device()), cfg))
-            for pair, image in zip(pairs, images, strict=True):
-                text = {**provenance, "mask": pair.id, "seed": str(item_seed(cfg.seed, "sample", pair.id))}
-                write_image(folder / f"{pair.id}.png", image, text)
+    place(trained.controlnet, processes.device)
+    place(trained.unet, processes.device)
+    vae.to(processes.device, memory_format=torch.channels_last)
+    starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
+    for start in tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process):
+        pairs = masks.pairs[start : start + cfg.batch]
+        if all((folder / f"{pair.id}.png").is_file() for pair in pairs):
+            continue
+        hints = mask_hints(np.stack([masks.mask(pair) for pair in pairs]), processes.device)
+        noise = start_noise(cfg.seed, [pair.id for pair in pairs], (vae.config.latent_channels, side, side))
+        with processes.autocast():
+            latents = denoise(trained, scheduler, noise.to(processes.device), hints, cfg)
+        for pair, image in zip(pairs, decode_images(vae, latents.float()), strict=True):
+            text = {**provenance, "mask": pair.id, "seed": str(item_seed(cfg.seed, "sample", pair.id))}
+            write_image(folder / f"{pair.id}.png", (image * 255).round().to(torch.uint8).numpy(), text)
+    processes.wait_for_everyone()

@@ -7,10 +7,13 @@
 | UNet encoder, mid block, time embedding, VAE | no  | no            | no        | no          |
 
 The official code copies ControlNet and UNet at every step to cut these gradients. Here the frozen encoder runs once,
-ControlNet runs once on both hints, and its residuals are cut from the graph as leaves: L_i asks for the gradient of the
-leaves alone, so the decoder gets none, and the ControlNet is walked back once at the end (spec 1.6).
+ControlNet runs once on both hints, and its residuals are cut from the graph as leaves. L_i is walked back to the leaves
+at once, while the decoder's weights are constants (D' of the paper); ControlNet is walked back once, at the end
+(spec 1.6). Only one decoder graph is ever alive.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -49,7 +52,20 @@ def _control(
     return control_residuals(controlnet, latents, timesteps, context, controlnet.controlnet_cond_embedding(hint))
 
 
-def mask_step(controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, share: float) -> Tensor:
+@contextlib.contextmanager
+def _constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Treat the decoder's weights as constants, forward and backward: no gradient, and nothing kept to compute one."""
+    trained = [p for module in decoder_modules(unet).values() for p in module.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def mask_step(controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, share: float | Tensor) -> Tensor:
     """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet."""
     with torch.no_grad():
         features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
@@ -60,12 +76,12 @@ def mask_step(controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Ba
 
 
 def siamese_step(
-    controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, weights: LossWeights, share: float
+    controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, weights: LossWeights, share: float | Tensor
 ) -> dict[str, Tensor]:
     """Add the gradients of share * sum over the batch of L_m + L_i + w_c L_c + L_m' and return each term, (B,).
 
-    `share` is 1 / (pairs of the optimiser step), so that micro-batches and processes add up to one mean. L_m' counts
-    only the samples that Eq. 13 selects and is still divided by all of them.
+    `share` is 1 / (pairs of the optimiser step), times the loss scale in half precision, so that micro-batches and
+    processes add up to one mean. L_m' counts only the samples that Eq. 13 selects and is still divided by all of them.
     """
     with torch.no_grad():
         features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
@@ -78,17 +94,16 @@ def siamese_step(
     mask = ControlResiduals(tuple(half[0] for half in halves[:-1]), halves[-1][0])
     image = ControlResiduals(tuple(half[1] for half in halves[:-1]), halves[-1][1])
 
-    mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
-    mix_pred = unet_decode(unet, features, mixed, batch.context)
-    image_loss = denoising_loss(mix_pred, batch.noise)
-    (share * image_loss.sum()).backward(inputs=leaves)
+    with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
+        mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
+        mix_pred = unet_decode(unet, features, mixed, batch.context)
+        image_loss = denoising_loss(mix_pred, batch.noise)
+        (share * image_loss.sum()).backward()
 
     mask_pred = unet_decode(unet, features, mask, batch.context)
     mask_loss = denoising_loss(mask_pred, batch.noise)
     consistency = consistency_loss(mask_pred, mix_pred)
-    decoder = [p for module in decoder_modules(unet).values() for p in module.parameters() if p.requires_grad]
-    total = mask_loss.sum() + weights.consistency * consistency.sum()
-    (share * total).backward(inputs=[*leaves, *decoder])
+    (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
     torch.autograd.backward(graph, [leaf.grad for leaf in leaves])
 
     online = torch.zeros_like(mask_loss)

@@ -13,6 +13,7 @@ class LossWeights(NamedTuple):
     image: float  # w_i of Eq. 5
     mask: float  # w_m of Eq. 5
     consistency: float  # w_c of Eq. 9
+    image_trains_decoder: bool  # whether L_i reaches the decoder; never in the official code
     online: Tensor  # w_a of Eq. 13, (B,) bool: which samples are augmented online
 
 
@@ -28,5 +29,6 @@ def loss_weights(step: int, num_steps: int, timesteps: Tensor, switches: Switche
         image=ramp,
         mask=switches.w_m,
         consistency=switches.w_c if switches.noise_consistency else 0.0,
+        image_trains_decoder=switches.image_branch_trains_decoder,
         online=(timesteps <= switches.augment_t_max) & late,
     )

@@ -44,10 +44,21 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def is_main_process() -> bool:
+    """Return whether this process writes: the only one, or the first of those that accelerate launch has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
+    """Yield an empty folder beside `target` that takes its place when the block ends well, and vanishes otherwise.
+
+    Only the main process makes it; the others get a path to which they must not write.
+    """
     beside = target.with_name(f".{target.name}.{os.getpid()}")
+    if not is_main_process():
+        yield beside
+        return
     for left_by_a_crash in target.parent.glob(f".{target.name}.*"):
         shutil.rmtree(left_by_a_crash)
     beside.mkdir(parents=True)
@@ -66,13 +77,17 @@ def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = Fa
     It goes when the block ends well, unless `keep` says that a later run may go on from it.
 
     The folder is `.work/<name>/<hash of fingerprint>` (the root can be moved by the variable SIAMESE_WORK). A lock
-    keeps a second process out, such as a rerun while an orphan of a killed `dvc repro` still computes.
+    keeps a second run out, such as a rerun while an orphan of a killed `dvc repro` still computes. The processes of one
+    run share the folder: the main one makes and drops it, and the others wait for it before they use it.
 
     Raises: UserError when another process holds the lock.
     """
     root = Path(os.environ.get("SIAMESE_WORK", ".work")) / name
-    root.mkdir(parents=True, exist_ok=True)
     key = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
+    if not is_main_process():
+        yield root / key
+        return
+    root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,7 @@ from siamese.hint import DenseHintEncoder
 from siamese.latents import cache_latents, load_training_data, to_signed
 from siamese.pretrain import pretrain, seeded
 from siamese.step import Batch
+from siamese.train import train_generator
 
 BASE = PretrainedHere.model_validate_json(
     '{"kind": "pretrain", "seed": 0,'
@@ -24,6 +25,7 @@ SIAMESE = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16))
 TRAINING = TrainingConfig(
     steps=6, batch=3, lr=1e-3, weight_decay=1e-2, schedule="one_cycle", prompt_dropout=0.3, checkpoint_steps=2, seed=0
 )
+ROWS = {"controlnet": CONTROLNET, "siamese": SIAMESE}
 SAMPLING = SamplingConfig(steps=3, guidance=2.0, batch=2, seed=0)
 
 
@@ -45,6 +47,15 @@ def training_data(tmp_path_factory, real, base_dir):
     out = tmp_path_factory.mktemp("latents")
     cache_latents(real, "a polyp", base_dir, out)
     return load_training_data(real, out)
+
+
+@pytest.fixture(scope="session")
+def generators(tmp_path_factory, training_data, base_dir):
+    folders = {}
+    for name, row in ROWS.items():
+        folders[name] = tmp_path_factory.mktemp(name)
+        train_generator(training_data, row, TRAINING, base_dir, folders[name], tmp_path_factory.mktemp("work"))
+    return folders
 
 
 @pytest.fixture(scope="session")

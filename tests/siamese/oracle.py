@@ -18,12 +18,12 @@ def _forward(controlnet, unet, latents, batch, hint, extra=None, w_image=1.0, w_
     ).sample
 
 
-def official_step(controlnet, unet, batch, *, step, num_steps, w_c=1.0, w_m=1.0, alphas_cumprod=None):
+def official_step(controlnet, unet, batch, *, step, num_steps, w_c=1.0, w_m=1.0, copy_unet=True):
     """Add the gradients of the official loss to controlnet and to the trained half of unet; return the loss."""
     frozen_control = copy.deepcopy(controlnet)  # noqa: TID251
     for parameter in frozen_control.parameters():
         parameter.requires_grad_(False)
-    copied_unet = copy.deepcopy(unet)  # noqa: TID251
+    copied_unet = copy.deepcopy(unet) if copy_unet else unet  # noqa: TID251
     with torch.no_grad():
         mask_residuals = frozen_control(
             batch.noisy_latents, batch.timesteps, batch.context, batch.mask_hint, return_dict=False

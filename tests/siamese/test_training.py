@@ -1,40 +1,44 @@
-"""Training and sampling: the same bytes after a crash, in any batch, on any number of processes."""
+"""Training: the same bytes after a crash, the same numbers in micro-batches, and what happens when memory runs out."""
 
 import csv
-import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 
-from data.pairs.config import RealMasks
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from data.pairs.manifest import read_pairs
-from data.pairs.masks import write_masks
 from siamese import train as train_module
-from siamese.base import load_scheduler, load_unet, load_vae
+from siamese.base import load_scheduler, load_unet
+from siamese.batches import draw_batch
 from siamese.checkpoint import load_generator
-from siamese.sample import denoise, sample_images, start_noise
-from siamese.train import draw_batch, train_generator
+from siamese.config import SiameseRow
+from siamese.state import TrainingState
+from siamese.train import train_generator
 from tests.contracts.imports import ROOT
-from tests.siamese.conftest import CONTROLNET, SAMPLING, SIAMESE, TRAINING
-
-ROWS = {"controlnet": CONTROLNET, "siamese": SIAMESE}
+from tests.siamese.conftest import CONTROLNET, ROWS, SIAMESE, TRAINING
 
 
-@pytest.fixture(scope="session")
-def generators(tmp_path_factory, training_data, base_dir):
-    folders = {}
-    for name, row in ROWS.items():
-        folders[name] = tmp_path_factory.mktemp(name)
-        train_generator(training_data, row, TRAINING, base_dir, folders[name], tmp_path_factory.mktemp("work"))
-    return folders
+@pytest.fixture
+def train(training_data, base_dir, tmp_path):
+    """Return a function that trains and returns the weights; settings are changes to TRAINING."""
+
+    def run(name="out", row=SIAMESE, **settings) -> dict[str, torch.Tensor]:
+        work, out = tmp_path / f"{name}-work", tmp_path / name
+        work.mkdir(exist_ok=True), out.mkdir(exist_ok=True)
+        train_generator(training_data, row, TRAINING.model_copy(update=settings), base_dir, out, work)
+        return load_file(out / "generator.safetensors")
+
+    return run
+
+
+def close(a, b, atol=2e-5) -> bool:
+    assert a.keys() == b.keys()
+    return all(torch.allclose(a[name], b[name], atol=atol) for name in a)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -118,100 +122,139 @@ def test_draws_depend_on_the_position_alone(training_data, base_dir):
     assert all(torch.equal(a[2:], b) for a, b in zip(whole, part, strict=True))
 
 
-def test_ddim_visits_the_documented_timesteps(base_dir):
-    scheduler = load_scheduler(base_dir)
-    scheduler.set_timesteps(50)
-    assert scheduler.timesteps[:2].tolist() == [981, 961]
-    assert scheduler.timesteps[-1] == 1
-    assert scheduler.final_alpha_cumprod == scheduler.alphas_cumprod[0]
+def test_with_every_switch_off_siamese_is_controlnet_to_the_bit(train):
+    off = {"noise_consistency": False, "online_augmentation": False}
+    row = SiameseRow(method="siamese", hint="hi", hint_widths=CONTROLNET.hint_widths, **off)
+    ours, theirs = train("siamese", row), train("controlnet", CONTROLNET)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_frozen_decoder_stays_as_it_was(train, base_dir):
+    weights, before = (
+        train(row=CONTROLNET.model_copy(update={"train_decoder": False})),
+        load_unet(base_dir).state_dict(),
+    )
+    decoder = {k.removeprefix("unet."): v for k, v in weights.items() if k.startswith("unet.")}
+    assert len(decoder) > 10
+    assert all(torch.equal(before[name], value) for name, value in decoder.items())
+
+
+@pytest.mark.parametrize("settings", [{"micro_batch": 1}, {"micro_batch": 2}, {"gradient_checkpointing": True}])
+def test_what_saves_memory_changes_no_number(train, generators, settings):
+    assert close(train(**settings), load_file(generators["siamese"] / "generator.safetensors"))
+
+
+def test_too_little_memory_halves_the_micro_batch_and_keeps_the_batch(train, monkeypatch, capsys):
+    expected = train("one", micro_batch=1)
+    original = train_module.siamese_step
+
+    def small_machine(controlnet, unet, batch, weights, share):
+        terms = original(controlnet, unet, batch, weights, share)  # leaves gradients behind, as a late failure would
+        if len(batch.timesteps) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return terms
+
+    monkeypatch.setattr(train_module, "siamese_step", small_machine)
+    found = train("halved")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert "now 1 pairs at a time on each, still 3 a step" in capsys.readouterr().err
+
+
+def test_too_little_memory_for_one_pair_says_what_helps(train, monkeypatch):
+    def tiny_machine(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(train_module, "siamese_step", tiny_machine)
+    with pytest.raises(UserError, match="one pair at a time") as caught:
+        train(optimizer="adamw", ema=None)
+    assert caught.value.problems[0] == "training.gradient_checkpointing: true"
+    assert not any("ema" in problem for problem in caught.value.problems)
+
+
+def test_averaged_weights_are_saved_in_place_of_the_last(train):
+    """diffusers' EMAModel: the decay of its second update is 2 / 11, whatever the limit."""
+    one, two = (train(f"plain{n}", CONTROLNET, steps=n, schedule="constant") for n in (1, 2))
+    average = train("average", CONTROLNET, steps=2, schedule="constant", ema=0.999)
+    expected = {k: one[k] * (2 / 11) + two[k] * (9 / 11) for k in one if k != "context"}
+    assert close({k: v for k, v in average.items() if k != "context"}, expected, atol=1e-6)
+
+
+def test_averages_survive_a_crash(train, monkeypatch):
+    whole = train("whole", CONTROLNET, ema=0.9)
+    original = train_module.loss_weights
+
+    def crash(step, *rest):
+        if step == 3:
+            raise KeyboardInterrupt
+        return original(step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "loss_weights", crash)
+        with pytest.raises(KeyboardInterrupt):
+            train("broken", CONTROLNET, ema=0.9)
+    resumed = train("broken", CONTROLNET, ema=0.9)
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_the_8_bit_optimiser_says_what_it_needs(train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(UserError, match="needs bitsandbytes") as caught:
+        train(optimizer="adamw_8bit")
+    assert "pip install bitsandbytes" in caught.value.problems
 
 
 @pytest.fixture
-def masks(real, tmp_path):
-    write_masks(real, "real", RealMasks(kind="real", copies=1), tmp_path / "masks")
-    return read_pairs(tmp_path / "masks/1")
+def precision(monkeypatch):
+    """Return a function that sets accelerate's precision for this process."""
+
+    def choose(name: str) -> None:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", name)
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+    yield choose
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def draw(masks, folder, base_dir, images, cfg=SAMPLING):
-    trained = load_generator(folder, base_dir)
-    sample_images(masks, trained, load_vae(base_dir), load_scheduler(base_dir), cfg, images, {"generator": "x"})
-    return {path.name: np.asarray(Image.open(path)).astype(int) for path in sorted(images.iterdir())}
+def test_bf16_comes_from_the_environment_and_keeps_float32_weights(train, precision, generators):
+    precision("bf16")
+    weights, plain = train(), load_file(generators["siamese"] / "generator.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert not close(weights, plain, atol=1e-7)
+    assert close(weights, plain, atol=1.2e-2)
 
 
-def test_samples_depend_on_neither_batch_nor_order(masks, generators, base_dir, tmp_path):
-    two = draw(masks, generators["siamese"], base_dir, tmp_path / "two")
-    one = draw(masks, generators["siamese"], base_dir, tmp_path / "one", SAMPLING.model_copy(update={"batch": 1}))
-    assert two.keys() == one.keys()
-    assert max(np.abs(two[name] - one[name]).max() for name in two) <= 1
-    assert len({image.tobytes() for image in one.values()}) == len(masks)
+@pytest.mark.parametrize("kind", ["fp12", *(() if torch.cuda.is_available() else ("fp16",))])
+def test_a_precision_that_cannot_be_had_is_named(train, precision, kind):
+    precision(kind)
+    with pytest.raises(UserError, match=f"ACCELERATE_MIXED_PRECISION is {kind}") as caught:
+        train()
+    assert "no, bf16, fp16" in caught.value.problems[0]
 
 
-def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(masks, generators, base_dir, tmp_path):
-    draw(masks, generators["siamese"], base_dir, tmp_path / "whole")
-    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
-    names = sorted(path.name for path in (tmp_path / "broken").iterdir())
-    (tmp_path / "broken" / names[3]).unlink()
-    kept = (tmp_path / "broken" / names[0]).stat().st_mtime_ns
-    draw(masks, generators["siamese"], base_dir, tmp_path / "broken")
-    assert sha256_tree(tmp_path / "broken") == sha256_tree(tmp_path / "whole")
-    assert (tmp_path / "broken" / names[0]).stat().st_mtime_ns == kept
+def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(base_dir, tmp_path):
+    """What fp16 adds, with a scaler that works on the CPU."""
+    controlnet, unet = train_module._networks(CONTROLNET, TRAINING, base_dir, torch.device("cpu"))
+    state = TrainingState.begin(controlnet, unet, TRAINING, torch.amp.GradScaler("cpu", init_scale=64.0))
+    before = [parameter.detach().clone() for parameter in state.parameters]
+
+    def fill(value: float) -> None:
+        state.scaler.scale(torch.ones(()))
+        for parameter in state.parameters:
+            parameter.grad = torch.full_like(parameter, value)
+
+    fill(float("inf"))
+    state.update()
+    assert all(torch.equal(a, b) for a, b in zip(before, state.parameters, strict=True))
+    assert state.scaler.get_scale() == 32.0
+    fill(32.0)
+    state.update()
+    assert not any(torch.equal(a, b) for a, b in zip(before, state.parameters, strict=True))
+    state.save(tmp_path, 2)
+    again = TrainingState.begin(controlnet, unet, TRAINING, torch.amp.GradScaler("cpu"))
+    assert again.resume(tmp_path) == 2
+    assert again.scaler.get_scale() == 32.0
 
 
-def test_guidance_one_needs_no_second_half_and_more_changes_the_image(masks, generators, base_dir):
-    trained, scheduler = load_generator(generators["siamese"], base_dir), load_scheduler(base_dir)
-    noise = start_noise(0, ["a"], (4, 16, 16))
-    hints = torch.rand(1, 3, 32, 32)
-    same = trained._replace(context=trained.context[:1].repeat(2, 1, 1))
-    plain = denoise(trained, scheduler, noise, hints, SAMPLING.model_copy(update={"guidance": 1.0}))
-    assert torch.allclose(denoise(same, scheduler, noise, hints, SAMPLING), plain, atol=1e-4)
-    strong = SAMPLING.model_copy(update={"guidance": 9.0})
-    assert not torch.allclose(denoise(trained, scheduler, noise, hints, strong), plain, atol=1e-3)
-
-
-def test_images_say_what_made_them(masks, generators, base_dir, tmp_path):
-    draw(masks, generators["siamese"], base_dir, tmp_path / "images")
-    text = Image.open(tmp_path / "images" / f"{masks.pairs[0].id}.png").text
-    assert text["mask"] == masks.pairs[0].id
-    assert text["generator"] == "x"
-    assert int(text["seed"]) > 0
-
-
-PARALLEL = """
-import sys
-from pathlib import Path
-from data.pairs.manifest import read_pairs
-from siamese.latents import load_training_data
-from siamese.train import train_generator
-from tests.siamese.conftest import SIAMESE, TRAINING
-real, latents, base, out = map(Path, sys.argv[1:])
-work = out.with_name("work"); work.mkdir(exist_ok=True); out.mkdir(exist_ok=True)
-train_generator(load_training_data(read_pairs(real), latents), SIAMESE, TRAINING, base, out, work)
-"""
-
-
-def test_two_processes_train_the_same_generator(real, base_dir, generators, tmp_path):
-    from safetensors.torch import load_file
-
-    from siamese.latents import cache_latents
-
-    (tmp_path / "latents").mkdir()
-    cache_latents(real, "a polyp", base_dir, tmp_path / "latents")
-    (tmp_path / "run.py").write_text(PARALLEL)
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", str(tmp_path / "run.py")]
-    command += [str(path) for path in (real.folder, tmp_path / "latents", base_dir, tmp_path / "out")]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    ours = load_file(Path(tmp_path / "out/generator.safetensors"))
-    theirs = load_file(generators["siamese"] / "generator.safetensors")
-    assert all(torch.allclose(ours[name], theirs[name], atol=2e-5) for name in theirs)
+@pytest.mark.slow
+def test_compiled_blocks_train_to_the_same_numbers(train, generators):
+    assert close(train(compile=True), load_file(generators["siamese"] / "generator.safetensors"), atol=1e-4)

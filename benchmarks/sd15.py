@@ -1,0 +1,85 @@
+"""Networks in the layout of Stable Diffusion 1.5 at a share of its width, with random weights, for the benchmarks."""
+
+from typing import NamedTuple
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from siamese.control import decoder_modules
+from siamese.hint import DenseHintEncoder
+from siamese.pretrain import seeded
+
+WIDTHS = {"toy": 8, "quarter": 4, "full": 1}  # divisors of the channels of Stable Diffusion 1.5
+
+
+class Networks(NamedTuple):
+    """One Stable Diffusion with a ControlNet that has the dense hint encoder."""
+
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    text: CLIPTextModel
+    controlnet: ControlNetModel
+    scheduler: DDIMScheduler
+
+
+def _divided(widths: tuple[int, ...], width: str) -> tuple[int, ...]:
+    return tuple(value // WIDTHS[width] for value in widths)
+
+
+def _vae(width: str) -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=_divided((128, 256, 512, 512), width),
+        layers_per_block=2,
+        norm_num_groups=32 // WIDTHS[width],
+        latent_channels=4,
+    )
+
+
+def _unet(width: str) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=48,
+        block_out_channels=_divided((320, 640, 1280, 1280), width),
+        layers_per_block=2,
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        cross_attention_dim=768 // WIDTHS[width],
+        attention_head_dim=8,
+        norm_num_groups=32 // WIDTHS[width],
+    )
+
+
+def _text(width: str) -> CLIPTextModel:
+    hidden = 768 // WIDTHS[width]
+    config = CLIPTextConfig(
+        hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=12, num_attention_heads=12
+    )
+    return CLIPTextModel(config)
+
+
+def _controlnet(unet: UNet2DConditionModel, width: str, hint: str) -> ControlNetModel:
+    hi = _divided((16, 32, 96, 256), width)
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hi)
+    if hint == "dhi":
+        dense = DenseHintEncoder(_divided((16, 32, 64, 128, 256), width), unet.config.block_out_channels[0])
+        controlnet.controlnet_cond_embedding = dense
+    for name, parameter in controlnet.named_parameters():
+        if "controlnet_" in name:  # zero convolutions would hide differences
+            parameter.data += 0.02 * torch.randn_like(parameter)
+    return controlnet
+
+
+def build(width: str, hint: str = "dhi") -> Networks:
+    """Return the networks on the CPU in float32: ControlNet and the UNet's decoder trainable, the rest frozen."""
+    frozen = [seeded(lambda part=part: part(width), 0).eval().requires_grad_(False) for part in (_vae, _unet, _text)]
+    vae, unet, text = frozen
+    controlnet = seeded(lambda: _controlnet(unet, width, hint), 1).requires_grad_(True)
+    for module in decoder_modules(unet).values():
+        module.requires_grad_(True)
+    scheduler = DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1,
+        clip_sample=False, set_alpha_to_one=False,
+    )  # fmt: skip
+    return Networks(vae, unet, text, controlnet, scheduler)

@@ -1,0 +1,52 @@
+"""The batches of training. Every draw is a function of (seed, position), where position counts the pairs seen so far.
+
+So nothing depends on the number of processes, on micro-batches or on when a run was interrupted.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from diffusers import DDIMScheduler
+
+from data.pairs.seeds import item_seed
+from siamese.config import TrainingConfig
+from siamese.latents import TrainingData, image_hints, mask_hints
+from siamese.step import Batch
+
+
+def pair_order(count: int, seed: int) -> Iterator[int]:
+    """Yield indices of pairs without end, a new permutation an epoch."""
+    epoch = 0
+    while True:
+        rng = torch.Generator().manual_seed(item_seed(seed, "epoch", epoch))
+        yield from torch.randperm(count, generator=rng).tolist()
+        epoch += 1
+
+
+def draw_batch(
+    data: TrainingData,
+    indices: list[int],
+    positions: list[int],
+    scheduler: DDIMScheduler,
+    cfg: TrainingConfig,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Return the batch of the given pairs on `device`; every draw comes from the seed of its position."""
+    timesteps, noises, latents, empty = [], [], [], []
+    for index, position in zip(indices, positions, strict=True):
+        rng = torch.Generator().manual_seed(item_seed(cfg.seed, "position", position))
+        shape = data.mean[index].shape
+        timesteps.append(torch.randint(0, scheduler.config.num_train_timesteps, (), generator=rng))
+        latents.append(data.mean[index] + data.std[index] * torch.randn(shape, generator=rng))
+        noises.append(torch.randn(shape, generator=rng))
+        empty.append(int(torch.rand((), generator=rng) < cfg.prompt_dropout))
+    t, noise = torch.stack(timesteps), torch.stack(noises)
+    return Batch(
+        noisy_latents=scheduler.add_noise(torch.stack(latents), noise, t).to(device),
+        timesteps=t.to(device),
+        sigmas=(1 - scheduler.alphas_cumprod[t]).sqrt().to(device),
+        noise=noise.to(device),
+        context=data.context[empty].to(device),
+        mask_hint=mask_hints(data.masks[indices], device),
+        image_hint=image_hints(data.images[indices], device),
+    )

@@ -1,0 +1,244 @@
+"""Sampling: the same bytes in any batch, order and number of processes; each option does what its name says."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+from PIL import Image
+from safetensors.torch import load_file
+
+from data.pairs.config import RealMasks
+from data.pairs.files import sha256_tree
+from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.masks import write_masks
+from siamese import denoise as denoise_module
+from siamese import train as train_module
+from siamese.attention import FAST_HEAD, NarrowHeads, head_size, place
+from siamese.base import load_scheduler, load_unet, load_vae
+from siamese.checkpoint import load_generator
+from siamese.denoise import denoise, rescale_guidance
+from siamese.latents import cache_latents, load_training_data
+from siamese.sample import sample_images, start_noise
+from tests.contracts.imports import ROOT
+from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+
+
+def test_ddim_visits_the_documented_timesteps(base_dir):
+    scheduler = load_scheduler(base_dir)
+    scheduler.set_timesteps(50)
+    assert scheduler.timesteps[:2].tolist() == [981, 961]
+    assert scheduler.timesteps[-1] == 1
+    assert scheduler.final_alpha_cumprod == scheduler.alphas_cumprod[0]
+
+
+@pytest.fixture
+def masks(real, tmp_path):
+    write_masks(real, "real", RealMasks(kind="real", copies=1), tmp_path / "masks")
+    return read_pairs(tmp_path / "masks/1")
+
+
+def draw(masks, folder, base_dir, images, cfg=SAMPLING):
+    trained = load_generator(folder, base_dir)
+    sample_images(masks, trained, load_vae(base_dir), load_scheduler(base_dir), cfg, images, {"generator": "x"})
+    return {path.name: np.asarray(Image.open(path)).astype(int) for path in sorted(images.iterdir())}
+
+
+def test_samples_depend_on_neither_batch_nor_order(masks, generators, base_dir, tmp_path):
+    two = draw(masks, generators["siamese"], base_dir, tmp_path / "two")
+    one = draw(masks, generators["siamese"], base_dir, tmp_path / "one", SAMPLING.model_copy(update={"batch": 1}))
+    assert two.keys() == one.keys()
+    assert max(np.abs(two[name] - one[name]).max() for name in two) <= 1
+    assert len({image.tobytes() for image in one.values()}) == len(masks)
+
+
+def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(masks, generators, base_dir, tmp_path):
+    draw(masks, generators["siamese"], base_dir, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
+    names = sorted(path.name for path in (tmp_path / "broken").iterdir())
+    (tmp_path / "broken" / names[3]).unlink()
+    kept = (tmp_path / "broken" / names[0]).stat().st_mtime_ns
+    draw(masks, generators["siamese"], base_dir, tmp_path / "broken")
+    assert sha256_tree(tmp_path / "broken") == sha256_tree(tmp_path / "whole")
+    assert (tmp_path / "broken" / names[0]).stat().st_mtime_ns == kept
+
+
+def test_guidance_one_needs_no_second_half_and_more_changes_the_image(masks, generators, base_dir):
+    trained, scheduler = load_generator(generators["siamese"], base_dir), load_scheduler(base_dir)
+    noise = start_noise(0, ["a"], (4, 16, 16))
+    hints = torch.rand(1, 3, 32, 32)
+    same = trained._replace(context=trained.context[:1].repeat(2, 1, 1))
+    plain = denoise(trained, scheduler, noise, hints, SAMPLING.model_copy(update={"guidance": 1.0}))
+    assert torch.allclose(denoise(same, scheduler, noise, hints, SAMPLING), plain, atol=1e-4)
+    strong = SAMPLING.model_copy(update={"guidance": 9.0})
+    assert not torch.allclose(denoise(trained, scheduler, noise, hints, strong), plain, atol=1e-3)
+
+
+def test_images_say_what_made_them(masks, generators, base_dir, tmp_path):
+    draw(masks, generators["siamese"], base_dir, tmp_path / "images")
+    text = Image.open(tmp_path / "images" / f"{masks.pairs[0].id}.png").text
+    assert text["mask"] == masks.pairs[0].id
+    assert text["generator"] == "x"
+    assert int(text["seed"]) > 0
+
+
+def test_the_order_of_the_masks_changes_no_image(masks, generators, base_dir, tmp_path):
+    turned = PairSet(masks.folder, tuple(reversed(masks.pairs)))
+    ours, theirs = (draw(m, generators["siamese"], base_dir, tmp_path / n) for m, n in ((masks, "a"), (turned, "b")))
+    assert max(np.abs(ours[name] - theirs[name]).max() for name in ours) <= 1
+
+
+@pytest.fixture
+def trained(generators, base_dir):
+    return load_generator(generators["siamese"], base_dir)
+
+
+HINTS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+NOISE = start_noise(0, ["a", "b"], (4, 16, 16))
+
+
+def clean(trained, base_dir, **settings):
+    cfg = SAMPLING.model_copy(update={"steps": 8, "guidance": 5.0, **settings})
+    return denoise(trained, load_scheduler(base_dir), NOISE, HINTS, cfg)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm++"])
+def test_images_are_those_of_diffusers_pipeline(trained, base_dir, solver):
+    """An independent sampler with the same weights, noise, schedule and guidance."""
+    scheduler = load_scheduler(base_dir)
+    if solver == "dpm++":
+        scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config)
+    pipeline = StableDiffusionControlNetPipeline(
+        vae=load_vae(base_dir), text_encoder=None, tokenizer=None, unet=trained.unet, controlnet=trained.controlnet,
+        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    prompts = {
+        "prompt_embeds": trained.context[:1].repeat(2, 1, 1),
+        "negative_prompt_embeds": trained.context[1:].repeat(2, 1, 1),
+    }
+    theirs = pipeline(
+        **prompts, image=HINTS, latents=NOISE, num_inference_steps=8, guidance_scale=5.0, output_type="latent"
+    ).images
+    assert torch.allclose(clean(trained, base_dir, solver=solver), theirs, atol=1e-4)
+
+
+def test_rescaled_guidance_is_that_of_diffusers(trained, base_dir):
+    noise, text = NOISE * 3, NOISE.flip(0)
+    for share in (0.0, 0.4, 1.0):
+        assert torch.allclose(rescale_guidance(noise, text, share), rescale_noise_cfg(noise, text, share), atol=1e-6)
+    plain, rescaled = clean(trained, base_dir), clean(trained, base_dir, guidance_rescale=0.7)
+    assert not torch.allclose(plain, rescaled, atol=1e-3)
+
+
+def test_guidance_on_part_of_the_steps(trained, base_dir):
+    everywhere, nowhere = clean(trained, base_dir), clean(trained, base_dir, guidance=1.0)
+    assert torch.equal(clean(trained, base_dir, guided_share=0.0), nowhere)
+    half = clean(trained, base_dir, guided_share=0.5)
+    assert not torch.allclose(half, everywhere, atol=1e-4)
+    assert not torch.allclose(half, nowhere, atol=1e-4)
+
+
+@pytest.mark.parametrize(("every", "share", "passes"), [(1, 1.0, 8), (3, 1.0, 3), (3, 0.5, 4), (8, 1.0, 1)])
+def test_encoder_passes_are_shared_between_steps(trained, base_dir, monkeypatch, every, share, passes):
+    original, calls = denoise_module.unet_encode, []
+
+    def counted(*arguments):
+        calls.append(len(arguments[1]))
+        return original(*arguments)
+
+    monkeypatch.setattr(denoise_module, "unet_encode", counted)
+    clean(trained, base_dir, encoder_every=every, guided_share=share)
+    assert len(calls) == passes
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_narrow_heads_give_the_numbers_and_gradients_of_attention(precision):
+    torch.manual_seed(0)
+    attention = Attention(query_dim=20, cross_attention_dim=6, heads=4, dim_head=5).to(precision)
+    assert head_size(attention) == 5
+    tokens = torch.randn(2, 9, 20, dtype=precision, requires_grad=True)
+    prompt = torch.randn(2, 7, 6, dtype=precision)
+    results = []
+    for processor in (AttnProcessor2_0(), NarrowHeads()):
+        attention.zero_grad()
+        output = processor(attention, tokens, prompt)
+        gradients = torch.autograd.grad(output.square().sum(), [tokens, *attention.parameters()])
+        results.append([output, *gradients])
+    tolerance = 1e-5 if precision == torch.float32 else 1e-13
+    assert all(torch.allclose(a, b, atol=tolerance, rtol=tolerance) for a, b in zip(*results, strict=True))
+    with pytest.raises(NotImplementedError):
+        NarrowHeads()(attention, tokens, prompt, torch.zeros(2, 1, 7))
+
+
+def test_only_narrow_heads_are_filled_up(base_dir):
+    unet = load_unet(base_dir)
+    place(unet, torch.device("cpu"))
+    sizes = {head_size(m): type(m.processor) for m in unet.modules() if isinstance(m, Attention)}
+    assert sizes
+    assert all((kind is NarrowHeads) == (size < FAST_HEAD) for size, kind in sizes.items())
+
+
+PARALLEL = """
+import sys
+from pathlib import Path
+from data.pairs.manifest import read_pairs
+from siamese.base import load_scheduler, load_vae
+from siamese.checkpoint import load_generator
+from siamese.latents import load_training_data
+from siamese.sample import sample_images
+from siamese.train import train_generator
+from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+real, latents, base, work, out, masks, images = map(Path, sys.argv[1:])
+train_generator(load_training_data(read_pairs(real), latents), SIAMESE, TRAINING, base, out, work)
+trained, vae, scheduler = load_generator(out, base), load_vae(base), load_scheduler(base)
+sample_images(read_pairs(masks), trained, vae, scheduler, SAMPLING, images, {"generator": "x"})
+"""
+
+
+def test_two_processes_train_and_sample_the_same(real, base_dir, masks, generators, tmp_path):
+    """Training begun by one process goes on with two; images are equal to the byte."""
+    (tmp_path / "latents").mkdir()
+    cache_latents(real, "a polyp", base_dir, tmp_path / "latents")
+    (tmp_path / "run.py").write_text(PARALLEL)
+    shutil.copytree(begun(real, base_dir, tmp_path), tmp_path / "work-2")
+    (tmp_path / "out").mkdir()
+    folders = [real.folder, tmp_path / "latents", base_dir, tmp_path / "work-2", tmp_path / "out", masks.folder]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += [str(path) for path in (tmp_path / "run.py", *folders, tmp_path / "two")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "resumed at step 2" in done.stderr
+    ours, theirs = (load_file(f / "generator.safetensors") for f in (tmp_path / "out", generators["siamese"]))
+    assert all(torch.allclose(ours[name], theirs[name], atol=2e-5) for name in theirs)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    draw(masks, tmp_path / "out", base_dir, tmp_path / "one")
+    torch.set_num_threads(threads)
+    assert sha256_tree(tmp_path / "one") == sha256_tree(tmp_path / "two")
+
+
+def begun(real, base_dir, tmp_path):
+    """Return the scratch folder of a training that one process has left after two steps."""
+    original, work, out = train_module.loss_weights, tmp_path / "work-1", tmp_path / "out-1"
+    work.mkdir(), out.mkdir()
+
+    def crash(step, *rest):
+        if step == 3:
+            raise KeyboardInterrupt
+        return original(step, *rest)
+
+    data = load_training_data(real, tmp_path / "latents")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "loss_weights", crash)
+        with pytest.raises(KeyboardInterrupt):
+            train_module.train_generator(data, SIAMESE, TRAINING, base_dir, out, work)
+    return work
