@@ -7,8 +7,9 @@ online augmentation of the whole batch if any sample is chosen, VAE and text enc
 posteriors; the cost of that cache is added to our time, shared out over the steps of the paper's run (1,450 images,
 3,000 steps of 48). Both run with the same weights, batches, optimiser, precision, threads and memory format, in
 processes of their own, one after the other. Steps are spread evenly over the run, timesteps evenly over
-0..999. Memory is what the process reached beyond its imports (CPU), or what the allocator reached (CUDA). The last line
-is JSON.
+0..999. Ours includes what siamese/attention.py does for narrow heads on the CPU; --stock-attention leaves it out, and
+the full width has no narrow heads. Memory is what the process reached beyond its imports (CPU), or what the allocator
+reached (CUDA). The last line is JSON.
 """
 
 import argparse
@@ -75,15 +76,20 @@ def _side(args: argparse.Namespace) -> dict:
     autocast = torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
 
     def encode() -> dict[str, torch.Tensor]:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast:
             posterior = vae.encode(images * 2 - 1).latent_dist
-            return {"mean": posterior.mean.clone(), "std": posterior.std.clone(), "context": text(tokens)[0].clone()}
+            return {"mean": posterior.mean.float(), "std": posterior.std.float(), "context": text(tokens)[0].float()}
+
+    def now() -> float:
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     if args.side == "cache":
         encode()
-        start = time.perf_counter()
+        start = now()
         cached = encode()
-        seconds = time.perf_counter() - start
+        seconds = now() - start
         save_file(
             {name: tensor.cpu().contiguous() for name, tensor in cached.items()}, args.folder / "cache.safetensors"
         )
@@ -116,16 +122,16 @@ def _side(args: argparse.Namespace) -> dict:
     spread = ((torch.arange(total)[order] + 0.5) / total * 1000).long().view(args.steps, args.batch).to(device)
 
     step(NUM_STEPS - 1, torch.linspace(50, 950, args.batch).long().to(device))  # warms up; some are augmented
-    save_file({k: p.grad.contiguous() for k, p in named.items()}, args.folder / f"{args.side}.safetensors")
+    save_file({k: p.grad.cpu().contiguous() for k, p in named.items()}, args.folder / f"{args.side}.safetensors")
+    if args.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     seconds = []
     for index in range(args.steps):
         optimizer.zero_grad(set_to_none=True)
-        start = time.perf_counter()
+        start = now()
         step(int((index + 0.5) / args.steps * NUM_STEPS), spread[index])
         optimizer.step()
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now() - start)
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imports_kib
     peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else peak_kib * 1024
     return {"seconds": seconds, "peak_bytes": peak, "threads": torch.get_num_threads()}

@@ -1,12 +1,16 @@
 """The command line: python -m pipeline VERB. Nothing heavy is imported before a verb runs."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from data.pairs.errors import UserError
+from data.pairs.files import is_main_process
 
 # verb -> what it does, and the options that identify its run
 VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -45,6 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@contextlib.contextmanager
+def _after_the_main_process() -> Iterator[None]:
+    """Hold an error of a further process back: the main one has the same to say and ends them all when it says so."""
+    try:
+        yield
+    except Exception:
+        if not is_main_process():
+            time.sleep(5)
+        raise
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, or 2 with a message when the user has something to mend."""
     item = vars(_parser().parse_args(argv))
@@ -59,10 +74,12 @@ def main(argv: list[str] | None = None) -> int:
             from pipeline.launch import launch, processes_to_start
             from pipeline.params import load_params
 
+            stage = importlib.import_module(f"pipeline.{verb}")
+            params = load_params(stage.READS, item)
             if verb in PARALLEL and processes_to_start() > 1:
                 return launch(processes_to_start(), sys.argv[1:] if argv is None else argv)
-            stage = importlib.import_module(f"pipeline.{verb}")
-            stage.run(item, load_params(stage.READS, item))
+            with _after_the_main_process():
+                stage.run(item, params)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2

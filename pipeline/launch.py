@@ -21,13 +21,18 @@ def processes_to_start() -> int:
 
 
 def launch(count: int, arguments: list[str]) -> int:
-    """Run `python -m pipeline ARGUMENTS` in `count` processes that accelerate finds; return their exit code.
+    """Run `python -m pipeline ARGUMENTS` in `count` processes and return their exit code.
 
-    When one fails, the others are stopped. This is what accelerate launch does, without its traceback.
+    Each has a GPU of its own; without any they share the cores. When one fails, the others are stopped. accelerate
+    launch does the same on GPUs, and ends in a traceback then.
     """
+    import torch
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    if not torch.cuda.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # without it accelerate lets each of them work alone
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,
@@ -35,6 +40,7 @@ def launch(count: int, arguments: list[str]) -> int:
         nproc_per_node=count,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
+        run_id="siamese",
         max_restarts=0,
         monitor_interval=0.1,
     )

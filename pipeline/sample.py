@@ -1,5 +1,6 @@
 """sample: one synthetic image for each mask of the first copy."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
         "precision": accelerator().mixed_precision,
         "synthetic": "yes",
     }
+    others = sampling.model_dump(exclude={"steps", "guidance", "batch", "seed"}, exclude_defaults=True)
+    if others:
+        provenance["options"] = json.dumps(others, sort_keys=True)
     fingerprint = {**provenance, "sampling": sampling.model_dump(mode="json")}
     fingerprint |= {"code": code_fingerprint("data", "siamese")}
     most = max((count for _, count in targets), default=0)

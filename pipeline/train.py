@@ -14,6 +14,7 @@ def run(item: dict, params) -> None:
     Raises: UserError when the loss is not finite, or the hint or the checkpoint does not fit the base model.
     """
     from data.pairs.manifest import read_pairs
+    from siamese.devices import accelerator
     from siamese.latents import load_training_data
     from siamese.official import import_generator
     from siamese.train import train_generator
@@ -23,6 +24,7 @@ def run(item: dict, params) -> None:
     fingerprint = {
         "data": sha256_tree(paths.latents(dataset), paths.processed(dataset, "train"), base_dir),
         "params": [params.generator.model_dump(mode="json"), params.training.model_dump(mode="json")],
+        "precision": accelerator().mixed_precision,
         "code": code_fingerprint("data", "siamese"),
     }
     data = load_training_data(read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))

@@ -5,6 +5,7 @@ otherwise base.json says where the model is, so that gigabytes are never copied.
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,15 +67,38 @@ def find_diffusers_model(cfg: DiffusersBase, *, offline: bool = False) -> Path:
     return folder
 
 
+def _check_family(folder: Path) -> None:
+    """Raise UserError when the model is no Stable Diffusion 1.x or of that shape."""
+    files = {part: folder / part / "config.json" for part in ("unet", "vae", "text_encoder")}
+    missing = [str(path) for path in files.values() if not path.is_file()]
+    if missing:
+        raise UserError("files of the base model are missing", missing)
+    unet, vae, text = (json.loads(path.read_text()) for path in files.values())
+    latents, width = vae.get("latent_channels"), text.get("hidden_size")
+    wrong = {
+        f"its UNet takes {unet.get('in_channels')} channels, as for inpainting, not the {latents} of its latents": (
+            unet.get("in_channels") != latents
+        ),
+        f"its UNet wants prompts of width {unet.get('cross_attention_dim')}, its text encoder gives {width}": (
+            unet.get("cross_attention_dim") != width
+        ),
+        "its UNet wants more than the prompt, as in Stable Diffusion XL": bool(unet.get("addition_embed_type")),
+    }
+    problems = [problem for problem, is_so in wrong.items() if is_so]
+    if problems:
+        raise UserError(f"{folder} is no Stable Diffusion 1.x", problems)
+
+
 def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
     """Write out_dir/base.json: where the model is and a hash of all its parts, on which the stages below depend.
 
     "ema" is whether the UNet's weights are averaged ones: False for the variant non_ema, otherwise null, because the
     layout does not say (the usual folder of Stable Diffusion 1.5 has the averaged ones).
 
-    Raises: UserError as `find_diffusers_model`.
+    Raises: UserError as `find_diffusers_model`, and for another family of models.
     """
     folder = find_diffusers_model(cfg)
+    _check_family(folder)
     digest = sha256_tree(*(folder / part for part in PARTS))
     ema = False if cfg.variant == "non_ema" else None
     write_json(out_dir / "base.json", {**cfg.model_dump(), "ema": ema, "sha256": digest})
@@ -88,12 +112,24 @@ def base_info(base_dir: Path) -> dict:
     return json.loads(path.read_text())
 
 
+@functools.cache
+def _verify(folder: Path, digest: str) -> None:
+    """Raise UserError when a model outside has changed since its hash was recorded; DVC does not watch it."""
+    if sha256_tree(*(folder / part for part in PARTS)) != digest:
+        raise UserError(
+            f"{folder} has changed since its hash was recorded",
+            ["bring the old files back, or run the base stage anew: dvc repro --force --single-item base@<data set>"],
+        )
+
+
 def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
     info = base_info(base_dir)
     if info["kind"] != "diffusers":
         return base_dir, None
     cfg = DiffusersBase(**{name: info[name] for name in DiffusersBase.model_fields})
-    return find_diffusers_model(cfg, offline=True), cfg.variant
+    folder = find_diffusers_model(cfg, offline=True)
+    _verify(folder, info["sha256"])
+    return folder, cfg.variant
 
 
 @contextlib.contextmanager
@@ -108,7 +144,11 @@ def _load(part: Any, base_dir: Path, name: str):
     folder, variant = _model_folder(base_dir)
     variant = _variant_of(name, variant)
     with _named_errors(f"{folder / name} cannot be loaded (variant {variant})"):
-        model = part.from_pretrained(folder, subfolder=name, variant=variant, torch_dtype=torch.float32)
+        model, found = part.from_pretrained(
+            folder, subfolder=name, variant=variant, torch_dtype=torch.float32, output_loading_info=True
+        )
+    if found["missing_keys"]:
+        raise UserError(f"{folder / name} is not complete; it lacks such as", sorted(found["missing_keys"])[:4])
     return model.eval().requires_grad_(False)
 
 

@@ -59,6 +59,9 @@ class SingleFileBase(Config):
 
     kind: Literal["single_file"]
     path: str = Field(min_length=1, description="a .safetensors or .ckpt file")
+    sha256: str | None = Field(
+        default=None, description="its hash; without it another file of that name goes unnoticed"
+    )
     ema: bool = Field(
         default=False, description="take the averaged weights of the UNet; the official code starts from the plain ones"
     )
@@ -91,6 +94,7 @@ class _GeneratorRow(Config):
     weights: str | None = Field(
         default=None, description="a checkpoint of the paper's official code, to import in place of training"
     )
+    weights_sha256: str | None = Field(default=None, description="its hash, as for a base model in one file")
     train_decoder: bool = Field(
         default=True, description="train the UNet's decoder too, as the paper does; false: the usual ControlNet"
     )
@@ -172,7 +176,7 @@ class TrainingConfig(Config):
 class SamplingConfig(Config):
     """How every generator is sampled. The last four change an image; the paper has DDIM and none of the others."""
 
-    steps: int = Field(ge=1, le=500, description="of the 1000 of training; the paper takes 50")
+    steps: int = Field(ge=1, le=200, description="of the 1000 of training; the paper takes 50")
     guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
     batch: Count = Field(description="images denoised together; does not change an image")
     seed: int = Field(ge=0)

@@ -1,5 +1,7 @@
 """From noise to clean latents: DDIM as in the paper, and named ways to be faster or less saturated."""
 
+from collections.abc import Callable
+
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
 from torch import Tensor
@@ -8,7 +10,11 @@ from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
 from siamese.control import control_residuals, time_embedding, unet_decode, unet_encode
 
-SOLVERS: dict[str, type[SchedulerMixin]] = {"ddim": DDIMScheduler, "dpm++": DPMSolverMultistepScheduler}
+SOLVERS: dict[str, Callable[[DDIMScheduler], SchedulerMixin]] = {
+    "ddim": lambda schedule: DDIMScheduler.from_config(schedule.config),
+    # few steps must start from pure noise, which DDIM's spacing of the paper does not give
+    "dpm++": lambda schedule: DPMSolverMultistepScheduler.from_config(schedule.config, timestep_spacing="trailing"),
+}
 
 
 def rescale_guidance(noise: Tensor, with_prompt: Tensor, share: float) -> Tensor:
@@ -34,7 +40,7 @@ def denoise(trained: Trained, scheduler: DDIMScheduler, latents: Tensor, hints: 
     hint_twice = torch.cat([hint, hint])
     prompt, empty = (prompts[row : row + 1].expand(count, -1, -1) for row in (0, 1))
     both_prompts = torch.cat([empty, prompt])
-    solver = SOLVERS[cfg.solver].from_config(scheduler.config)
+    solver = SOLVERS[cfg.solver](scheduler)
     solver.set_timesteps(cfg.steps)
     guided_steps = round(cfg.guided_share * cfg.steps) if cfg.guidance > 1 else 0
     for index, timestep in enumerate(solver.timesteps.to(latents.device)):

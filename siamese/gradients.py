@@ -4,20 +4,21 @@ from collections.abc import Callable, Sequence
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 
 from data.pairs.errors import UserError
 from siamese.config import TrainingConfig
+from siamese.devices import is_out_of_memory
 
 
-def out_of_memory(cfg: TrainingConfig, place: str) -> UserError:
+def out_of_memory(cfg: TrainingConfig, place: str, precision: str) -> UserError:
     """Return the error for a run that does not fit, with the settings that help and are not yet taken."""
     advice = {
         "training.gradient_checkpointing: true": cfg.gradient_checkpointing,
         "training.optimizer: adamw_8bit": cfg.optimizer == "adamw_8bit",
         "training.ema: null": cfg.ema is None,
-        "ACCELERATE_MIXED_PRECISION=bf16 in the environment (on a GPU)": False,
+        "ACCELERATE_MIXED_PRECISION=bf16 in the environment (on a GPU)": precision != "no",
         "a smaller size_px of the data set, or a smaller base model": False,
     }
     return UserError(
@@ -49,13 +50,14 @@ def accumulate(
             for start in range(0, count, micro):
                 parts.append(compute(slice(start, min(start + micro, count))))
         except RuntimeError as error:
-            if not should_reduce_batch_size(error):
+            if not is_out_of_memory(error):
                 raise
             failed = 1.0
         if not accelerator.reduce(torch.tensor(failed, device=accelerator.device), "sum"):
             break
         if micro == 1:
-            raise out_of_memory(cfg, f"with one pair at a time on {accelerator.device}")
+            place = f"with one pair at a time on {accelerator.device}"
+            raise out_of_memory(cfg, place, accelerator.mixed_precision)
         parts.clear()
         clear_device_cache(garbage_collection=True)
         micro = (micro + 1) // 2

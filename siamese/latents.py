@@ -37,7 +37,7 @@ def check_size(base_dir: Path, size_px: int) -> None:
         raise UserError(f"size_px {size_px} does not fit the base model: its images need a multiple of {multiple} px")
 
 
-def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, batch: int = 8) -> None:
+def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, batch: int = 2) -> None:
     """Write the posterior of every training image and the embeddings of the prompt and of the empty one.
 
     latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;

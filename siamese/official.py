@@ -85,7 +85,7 @@ def import_generator(row: Generator, context: Tensor, base_dir: Path, out_dir: P
     if row.weights is None:
         raise ValueError("the row names no checkpoint")
     path = Path(row.weights).expanduser()
-    state = read_checkpoint(path)
+    state = read_checkpoint(path, row.weights_sha256)
     with torch.random.fork_rng(devices=[]):
         controlnet, unet = build_networks(row, base_dir)
     load_official(state, controlnet, unet)

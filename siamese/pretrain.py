@@ -21,6 +21,7 @@ from data.pairs.files import sha256_tree, write_json
 from data.pairs.seeds import item_seed
 from siamese.base import encode_prompts
 from siamese.config import PretrainedHere, UnetShape, VaeShape
+from siamese.devices import device
 
 LAPLACE_LEVELS = 3
 KL_WEIGHT = 1e-6
@@ -119,7 +120,7 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
         _start_linear(vae, shape.latent_channels)
         return vae
 
-    vae = seeded(build, item_seed(seed, "vae")).to(memory_format=torch.channels_last)
+    vae = seeded(build, item_seed(seed, "vae")).to(images.device, memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(item_seed(seed, "vae batches"))
     optimizer = torch.optim.AdamW(vae.parameters(), lr=shape.lr, fused=True)
     crop = min(shape.crop_px, images.shape[-1])
@@ -127,7 +128,7 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
         tops = torch.randint(0, images.shape[-1] - crop + 1, (shape.batch, 2), generator=rng).tolist()
         chosen = torch.randint(0, len(images), (shape.batch,), generator=rng).tolist()
         batch = torch.stack([images[i, :, y : y + crop, x : x + crop] for i, (y, x) in zip(chosen, tops, strict=True)])
-        mirrored = torch.randint(0, 2, (shape.batch, 1, 1, 1), generator=rng).bool()
+        mirrored = torch.randint(0, 2, (shape.batch, 1, 1, 1), generator=rng).bool().to(images.device)
         batch = torch.where(mirrored, batch.flip(-1), batch).contiguous(memory_format=torch.channels_last)
         posterior = vae.encode(batch).latent_dist
         loss = _laplacian_l1(vae.decode(posterior.sample(rng)).sample, batch) + KL_WEIGHT * posterior.kl().mean()
@@ -162,14 +163,17 @@ def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: D
             norm_num_groups=_norm_groups(shape.channels),
         ),
         item_seed(seed, "unet"),
-    ).to(memory_format=torch.channels_last)
+    ).to(latents.device, memory_format=torch.channels_last)
+    context = context.to(latents.device)
     rng = torch.Generator().manual_seed(item_seed(seed, "unet batches"))
     optimizer = torch.optim.AdamW(unet.parameters(), lr=shape.lr, fused=True)
     for _, bar in _steps(shape.steps, "unet", optimizer, shape.lr):
         batch = latents[torch.randint(0, len(latents), (shape.batch,), generator=rng)]
-        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng)
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng).to(
+            latents.device
+        )
         dropped = (torch.rand(shape.batch, generator=rng) < 0.1).long()
-        noise = torch.randn(batch.shape, generator=rng)
+        noise = torch.randn(batch.shape, generator=rng).to(latents.device)
         noisy = scheduler.add_noise(batch, noise, timesteps).contiguous(memory_format=torch.channels_last)
         loss = functional.mse_loss(unet(noisy, timesteps, context[dropped]).sample, noise)
         loss.backward()
@@ -179,10 +183,11 @@ def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: D
 
 def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, work: Path) -> None:
     """Write a base model for images (N, 3, H, W) in [-1, 1] to out_dir; the VAE in `work` is reused after a crash."""
+    images = images.to(device())
     if not (work / "vae" / "config.json").is_file():
         _train_vae(images, cfg.vae, cfg.seed).save_pretrained(work / "vae.part")
         (work / "vae.part").rename(work / "vae")
-    vae = AutoencoderKL.from_pretrained(work / "vae").eval().requires_grad_(False)
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval().requires_grad_(False).to(images.device)
     latents = _symmetric_latents(vae, images)
     vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5), _name_or_path="")
     vae.save_pretrained(out_dir / "vae")

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 from tqdm import tqdm
 
+from data.pairs.errors import UserError
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
@@ -16,7 +17,7 @@ from siamese.attention import place
 from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
 from siamese.denoise import denoise
-from siamese.devices import accelerator
+from siamese.devices import accelerator, is_out_of_memory
 from siamese.latents import mask_hints
 
 
@@ -51,6 +52,8 @@ def sample_images(
     The PNGs carry `provenance`, the mask's id and the seed as text. Batches are always the same slices of the list, and
     a batch with a missing image is drawn again whole, so that neither an interruption nor the number of processes
     changes a byte.
+
+    Raises: UserError when memory does not suffice.
     """
     processes = accelerator()
     processes.wait_for_everyone()  # until the main one holds the folder's lock
@@ -65,8 +68,13 @@ def sample_images(
             continue
         hints = mask_hints(np.stack([masks.mask(pair) for pair in pairs]), processes.device)
         noise = start_noise(cfg.seed, [pair.id for pair in pairs], (vae.config.latent_channels, side, side))
-        with processes.autocast():
-            latents = denoise(trained, scheduler, noise.to(processes.device), hints, cfg)
+        try:
+            with processes.autocast():
+                latents = denoise(trained, scheduler, noise.to(processes.device), hints, cfg)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(f"out of memory with {len(pairs)} images at a time: lower sampling.batch") from error
         for pair, image in zip(pairs, decode_images(vae, latents.float()), strict=True):
             text = {**provenance, "mask": pair.id, "seed": str(item_seed(cfg.seed, "sample", pair.id))}
             write_image(folder / f"{pair.id}.png", (image * 255).round().to(torch.uint8).numpy(), text)

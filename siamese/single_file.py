@@ -172,7 +172,7 @@ def write_base_from_file(cfg: SingleFileBase, out_dir: Path) -> None:
     Raises: UserError when the file is missing, unreadable, or no whole Stable Diffusion 1.x.
     """
     path = Path(cfg.path).expanduser()
-    report = write_stable_diffusion(read_checkpoint(path), out_dir, ema=cfg.ema)
+    report = write_stable_diffusion(read_checkpoint(path, cfg.sha256), out_dir, ema=cfg.ema)
     digest = sha256_tree(*(out_dir / part for part in PARTS))
     file = {"path": str(path), "file_sha256": sha256_file(path)}
     write_json(out_dir / "base.json", {**cfg.model_dump(), **file, **report, "sha256": digest})

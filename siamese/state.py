@@ -73,11 +73,12 @@ class TrainingState:
 
     def update(self) -> None:
         """Take one optimiser step with the gradients that are there."""
-        self.scaler.unscale_(self.optimizer)
+        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()
-        if self.average:
+        skipped = self.scaler.get_scale() < scale  # half precision overflowed, and nothing was changed
+        if self.average and not skipped:
             self.average.step(self.parameters)
 
     def _parts(self) -> dict:

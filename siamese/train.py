@@ -1,4 +1,7 @@
-"""Training a generator on cached latents with accelerate: any number of processes, resumed after a crash bit by bit."""
+"""Training a generator on cached latents with accelerate: any number of processes, resumed after a crash.
+
+On the CPU the resumed run ends with the bytes of an unbroken one; on a GPU as far as its kernels repeat themselves.
+"""
 
 import math
 import sys
@@ -8,7 +11,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import should_reduce_batch_size
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 from tqdm import tqdm
@@ -27,6 +29,8 @@ from siamese.state import TrainingState
 from siamese.step import TERMS, mask_step, siamese_step
 from siamese.weights import loss_weights
 
+COMPILED_VARIANTS = 64
+
 
 def _networks(
     row: Generator, cfg: TrainingConfig, base_dir: Path, device: torch.device
@@ -43,6 +47,8 @@ def _networks(
         if cfg.compile:
             for block in (*network.down_blocks, network.mid_block, *getattr(network, "up_blocks", [])):
                 block.compile(dynamic=True)  # the number of samples that are augmented online varies
+    if cfg.compile:  # blocks of one class share the limit, and past it they would silently run uncompiled
+        torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
     return controlnet, unet
 
 
@@ -65,7 +71,8 @@ def _train(
     device, processes = accelerator.device, accelerator.num_processes
     mine = slice(accelerator.process_index, None, processes)
     count = len(range(cfg.batch)[mine])
-    micro = min(cfg.micro_batch or count, math.ceil(cfg.batch / processes))
+    most = math.ceil(cfg.batch / processes)
+    micro = min(cfg.micro_batch or most, most)  # the same on every process, so that all halve alike
     scheduler = load_scheduler(base_dir)
     start = state.resume(work)
     order = islice(pair_order(len(data.mean), cfg.seed), start * cfg.batch, None)
@@ -126,15 +133,21 @@ def train_generator(
         state = TrainingState.begin(controlnet, unet, cfg, scaler)
         _train(data, row, cfg, base_dir, work, state, accelerator)
     except RuntimeError as error:
-        if not should_reduce_batch_size(error):
+        if not devices.is_out_of_memory(error):
             raise
-        raise out_of_memory(cfg, f"for the networks and their optimiser on {accelerator.device}") from error
+        place = f"for the networks and their optimiser on {accelerator.device}"
+        raise out_of_memory(cfg, place, accelerator.mixed_precision) from error
 
     if accelerator.is_main_process:
         if state.average:
             state.average.copy_to(state.parameters)
         names = {"generator": row.model_dump(mode="json"), "training": cfg.model_dump(mode="json")}
-        config = {**names, "base": base_info(base_dir)["sha256"], "pairs": len(data.mean)}
+        config = {
+            **names,
+            "precision": accelerator.mixed_precision,
+            "base": base_info(base_dir)["sha256"],
+            "pairs": len(data.mean),
+        }
         save_generator(controlnet, unet, data.context, config, out_dir)
         state.write_losses(out_dir / "loss.csv", TERMS)
     accelerator.wait_for_everyone()

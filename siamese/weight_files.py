@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from data.pairs.errors import UserError
+from data.pairs.files import sha256_file
 
 UNET = "model.diffusion_model."  # how Stable Diffusion's original code names the UNet
 _UNREADABLE = (
@@ -54,16 +55,19 @@ def _read_pickle(path: Path) -> object:
     return torch.load(path, "cpu", _SafePickle, weights_only=False, mmap=True)
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+def read_checkpoint(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file or of a file that torch.save wrote, by name, in their stored types.
 
     Of a Lightning checkpoint the tensors of its "state_dict" are returned. No code of a pickle is run, whatever it
     holds. The tensors lie in the file until they are used, so that memory stays low.
 
-    Raises: UserError when the file is missing, is not readable or holds no tensors.
+    Raises: UserError when the file is missing, has another hash than `sha256`, is not readable or holds no tensors.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing", ["download the checkpoint there, or name the file that you have"])
+    found = sha256_file(path) if sha256 else None
+    if found != sha256:
+        raise UserError(f"{path} is another file than params.yaml says", [f"found: {found}", f"asked for: {sha256}"])
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except _UNREADABLE as error:

@@ -185,6 +185,32 @@ def test_sampling_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, 
     assert sha256_tree(out) == resumed
 
 
+def test_two_processes_leave_the_same_bytes_and_no_stage_to_run(project, monkeypatch):
+    """Sampling to the byte; the outputs of a stage do not say how many processes made them."""
+    target = Path("outputs/samples/phantom/siamese-random/x1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = ["--dataset", "phantom", "--generator", "siamese", "--masks", "random"]
+    found = []
+    for processes in ("1", "2"):
+        monkeypatch.setenv("SIAMESE_PROCESSES", processes)
+        shutil.rmtree(".work/sample", ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "pipeline", "sample", *options], check=True)
+        found.append(sha256_tree(target))
+    assert found[0] == found[1]
+
+
+def test_a_mistake_of_the_user_is_told_once_whatever_the_number_of_processes(project, monkeypatch):
+    monkeypatch.setenv("SIAMESE_PROCESSES", "2")
+    command = [sys.executable, "-m", "pipeline", "train", "--dataset", "phantom", "--generator", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("SIAMESE_PROCESSES", "many")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "SIAMESE_PROCESSES is 'many'" in done.stderr
+
+
 def test_a_generators_switch_leaves_the_other_generator_alone(project):
     """Training and sampling at w_c = 0.5 ran in the two tests above; what hangs on them runs now."""
     volume = {f"segment_volume@phantom-siamese-random-unet-{multiple}-0" for multiple in (2, 3)}

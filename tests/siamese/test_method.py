@@ -4,12 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
 
-from siamese.config import ControlNetRow, SiameseRow
+from siamese.config import ControlNetRow, Generator, SiameseRow
 from siamese.control import ControlResiduals, control_residuals, mix_residuals, unet_decode, unet_encode
 from siamese.hint import DenseHintEncoder, PatchMerging, hint_factor
 from siamese.losses import augmented_latents, consistency_loss, mse_per_sample
 from siamese.weights import loss_weights
+from tests.contracts.imports import ROOT
 
 ROW = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16))
 
@@ -119,3 +122,46 @@ def test_patch_merging_gathers_in_the_documented_order():
 def test_widths_must_double():
     with pytest.raises(ValueError, match="double"):
         DenseHintEncoder((4, 8, 24), 8)
+
+
+PRESET = YAML(typ="safe").load(ROOT / "presets/ablations.yaml")["generators"]
+
+
+def ablation(name: str):
+    return TypeAdapter(Generator).validate_python(PRESET[name], strict=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "dense", "online", "consistency"),
+    [
+        ("setting1", False, False, False),
+        ("setting2", True, False, False),
+        ("setting3", False, True, False),
+        ("setting4", False, False, True),
+        ("setting5", False, True, True),
+        ("setting6", True, True, False),
+        ("setting7", True, False, True),
+        ("ours", True, True, True),
+    ],
+)
+def test_every_setting_of_table_5_is_a_row(name, dense, online, consistency):
+    row = ablation(name)
+    weights = loss_weights(2000, 3000, torch.tensor([100]), row.switches)
+    assert row.hint == ("dhi" if dense else "hi")
+    assert weights.online.tolist() == [online]
+    assert weights.consistency == float(consistency)
+    assert row.switches.image_branch == (online or consistency)
+
+
+@pytest.mark.parametrize("w_c", ["0.0", "0.5", "1.0", "1.5", "2.0"])
+def test_every_weight_of_table_6_is_a_row(w_c):
+    row = ablation("ours" if w_c == "1.0" else f"w_c_{w_c.replace('.', '_')}")
+    assert loss_weights(2000, 3000, torch.tensor([100]), row.switches).consistency == float(w_c)
+    assert row.model_copy(update={"w_c": 1.0}) == ablation("ours")
+
+
+def test_the_dense_hint_encoder_has_the_published_size():
+    """Spec: 3.26 M parameters at the widths of Stable Diffusion 1.5; output 320 x 48 x 48 for 384 px."""
+    encoder = DenseHintEncoder((16, 32, 64, 128, 256), 320)
+    assert sum(p.numel() for p in encoder.parameters()) == pytest.approx(3.26e6, rel=0.005)
+    assert encoder(torch.zeros(1, 3, 384, 384)).shape == (1, 320, 48, 48)

@@ -113,7 +113,7 @@ def test_images_are_those_of_diffusers_pipeline(trained, base_dir, solver):
     """An independent sampler with the same weights, noise, schedule and guidance."""
     scheduler = load_scheduler(base_dir)
     if solver == "dpm++":
-        scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config)
+        scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
     pipeline = StableDiffusionControlNetPipeline(
         vae=load_vae(base_dir), text_encoder=None, tokenizer=None, unet=trained.unet, controlnet=trained.controlnet,
         scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
@@ -210,13 +210,13 @@ def test_two_processes_train_and_sample_the_same(real, base_dir, masks, generato
     shutil.copytree(begun(real, base_dir, tmp_path), tmp_path / "work-2")
     (tmp_path / "out").mkdir()
     folders = [real.folder, tmp_path / "latents", base_dir, tmp_path / "work-2", tmp_path / "out", masks.folder]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += [str(path) for path in (tmp_path / "run.py", *folders, tmp_path / "two")]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "resumed at step 2" in done.stderr
+    assert "on 2 x cpu" in done.stderr
     ours, theirs = (load_file(f / "generator.safetensors") for f in (tmp_path / "out", generators["siamese"]))
     assert all(torch.allclose(ours[name], theirs[name], atol=2e-5) for name in theirs)
     threads = torch.get_num_threads()

@@ -1,0 +1,69 @@
+"""Peak memory of sampling 100 and 2,000 masks at toy width, each in a process of its own.
+
+    python benchmarks/sampling_memory.py
+
+The masks are prepared beforehand; what is measured is what the stage does with them: reading, denoising (2 steps at
+64 px), writing images as they come, and the pair set with its manifest. The last line is JSON: `memory_ratio` is 2,000
+to 100.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COUNTS = (100, 2000)
+
+
+def _prepare(count: int, folder: Path) -> None:
+    from data.pairs.config import PhantomDataset, RealMasks
+    from data.pairs.masks import write_masks
+    from data.pairs.prepare import prepare
+
+    row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="a polyp", train=count, test=1, seed=0)
+    write_masks(prepare(row, folder / "data")["train"], "real", RealMasks(kind="real", copies=1), folder / "masks")
+
+
+def _sample(folder: Path) -> int:
+    """Return the peak memory in bytes after sampling what `_prepare` has made."""
+    import torch
+
+    from benchmarks.sd15 import build
+    from data.pairs.assemble import write_synthetic
+    from data.pairs.manifest import read_pairs
+    from siamese.checkpoint import Trained
+    from siamese.config import SamplingConfig
+    from siamese.sample import sample_images
+
+    nets, masks = build("toy"), read_pairs(folder / "masks/1")
+    context = torch.zeros(2, 77, nets.unet.config.cross_attention_dim)
+    trained = Trained(nets.controlnet.eval().requires_grad_(False), nets.unet, context, {})
+    cfg = SamplingConfig(steps=2, guidance=2.0, batch=16, seed=0)
+    sample_images(masks, trained, nets.vae, nets.scheduler, cfg, folder / "images", {"generator": "random weights"})
+    write_synthetic([masks], [folder / "images"], "synthetic", folder / "pairs")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _in_process(call: str) -> str:
+    code = f"from pathlib import Path; from benchmarks.sampling_memory import _prepare, _sample; print({call})"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def main() -> None:
+    """Measure both counts and print what was found."""
+    peaks = {}
+    for count in COUNTS:
+        with tempfile.TemporaryDirectory() as folder:
+            _in_process(f"_prepare({count}, Path('{folder}'))")
+            peaks[count] = int(_in_process(f"_sample(Path('{folder}'))").splitlines()[-1])
+        sys.stdout.write(f"{count:5d} masks: {peaks[count] / 2**20:.0f} MiB\n")
+    small, large = (peaks[count] for count in COUNTS)
+    peaks_mib = {f"peak_mib_{count}": round(peak / 2**20) for count, peak in peaks.items()}
+    sys.stdout.write(json.dumps({"memory_ratio": round(large / small, 4), **peaks_mib}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What buys sampling speed by changing the images: each named option beside its cost, on the trained default run.
+
+    dvc repro && python benchmarks/sampling_options.py [--dataset phantom] [--generator siamese] [--masks random]
+
+Each option samples the masks of the first copy anew with the trained generator and is scored as the stage `score` does:
+demo_swd (random features, lower is better) and mask fidelity (Dice of the judge against the masks that were asked for).
+The time is that of sampling alone, the fastest of the rounds; networks are loaded before. The last line is JSON.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+OPTIONS: dict[str, dict] = {
+    "as in params.yaml": {},
+    "dpm++, half the steps": {"solver": "dpm++", "steps": 0.5},
+    "ddim, half the steps": {"steps": 0.5},
+    "guidance on the first half": {"guided_share": 0.5},
+    "no guidance": {"guidance": 1.0},
+    "encoder every 2nd step": {"encoder_every": 2},
+    "encoder every 4th step": {"encoder_every": 4},
+}
+ROUNDS = 2
+
+
+def _changed(cfg, change: dict):
+    """Return the sampling settings with a change; a fraction of `steps` is a share of what was there."""
+    steps = change.get("steps", 1.0)
+    return cfg.model_copy(update={**change, "steps": max(1, round(cfg.steps * steps))})
+
+
+def main() -> None:
+    """Sample with every option and print time and scores side by side."""
+    from data.pairs.assemble import write_synthetic
+    from data.pairs.manifest import held_out_splits, read_pairs
+    from evaluation.score import score
+    from pipeline import paths
+    from pipeline.params import load_params
+    from segmentation.predict import load_segmenter
+    from siamese.base import load_scheduler, load_vae
+    from siamese.checkpoint import load_generator
+    from siamese.sample import sample_images
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("dataset", "phantom"), ("generator", "siamese"), ("masks", "random")):
+        parser.add_argument(f"--{name}", default=default)
+    args = parser.parse_args()
+    params = load_params({"sampling": "sampling", "scores": "scores"}, {})
+    base = paths.base(args.dataset)
+    trained = load_generator(paths.generator(args.dataset, args.generator), base)
+    vae, scheduler = load_vae(base), load_scheduler(base)
+    masks = read_pairs(paths.masks(args.dataset, args.masks, 1))
+    real = [
+        read_pairs(paths.processed(args.dataset, s))
+        for s in ("train", held_out_splits(paths.processed(args.dataset))[0])
+    ]
+    judge = load_segmenter(paths.judge(args.dataset))
+    found: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, change) in enumerate(OPTIONS.items()):
+            cfg, seconds = _changed(params.sampling, change), []
+            for turn in range(ROUNDS + 1):  # the first warms up
+                images = Path(folder) / f"{number}-{turn}"
+                start = time.perf_counter()
+                sample_images(masks, trained, vae, scheduler, cfg, images, {})
+                seconds.append(time.perf_counter() - start)
+            pairs = write_synthetic([masks], [images], args.generator, Path(folder) / f"pairs-{number}")
+            flat, _ = score(*real, pairs, params.scores, judge)
+            quality = {key: flat[key] for key in ("demo_swd", "mask_fidelity")}
+            found[name] = {"seconds": round(min(seconds[1:]), 2), **quality}
+    first = found["as in params.yaml"]["seconds"]
+    sys.stdout.write(f"{len(masks)} masks, {params.sampling.steps} steps, guidance {params.sampling.guidance:g}\n")
+    for name, row in found.items():
+        row["speed"] = round(first / row["seconds"], 2)
+        text = f"{row['seconds']:7.2f} s  {row['speed']:5.2f}x  demo_swd {row['demo_swd']:.4f}"
+        sys.stdout.write(f"{name:28s} {text}  mask fidelity {row['mask_fidelity']:.3f}\n")
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
