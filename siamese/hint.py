@@ -28,9 +28,9 @@ class PatchMerging(nn.Module):
         self.project = nn.Linear(4 * width, 2 * width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)  # (B, H, W, c)
-        corners = [x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]]
-        return self.project(self.norm(torch.cat(corners, dim=-1))).permute(0, 3, 1, 2)
+        cells = x.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (B, H/2, row, W/2, column, c)
+        patches = cells.permute(0, 1, 3, 4, 2, 5).flatten(3)  # (B, H/2, W/2, 4c), columns before rows
+        return self.project(self.norm(patches)).permute(0, 3, 1, 2)
 
 
 class DenseHintEncoder(nn.Module):

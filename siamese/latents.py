@@ -20,8 +20,11 @@ def to_signed(images: np.ndarray) -> Tensor:
 
 
 def mask_hints(masks: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Return float32 (N, 3, H, W) in {0, 1} from masks (N, H, W): both hints lie in [0, 1] and have three channels."""
-    return torch.from_numpy(masks).to(device).float()[:, None].repeat(1, 3, 1, 1)
+    """Return float32 (N, 3, H, W) in {0, 1} from masks (N, H, W): both hints lie in [0, 1] and have three channels.
+
+    Both are channels_last in memory, as the networks are.
+    """
+    return torch.from_numpy(masks).to(device).float()[..., None].repeat(1, 1, 1, 3).permute(0, 3, 1, 2)
 
 
 def image_hints(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:

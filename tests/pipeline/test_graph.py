@@ -188,7 +188,6 @@ def test_sampling_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, 
 def test_two_processes_leave_the_same_bytes_and_no_stage_to_run(project, monkeypatch):
     """Sampling to the byte; the outputs of a stage do not say how many processes made them."""
     target = Path("outputs/samples/phantom/siamese-random/x1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     options = ["--dataset", "phantom", "--generator", "siamese", "--masks", "random"]
     found = []
     for processes in ("1", "2"):
@@ -199,11 +198,15 @@ def test_two_processes_leave_the_same_bytes_and_no_stage_to_run(project, monkeyp
     assert found[0] == found[1]
 
 
-def test_a_mistake_of_the_user_is_told_once_whatever_the_number_of_processes(project, monkeypatch):
+def test_a_mistake_of_the_user_is_told_once_by_two_processes(project, monkeypatch):
     monkeypatch.setenv("SIAMESE_PROCESSES", "2")
-    command = [sys.executable, "-m", "pipeline", "train", "--dataset", "phantom", "--generator", "none"]
+    before = Path("params.yaml").read_text()
+    edit(lambda data: data["training"].update(batch=1))
+    command = [sys.executable, "-m", "pipeline", "train", "--dataset", "phantom", "--generator", "siamese"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    Path("params.yaml").write_text(before)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("training.batch 1 is less than the 2 processes") == 1
     assert "Traceback" not in done.stderr
     monkeypatch.setenv("SIAMESE_PROCESSES", "many")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
