@@ -1,5 +1,6 @@
 """What the generators train on, computed once: VAE posteriors, prompt embeddings, and the pairs as hints."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,8 @@ def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, 
         means.append(posterior.mean.cpu() * vae.config.scaling_factor)
         stds.append(posterior.std.cpu() * vae.config.scaling_factor)
     tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "context": encode_prompts(base_dir, [prompt, ""])}
-    metadata = {"ids": "\n".join(pair.id for pair in real.pairs), "base": base_info(base_dir)["sha256"]}
+    source = {"ids": [pair.id for pair in real.pairs], "base": base_info(base_dir)["sha256"]}
+    metadata = {"source": json.dumps(source)}  # one key: safetensors writes several in any order
     save_file({k: v.contiguous() for k, v in tensors.items()}, out_dir / "latents.safetensors", metadata=metadata)
 
 

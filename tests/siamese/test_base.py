@@ -52,6 +52,14 @@ def test_pretraining_twice_gives_the_same_bytes(real, base_dir, tmp_path):
     assert sha256_tree(tmp_path / "out") == sha256_tree(base_dir)
 
 
+def test_latents_are_the_same_bytes_in_every_process(real, base_dir, tmp_path):
+    """Metadata of several keys would come in an order that differs from process to process."""
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name).mkdir()
+        cache_latents(real, "a polyp", base_dir, tmp_path / name)
+    assert len({sha256_tree(tmp_path / name) for name in ("a", "b", "c", "d")}) == 1
+
+
 def test_latents_have_unit_size_and_keep_the_image(training_data, base_dir):
     assert training_data.mean.std() == pytest.approx(1, abs=0.3)
     assert training_data.mean.shape == (5, 4, 16, 16)
