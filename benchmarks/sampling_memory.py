@@ -23,7 +23,7 @@ def _prepare(count: int, folder: Path) -> None:
     from data.pairs.masks import write_masks
     from data.pairs.prepare import prepare
 
-    row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="a polyp", train=count, test=1, seed=0)
+    row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="a polyp", train=count, test=4, seed=0)
     write_masks(prepare(row, folder / "data")["train"], "real", RealMasks(kind="real", copies=1), folder / "masks")
 
 

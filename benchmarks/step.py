@@ -1,6 +1,6 @@
 """Our training step beside the official one: time, peak memory, difference of the gradients.
 
-    python benchmarks/step.py [--width toy|quarter|full] [--size-px 256] [--batch 6] [--precision fp32] [--device cpu]
+    python benchmarks/step.py [--width toy|quarter|full] [--size-px 384] [--batch 4] [--precision fp32] [--device cpu]
 
 The official step is the literal copy in tests/siamese/oracle.py: two networks copied at every step, passes repeated,
 online augmentation of the whole batch if any sample is chosen, VAE and text encoder at every step. Ours reads cached
@@ -29,8 +29,8 @@ CACHE_SHARE = 1450 / (NUM_STEPS * 48)  # how often a training image is encoded, 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", choices=("toy", "quarter", "full"), default="quarter")
-    parser.add_argument("--size-px", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=6)
+    parser.add_argument("--size-px", type=int, default=384)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -72,6 +72,7 @@ def _side(args: argparse.Namespace) -> dict:
     rng = torch.Generator().manual_seed(0)
     images = torch.rand((args.batch, 3, args.size_px, args.size_px), generator=rng).to(device)
     masks = (images[:, :1] > 0.5).float().expand(-1, 3, -1, -1)
+    hints = [hint.contiguous(memory_format=torch.channels_last) for hint in (masks, images)]
     tokens = torch.randint(0, 1000, (args.batch, 77), generator=rng).to(device)
     autocast = torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
 
@@ -105,7 +106,7 @@ def _side(args: argparse.Namespace) -> dict:
         clean = 0.18215 * (latents["mean"] + latents["std"] * z_noise)
         sigmas = (1 - alphas[timesteps]).sqrt()
         noisy = alphas[timesteps].sqrt().view(-1, 1, 1, 1) * clean + sigmas.view(-1, 1, 1, 1) * noise
-        batch = Batch(noisy, timesteps, sigmas, noise, latents["context"].clone(), masks, images)
+        batch = Batch(noisy, timesteps, sigmas, noise, latents["context"].clone(), *hints)
         with autocast:
             if args.side == "official":
                 official_step(controlnet, unet, batch, step=number, num_steps=NUM_STEPS)

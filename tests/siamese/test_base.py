@@ -258,7 +258,7 @@ def test_a_full_size_stable_diffusion_is_loaded_stepped_and_sampled(tmp_path):
     clip_tokenizer().save_pretrained(tmp_path / "model/tokenizer")
     nets.scheduler.save_pretrained(tmp_path / "model/scheduler")
     del nets, network
-    row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="a polyp", train=1, test=1, seed=0)
+    row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="a polyp", train=4, test=4, seed=0)
     real = prepare(row, tmp_path / "data")["train"]
     folders = [tmp_path / name for name in ("base", "latents", "out", "work")]
     for folder in folders:
@@ -274,4 +274,4 @@ def test_a_full_size_stable_diffusion_is_loaded_stepped_and_sampled(tmp_path):
     assert sum(p.numel() for p in trained.controlnet.parameters()) == pytest.approx(363.5e6, rel=0.001)
     cfg = SAMPLING.model_copy(update={"steps": 1})
     sample_images(masks, trained, load_vae(base), load_scheduler(base), cfg, tmp_path / "images", {"generator": "x"})
-    assert len(list((tmp_path / "images").glob("*.png"))) == 1
+    assert len(list((tmp_path / "images").glob("*.png"))) == 4
