@@ -27,6 +27,7 @@ from siamese.attention import place
 from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
 from siamese.denoise import denoise
+from siamese.latents import mask_hints
 from siamese.sample import decode_images, start_noise
 from siamese.single_file import clip_tokenizer
 
@@ -80,8 +81,7 @@ def main() -> None:
     cfg = SamplingConfig(steps=args.steps, guidance=args.guidance, batch=args.batch, seed=0)
 
     def run_ours(rows: slice) -> np.ndarray:
-        hints = torch.from_numpy(masks[rows]).to(device).float()[:, None].repeat(1, 3, 1, 1)
-        latents = denoise(trained, ours.scheduler, noise[rows], hints, cfg)
+        latents = denoise(trained, ours.scheduler, noise[rows], mask_hints(masks[rows], device), cfg)
         return torch.stack(list(decode_images(vae, latents))).numpy()
 
     whole, one = slice(0, args.batch), slice(0, 1)

@@ -76,8 +76,9 @@ def main(argv: list[str] | None = None) -> int:
 
             stage = importlib.import_module(f"pipeline.{verb}")
             params = load_params(stage.READS, item)
-            if verb in PARALLEL and processes_to_start() > 1:
-                return launch(processes_to_start(), sys.argv[1:] if argv is None else argv)
+            count = processes_to_start() if verb in PARALLEL else 1
+            if count > 1:
+                return launch(count, sys.argv[1:] if argv is None else argv)
             with _after_the_main_process():
                 stage.run(item, params)
     except UserError as error:
