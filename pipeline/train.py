@@ -21,18 +21,18 @@ def run(item: dict, params) -> None:
 
     dataset, name = item["dataset"], item["generator"]
     base_dir = paths.base(dataset)
-    fingerprint = {
-        "data": sha256_tree(paths.latents(dataset), paths.processed(dataset, "train"), base_dir),
-        "params": [params.generator.model_dump(mode="json"), params.training.model_dump(mode="json")],
-        "precision": accelerator().mixed_precision,
-        "code": code_fingerprint("data", "siamese"),
-    }
     data = load_training_data(read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
     if params.generator.weights:
         if is_main_process():
             with whole_folder(paths.generator(dataset, name)) as out:
                 import_generator(params.generator, data.context, base_dir, out)
         return
+    fingerprint = {
+        "data": sha256_tree(paths.latents(dataset), paths.processed(dataset, "train"), base_dir),
+        "params": [params.generator.model_dump(mode="json"), params.training.model_dump(mode="json")],
+        "precision": accelerator().mixed_precision,
+        "code": code_fingerprint("data", "siamese"),
+    }
     with (
         work_folder(f"train/{dataset}/{name}", fingerprint) as work,
         whole_folder(paths.generator(dataset, name)) as out,

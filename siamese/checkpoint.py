@@ -27,10 +27,10 @@ class Trained(NamedTuple):
     config: dict
 
 
-def build_networks(row: Generator, base_dir: Path) -> tuple[ControlNetModel, UNet2DConditionModel]:
+def build_networks(row: Generator, base_dir: Path, seed: int = 0) -> tuple[ControlNetModel, UNet2DConditionModel]:
     """Return a ControlNet that starts as the UNet's encoder with zero convolutions, and the UNet to be trained.
 
-    Call it with the global generator seeded: diffusers draws the hint encoder's first weights from it.
+    The hint encoder's first weights are a function of `seed`; the global generator is left as it was.
 
     Raises: UserError when the number of hint widths does not fit the VAE.
     """
@@ -43,9 +43,11 @@ def build_networks(row: Generator, base_dir: Path) -> tuple[ControlNetModel, UNe
             f"smaller than the image, but the latents are {factor} times smaller: give {stages} widths for {row.hint}"
         )
     widths = row.hint_widths if row.hint == "hi" else (16, 32)
-    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths)
-    if row.hint == "dhi":
-        controlnet.controlnet_cond_embedding = DenseHintEncoder(row.hint_widths, unet.config.block_out_channels[0])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths)
+        if row.hint == "dhi":
+            controlnet.controlnet_cond_embedding = DenseHintEncoder(row.hint_widths, unet.config.block_out_channels[0])
     for module in decoder_modules(unet).values():
         module.requires_grad_(row.train_decoder)
     return controlnet, unet
@@ -93,9 +95,7 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
         raise UserError(f"{folder} was trained on the base model {config['base'][:12]}, but {base_dir} is {found[:12]}")
     state = load_file(folder / "generator.safetensors")
     context = state.pop("context")
-    with torch.random.fork_rng(devices=[]):
-        controlnet, unet = build_networks(
-            TypeAdapter(Generator).validate_json(json.dumps(config["generator"])), base_dir
-        )
+    row: Generator = TypeAdapter(Generator).validate_json(json.dumps(config["generator"]))
+    controlnet, unet = build_networks(row, base_dir)
     load_trained_state(controlnet, unet, state)
     return Trained(controlnet.eval().requires_grad_(False), unet.eval().requires_grad_(False), context, config)

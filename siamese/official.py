@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint, convert_ldm_unet_checkpoint
 from torch import Tensor
@@ -86,8 +85,7 @@ def import_generator(row: Generator, context: Tensor, base_dir: Path, out_dir: P
         raise ValueError("the row names no checkpoint")
     path = Path(row.weights).expanduser()
     state = read_checkpoint(path, row.weights_sha256)
-    with torch.random.fork_rng(devices=[]):
-        controlnet, unet = build_networks(row, base_dir)
+    controlnet, unet = build_networks(row, base_dir)
     load_official(state, controlnet, unet)
     imported = {"path": str(path), "sha256": sha256_file(path)}
     config = {"generator": row.model_dump(mode="json"), "imported": imported, "base": base_info(base_dir)["sha256"]}

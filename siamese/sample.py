@@ -14,6 +14,7 @@ from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
 from siamese.attention import place
+from siamese.base import vae_factor
 from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
 from siamese.denoise import denoise
@@ -57,7 +58,7 @@ def sample_images(
     """
     processes = accelerator()
     processes.wait_for_everyone()  # until the main one holds the folder's lock
-    side = masks.mask(masks.pairs[0]).shape[0] // 2 ** (len(vae.config.block_out_channels) - 1)
+    side = masks.mask(masks.pairs[0]).shape[0] // vae_factor(vae)
     place(trained.controlnet, processes.device)
     place(trained.unet, processes.device)
     vae.to(processes.device, memory_format=torch.channels_last)

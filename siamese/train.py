@@ -35,9 +35,7 @@ COMPILED_VARIANTS = 64
 def _networks(
     row: Generator, cfg: TrainingConfig, base_dir: Path, device: torch.device
 ) -> tuple[ControlNetModel, UNet2DConditionModel]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(item_seed(cfg.seed, "weights"))
-        controlnet, unet = build_networks(row, base_dir)
+    controlnet, unet = build_networks(row, base_dir, item_seed(cfg.seed, "weights"))
     controlnet.train()
     unet.eval()
     for network in (controlnet, unet):
