@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: repro test install check clean
 
 repro: install
-	dvc repro
+	python -m pipeline repro
 
 test: install
 	$(BIN)/python -m pytest

@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
             stage.add_argument(f"--{option}", required=True, type=int if option in ("multiple", "seed") else str)
     show = verbs.add_parser("params", help="check params.yaml and print it resolved")
     show.add_argument("--file", type=Path, default=Path("params.yaml"))
+    repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
+    repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
+    repro.add_argument("--jobs", type=int, help="how many at a time")
     return parser
 
 
@@ -70,6 +73,10 @@ def main(argv: list[str] | None = None) -> int:
 
             show_params(item["file"], sys.stdout)
             sys.stdout.flush()
+        elif verb == "repro":
+            from pipeline import repro
+
+            repro.run(item["targets"], item["jobs"])
         else:
             from pipeline.launch import launch, processes_to_start
             from pipeline.params import load_params

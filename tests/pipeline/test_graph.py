@@ -221,6 +221,43 @@ def test_a_generators_switch_leaves_the_other_generator_alone(project):
     assert repro() == (SIAMESE_CHAIN - done) | volume | {"report"}
 
 
+def several(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pipeline", "repro", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_several_stages_at_a_time_leave_what_one_at_a_time_leaves(project, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    edit(lambda p: p["comparison"].update(seeds=[0, 1]))
+    done = several("--jobs", "3")
+    assert done.returncode == 0, done.stderr
+    names = {line.split()[1] for line in done.stderr.splitlines() if line.startswith("done ")}
+    assert names == {
+        "segment@phantom-controlnet-random-unet-1-1", "segment@phantom-siamese-random-unet-1-1",
+        "segment_baseline@phantom-real-real-unet-1-1", "segment_baseline@phantom-duplicate-real-unet-1-1", "report",
+    }  # fmt: skip
+    assert repro() == set()
+    assert "0stage" in several().stderr
+    made = sha256_tree(Path("outputs/segmenters"))
+    with Repo() as repo:
+        repo.reproduce("segment@phantom-siamese-random-unet-1-1", single_item=True, force=True)
+    assert sha256_tree(Path("outputs/segmenters")) == made
+
+
+def test_a_stage_that_fails_among_several_is_named_with_its_reason_and_the_others_go_on(project):
+    before = Path("params.yaml").read_text()
+    edit(lambda p: p["judge"].update(encoder="tu-nonesuch"))
+    edit(lambda p: p["architectures"]["unet"].update(epochs=2))
+    done = several("--jobs", "2", "score", "segment_baseline@phantom-real-real-unet-1-0")
+    assert done.returncode == 2
+    assert "1 stages failed, 2 that need them did not run" in done.stderr
+    assert "encoder 'tu-nonesuch' is unknown" in done.stderr
+    assert "done  segment_baseline@phantom-real-real-unet-1-0" in done.stderr
+    Path("params.yaml").write_text(before)
+    assert several("nonesuch").returncode == 2
+    assert repro()
+
+
 def dvc(*arguments: str) -> str:
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=True)
     return done.stdout
