@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
             stage.add_argument(f"--{option}", required=True, type=int if option in ("multiple", "seed") else str)
     show = verbs.add_parser("params", help="check params.yaml and print it resolved")
     show.add_argument("--file", type=Path, default=Path("params.yaml"))
+    doctor = verbs.add_parser("doctor", help="look at a folder of pairs: layout, counts, faults, the row that reads it")
+    doctor.add_argument("folder", type=Path, metavar="PATH")
+    doctor.add_argument("--layout", help="take this layout instead of the first that fits")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    doctor.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
     repro.add_argument("--jobs", type=int, help="how many at a time")
@@ -73,6 +78,10 @@ def main(argv: list[str] | None = None) -> int:
 
             show_params(item["file"], sys.stdout)
             sys.stdout.flush()
+        elif verb == "doctor":
+            from pipeline import doctor
+
+            doctor.run(item["folder"], item["layout"], item["json"], item["out"])
         elif verb == "repro":
             from pipeline import repro
 

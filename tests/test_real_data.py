@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from data.pairs.config import FolderDataset
-from data.pairs.folder import find_pairs
 from data.pairs.image_io import read_mask
+from data.pairs.layouts import find
 from data.pairs.prepare import prepare
 
 ROOT = os.environ.get("SIAMESE_DATA")
@@ -35,6 +35,6 @@ def test_ph2_by_share(tmp_path):
 
 
 def test_above_zero_would_make_kvasir_lesions_larger():
-    sources = find_pairs(Path(f"{ROOT}/kvasir-seg/test"), [])
-    inflation = [read_mask(s.mask, 0).sum() / read_mask(s.mask).sum() - 1 for s in sources]
+    sources = find(Path(f"{ROOT}/kvasir-seg/test")).sources
+    inflation = [read_mask(s.masks[0], 0).sum() / read_mask(s.masks[0]).sum() - 1 for s in sources]
     assert 0.01 < np.median(inflation) < 0.06

@@ -1,5 +1,6 @@
 """Data sets and masks as rows of params.yaml."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -34,14 +35,22 @@ class PhantomDataset(DatasetRow):
     seed: int = Field(ge=0)
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
 class FolderDataset(DatasetRow):
     """Any folder of images and masks."""
 
     kind: Literal["folder"]
+    layout: str | None = Field(default=None, description="as `doctor` names it; without it the first that fits")
     splits: dict[SplitName, str | Share] = Field(
-        description="split -> sub-folder of path, or split -> share of all pairs; needs train and a test set"
+        description="split -> sub-folder of path, a split of the layout, or a .txt list of ids in path; "
+        "or split -> share of all pairs; needs train and a test set"
     )
-    limit: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="split -> at most so many pairs")
+    group: str | None = Field(default=None, description="regular expression; ids with the same match stay together")
+    expect: dict[str, Count] = Field(default={}, description="split -> pairs that must be there, before any limit")
+    allow_duplicates: tuple[str, ...] = Field(default=(), description="ids whose like may lie in another split")
+    limit: dict[str, Count] = Field(default={}, description="split -> at most so many pairs")
     seed: int = Field(default=0, ge=0, description="draws splits by share and limits")
     mask_threshold: int = Field(default=127, ge=0, le=254, description="lesion is above it; 0 for masks of 0 and 1")
     antialias: bool = Field(default=False, description="true for strong reductions; false as in the official code")
@@ -57,9 +66,14 @@ class FolderDataset(DatasetRow):
             raise ValueError("splits must be all sub-folders or all shares, not some of each")
         if sum(shares) > 1 + 1e-9:
             raise ValueError(f"splits: the shares add up to {sum(shares):g}, at most 1 is allowed")
-        unknown = sorted(set(self.limit) - set(self.splits))
-        if unknown:
-            raise ValueError(f"limit: no such split {unknown}, splits are {sorted(self.splits)}")
+        for key in ("limit", "expect"):
+            unknown = sorted(set(getattr(self, key)) - set(self.splits))
+            if unknown:
+                raise ValueError(f"{key}: no such split {unknown}, splits are {sorted(self.splits)}")
+        try:
+            re.compile(self.group or "")
+        except re.error as error:
+            raise ValueError(f"group is no regular expression: {error}") from error
         return self
 
 

@@ -1,79 +1,94 @@
 """From a data-set row to prepared pair sets, one folder a split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from data.pairs.config import Dataset, FolderDataset, PhantomDataset
+from data.pairs.duplicates import near_duplicates, thumbnail
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
-from data.pairs.folder import Source, find_pairs
-from data.pairs.image_io import (
-    BadImageError,
-    read_image,
-    read_mask,
-    resize_image,
-    resize_mask,
-    write_image,
-    write_mask,
-)
+from data.pairs.image_io import BadImageError, resize_image, resize_mask, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, read_pairs, write_manifest
 from data.pairs.phantom import draw_phantom
-from data.pairs.seeds import item_seed
+from data.pairs.sources import Source, read_source
+from data.pairs.splits import split_sources
 
 
-def _shuffled(sources: list[Source], *parts: int | str) -> list[Source]:
-    return [sources[i] for i in np.random.default_rng(item_seed(*parts)).permutation(len(sources))]
+@dataclass(frozen=True)
+class _Task:
+    """One pair to read and write, in a process of its own."""
+
+    row: FolderDataset
+    split: str
+    source: Source
+    folder: Path
 
 
-def _split_sources(row: FolderDataset, problems: list[str]) -> dict[str, list[Source]]:
-    """Return split -> pairs, by sub-folder or by seeded shares, cut to the row's limits."""
-    root = Path(row.path)
-    if all(isinstance(value, str) for value in row.splits.values()):
-        splits = {split: find_pairs(root / str(folder), problems) for split, folder in row.splits.items()}
-    else:
-        pool = _shuffled(find_pairs(root, problems), "split", row.seed)
-        ends = np.round(np.cumsum([float(share) for share in row.splits.values()]) * len(pool)).astype(int)
-        starts = [0, *ends[:-1]]
-        splits = {split: pool[start:end] for split, start, end in zip(row.splits, starts, ends, strict=True)}
-    for split, most in row.limit.items():
-        splits[split] = _shuffled(splits[split], "limit", row.seed, split)[:most]
-    problems += [f"split {split}: no pairs are left for it" for split, pairs in splits.items() if not pairs]
-    return splits
+def _write_pair(folder: Path, pair: Pair, image: np.ndarray, mask: np.ndarray) -> Pair:
+    write_image(folder / pair.image, image)
+    write_mask(folder / pair.mask, mask)
+    return complete(folder, pair)
 
 
-def _read_folder(row: FolderDataset) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Yield split, id, image and mask at the prepared size; all faults of all files are raised together at the end.
+def _prepare_pair(task: _Task) -> tuple[Pair, np.ndarray] | str:
+    """Return the written pair and the thumbnail of its image, or what is wrong with its files.
 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
+    row, source = task.row, task.source
+    try:
+        image, mask = read_source(source, row.mask_threshold)
+    except BadImageError as error:
+        return str(error)
+    name = f"{source.id}.png"
+    domain = source.domain or row.domain
+    pair = Pair(source.id, f"images/{name}", f"masks/{name}", task.split, "real", domain, source.group)
+    small = resize_image(image, row.size_px, antialias=row.antialias)
+    return _write_pair(task.folder, pair, small, resize_mask(mask, row.size_px)), thumbnail(image)
+
+
+def _leaks(pairs: list[Pair], thumbnails: list[np.ndarray], allowed: Iterable[str]) -> Iterator[str]:
+    """Yield a line for every image that lies nearly the same in two splits, unless one of the two is allowed."""
+    keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
+    for one, two, likeness in near_duplicates(keys, np.stack(thumbnails)):
+        (split, name), (other, twin) = one.split("\0"), two.split("\0")
+        if split != other and not {name, twin} & set(allowed):
+            alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
+            yield f"{alike}: remove one, or set allow_duplicates: [{twin}]"
+
+
+def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
+    """Yield the pairs, written to folder/<split>; all faults of all files are raised together at the end."""
     problems: list[str] = []
-    splits = _split_sources(row, problems)
-    todo = [(split, source) for split in splits for source in sorted(splits[split], key=lambda s: s.id)]
-    for split, source in tqdm(todo, desc="prepare", unit="pair", mininterval=5):
-        arrays = []
-        for path in (source.image, source.mask):
-            try:
-                arrays.append(read_image(path) if path is source.image else read_mask(path, row.mask_threshold))
-            except BadImageError as error:
-                problems.append(f"{path}: {error}")
-        if len(arrays) == 2 and arrays[0].shape[:2] != arrays[1].shape:
-            image_size, mask_size = (f"{array.shape[1]}x{array.shape[0]}" for array in arrays)
-            problems.append(f"{source.image}: is {image_size} but its mask {source.mask.name} is {mask_size}")
-        elif len(arrays) == 2 and not problems:
-            image = resize_image(arrays[0], row.size_px, antialias=row.antialias)
-            yield split, source.id, image, resize_mask(arrays[1], row.size_px)
+    splits = split_sources(row, problems)
+    tasks = [_Task(row, split, source, folder / split) for split in splits for source in splits[split]]
+    pairs, thumbnails = [], []
+    with ProcessPoolExecutor() as pool:
+        done = pool.map(_prepare_pair, tasks, chunksize=8)
+        for result in tqdm(done, total=len(tasks), desc="prepare", unit="pair", mininterval=5):
+            if isinstance(result, str):
+                problems.append(result)
+            else:
+                pairs.append(result[0])
+                thumbnails.append(result[1])
+    if not problems:
+        problems += _leaks(pairs, thumbnails, row.allow_duplicates)
     if problems:
         raise UserError(f"{row.path}: {len(problems)} problems; mend or remove these files, then run again", problems)
+    yield from pairs
 
 
-def _draw_phantoms(row: PhantomDataset) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
     for split, count in (("train", row.train), ("test", row.test)):
         for number in range(count):
             pair_id = f"{split}-{number:04d}"
-            yield split, pair_id, *draw_phantom(row.seed, pair_id, row.size_px)
+            pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", "phantom")
+            yield _write_pair(folder / split, pair, *draw_phantom(row.seed, pair_id, row.size_px))
 
 
 def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
@@ -81,19 +96,14 @@ def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
 
     Images are square PNGs of the row's size, masks are {0, 255}.
 
-    Raises: UserError that names every unmatched, damaged, mis-sized or unsupported file at once.
+    Raises: UserError that names every unmatched, damaged, mis-sized or unsupported file at once, and every image that
+    lies in two splits.
     """
-    if isinstance(row, PhantomDataset):
-        source, domain = _draw_phantoms(row), "phantom"
-    else:
-        source, domain = _read_folder(row), row.domain
     pairs: dict[str, list[Pair]] = {}
     with whole_folder(out_dir) as folder:
-        for split, pair_id, image, mask in source:
-            pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", domain)
-            write_image(folder / split / pair.image, image)
-            write_mask(folder / split / pair.mask, mask)
-            pairs.setdefault(split, []).append(complete(folder / split, pair))
+        made = _draw_phantoms(row, folder) if isinstance(row, PhantomDataset) else _prepare_folder(row, folder)
+        for pair in made:
+            pairs.setdefault(pair.split, []).append(pair)
         for split, rows in pairs.items():
             write_manifest(folder / split, rows)
     return {split: read_pairs(out_dir / split) for split in pairs}

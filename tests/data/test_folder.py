@@ -9,6 +9,7 @@ from data.pairs.errors import UserError
 from data.pairs.image_io import MASK_THRESHOLD, read_mask
 from data.pairs.manifest import held_out_splits, read_pairs, verify
 from data.pairs.prepare import prepare
+from data.pairs.seeds import item_seed
 
 
 def picture(path, shape=(40, 48), seed=0):
@@ -59,7 +60,7 @@ def test_splits_by_share_are_seeded_disjoint_and_complete(many, tmp_path):
 def test_splits_by_sub_folder_and_limits(tmp_path):
     for split, count in (("TrainDataset", 6), ("tests/one", 3), ("tests/two", 2)):
         for number in range(count):
-            picture(tmp_path / f"raw/{split}/image/{number}.png", seed=number)
+            picture(tmp_path / f"raw/{split}/image/{number}.png", seed=item_seed(split, number))
             mask(tmp_path / f"raw/{split}/mask/{number}.png")
     splits = {"train": "TrainDataset", "one": "tests/one", "two": "tests/two"}
     sets = prepare(row(tmp_path / "raw", splits=splits, limit={"train": 4}), tmp_path / "out")

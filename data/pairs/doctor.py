@@ -1,0 +1,168 @@
+"""Looking at a folder of pairs before anything is made of it: what it is, what is wrong with it, which row fits it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.pairs.duplicates import near_duplicates
+from data.pairs.errors import UserError
+from data.pairs.faults import FAULTS, Seen, look
+from data.pairs.files import sha256_file
+from data.pairs.image_io import IMAGE_SUFFIXES
+from data.pairs.layouts import LAYOUTS, find
+from data.pairs.sources import Found, Source, read_source
+
+UNMATCHED = {
+    "has no mask": "no_mask",
+    "has no image": "no_image",
+    "shares its stem": "shared_stem",
+    "but is not there": "missing",
+}
+EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
+FRAME = re.compile(r"^(.*?)(\d+)$")
+FRAME_CORRELATION = 0.97
+
+
+def look_at_all(found: Found, workers: int | None = None) -> Iterator[Seen]:
+    """Yield what is seen in each pair, in order, looked at by several processes."""
+    from tqdm import tqdm
+
+    with ProcessPoolExecutor(workers) as pool:
+        seen = pool.map(look, found.sources, [found.mask_threshold] * len(found.sources), chunksize=8)
+        yield from tqdm(seen, total=len(found.sources), desc="doctor", unit="pair", mininterval=2)
+
+
+def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
+    """Yield (code, text) for images that are alike: twice in a split, in two splits, or as frames of a sequence."""
+    able = [s for s in seen if s.thumbnail is not None]
+    if not able:
+        return
+    names = [f"{s.source.split}/{s.source.id}" if s.source.split else s.source.id for s in able]
+    by_name = dict(zip(names, able, strict=True))
+    digests = {n: n if s.source.index >= 0 else sha256_file(s.source.image) for n, s in by_name.items()}
+    thumbnails = np.array([s.thumbnail for s in able], np.float32)
+    frames: Counter[str] = Counter()
+    position = {name: row for row, name in enumerate(names)}
+    for before, after in pairwise(sorted(names, key=_natural)):
+        one, two = (FRAME.match(by_name[name].source.id) for name in (before, after))
+        next_to = one and two and one[1] == two[1] and int(two[2]) - int(one[2]) == 1
+        if next_to and thumbnails[position[before]] @ thumbnails[position[after]] > FRAME_CORRELATION:
+            frames[one[1] if one else ""] += 1
+    for stem, count in frames.items():
+        if count >= 3:
+            yield "sequence", f"{count} neighbours among {stem}0, {stem}1, ..."
+    for one_name, two_name, likeness in near_duplicates(names, thumbnails):
+        text = f"{one_name} and {two_name} (correlation {likeness:.4f})"
+        if by_name[one_name].source.split == by_name[two_name].source.split:
+            yield "near_duplicate", text
+        elif digests[one_name] == digests[two_name]:
+            yield "same_image_across_splits", text
+        else:
+            yield "near_duplicate_across_splits", text
+
+
+def _natural(name: str) -> list:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _unused(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
+    """Yield every picture that is in no pair and in no line of the unmatched: nothing is left out silently."""
+    used = {path for source in found.sources for path in (source.image, *source.masks)}
+    named = " ".join(found.unmatched)
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path not in used and str(path) not in named:
+            yield "unused", str(path)
+
+
+def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -> dict[str, Any]:
+    """Return the row of params.yaml that reads this folder."""
+    sides = sorted({source.split for source in found.sources})
+    if "train" in sides and len(sides) > 1:
+        splits: dict[str, Any] = {side: side for side in ["train", *(s for s in sides if s != "train")]}
+    else:
+        splits = {"train": 0.8, "test": 0.2}
+    smallest = min((min(s.size) for s in seen if s.size), default=64)
+    size_px = max(32, min(384, smallest // 32 * 32))
+    prompt = next((s.prompt for s in found.sources if s.prompt), "a photo of a polyp")
+    row: dict[str, Any] = {"kind": "folder", "path": str(folder), "layout": found.layout, "size_px": size_px}
+    row |= {"prompt": prompt, "splits": splits}
+    if found.mask_threshold == 0 or {"zero_one_mask", "class_mask"} & codes:
+        row["mask_threshold"] = 0
+    return row
+
+
+def _percent(values: list[float], reduce: Any) -> float | None:
+    return round(100 * float(reduce(values)), 3) if values else None
+
+
+def examine(folder: Path, layout: str | None = None, workers: int | None = None) -> tuple[dict[str, Any], list[Source]]:
+    """Return the findings as one JSON object, and the pairs that can be drawn.
+
+    Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
+    """
+    if layout is not None and layout not in LAYOUTS:
+        raise UserError(f"no such layout: {layout}", [f"known are {', '.join(LAYOUTS)}"])
+    found = find(folder, layout)
+    seen = list(look_at_all(found, workers))
+    faults = [fault for one in seen for fault in one.faults]
+    for line in found.unmatched:
+        faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))
+    faults += [*_across(seen), *_unused(folder, found)]
+    counts = Counter(code for code, _ in faults)
+    sizes = Counter(one.size for one in seen if one.size)
+    sides = [s for size in sizes.elements() for s in size]
+    inflation = [one.inflation for one in seen if one.inflation is not None]
+    result = {
+        "folder": str(folder),
+        "layout": found.layout,
+        "pairs": len(found.sources),
+        "unmatched": len(found.unmatched),
+        "splits": dict(sorted(Counter(source.split or "all" for source in found.sources).items())),
+        "sizes": {
+            "distinct": len(sizes),
+            "min_side": min(sides, default=None),
+            "max_side": max(sides, default=None),
+            "most_common": [list(size) for size, _ in sizes.most_common(3)],
+        },
+        "mask_values": {
+            "grey_share_median_percent": _percent([s.grey_share for s in seen if s.grey_share is not None], np.median),
+            "inflation_gt0_median_percent": _percent(inflation, np.median),
+            "inflation_gt0_max_percent": _percent(inflation, np.max),
+            "foreground_median_percent": _percent([one.foreground for one in seen if one.size], np.median),
+        },
+        "faults": [
+            {"code": code, "severity": FAULTS[code][0], "text": FAULTS[code][1], "count": counts[code],
+             "files": sorted(text for other, text in faults if other == code)}
+            for code in FAULTS if counts[code]
+        ],
+        "notes": list(found.notes),
+        "row": suggest_row(folder, found, seen, set(counts)),
+    }  # fmt: skip
+    return result, [one.source for one in seen if one.size]
+
+
+def overlays(sources: list[Source], threshold: int) -> np.ndarray:
+    """Return uint8 (H, W, 3): up to twelve pairs, evenly chosen, each with the outline of its mask."""
+    import cv2
+
+    chosen = [sources[i] for i in np.linspace(0, len(sources) - 1, min(OVERLAYS, len(sources))).round().astype(int)]
+    tiles = []
+    for source in chosen:
+        image, mask = read_source(source, threshold)
+        scale = TILE_PX / max(image.shape[:2])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        outline, _ = cv2.findContours(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), 0, 2)
+        cv2.drawContours(small, outline, -1, (0, 0, 0), 3)
+        cv2.drawContours(small, outline, -1, (255, 255, 0), 1)
+        tile = np.full((TILE_PX, TILE_PX, 3), 255, np.uint8)
+        tile[: size[1], : size[0]] = small
+        tiles.append(tile)
+    tiles += [np.full((TILE_PX, TILE_PX, 3), 255, np.uint8)] * (-len(tiles) % 4)
+    return np.concatenate([np.concatenate(tiles[i : i + 4], 1) for i in range(0, len(tiles), 4)])

@@ -1,0 +1,218 @@
+"""Recognising how a folder keeps its pairs. Each layout is a function from the folder to its pairs, or None."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from data.pairs.errors import UserError
+from data.pairs.layout_parts import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    child,
+    children,
+    folder_pairs,
+    folders_within,
+    found_pairs,
+    split_name,
+)
+from data.pairs.sources import MASK_SUFFIX, Found, Source, match, pictures
+
+ISIC = re.compile(r"(ISBI2016_ISIC_Part1|ISIC2018_Task1(?:-2)?|ISIC-2017)_(Training|Validation|Test)\w*", re.IGNORECASE)
+
+
+def _folders(folder: Path) -> Found | None:
+    unmatched: list[str] = []
+    return found_pairs("folders", folder_pairs(folder, unmatched), unmatched)
+
+
+def _pranet(folder: Path) -> Found | None:
+    train, test = child(folder, ("traindataset",)), child(folder, ("testdataset",))
+    if not train and not test:
+        return None
+    unmatched: list[str] = []
+    notes: list[str] = []
+    sources = folder_pairs(train, unmatched) if train else []
+    sources = [replace(s, split="train", domain="clinicdb" if s.id.isdigit() else "kvasir") for s in sources]
+    for place in children(test) if test else ():
+        if place.name.lower() == "test" and len(children(test)) > 1:  # type: ignore[arg-type]
+            notes.append(f"{place}: holds the other test sets once more, left out")
+            continue
+        name = split_name(place.name)
+        sources += [replace(s, split=name, domain=name) for s in folder_pairs(place, unmatched)]
+    return found_pairs("pranet", sources, unmatched, notes=tuple(notes))
+
+
+def _isic(folder: Path) -> Found | None:
+    parts: dict[str, dict[str, list[Path]]] = {}
+    for place in children(folder):
+        if named := ISIC.match(place.name):
+            kind = "masks" if place.name.lower().endswith("groundtruth") else "images"
+            parts.setdefault(split_name(named.group(2)), {}).setdefault(kind, []).extend(pictures(place))
+    unmatched: list[str] = []
+    sources = []
+    for split, files in parts.items():
+        sources += match(files.get("images", []), files.get("masks", []), unmatched, split=split)
+    return found_pairs("isic", sources, unmatched)
+
+
+def _ph2(folder: Path) -> Found | None:
+    unmatched: list[str] = []
+    sources = []
+    for place in folders_within(folder):
+        images, masks = place / f"{place.name}_Dermoscopic_Image", place / f"{place.name}_lesion"
+        if images.is_dir() and masks.is_dir():
+            sources += match(pictures(images), pictures(masks), unmatched)
+    return found_pairs("ph2", sources, unmatched)
+
+
+def _mvtec(folder: Path) -> Found | None:
+    unmatched: list[str] = []
+    sources = []
+    for category in (folder, *children(folder)):
+        tests, truths = category / "test", category / "ground_truth"
+        if not tests.is_dir() or not truths.is_dir():
+            continue
+        for defect in children(tests):
+            if defect.name == "good":
+                continue
+            masks = pictures(truths / defect.name) if (truths / defect.name).is_dir() else []
+            domain = f"{category.name}-{defect.name}"
+            pairs = match(pictures(defect), masks, unmatched, domain=domain)
+            sources += [replace(s, id=f"{domain}-{s.id}", group=f"{domain}-{s.id}") for s in pairs]
+    return found_pairs("mvtec", sources, unmatched)
+
+
+def _nnunet(folder: Path) -> Found | None:
+    if not (folder / "imagesTr").is_dir() or not (folder / "labelsTr").is_dir():
+        return None
+    unmatched: list[str] = []
+    sources = []
+    for split, side in (("train", "Tr"), ("test", "Ts")):
+        if not (folder / f"images{side}").is_dir() or not (folder / f"labels{side}").is_dir():
+            continue
+        labels = {path.stem: path for path in pictures(folder / f"labels{side}")}
+        images: dict[str, Path] = {}
+        for path in pictures(folder / f"images{side}"):
+            case, _, channel = path.stem.rpartition("_")
+            if channel == "0000" and case in labels:
+                images[case] = path
+            else:
+                unmatched.append(f"{path}: " + ("is a further channel" if channel != "0000" else "has no mask"))
+        unmatched += [f"{labels[case]}: has no image" for case in sorted(set(labels) - set(images))]
+        sources += [Source(case, images[case], (labels[case],), split) for case in sorted(images)]
+    return found_pairs("nnunet", sources, unmatched, mask_threshold=0)
+
+
+def _lines(path: Path) -> list[dict]:
+    """Return the objects of a JSON Lines file, or nothing when it is none."""
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (ValueError, OSError):
+        return []
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _listed(folder: Path, name: str, image_key: str, mask_keys: tuple[str, ...], layout: str) -> Found | None:
+    unmatched: list[str] = []
+    sources = []
+    for path in sorted(found for place in folders_within(folder, 2) for found in place.glob(name)):
+        split = split_name(path.parent.name) if path.parent != folder else ""
+        for row in _lines(path):
+            mask_key = next((key for key in mask_keys if key in row), "")
+            if image_key not in row or not mask_key:
+                continue
+            image, mask = path.parent / str(row[image_key]), path.parent / str(row[mask_key])
+            missing = [str(file) for file in (image, mask) if not file.is_file()]
+            unmatched += [f"{file}: named in {path.name}, but is not there" for file in missing]
+            if not missing:
+                side = str(row.get("split", split))
+                sources.append(Source(image.stem, image, (mask,), side, prompt=str(row.get("prompt", ""))))
+    return found_pairs(layout, sources, unmatched)
+
+
+def _jsonl(folder: Path) -> Found | None:
+    return _listed(folder, "*.json*", "target", ("source",), "jsonl")
+
+
+def _imagefolder(folder: Path) -> Found | None:
+    keys = ("mask_file_name", "mask", "label_file_name", "label", "segmentation")
+    return _listed(folder, "metadata.jsonl", "file_name", keys, "imagefolder")
+
+
+def _medsegbench(folder: Path) -> Found | None:
+    sources = []
+    for path in [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz")):
+        with np.load(path) as file:
+            for split in ("train", "val", "test"):
+                if f"{split}_images" in file.files and any(name.startswith(f"{split}_label") for name in file.files):
+                    rows = range(len(file[f"{split}_images"]))
+                    sources += [Source(f"{path.stem}-{i:05d}", path, (path,), split, index=i) for i in rows]
+    return found_pairs("medsegbench", sources, [])
+
+
+def _dsb(folder: Path) -> Found | None:
+    """One folder an image, with a folder of many masks that belong to it."""
+    cases = [place for place in children(folder) if (place / "images").is_dir() and (place / "masks").is_dir()]
+    one_each = all(len(pictures(place / "images")) == 1 for place in cases)
+    named = all((pictures(place / "images")[0].stem == place.name) for place in cases) if one_each else False
+    if not cases or not named:
+        return None
+    unmatched = [f"{pictures(place / 'images')[0]}: has no mask" for place in cases if not pictures(place / "masks")]
+    with_masks = [place for place in cases if pictures(place / "masks")]
+    sources = [Source(p.name, pictures(p / "images")[0], tuple(pictures(p / "masks"))) for p in with_masks]
+    return found_pairs("dsb", sources, unmatched)
+
+
+def _beside(folder: Path) -> Found | None:
+    unmatched: list[str] = []
+    sources = []
+    for place in folders_within(folder, 2):
+        files = pictures(place)
+        masks = [path for path in files if MASK_SUFFIX.search(path.stem)]
+        if masks:
+            name = "" if place == folder else split_name(place.name)
+            is_side = name in ("train", "val", "test")
+            images = [path for path in files if path not in set(masks)]
+            where = {"split": name} if is_side else {"domain": name}
+            sources += match(images, masks, unmatched, **where)
+    return found_pairs("beside", sources, unmatched)
+
+
+LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
+    "pranet": _pranet,
+    "isic": _isic,
+    "ph2": _ph2,
+    "mvtec": _mvtec,
+    "nnunet": _nnunet,
+    "imagefolder": _imagefolder,
+    "jsonl": _jsonl,
+    "medsegbench": _medsegbench,
+    "dsb": _dsb,
+    "folders": _folders,
+    "beside": _beside,
+}
+
+
+def find(folder: Path, layout: str | None = None) -> Found:
+    """Return the pairs of a folder in the first layout of LAYOUTS that fits, or in the one that is named.
+
+    Raises: UserError when the folder is missing, or holds nothing that looks like pairs.
+    """
+    if not folder.is_dir() and folder.suffix != ".npz":
+        raise UserError(f"{folder} is not a folder: set `path` and `splits` of the data-set row to where the pairs are")
+    for name in [layout] if layout else LAYOUTS:
+        if found := LAYOUTS[name](folder):
+            return found
+    held = sorted(child.name for child in folder.iterdir())[:8] if folder.is_dir() else [folder.name]
+    raise UserError(
+        f"{folder} holds no pairs{f' in the layout {layout}' if layout else ''}; it contains {held}",
+        [
+            f"expected a folder named {' / '.join(IMAGE_FOLDERS)} and one named {' / '.join(MASK_FOLDERS)},",
+            "or images and masks side by side, the masks with a suffix such as _mask, _segmentation, _lesion,",
+            f"or one of the layouts {', '.join(LAYOUTS)}",
+        ],
+    )
