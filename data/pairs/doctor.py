@@ -1,9 +1,10 @@
 """Looking at a folder of pairs before anything is made of it: what it is, what is wrong with it, which row fits it."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from data.pairs.duplicates import near_duplicates
-from data.pairs.errors import UserError
 from data.pairs.faults import FAULTS, Seen, look
 from data.pairs.files import sha256_file
 from data.pairs.image_io import IMAGE_SUFFIXES
-from data.pairs.layouts import LAYOUTS, find
+from data.pairs.layouts import find
 from data.pairs.sources import Found, Source, read_source
 
 UNMATCHED = {
@@ -29,12 +29,12 @@ FRAME = re.compile(r"^(.*?)(\d+)$")
 FRAME_CORRELATION = 0.97
 
 
-def look_at_all(found: Found, workers: int | None = None) -> Iterator[Seen]:
-    """Yield what is seen in each pair, in order, looked at by several processes."""
+def look_at_all(found: Found) -> Iterator[Seen]:
+    """Yield what is seen in each pair, in order, looked at on all cores."""
     from tqdm import tqdm
 
-    with ProcessPoolExecutor(workers) as pool:
-        seen = pool.map(look, found.sources, [found.mask_threshold] * len(found.sources), chunksize=8)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        seen = pool.map(look, found.sources, [found.mask_threshold] * len(found.sources))
         yield from tqdm(seen, total=len(found.sources), desc="doctor", unit="pair", mininterval=2)
 
 
@@ -101,15 +101,13 @@ def _percent(values: list[float], reduce: Any) -> float | None:
     return round(100 * float(reduce(values)), 3) if values else None
 
 
-def examine(folder: Path, layout: str | None = None, workers: int | None = None) -> tuple[dict[str, Any], list[Source]]:
+def examine(folder: Path, layout: str | None = None) -> tuple[dict[str, Any], list[Source]]:
     """Return the findings as one JSON object, and the pairs that can be drawn.
 
     Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
     """
-    if layout is not None and layout not in LAYOUTS:
-        raise UserError(f"no such layout: {layout}", [f"known are {', '.join(LAYOUTS)}"])
     found = find(folder, layout)
-    seen = list(look_at_all(found, workers))
+    seen = list(look_at_all(found))
     faults = [fault for one in seen for fault in one.faults]
     for line in found.unmatched:
         faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))

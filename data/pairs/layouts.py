@@ -200,8 +200,10 @@ LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
 def find(folder: Path, layout: str | None = None) -> Found:
     """Return the pairs of a folder in the first layout of LAYOUTS that fits, or in the one that is named.
 
-    Raises: UserError when the folder is missing, or holds nothing that looks like pairs.
+    Raises: UserError when the folder is missing or holds nothing that looks like pairs, or the layout is unknown.
     """
+    if layout is not None and layout not in LAYOUTS:
+        raise UserError(f"no such layout: {layout}", [f"known are {', '.join(LAYOUTS)}"])
     if not folder.is_dir() and folder.suffix != ".npz":
         raise UserError(f"{folder} is not a folder: set `path` and `splits` of the data-set row to where the pairs are")
     for name in [layout] if layout else LAYOUTS:

@@ -1,8 +1,8 @@
 """From a data-set row to prepared pair sets, one folder a split."""
 
+import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,37 +19,26 @@ from data.pairs.sources import Source, read_source
 from data.pairs.splits import split_sources
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One pair to read and write, in a process of its own."""
-
-    row: FolderDataset
-    split: str
-    source: Source
-    folder: Path
-
-
 def _write_pair(folder: Path, pair: Pair, image: np.ndarray, mask: np.ndarray) -> Pair:
     write_image(folder / pair.image, image)
     write_mask(folder / pair.mask, mask)
     return complete(folder, pair)
 
 
-def _prepare_pair(task: _Task) -> tuple[Pair, np.ndarray] | str:
+def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> tuple[Pair, np.ndarray] | str:
     """Return the written pair and the thumbnail of its image, or what is wrong with its files.
 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
-    row, source = task.row, task.source
     try:
         image, mask = read_source(source, row.mask_threshold)
     except BadImageError as error:
         return str(error)
     name = f"{source.id}.png"
     domain = source.domain or row.domain
-    pair = Pair(source.id, f"images/{name}", f"masks/{name}", task.split, "real", domain, source.group)
+    pair = Pair(source.id, f"images/{name}", f"masks/{name}", split, "real", domain, source.group)
     small = resize_image(image, row.size_px, antialias=row.antialias)
-    return _write_pair(task.folder, pair, small, resize_mask(mask, row.size_px)), thumbnail(image)
+    return _write_pair(folder / split, pair, small, resize_mask(mask, row.size_px)), thumbnail(image)
 
 
 def _leaks(pairs: list[Pair], thumbnails: list[np.ndarray], allowed: Iterable[str]) -> Iterator[str]:
@@ -66,10 +55,10 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     """Yield the pairs, written to folder/<split>; all faults of all files are raised together at the end."""
     problems: list[str] = []
     splits = split_sources(row, problems)
-    tasks = [_Task(row, split, source, folder / split) for split in splits for source in splits[split]]
+    tasks = [(split, source) for split in splits for source in splits[split]]
     pairs, thumbnails = [], []
-    with ProcessPoolExecutor() as pool:
-        done = pool.map(_prepare_pair, tasks, chunksize=8)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding and encoding let go of Python's lock
+        done = pool.map(lambda task: _prepare_pair(row, folder, *task), tasks)
         for result in tqdm(done, total=len(tasks), desc="prepare", unit="pair", mininterval=5):
             if isinstance(result, str):
                 problems.append(result)

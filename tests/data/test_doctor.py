@@ -160,7 +160,7 @@ PLANTED = {
 
 
 def codes(root):
-    return {fault["code"] for fault in examine(root, workers=1)[0]["faults"]}
+    return {fault["code"] for fault in examine(root)[0]["faults"]}
 
 
 def test_a_clean_folder_has_no_faults(tmp_path):
@@ -177,7 +177,7 @@ def test_every_fault_is_planted():
 def test_a_planted_fault_is_named_with_its_file(tmp_path, code):
     clean(tmp_path / "raw")
     PLANTED[code](tmp_path / "raw")
-    result, _ = examine(tmp_path / "raw", workers=1)
+    result, _ = examine(tmp_path / "raw")
     found = {fault["code"]: fault for fault in result["faults"]}
     assert code in found
     assert found[code]["count"] == len(found[code]["files"]) >= 1
@@ -196,13 +196,13 @@ def test_what_above_zero_would_do_is_measured(tmp_path):
         added = np.flatnonzero(array.ravel() == 0)[: int((array > 0).sum()) // 10]
         array.ravel()[added] = 50
         Image.fromarray(array).save(mask)
-    values = examine(tmp_path, workers=1)[0]["mask_values"]
+    values = examine(tmp_path)[0]["mask_values"]
     assert values["inflation_gt0_median_percent"] == pytest.approx(10, abs=1)
 
 
 def test_overlays_show_twelve_pairs_at_most(tmp_path):
     clean(tmp_path)
-    _, sources = examine(tmp_path, workers=1)
+    _, sources = examine(tmp_path)
     assert overlays(sources, 127).shape == (2 * 256, 4 * 256, 3)
 
 

@@ -28,7 +28,7 @@ def test_a_layout_is_recognised_and_prepared_by_the_row_that_doctor_prints(tree,
     assert found.layout == layout
     assert Counter(source.split for source in found.sources) == counts
     assert found.unmatched == ()
-    result, _ = examine(tmp_path / "raw", workers=1)
+    result, _ = examine(tmp_path / "raw")
     assert [f for f in result["faults"] if f["severity"] == "stops prepare"] == []
     sets = prepare(FolderDataset(**{**result["row"], "size_px": 32}), tmp_path / "out")
     assert sum(len(pairs) for pairs in sets.values()) == sum(counts.values())
@@ -118,7 +118,7 @@ def test_a_near_duplicate_across_splits_is_reported_and_refused_unless_it_is_all
     trees.folders(tmp_path / "raw")
     with Image.open(tmp_path / "raw/train/images/train0.jpg") as picture:
         picture.resize((60, 60)).resize((64, 64)).save(tmp_path / "raw/test/images/test1.jpg", quality=60)
-    codes = {fault["code"] for fault in examine(tmp_path / "raw", workers=1)[0]["faults"]}
+    codes = {fault["code"] for fault in examine(tmp_path / "raw")[0]["faults"]}
     assert "near_duplicate_across_splits" in codes
     splits = {"train": "train", "test": "test"}
     with pytest.raises(UserError, match=r"train/train0 and test/test1 are nearly the same image"):
