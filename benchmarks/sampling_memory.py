@@ -19,7 +19,8 @@ COUNTS = (100, 2000)
 
 
 def _prepare(count: int, folder: Path) -> None:
-    from data.pairs.config import PhantomDataset, RealMasks
+    from data.pairs.config import PhantomDataset
+    from data.pairs.mask_config import RealMasks
     from data.pairs.masks import write_masks
     from data.pairs.prepare import prepare
 

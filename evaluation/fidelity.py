@@ -1,10 +1,12 @@
 """Mask fidelity: does a segmenter that was trained on real pairs find the lesion where the mask asked for it?"""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from data.pairs.image_io import Box, crop
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """uint8 (N, H, W, 3) -> float32 probabilities (N, H, W)."""
@@ -48,13 +50,32 @@ def strangers(masks: np.ndarray) -> np.ndarray | None:
     return np.roll(np.arange(n), step)
 
 
-def mask_fidelity(images: np.ndarray, masks: np.ndarray, judge: Judge, *, batch: int = 32) -> Fidelity:
+def _found_within(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge) -> np.ndarray:
+    """Return bool (N, H, W): where the judge finds lesion when it is shown only what is no padding."""
+    found = np.zeros(images.shape[:3], bool)
+    for image, place, box in zip(images, found, boxes, strict=True):
+        inner = crop(image, box) if box else image
+        (crop(place, box) if box else place)[:] = judge(inner[None])[0] > 0.5
+    return found
+
+
+def mask_fidelity(
+    images: np.ndarray,
+    masks: np.ndarray,
+    judge: Judge,
+    *,
+    boxes: Sequence[Box | None] = (),
+    batch: int = 32,
+) -> Fidelity:
     """Return the judge's Dice on uint8 images (N, H, W, 3) and masks (N, H, W) in {0, 1}, and the permuted control.
 
-    Metrics of distributions cannot see swapped masks, so this one is what says that a pair is a pair.
+    Metrics of distributions cannot see swapped masks, so this one is what says that a pair is a pair. `boxes` say what
+    is no padding: the judge was trained without any.
     """
-    parts = [judge(images[start : start + batch]) > 0.5 for start in range(0, len(images), batch)]
-    found = np.concatenate(parts)
+    if any(boxes):
+        found = _found_within(images, boxes, judge)
+    else:
+        found = np.concatenate([judge(images[i : i + batch]) > 0.5 for i in range(0, len(images), batch)])
     if found.shape != masks.shape:
         raise ValueError(f"the judge must return probabilities {masks.shape}, got {found.shape}")
     others = strangers(masks)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.pairs.errors import UserError
-from data.pairs.image_io import BadImageError
-from data.pairs.manifest import PairSet
+from data.pairs.image_io import BadImageError, Box
+from data.pairs.manifest import PairSet, content_box
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Loaded:
     parents: list[str]
     images: np.ndarray
     masks: np.ndarray
+    boxes: list[Box | None]  # what is no padding, where there is some
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +51,8 @@ def load(sets: Mapping[str, PairSet]) -> dict[str, Loaded]:
             masks.append(mask)
         if not problems:
             parents = [pair.parent for pair in pairs]
-            loaded[name] = Loaded([pair.id for pair in pairs], parents, np.stack(images), np.stack(masks))
+            boxes = [content_box(pair) for pair in pairs]
+            loaded[name] = Loaded([pair.id for pair in pairs], parents, np.stack(images), np.stack(masks), boxes)
     if problems:
         raise UserError(f"pair sets cannot be scored: {len(problems)} problems", problems)
     return loaded

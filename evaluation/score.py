@@ -51,8 +51,8 @@ def score(
 
 
 def _mask_fidelity(holdout: Loaded, synthetic: Loaded, cfg: ScoresConfig, judge: Judge) -> dict[str, dict[str, object]]:
-    ours = mask_fidelity(synthetic.images, synthetic.masks, judge, batch=cfg.batch)
-    theirs = mask_fidelity(holdout.images, holdout.masks, judge, batch=cfg.batch)
+    ours = mask_fidelity(synthetic.images, synthetic.masks, judge, boxes=synthetic.boxes, batch=cfg.batch)
+    theirs = mask_fidelity(holdout.images, holdout.masks, judge, boxes=holdout.boxes, batch=cfg.batch)
     yardstick = float(theirs.dice.mean())
     common = {"backbone": "the judge, a segmenter trained on real pairs only", "n_floor": len(holdout)}
     rows = {

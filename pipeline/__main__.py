@@ -11,9 +11,11 @@ from pathlib import Path
 
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process
+from pipeline import export as exporting
 
 # verb -> what it does, and the options that identify its run
 VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "acquire": ("fetch and unpack the archives of a data set, or take those that lie on disk", ("download",)),
     "prepare": ("read or draw the pairs of a data set and write them resized", ("dataset",)),
     "base": ("pretrain the base model, or find the one that params.yaml names", ("dataset",)),
     "latents": ("cache VAE posteriors and prompt embeddings", ("dataset",)),
@@ -46,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
             stage.add_argument(f"--{option}", required=True, type=int if option in ("multiple", "seed") else str)
     show = verbs.add_parser("params", help="check params.yaml and print it resolved")
     show.add_argument("--file", type=Path, default=Path("params.yaml"))
+    export = verbs.add_parser("export", help="write real and synthetic pairs in a format that other tools read")
+    exporting.add_arguments(export)
+    known = verbs.add_parser("datasets", help="list known data sets, print the rows of one or add them to params.yaml")
+    known.add_argument("name", nargs="?", metavar="NAME")
+    known.add_argument("--add", action="store_true", help="write the rows into params.yaml")
+    known.add_argument("--file", type=Path, default=Path("params.yaml"))
     doctor = verbs.add_parser("doctor", help="look at a folder of pairs: layout, counts, faults, the row that reads it")
     doctor.add_argument("folder", type=Path, metavar="PATH")
     doctor.add_argument("--layout", help="take this layout instead of the first that fits")
@@ -78,6 +86,12 @@ def main(argv: list[str] | None = None) -> int:
 
             show_params(item["file"], sys.stdout)
             sys.stdout.flush()
+        elif verb == "export":
+            exporting.run(item)
+        elif verb == "datasets":
+            from pipeline import datasets
+
+            datasets.run(item["name"], item["add"], item["file"])
         elif verb == "doctor":
             from pipeline import doctor
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+NAME_PATTERN_ENDS = ("_-]*$", "_]*$")
+
 
 def _nearest(name: object, known: Iterable[object]) -> str:
     close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
@@ -66,6 +68,8 @@ def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
         return f"must be one of {', '.join(options)}; got {found!r}{_nearest(found, options)}"
     if kind == "union_tag_not_found":
         return f"needs the key {context['discriminator']}"
+    if kind == "string_pattern_mismatch" and not context["pattern"].endswith(NAME_PATTERN_ENDS):
+        return f"{found!r} does not fit {context['pattern']}"
     if kind == "string_pattern_mismatch":
         return f"{found!r} is not allowed as a name: use letters, digits, _ and -, small ones for rows"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("Input ")
@@ -78,6 +82,8 @@ def format_errors(error: ValidationError, data: Any, schema: Mapping[str, Any]) 
     """Return one line for each place of the file that is wrong; the branches of a union share a line."""
     lines: dict[str, list[str]] = {}
     for problem in error.errors():
+        if problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"]:
+            continue  # said of a list whose items are wrong
         keys, allowed = _follow(problem["loc"], data, schema)
         text = _describe(problem, allowed)
         texts = lines.setdefault(".".join(keys) or "the file", [])

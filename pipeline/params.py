@@ -10,8 +10,10 @@ from pydantic import Field, StringConstraints, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from data.pairs.config import Config, Dataset, Masks
+from data.pairs.config import Config, Dataset
+from data.pairs.downloads import Download
 from data.pairs.errors import UserError
+from data.pairs.mask_config import Masks
 from evaluation.config import ScoresConfig
 from pipeline.param_errors import dangling, format_errors
 from segmentation.config import ArchitectureRow
@@ -22,7 +24,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Seed = Annotated[int, Field(ge=0)]
 BASELINES = ("real", "duplicate")
-ROWS = {"dataset": "datasets", "generator": "generators", "architecture": "architectures"}  # option -> its rows
+# option -> its rows
+ROWS = {"download": "downloads", "dataset": "datasets", "generator": "generators", "architecture": "architectures"}
 
 
 class Grid(Config):
@@ -52,6 +55,7 @@ class Params(Config):
 
     comparison: Comparison
     volume: Volume
+    downloads: dict[Name, Download] = Field(default={}, description="archives that `acquire` fetches and unpacks")
     datasets: dict[Name, Dataset]
     base: Base
     generators: dict[Name, Generator]

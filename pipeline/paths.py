@@ -5,6 +5,21 @@ from pathlib import Path
 RESULTS = Path("results")
 
 
+def downloads(name: str) -> Path:
+    """Return the folder of archives that were fetched, or that the user put there; no stage ever deletes it."""
+    return Path("data/downloads") / name
+
+
+def raw(name: str) -> Path:
+    """Return the folder that the archives of a download are unpacked into."""
+    return Path("data/raw") / name
+
+
+def checksums(name: str) -> Path:
+    """Return the file, tracked by git, of the hashes that archives had when they were first seen."""
+    return Path("data/checksums") / f"{name}.json"
+
+
 def processed(dataset: str, split: str | None = None) -> Path:
     """Return the folder of the prepared splits, or of one of them, which is a pair set."""
     folder = Path("data/processed") / dataset

@@ -48,6 +48,8 @@ class ArchitectureRow(Config):
         "as the real pairs alone would get, whatever is added"
     )
     augment: Augmentation = Augmentation()
+    real_pairs: bool = Field(default=True, description="false: trained on the added pairs alone, as in Table 4")
+    added_pairs: int | None = Field(default=None, ge=1, description="at most so many of the added pairs, such as 1000")
 
     @model_validator(mode="after")
     def _decoder_fits_network(self) -> "ArchitectureRow":

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from data.pairs.manifest import PairSet
+from data.pairs.manifest import PairSet, content
 from segmentation.measures import measure, summarize
 from segmentation.predict import load_segmenter
 
@@ -16,7 +14,7 @@ def evaluate(folder: Path, test_sets: Mapping[str, PairSet]) -> dict[str, dict[s
     measures = {}
     for name, pairs in test_sets.items():
         # One image at a time, since test sets may hold images of several sizes.
-        probabilities = [segmenter(np.stack([pairs.image(pair)]))[0] for pair in pairs.pairs]
+        probabilities = [segmenter(content(pair, pairs.image(pair))[None])[0] for pair in pairs.pairs]
         ids = [pair.id for pair in pairs.pairs]
-        measures[name] = measure(probabilities, [pairs.mask(pair) for pair in pairs.pairs], ids)
+        measures[name] = measure(probabilities, [content(pair, pairs.mask(pair)) for pair in pairs.pairs], ids)
     return summarize(measures)

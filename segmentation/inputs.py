@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from data.pairs.image_io import resize_image, resize_mask
-from data.pairs.manifest import PairSet
+from data.pairs.manifest import PairSet, content
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -16,12 +16,15 @@ def fit_images(images: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def load_pairs(pair_set: PairSet, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return uint8 images (N, size_px, size_px, 3) and uint8 masks (N, size_px, size_px) in {0, 1} by id."""
+    """Return uint8 images (N, size_px, size_px, 3) and uint8 masks (N, size_px, size_px) in {0, 1} by id.
+
+    Padding is cut away, and lesions of any class are lesion.
+    """
     images = np.zeros((len(pair_set), size_px, size_px, 3), np.uint8)
     masks = np.zeros((len(pair_set), size_px, size_px), np.uint8)
     for row, pair in enumerate(pair_set.pairs):
-        images[row] = resize_image(pair_set.image(pair), size_px, antialias=True)
-        masks[row] = resize_mask(pair_set.mask(pair), size_px)
+        images[row] = resize_image(content(pair, pair_set.image(pair)), size_px, antialias=True)
+        masks[row] = resize_mask(content(pair, pair_set.mask(pair)), size_px)
     return images, masks
 
 

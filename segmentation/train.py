@@ -5,6 +5,7 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,24 @@ def count_steps(row: ArchitectureRow, real: int, synthetic: int) -> int:
     return row.epochs * math.ceil(pairs / row.batch)
 
 
+def chosen_pairs(real: PairSet, added: PairSet, row: ArchitectureRow) -> tuple[PairSet, PairSet]:
+    """Return the real and the added pairs that the row trains on. A smaller share of the added ones is in every larger.
+
+    Raises: UserError when none are left, or fewer added pairs are there than the row asks for.
+    """
+    if row.added_pairs is not None and row.added_pairs > len(added):
+        raise UserError(
+            f"{added.folder} holds {len(added)} pairs, and added_pairs asks for {row.added_pairs}: "
+            "sample a larger multiple (volume.multiples), or lower it"
+        )
+    order = sorted(added.pairs, key=lambda pair: item_seed("added", pair.id))[: row.added_pairs]
+    kept = replace(added, pairs=tuple(sorted(order, key=lambda pair: pair.id)))
+    used = real if row.real_pairs else replace(real, pairs=())
+    if not (used if row.real_pairs else kept).pairs:
+        raise UserError(f"{(real if row.real_pairs else added).folder} holds no pairs to train on")
+    return used, kept
+
+
 def _batches(pairs: int, batch: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (epoch, indices) for ever: each epoch is a new order, cut into nearly equal parts.
 
@@ -64,19 +83,20 @@ def train(real: PairSet, synthetic: PairSet, row: ArchitectureRow, out_dir: Path
     so that runs with different pairs start alike. Device and precision are accelerate's, from the environment. Every
     process of a parallel run computes the same, because the loss is not a mean over pairs that could be shared out.
 
-    Raises: UserError for an empty real set, an unusable encoder, or a loss that is no longer a finite number.
+    Raises: UserError when there are no pairs, or fewer than the row asks for, when the encoder is unusable, or when the
+    loss is no longer a finite number.
     """
     from accelerate import Accelerator
     from safetensors.torch import save_file
     from tqdm import tqdm
 
-    if not real.pairs:
-        raise UserError(f"{real.folder} holds no pairs to train on")
+    planned = len(real)
+    real, synthetic = chosen_pairs(real, synthetic, row)
     accelerator = Accelerator()
     loaded = [load_pairs(pair_set, row.input_px) for pair_set in (real, synthetic)]
     images, masks = (np.concatenate(arrays) for arrays in zip(*loaded, strict=True))
     keys = [f"real/{pair.id}" for pair in real.pairs] + [f"synthetic/{pair.id}" for pair in synthetic.pairs]
-    steps = count_steps(row, len(real), len(synthetic))
+    steps = count_steps(row, planned if row.budget == "equal_steps" else len(real), len(synthetic))
     augment, loss_of = build_augment(row.augment), LOSSES[row.loss]
 
     with torch.random.fork_rng():  # the layers draw their weights, and drop paths, from the global generator only

@@ -21,7 +21,7 @@ def to_signed(images: np.ndarray) -> Tensor:
 
 
 def mask_hints(masks: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Return float32 (N, 3, H, W) in {0, 1} from masks (N, H, W): both hints lie in [0, 1] and have three channels.
+    """Return float32 (N, 3, H, W) in [0, 1] from masks (N, H, W): both hints lie in [0, 1] and have three channels.
 
     Both are channels_last in memory, as the networks are.
     """
@@ -69,10 +69,10 @@ class TrainingData(NamedTuple):
     std: Tensor  # (N, C, h, w)
     context: Tensor  # (2, 77, D): the prompt, the empty prompt
     images: np.ndarray  # uint8 (N, H, W, 3)
-    masks: np.ndarray  # uint8 (N, H, W) in {0, 1}
+    masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
 
 
 def load_training_data(real: PairSet, latents_dir: Path) -> TrainingData:
     """Return the cached latents with the pairs that they were made from."""
     tensors = load_file(latents_dir / "latents.safetensors")
-    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.masks())
+    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.hints())

@@ -67,7 +67,7 @@ def sample_images(
         pairs = masks.pairs[start : start + cfg.batch]
         if all((folder / f"{pair.id}.png").is_file() for pair in pairs):
             continue
-        hints = mask_hints(np.stack([masks.mask(pair) for pair in pairs]), processes.device)
+        hints = mask_hints(np.stack([masks.hint(pair) for pair in pairs]), processes.device)
         noise = start_noise(cfg.seed, [pair.id for pair in pairs], (vae.config.latent_channels, side, side))
         try:
             with processes.autocast():

@@ -36,6 +36,23 @@ class PhantomDataset(DatasetRow):
 
 
 Count = Annotated[int, Field(ge=1)]
+Value = Annotated[int, Field(ge=0, le=255)]
+ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]*$")]
+FOLD_SPLITS = ("train", "val", "test")
+
+
+class Folds(Config):
+    """Cross-validation: the pairs are dealt into folds, and each row of params.yaml tests on one of them."""
+
+    count: int = Field(ge=2)
+    test: int = Field(ge=0, description="number of the fold that is the test set, from 0")
+    val: int | None = Field(default=None, ge=0, description="number of the fold for validation, if any")
+
+    @model_validator(mode="after")
+    def _folds_exist(self) -> "Folds":
+        if self.test >= self.count or (self.val is not None and (self.val >= self.count or self.val == self.test)):
+            raise ValueError(f"test and val must be two different folds of 0 to {self.count - 1}")
+        return self
 
 
 class FolderDataset(DatasetRow):
@@ -44,75 +61,65 @@ class FolderDataset(DatasetRow):
     kind: Literal["folder"]
     layout: str | None = Field(default=None, description="as `doctor` names it; without it the first that fits")
     splits: dict[SplitName, str | Share] = Field(
-        description="split -> sub-folder of path, a split of the layout, or a .txt list of ids in path; "
-        "or split -> share of all pairs; needs train and a test set"
+        default={},
+        description="split -> sub-folder of path, a split of the layout, a slice of either such as train[:1815] by "
+        "the order of ids, or a .txt list of ids in path; or split -> share of all pairs; needs train and a test set",
     )
-    group: str | None = Field(default=None, description="regular expression; ids with the same match stay together")
+    folds: Folds | None = Field(default=None, description="in place of splits: cross-validation, one row a fold")
+    group: str | None = Field(
+        default=None, description="regular expression or .csv of id,group in path; what shares it stays in one split"
+    )
+    sequence_likeness: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
+        default=None, description="images numbered one after the other that correlate by more are one group"
+    )
     expect: dict[str, Count] = Field(default={}, description="split -> pairs that must be there, before any limit")
-    allow_duplicates: tuple[str, ...] = Field(default=(), description="ids whose like may lie in another split")
+    allow_duplicates: tuple[str, ...] = Field(default=(), description="ids that another split may hold too; * for all")
     limit: dict[str, Count] = Field(default={}, description="split -> at most so many pairs")
-    seed: int = Field(default=0, ge=0, description="draws splits by share and limits")
+    seed: int = Field(default=0, ge=0, description="draws splits by share, folds and limits")
+    fit: Literal["stretch", "letterbox"] = Field(
+        default="stretch", description="letterbox keeps proportions; its black bars are cut off before segmentation"
+    )
     mask_threshold: int = Field(default=127, ge=0, le=254, description="lesion is above it; 0 for masks of 0 and 1")
+    classes: dict[ClassName, Value | tuple[Value, Value, Value]] = Field(
+        default={}, description="name -> grey or colour in the masks, for several classes; without it one, the lesion"
+    )
     antialias: bool = Field(default=False, description="true for strong reductions; false as in the official code")
     domain: str = ""
 
     @model_validator(mode="after")
     def _splits_are_usable(self) -> "FolderDataset":
-        tests = [name for name in self.splits if name not in ("train", "val")]
-        if "train" not in self.splits or not tests:
-            raise ValueError(f"splits must name train and at least one test set, got {sorted(self.splits)}")
+        if bool(self.splits) == bool(self.folds):
+            raise ValueError("needs either splits or folds")
+        names = self.split_names()
+        if self.splits and ("train" not in names or not set(names) - {"train", "val"}):
+            raise ValueError(f"splits must name train and at least one test set, got {sorted(names)}")
         shares = [share for share in self.splits.values() if isinstance(share, float)]
         if shares and len(shares) < len(self.splits):
             raise ValueError("splits must be all sub-folders or all shares, not some of each")
         if sum(shares) > 1 + 1e-9:
             raise ValueError(f"splits: the shares add up to {sum(shares):g}, at most 1 is allowed")
         for key in ("limit", "expect"):
-            unknown = sorted(set(getattr(self, key)) - set(self.splits))
+            unknown = sorted(set(getattr(self, key)) - set(names))
             if unknown:
-                raise ValueError(f"{key}: no such split {unknown}, splits are {sorted(self.splits)}")
+                raise ValueError(f"{key}: no such split {unknown}, splits are {sorted(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_and_classes_are_clear(self) -> "FolderDataset":
         try:
             re.compile(self.group or "")
         except re.error as error:
             raise ValueError(f"group is no regular expression: {error}") from error
+        if self.group and self.sequence_likeness:
+            raise ValueError("group and sequence_likeness both say what belongs together: give one")
+        values = [(value,) * 3 if isinstance(value, int) else value for value in self.classes.values()]
+        if len(set(values)) < len(values) or (0, 0, 0) in values:
+            raise ValueError(f"classes: each needs a value of its own, and 0 is the background; got {self.classes}")
         return self
+
+    def split_names(self) -> tuple[str, ...]:
+        """Return the names of the splits, train first."""
+        return tuple(self.splits) or (("train", "test") if self.folds and self.folds.val is None else FOLD_SPLITS)
 
 
 Dataset = Annotated[PhantomDataset | FolderDataset, Field(discriminator="kind")]
-
-
-class RealMasks(Config):
-    """The training masks as they are, once more for every multiple."""
-
-    kind: Literal["real"]
-    copies: int = Field(ge=1, description="largest multiple that can be sampled")
-
-
-Range = tuple[float, float]
-
-
-class TransformedMasks(Config):
-    """The training masks, each moved at random. The paper names the transforms and no ranges: these are ours."""
-
-    kind: Literal["transformed"]
-    copies: int = Field(ge=1, description="largest multiple that can be sampled")
-    seed: int = Field(ge=0)
-    flip: Probability
-    scale: Range = Field(description="factor on lengths")
-    shift: float = Field(ge=0, le=1, description="at most this share of the side, each way")
-    rotate_deg: float = Field(ge=0, le=180, description="at most this angle, each way")
-    area: Range = Field(description="share of the frame that a lesion may cover")
-    lost: Probability = Field(description="share of the lesion that may leave the frame")
-    attempts: int = Field(ge=1, description="draws before the parent is only flipped")
-
-    @model_validator(mode="after")
-    def _ranges_are_ordered(self) -> "TransformedMasks":
-        for name in ("scale", "area"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(f"{name} must be [low, high] with 0 < low <= high, got [{low:g}, {high:g}]")
-        if self.area[1] > 1:
-            raise ValueError(f"area is a share of the frame, at most 1, got {self.area[1]:g}")
-        return self
-
-
-Masks = Annotated[RealMasks | TransformedMasks, Field(discriminator="kind")]

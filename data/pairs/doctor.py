@@ -1,11 +1,7 @@
 """Looking at a folder of pairs before anything is made of it: what it is, what is wrong with it, which row fits it."""
 
-import os
-import re
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,8 @@ from data.pairs.faults import FAULTS, Seen, look
 from data.pairs.files import sha256_file
 from data.pairs.image_io import IMAGE_SUFFIXES
 from data.pairs.layouts import find
+from data.pairs.parallel import threaded
+from data.pairs.sequences import FRAME_CORRELATION, alike_neighbours
 from data.pairs.sources import Found, Source, read_source
 
 UNMATCHED = {
@@ -25,17 +23,11 @@ UNMATCHED = {
     "but is not there": "missing",
 }
 EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
-FRAME = re.compile(r"^(.*?)(\d+)$")
-FRAME_CORRELATION = 0.97
 
 
 def look_at_all(found: Found) -> Iterator[Seen]:
     """Yield what is seen in each pair, in order, looked at on all cores."""
-    from tqdm import tqdm
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        seen = pool.map(look, found.sources, [found.mask_threshold] * len(found.sources))
-        yield from tqdm(seen, total=len(found.sources), desc="doctor", unit="pair", mininterval=2)
+    yield from threaded(lambda s: look(s, found.mask_threshold), found.sources, title="doctor", unit="pair")
 
 
 def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
@@ -47,13 +39,8 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
     by_name = dict(zip(names, able, strict=True))
     digests = {n: n if s.source.index >= 0 else sha256_file(s.source.image) for n, s in by_name.items()}
     thumbnails = np.array([s.thumbnail for s in able], np.float32)
-    frames: Counter[str] = Counter()
-    position = {name: row for row, name in enumerate(names)}
-    for before, after in pairwise(sorted(names, key=_natural)):
-        one, two = (FRAME.match(by_name[name].source.id) for name in (before, after))
-        next_to = one and two and one[1] == two[1] and int(two[2]) - int(one[2]) == 1
-        if next_to and thumbnails[position[before]] @ thumbnails[position[after]] > FRAME_CORRELATION:
-            frames[one[1] if one else ""] += 1
+    neighbours = alike_neighbours([s.source for s in able], [s.thumbnail for s in able], FRAME_CORRELATION)
+    frames = Counter(able[before].source.id.rstrip("0123456789") for before, _ in neighbours)
     for stem, count in frames.items():
         if count >= 3:
             yield "sequence", f"{count} neighbours among {stem}0, {stem}1, ..."
@@ -65,10 +52,6 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
             yield "same_image_across_splits", text
         else:
             yield "near_duplicate_across_splits", text
-
-
-def _natural(name: str) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _unused(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
@@ -89,10 +72,14 @@ def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -
         splits = {"train": 0.8, "test": 0.2}
     smallest = min((min(s.size) for s in seen if s.size), default=64)
     size_px = max(32, min(384, smallest // 32 * 32))
-    prompt = next((s.prompt for s in found.sources if s.prompt), "a photo of a polyp")
+    prompt = next((s.prompt for s in found.sources if s.prompt), "a photo of a lesion")
     row: dict[str, Any] = {"kind": "folder", "path": str(folder), "layout": found.layout, "size_px": size_px}
     row |= {"prompt": prompt, "splits": splits}
-    if found.mask_threshold == 0 or {"zero_one_mask", "class_mask"} & codes:
+    labels = sorted(frozenset().union(*(s.labels for s in seen)))
+    classes = dict(found.classes) or {f"class-{label}": label for label in labels if max(labels) > 1}
+    if classes:
+        row["classes"] = classes
+    elif found.mask_threshold == 0 or "zero_one_mask" in codes:
         row["mask_threshold"] = 0
     return row
 

@@ -25,8 +25,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "sixteen_bit": (STOPS, "more than 8 bits a channel: convert them, with a window that you choose"),
     "size_mismatch": (STOPS, "image and mask differ in size: export the mask again at the size of the image"),
     "zero_one_mask": (STOPS, "masks of 0 and 1: set mask_threshold: 0"),
-    "class_mask": (WARNS, "masks of class numbers: everything above mask_threshold becomes lesion, set it to 0"),
-    "colour_mask": (WARNS, "masks in colours: they are read as grey; make one class a grey mask if that is not meant"),
+    "class_mask": (WARNS, "masks of class numbers: `classes` keeps them apart, mask_threshold: 0 merges them"),
+    "colour_mask": (WARNS, "masks in colours: they are read as grey, unless `classes` in the row names the colours"),
     "grey_mask": (WARNS, "masks with over 1 % grey pixels, such as JPEG masks: cut at > 127, never at > 0"),
     "empty_mask": (WARNS, "masks without lesion"),
     "full_mask": (WARNS, "masks that are all lesion"),
@@ -47,7 +47,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "several_masks": (INFORMS, "several masks for one image: merged, a pixel counts when any of them has it"),
     "unused": (INFORMS, "pictures that belong to no pair of this layout"),
 }  # fmt: skip
-GREY_SHARE, TINY_PX, ODD = 0.01, 64, re.compile(r"[^\w.()-]")
+GREY_SHARE, TINY_PX, MOST_LABELS, ODD = 0.01, 64, 32, re.compile(r"[^\w.()-]")
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Seen:
     size: tuple[int, int] | None = None  # width, height of the image
     foreground: float = 0.0  # share of lesion pixels at the threshold, 0-1
     grey_share: float | None = None  # pixels of the mask that are neither its least nor its greatest value, 0-1
+    labels: frozenset[int] = frozenset()  # values of a mask of class numbers
     inflation: float | None = None  # lesion at > 0 over lesion at > threshold, minus 1
     thumbnail: np.ndarray | None = None
 
@@ -100,14 +101,16 @@ def _look_at_mask(path: Path, seen: Seen, threshold: int) -> list[str]:
     seen.grey_share = max(float(between), seen.grey_share or 0.0)
     if lesion:
         seen.inflation = max(float((grey > 0).sum() / lesion - 1), seen.inflation or 0.0)
-    labels = 2 < len(values) <= 32 and values.max() < 64 and np.array_equal(values, np.arange(len(values)))
+    numbered = values.max() < MOST_LABELS
+    if numbered:
+        seen.labels |= {int(value) for value in values if value}
     return [
         code
         for code, there in (
             ("zero_one_mask", values.max() == 1 and threshold > 0),
-            ("class_mask", labels and threshold > 0),
+            ("class_mask", numbered and values.max() > 1 and threshold > 0),
             ("colour_mask", (np.ptp(colours.astype(np.int16), axis=2) > 64).mean() > 0.001),
-            ("grey_mask", between > GREY_SHARE and not labels),
+            ("grey_mask", between > GREY_SHARE and not numbered),
         )
         if there
     ]

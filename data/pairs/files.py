@@ -60,7 +60,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
         yield beside
         return
     for left_by_a_crash in target.parent.glob(f".{target.name}.*"):
-        shutil.rmtree(left_by_a_crash)
+        if left_by_a_crash.suffix[1:].isdigit():  # a folder may lie beside one of the user's
+            shutil.rmtree(left_by_a_crash)
     beside.mkdir(parents=True)
     try:
         yield beside

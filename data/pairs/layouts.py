@@ -2,12 +2,12 @@
 
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from data.pairs.arrays import array_names, array_of
 from data.pairs.errors import UserError
 from data.pairs.layout_parts import (
     IMAGE_FOLDERS,
@@ -95,16 +95,28 @@ def _nnunet(folder: Path) -> Found | None:
         if not (folder / f"images{side}").is_dir() or not (folder / f"labels{side}").is_dir():
             continue
         labels = {path.stem: path for path in pictures(folder / f"labels{side}")}
-        images: dict[str, Path] = {}
+        images: dict[str, list[Path]] = {}
         for path in pictures(folder / f"images{side}"):
-            case, _, channel = path.stem.rpartition("_")
-            if channel == "0000" and case in labels:
-                images[case] = path
+            images.setdefault(path.stem.rpartition("_")[0], []).append(path)
+        for case in sorted(set(labels) | set(images)):
+            files = images.get(case, [])
+            if not files or case not in labels:
+                unmatched += [f"{path}: has no mask" for path in files] or [f"{labels[case]}: has no image"]
+            elif [path.stem[-5:] for path in files] in (["_0000"], ["_0000", "_0001", "_0002"]):
+                sources.append(Source(case, files[0], (labels[case],), split, channels=tuple(files[1:])))
             else:
-                unmatched.append(f"{path}: " + ("is a further channel" if channel != "0000" else "has no mask"))
-        unmatched += [f"{labels[case]}: has no image" for case in sorted(set(labels) - set(images))]
-        sources += [Source(case, images[case], (labels[case],), split) for case in sorted(images)]
-    return found_pairs("nnunet", sources, unmatched, mask_threshold=0)
+                unmatched.append(f"{files[0]}: has {len(files)} channel files; 1 can be read, or 3 (_0000 to _0002)")
+    return found_pairs("nnunet", sources, unmatched, mask_threshold=0, classes=_nnunet_classes(folder))
+
+
+def _nnunet_classes(folder: Path) -> dict[str, int]:
+    """Return name -> label of the classes in dataset.json where there are several, or nothing."""
+    try:
+        labels = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
+        classes = {re.sub(r"[^\w -]", "-", str(name)): int(label) for name, label in labels.items() if int(label) > 0}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return classes if len(classes) > 1 else {}
 
 
 def _lines(path: Path) -> list[dict]:
@@ -146,11 +158,14 @@ def _imagefolder(folder: Path) -> Found | None:
 def _medsegbench(folder: Path) -> Found | None:
     sources = []
     for path in [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz")):
-        with np.load(path) as file:
+        try:
+            names = array_names(path)
             for split in ("train", "val", "test"):
-                if f"{split}_images" in file.files and any(name.startswith(f"{split}_label") for name in file.files):
-                    rows = range(len(file[f"{split}_images"]))
+                if f"{split}_images" in names and any(name.startswith(f"{split}_label") for name in names):
+                    rows = range(len(array_of(path, f"{split}_images")))
                     sources += [Source(f"{path.stem}-{i:05d}", path, (path,), split, index=i) for i in rows]
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is no array file that can be read ({error}): copy it again") from error
     return found_pairs("medsegbench", sources, [])
 
 

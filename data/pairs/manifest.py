@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_text
-from data.pairs.image_io import BadImageError, read_image, read_mask
+from data.pairs.image_io import BadImageError, Box, crop, read_image, read_labels
 
 MANIFEST = "manifest.csv"
 
@@ -27,10 +28,33 @@ class Pair:
     domain: str = ""  # where the real image comes from, such as clinicdb
     group: str = ""  # what must stay together in a split: a patient, a video
     parent: str = ""  # id of the real pair that the mask comes from
+    donor: str = ""  # id of the real pair whose lesion took the place of the parent's
     seed: str = ""  # seed of the drawn noise or transform, empty for real pairs
     image_sha256: str = ""
     mask_sha256: str = ""
     foreground: float = 0.0  # share of lesion pixels, 0-1
+    native: str = ""  # WIDTHxHEIGHT of the real image before it was resized, in px
+    box: str = ""  # left top width height of the content in px; empty when it fills the frame
+    classes: str = "lesion"  # names of the classes of lesion, in the order of their labels 1, 2, ...; "|" between them
+
+
+def class_names(pair: Pair) -> tuple[str, ...]:
+    """Return the names of the classes of lesion, in the order of their labels 1, 2, ..."""
+    return tuple(pair.classes.split("|"))
+
+
+def content_box(pair: Pair) -> Box | None:
+    """Return the box of a pair's content in px, or None when it fills the frame."""
+    if not pair.box:
+        return None
+    left, top, width, height = (int(part) for part in pair.box.split())
+    return left, top, width, height
+
+
+def content(pair: Pair, array: np.ndarray) -> np.ndarray:
+    """Return the part of an image or mask (H, W, ...) of the pair that is no padding."""
+    box = content_box(pair)
+    return crop(array, box) if box else array
 
 
 COLUMNS = tuple(field.name for field in fields(Pair))
@@ -50,9 +74,18 @@ class PairSet:
         """Return uint8 (H, W, 3)."""
         return read_image(self.folder / pair.image)
 
+    def labels(self, pair: Pair) -> np.ndarray:
+        """Return uint8 (H, W) in {0..K}: the background and the K classes of the pair."""
+        return read_labels(self.folder / pair.mask, len(class_names(pair)))
+
     def mask(self, pair: Pair) -> np.ndarray:
-        """Return uint8 (H, W) in {0, 1}."""
-        return read_mask(self.folder / pair.mask)
+        """Return uint8 (H, W) in {0, 1}: lesion of any class."""
+        return (self.labels(pair) > 0).astype(np.uint8)
+
+    def hint(self, pair: Pair) -> np.ndarray:
+        """Return (H, W) in [0, 1], what a generator sees of the mask: uint8 for one class, else float32 label / K."""
+        labels, count = self.labels(pair), len(class_names(pair))
+        return labels if count == 1 else labels / np.float32(count)
 
     def images(self) -> np.ndarray:
         """Return uint8 (N, H, W, 3), in the order of the ids."""
@@ -62,6 +95,10 @@ class PairSet:
         """Return uint8 (N, H, W) in {0, 1}, in the order of the ids."""
         return np.stack([self.mask(pair) for pair in self.pairs])
 
+    def hints(self) -> np.ndarray:
+        """Return (N, H, W) in [0, 1], in the order of the ids."""
+        return np.stack([self.hint(pair) for pair in self.pairs])
+
 
 def complete(folder: Path, pair: Pair) -> Pair:
     """Return the row with the hashes and the foreground share of the files that lie in `folder`."""
@@ -69,7 +106,7 @@ def complete(folder: Path, pair: Pair) -> Pair:
         pair,
         image_sha256=sha256_file(folder / pair.image) if pair.image else "",
         mask_sha256=sha256_file(folder / pair.mask),
-        foreground=round(float(read_mask(folder / pair.mask).mean()), 6),
+        foreground=round(float((read_labels(folder / pair.mask, len(class_names(pair))) > 0).mean()), 6),
     )
 
 
@@ -126,7 +163,7 @@ def verify(pair_set: PairSet) -> None:
         shapes = []
         for name, digest, read in (
             (pair.image, pair.image_sha256, read_image),
-            (pair.mask, pair.mask_sha256, read_mask),
+            (pair.mask, pair.mask_sha256, partial(read_labels, classes=len(class_names(pair)))),
         ):
             path = pair_set.folder / name
             if not name:

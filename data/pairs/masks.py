@@ -1,105 +1,178 @@
-"""Masks for sampling: the real ones, or the real ones moved at random.
+"""Masks for sampling: the real ones, or the real ones transformed at random.
 
 The paper writes only that "random" masks are transformed ones; its authors named flip, scale and shift, without ranges.
-Ranges and limits here are ours, rows in params.yaml. A mask is a function of (seed, parent id, copy), so that the first
-copies never change when more are asked for.
+Transforms and limits here are ours, rows in params.yaml. A mask is a function of (seed, parent id, copy), so that the
+first copies never change when more are asked for.
 """
 
 import csv
-import json
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from data.pairs.config import Masks, TransformedMasks
 from data.pairs.files import whole_folder
-from data.pairs.image_io import write_mask
-from data.pairs.manifest import Pair, PairSet, complete, write_manifest
+from data.pairs.image_io import write_image, write_mask
+from data.pairs.manifest import Pair, PairSet, class_names, complete, content, write_manifest
+from data.pairs.mask_config import Constraints, Masks, TransformedMasks
+from data.pairs.mask_moves import apply_moves, donor_of, draw_moves, moves_as_text
+from data.pairs.mask_preview import preview
+from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
 
-PROVENANCE = ("id", "parent", "copy", "attempts", "moves", "area_before", "area_after", "lost")
+Array = np.ndarray
+PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "area_before", "area_after", "lost", "change",
+              "touches_border")  # fmt: skip
 
 
-def _draw_moves(row: TransformedMasks, rng: np.random.Generator, *, only_flip: bool) -> dict[str, float]:
-    moves: dict[str, float] = {"flip_x": int(rng.random() < row.flip), "flip_y": int(rng.random() < row.flip)}
-    if only_flip:
-        return {**moves, "scale": 1.0, "rotate_deg": 0.0, "shift_x": 0.0, "shift_y": 0.0}
-    # Drawn on a log scale, so that halving and doubling are equally likely.
-    scale = float(np.exp(rng.uniform(*np.log(row.scale))))
-    turn = float(rng.uniform(-row.rotate_deg, row.rotate_deg))
-    shift_x, shift_y = (float(v) for v in rng.uniform(-row.shift, row.shift, 2))
-    return {**moves, "scale": scale, "rotate_deg": turn, "shift_x": shift_x, "shift_y": shift_y}
+@dataclass(frozen=True)
+class Made:
+    """A mask of labels, how it was made, and why draws before it were rejected."""
+
+    labels: Array
+    how: dict[str, object]
+    rejected: Counter[str]
 
 
-def apply_moves(mask: np.ndarray, moves: dict[str, float]) -> tuple[np.ndarray, float]:
-    """Return the moved mask, uint8 (H, W) in {0, 1}, and the share of the lesion that left the frame, 0-1.
+def _pieces(labels: Array) -> int:
+    return cv2.connectedComponents((labels > 0).astype(np.uint8), connectivity=8)[0] - 1
 
-    Scale and rotation are about the centre of the lesion, so that scaling does not push it out of the frame; shifts are
-    shares of the side. Drawn on a canvas of three times the side, which shows what leaves the frame.
+
+def _touches_border(labels: Array) -> bool:
+    return bool(labels[0].any() or labels[-1].any() or labels[:, 0].any() or labels[:, -1].any())
+
+
+def _change(labels: Array, parent: Array) -> float:
+    """Return 1 - IoU of two masks, 0-1."""
+    either = np.count_nonzero((labels > 0) | (parent > 0))
+    return 1 - np.count_nonzero((labels > 0) & (parent > 0)) / either if either else 0.0
+
+
+def broken_constraint(row: Constraints, labels: Array, lost: float, parent: Array, origin: Array) -> str:
+    """Return the name of the first constraint that a mask breaks, or an empty text.
+
+    `parent` is the mask in whose place it stands, `origin` the one that its shape comes from: the parent too, unless
+    lesions were swapped.
     """
-    height, width = mask.shape
-    mask = mask[:, ::-1] if moves["flip_x"] else mask
-    mask = mask[::-1] if moves["flip_y"] else mask
-    ys, xs = np.nonzero(mask)
-    center = (float(xs.mean()), float(ys.mean())) if len(xs) else (width / 2, height / 2)
-    matrix = cv2.getRotationMatrix2D(center, moves["rotate_deg"], moves["scale"])
-    matrix[:, 2] += (width + moves["shift_x"] * width, height + moves["shift_y"] * height)
-    canvas = cv2.warpAffine(
-        np.ascontiguousarray(mask), matrix, (3 * width, 3 * height), flags=cv2.INTER_NEAREST, borderValue=0
-    )
-    moved = np.ascontiguousarray(canvas[height : 2 * height, width : 2 * width])
-    total = int(canvas.sum())
-    return moved, 1 - int(moved.sum()) / total if total else 0.0
+    if not row.area[0] <= np.count_nonzero(labels) / labels.size <= row.area[1]:
+        return "area"
+    if lost > row.lost:
+        return "lost"
+    if set(np.unique(labels)) != set(np.unique(origin)):
+        return "class_lost"
+    if row.connected != "any" and _pieces(labels) > (1 if row.connected == "one" else _pieces(origin)):
+        return "connected"
+    touches = _touches_border(labels)
+    if (touches and row.border == "never") or (row.border == "as_parent" and touches != _touches_border(origin)):
+        return "border"
+    if row.change and min(_change(labels, parent), _change(labels, origin)) < row.change:
+        return "change"
+    return ""
 
 
-def transform_mask(mask: np.ndarray, row: TransformedMasks, *seed_parts: int | str) -> tuple[np.ndarray, dict]:
-    """Return a moved mask, uint8 (H, W) in {0, 1}, and how it was made.
+def transform_mask(
+    labels: Array,
+    row: TransformedMasks,
+    seed: int,
+    donors: Sequence[str],
+    donor_labels: Callable[[str], Array],
+) -> Made:
+    """Return a transformed mask, uint8 (H, W) of the labels that came in, and how it was made.
 
-    Draws are rejected while the lesion leaves the frame by more than `lost` or its area is out of bounds; after
-    `attempts` draws the parent is only flipped, which keeps its area and loses nothing. Empty masks stay empty.
+    Draws that break a constraint are rejected; after `attempts` of them the mask is only flipped, which keeps its area
+    and loses nothing. Masks without lesion stay so. `donor_labels` gives the labels of each of the `donors`, the ids of
+    masks whose lesion may take the place of this one.
     """
-    rng = np.random.default_rng(item_seed(row.seed, *seed_parts))
+    rng = np.random.default_rng(seed)
+    rejected: Counter[str] = Counter()
     for attempt in range(1, row.attempts + 2):
-        moves = _draw_moves(row, rng, only_flip=attempt > row.attempts or not mask.any())
-        moved, lost = apply_moves(mask, moves)
-        if attempt > row.attempts or not mask.any():
+        last = attempt > row.attempts
+        moves = draw_moves(row.transforms, rng, donors, only="flip" if last else "") if labels.any() else []
+        moved, lost = apply_moves(labels, moves, donor_labels)
+        origin = donor_labels(donor_of(moves)) if donor_of(moves) else labels
+        broken = "" if last or not labels.any() else broken_constraint(row.constraints, moved, lost, labels, origin)
+        if not broken:
             break
-        if row.area[0] <= moved.mean() <= row.area[1] and lost <= row.lost:
-            break
-    how = {"attempts": attempt, "moves": json.dumps(moves, sort_keys=True), "lost": round(lost, 4)}
-    return moved, how
+        rejected[broken] += 1
+    how = {"attempts": attempt, "moves": moves_as_text(moves), "donor": donor_of(moves), "lost": round(lost, 4)}
+    return Made(moved, how, rejected)
 
 
-def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str, int]:
-    """Write the masks of every copy to out_dir/<copy>/ with manifest.csv and provenance.csv; return what was counted.
+def _make(real: PairSet, row: Masks, parent: Pair, copy: int, donors: Mapping[str, Pair]) -> Made:
+    """Return the mask of one copy of a pair; padding takes no part and stays empty."""
+    whole = real.labels(parent)
+    if not isinstance(row, TransformedMasks):
+        return Made(whole, {"attempts": 1, "moves": "[]", "donor": "", "lost": 0.0}, Counter())
+    made = transform_mask(
+        content(parent, whole),
+        row,
+        item_seed(row.seed, parent.id, copy),
+        [name for name in donors if name != parent.id],
+        lambda name: content(donors[name], real.labels(donors[name])),
+    )
+    framed = np.zeros_like(whole)
+    content(parent, framed)[:] = made.labels
+    return replace(made, labels=framed)
 
-    A folder of masks is a pair set without images; `parent` is the real pair. The count says how many draws were
-    rejected and how many masks fell back to flips.
+
+def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mapping[str, Pair]) -> Callable:
+    """Return the function of (copy, parent) that writes one mask and returns its rows and what was rejected."""
+
+    def write(task: tuple[int, Pair]) -> tuple[Pair, dict[str, object], Counter[str]]:
+        copy, parent = task
+        before, made = real.labels(parent), _make(real, row, parent, copy, donors)
+        mask_id = f"{parent.id}-{name}-{copy}"
+        pair = replace(parent, id=mask_id, image="", image_sha256="", mask=f"masks/{mask_id}.png", native="")
+        pair = replace(pair, source=name, parent=parent.id, donor=str(made.how["donor"]))
+        write_mask(folder / str(copy) / pair.mask, made.labels, len(class_names(pair)))
+        inner = content(parent, made.labels)
+        facts = {
+            "area_before": round(float((content(parent, before) > 0).mean()), 6),
+            "area_after": round(float((inner > 0).mean()), 6),
+            "change": round(_change(made.labels, before), 4),
+            "touches_border": int(_touches_border(inner)),
+        }
+        line = {"id": mask_id, "parent": parent.id, "copy": copy, **made.how, **facts}
+        return complete(folder / str(copy), pair), line, made.rejected
+
+    return write
+
+
+def _write_provenance(path: Path, lines: list[dict[str, object]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str, object]:
+    """Write the masks of every copy to out_dir/<copy>/ and a picture of some; return what was counted.
+
+    A folder of masks is a pair set without images, with provenance.csv beside its manifest; `parent` is the real pair.
+    The count says how many draws each constraint rejected, how many masks are only flipped, and how many parents have
+    no lesion.
     """
-    rejected = flipped_only = 0
+    rejected: Counter[str] = Counter()
+    donors = {pair.id: pair for pair in real.pairs if pair.foreground}
+    tasks = [(copy, parent) for copy in range(1, row.copies + 1) for parent in real.pairs]
+    only_flipped = 0
     with whole_folder(out_dir) as folder:
+        done = threaded(_write_one(real, name, row, folder, donors), tasks, title="masks", unit="mask")
         for copy in range(1, row.copies + 1):
-            rows: list[Pair] = []
-            made: list[dict] = []
-            for parent in real.pairs:
-                mask = before = real.mask(parent)
-                how: dict = {"attempts": 1, "moves": "{}", "lost": 0.0}
-                if isinstance(row, TransformedMasks):
-                    mask, how = transform_mask(before, row, parent.id, copy)
-                    rejected += how["attempts"] - 1
-                    flipped_only += how["attempts"] > row.attempts
-                mask_id = f"{parent.id}-{name}-{copy}"
-                pair = replace(parent, id=mask_id, image="", image_sha256="", mask=f"masks/{mask_id}.png")
-                pair = replace(pair, source=name, parent=parent.id)
-                write_mask(folder / str(copy) / pair.mask, mask)
-                rows.append(complete(folder / str(copy), pair))
-                areas = {"area_before": round(float(before.mean()), 6), "area_after": round(float(mask.mean()), 6)}
-                made.append({"id": mask_id, "parent": parent.id, "copy": copy, **how, **areas})
-            write_manifest(folder / str(copy), rows)
-            with (folder / str(copy) / "provenance.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(made)
-    return {"masks": len(real) * row.copies, "rejected_draws": rejected, "flipped_only": flipped_only}
+            made = list(islice(done, len(real)))
+            write_manifest(folder / str(copy), [pair for pair, _, _ in made])
+            _write_provenance(folder / str(copy) / "provenance.csv", [line for _, line, _ in made])
+            for _, _, reasons in made:
+                rejected += reasons
+                only_flipped += isinstance(row, TransformedMasks) and reasons.total() == row.attempts
+        write_image(folder / "preview.png", preview(real, folder, row.copies))
+    return {
+        "masks": len(tasks),
+        "rejected_draws": {"all": rejected.total(), **dict(sorted(rejected.items()))},
+        "only_flipped": only_flipped,
+        "without_lesion": row.copies * sum(not pair.foreground for pair in real.pairs),
+    }

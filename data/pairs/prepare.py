@@ -1,19 +1,17 @@
 """From a data-set row to prepared pair sets, one folder a split."""
 
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from data.pairs.config import Dataset, FolderDataset, PhantomDataset
 from data.pairs.duplicates import near_duplicates, thumbnail
 from data.pairs.errors import UserError
-from data.pairs.files import whole_folder
-from data.pairs.image_io import BadImageError, resize_image, resize_mask, write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, complete, read_pairs, write_manifest
+from data.pairs.files import whole_folder, write_text
+from data.pairs.image_io import BadImageError, letterbox, resize_image, resize_mask, write_image, write_mask
+from data.pairs.manifest import Pair, PairSet, class_names, complete, read_pairs, write_manifest
+from data.pairs.parallel import threaded
 from data.pairs.phantom import draw_phantom
 from data.pairs.sources import Source, read_source
 from data.pairs.splits import split_sources
@@ -21,8 +19,16 @@ from data.pairs.splits import split_sources
 
 def _write_pair(folder: Path, pair: Pair, image: np.ndarray, mask: np.ndarray) -> Pair:
     write_image(folder / pair.image, image)
-    write_mask(folder / pair.mask, mask)
+    write_mask(folder / pair.mask, mask, len(class_names(pair)))
     return complete(folder, pair)
+
+
+def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return image and mask as squares, and the box of what is no padding as the manifest keeps it."""
+    if row.fit == "letterbox":
+        small, small_mask, box = letterbox(image, mask, row.size_px, antialias=row.antialias)
+        return small, small_mask, " ".join(str(part) for part in box) if min(box[2:]) < row.size_px else ""
+    return resize_image(image, row.size_px, antialias=row.antialias), resize_mask(mask, row.size_px), ""
 
 
 def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> tuple[Pair, np.ndarray] | str:
@@ -31,24 +37,39 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
     try:
-        image, mask = read_source(source, row.mask_threshold)
+        image, mask = read_source(source, row.mask_threshold, tuple(row.classes.values()))
     except BadImageError as error:
         return str(error)
-    name = f"{source.id}.png"
-    domain = source.domain or row.domain
-    pair = Pair(source.id, f"images/{name}", f"masks/{name}", split, "real", domain, source.group)
-    small = resize_image(image, row.size_px, antialias=row.antialias)
-    return _write_pair(folder / split, pair, small, resize_mask(mask, row.size_px)), thumbnail(image)
+    small, small_mask, box = _fit(row, image, mask)
+    pair = Pair(
+        source.id,
+        f"images/{source.id}.png",
+        f"masks/{source.id}.png",
+        split,
+        "real",
+        source.domain or row.domain,
+        source.group,
+        native=f"{image.shape[1]}x{image.shape[0]}",
+        box=box,
+        classes="|".join(row.classes) or "lesion",
+    )
+    return _write_pair(folder / split, pair, small, small_mask), thumbnail(image)
 
 
-def _leaks(pairs: list[Pair], thumbnails: list[np.ndarray], allowed: Iterable[str]) -> Iterator[str]:
-    """Yield a line for every image that lies nearly the same in two splits, unless one of the two is allowed."""
+def _leaks(pairs: list[Pair], thumbnails: list[np.ndarray], allowed: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return a line for every image that lies nearly the same in two splits: those refused, and those allowed by id."""
     keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
+    refused, let_in = [], []
     for one, two, likeness in near_duplicates(keys, np.stack(thumbnails)):
         (split, name), (other, twin) = one.split("\0"), two.split("\0")
-        if split != other and not {name, twin} & set(allowed):
-            alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
-            yield f"{alike}: remove one, or set allow_duplicates: [{twin}]"
+        if split == other:
+            continue
+        alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
+        if {name, twin, "*"} & set(allowed):
+            let_in.append(alike)
+        else:
+            refused.append(f"{alike}: remove one, or set allow_duplicates: [{twin}]")
+    return refused, let_in
 
 
 def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
@@ -57,18 +78,18 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     splits = split_sources(row, problems)
     tasks = [(split, source) for split in splits for source in splits[split]]
     pairs, thumbnails = [], []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoding and encoding let go of Python's lock
-        done = pool.map(lambda task: _prepare_pair(row, folder, *task), tasks)
-        for result in tqdm(done, total=len(tasks), desc="prepare", unit="pair", mininterval=5):
-            if isinstance(result, str):
-                problems.append(result)
-            else:
-                pairs.append(result[0])
-                thumbnails.append(result[1])
+    for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
+        if isinstance(result, str):
+            problems.append(result)
+        else:
+            pairs.append(result[0])
+            thumbnails.append(result[1])
     if not problems:
-        problems += _leaks(pairs, thumbnails, row.allow_duplicates)
+        problems, let_in = _leaks(pairs, thumbnails, row.allow_duplicates)
     if problems:
         raise UserError(f"{row.path}: {len(problems)} problems; mend or remove these files, then run again", problems)
+    if let_in:
+        write_text(folder / "allowed_duplicates.txt", "\n".join(let_in) + "\n")
     yield from pairs
 
 

@@ -46,8 +46,10 @@ def test_code_dependencies_are_the_imports_of_the_verb(name):
 def test_params_are_what_the_verb_reads(name):
     stage = STAGES[name]
     reads = importlib.import_module(f"pipeline.{verb_of(stage)}").READS.values()
+    row = next(iter(VERBS[verb_of(stage)][1]), "")  # what a foreach goes over
     tracked = {
-        re.sub(r"\$\{(?:item\.)?(\w+)\}", r"{\1}", key).replace("{key}", "{dataset}") for key in stage.get("params", [])
+        re.sub(r"\$\{(?:item\.)?(\w+)\}", r"{\1}", key).replace("{key}", f"{{{row}}}")
+        for key in stage.get("params", [])
     }
     assert tracked == set(reads)
 
@@ -75,6 +77,7 @@ def test_paths_are_those_of_dvc_yaml():
     }
     run = paths.run_name("S", "M", 2, 3)
     ours = {
+        "acquire": {paths.raw("D")},
         "prepare": {paths.processed("D")},
         "base": {paths.base("D")},
         "latents": {paths.latents("D")},

@@ -107,8 +107,26 @@ def test_volume_must_build_on_the_comparison(tmp_path, shipped):
         ),
         (lambda p: p["datasets"]["phantom"].update(kind="phantm"), "datasets.phantom: must be one of phantom, folder"),
         (lambda p: p["datasets"].update({"my.data": p["datasets"]["phantom"]}), "datasets.my.data: 'my.data' is not"),
-        (lambda p: p["masks"]["random"].update(scale=[2.0, 0.5]), "masks.random: scale must be [low, high]"),
-        (lambda p: p["masks"]["random"].update(scale=[0.5]), "masks.random.scale"),
+        (
+            lambda p: p["masks"]["random"].update(transforms=[{"name": "scale", "factor": [2.0, 0.5]}]),
+            "masks.random.transforms[0]: factor must be [low, high]",
+        ),
+        (
+            lambda p: p["masks"]["random"].update(transforms=[{"name": "scale", "factor": [0.5]}]),
+            "masks.random.transforms[0].factor",
+        ),
+        (
+            lambda p: p["masks"]["random"].update(transforms=[{"name": "flop"}]),
+            "masks.random.transforms[0]: must be one of flip, scale, rotate, shift, elastic, swap; got 'flop'",
+        ),
+        (
+            lambda p: p["masks"]["random"]["constraints"].update(aera=1),
+            "masks.random.constraints.aera: unknown key (did",
+        ),
+        (
+            lambda p: p.update(downloads={"a": {"page": "x", "licence": "y", "archives": [{"name": "../a.zip"}]}}),
+            "downloads.a.archives[0].name",
+        ),
         (lambda p: p["comparison"].update(seeds=["0"]), "comparison.seeds[0]: must be a valid integer, got '0'"),
         (lambda p: p["generators"].update(real=p["generators"]["siamese"]), "generators.real: the name is taken"),
         (lambda p: p["sampling"].update(guidance=float("inf")), "sampling.guidance: must be"),

@@ -65,3 +65,21 @@ def test_a_judge_of_the_wrong_shape_is_refused(draw, judge) -> None:
     images, masks = draw(3, 0)
     with pytest.raises(ValueError, match="must return probabilities"):
         mask_fidelity(images, masks, lambda batch: judge(batch)[:, None])
+
+
+def test_padding_is_not_shown_to_the_judge():
+    masks = np.zeros((3, 32, 32), np.uint8)
+    masks[:, 10:20, 5:15] = 1
+    masks[1, 12:22, 12:22] = 1
+    images = np.repeat(masks[..., None] * np.uint8(255), 3, axis=3)
+    images[:, :8] = images[:, 24:] = 255  # padding that looks like a lesion
+    sizes = []
+
+    def bright(shown):
+        sizes.append(shown.shape[1:3])
+        return shown[..., 0] / np.float32(255)
+
+    boxes = [(0, 8, 32, 16)] * 3
+    assert mask_fidelity(images, masks, bright, boxes=boxes).dice.tolist() == [1, 1, 1]
+    assert set(sizes) == {(16, 32)}
+    assert mask_fidelity(images, masks, bright).dice.max() < 0.5

@@ -113,7 +113,7 @@ def test_all_scores_on_toy_networks(inception_file: Path, clip_folder, alexnet_f
         dict.fromkeys(full.NAMES, "0" * 64),
     )
     real, holdout, synthetic = (
-        Loaded([f"{name}{i}" for i in range(3)], [f"r{i}" for i in range(3)], *draw(3, seed))
+        Loaded([f"{name}{i}" for i in range(3)], [f"r{i}" for i in range(3)], *draw(3, seed), [None] * 3)
         for seed, name in enumerate("rhs")
     )
     entries = full.full_metrics(real, holdout, synthetic, networks, CONFIG)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from data.pairs.errors import UserError
 from segmentation.measures import measure
 from segmentation.predict import load_segmenter
-from segmentation.train import count_steps, train
+from segmentation.train import chosen_pairs, count_steps, train
 
 SEGFORMER = {"network": "segformer", "encoder": "mit_b0", "decoder_channels": (16,)}
 
@@ -118,6 +118,21 @@ def test_a_diverging_run_names_its_step(fit, make_pairs, make_row):
 def test_no_real_pairs_is_an_error(fit, make_pairs, make_row):
     with pytest.raises(UserError, match="no pairs to train on"):
         fit("a", make_pairs(0), make_pairs(2, "more"), make_row())
+
+
+def test_added_pairs_can_be_counted_out_and_trained_on_alone(fit, make_pairs, make_row):
+    real, added = make_pairs(8), make_pairs(16, "more")
+    few, more = (chosen_pairs(real, added, make_row(added_pairs=n))[1] for n in (4, 9))
+    assert (len(few), len(more), set(few.pairs) < set(more.pairs)) == (4, 9, True)
+    assert list(few.pairs) == sorted(few.pairs, key=lambda pair: pair.id)
+    _, run = fit("a", real, added, make_row(real_pairs=False, added_pairs=12, batch=4, epochs=2))
+    assert (run["real"], run["synthetic"], run["steps"]) == (0, 12, 6)
+    _, run = fit("b", real, added, make_row(real_pairs=False, added_pairs=12, batch=4, epochs=2, budget="equal_steps"))
+    assert run["steps"] == 4
+    with pytest.raises(UserError, match="holds 16 pairs, and added_pairs asks for 17"):
+        chosen_pairs(real, added, make_row(added_pairs=17))
+    with pytest.raises(UserError, match="no pairs to train on"):
+        chosen_pairs(real, make_pairs(0, "none"), make_row(real_pairs=False))
 
 
 @pytest.mark.parametrize("changes", [{}, SEGFORMER])

@@ -10,10 +10,11 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from benchmarks.sd15 import build
-from data.pairs.config import PhantomDataset, RealMasks
+from data.pairs.config import PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import read_pairs
+from data.pairs.mask_config import RealMasks
 from data.pairs.masks import write_masks
 from data.pairs.prepare import prepare
 from siamese import base as base_module

@@ -14,9 +14,9 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from PIL import Image
 from safetensors.torch import load_file
 
-from data.pairs.config import RealMasks
 from data.pairs.files import sha256_tree
 from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.mask_config import RealMasks
 from data.pairs.masks import write_masks
 from siamese import denoise as denoise_module
 from siamese import train as train_module

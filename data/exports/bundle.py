@@ -1,0 +1,149 @@
+"""What goes into an export: real splits, and added pairs that are for training only, under ids unique over all."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.pairs.errors import UserError
+from data.pairs.manifest import MANIFEST, Pair, PairSet, class_names, read_pairs
+
+TRAIN, VAL = "train", "val"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One pair of an export."""
+
+    id: str  # unique over all splits; letters, digits, "-" and "_" only
+    split: str
+    pair: Pair
+    pair_set: PairSet
+    synthetic: bool  # its image was made by a generator
+    parent: str = ""  # export id of the real pair that the mask comes from; empty for real pairs
+    donor: str = ""  # export id of the real pair whose lesion took the place of the parent's
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All pairs of an export by split, train first; within a split the real ones first."""
+
+    classes: tuple[str, ...]  # names of the labels 1, 2, ...
+    splits: Mapping[str, tuple[Item, ...]]
+
+    def tests(self) -> list[str]:
+        """Return the names of the test sets."""
+        return [split for split in self.splits if split not in (TRAIN, VAL)]
+
+
+def read_splits(folder: Path) -> dict[str, PairSet]:
+    """Return split -> pair set of a folder of prepared splits.
+
+    Raises: UserError when no sub-folder is a pair set.
+    """
+    splits = {path.parent.name: read_pairs(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))}
+    if not splits:
+        raise UserError(f"{folder} holds no splits: expected sub-folders such as train and test, each with {MANIFEST}")
+    return splits
+
+
+def safe_names(names: Sequence[str]) -> list[str]:
+    """Return the names made of letters, digits, "-" and "_" only, and unique even where case does not count."""
+    seen: set[str] = set()
+    made = []
+    for name in names:
+        stem = safe = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+        number = 1
+        while safe.lower() in seen:
+            number += 1
+            safe = f"{stem}-{number}"
+        seen.add(safe.lower())
+        made.append(safe)
+    return made
+
+
+def facts(item: Item) -> dict[str, str | bool | float]:
+    """Return what an export says of a pair beside its files."""
+    pair = item.pair
+    return {
+        "id": item.id, "source": pair.source, "synthetic": item.synthetic, "parent": item.parent, "donor": item.donor,
+        "group": pair.group, "domain": pair.domain, "seed": pair.seed, "foreground": float(pair.foreground),
+    }  # fmt: skip
+
+
+def copy_image(item: Item, path: Path) -> None:
+    """Copy the image byte by byte, so that the provenance in a synthetic one stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(item.pair_set.folder / item.pair.image, path)
+
+
+def copy_mask(item: Item, path: Path) -> None:
+    """Copy the mask byte by byte: greys as `image_io.levels` has them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(item.pair_set.folder / item.pair.mask, path)
+
+
+def _set_problems(name: str, pair_set: PairSet, classes: str) -> Iterator[str]:
+    yield from (f"{name}/{pair.id}: has no image, only a mask" for pair in pair_set.pairs if not pair.image)
+    others = sorted({pair.classes for pair in pair_set.pairs} - {classes})
+    yield from (f"{name}: its classes are {other}, those of train are {classes}" for other in others)
+
+
+def _problems(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Iterator[str]:
+    """Yield a line for everything that keeps the sets from being exported together."""
+    train = real[TRAIN].pairs if TRAIN in real else ()
+    if not train:
+        yield f"there is no real training pair: the splits are {sorted(real)}"
+    every = [pair for pair_set in (*real.values(), *added) for pair in pair_set.pairs]
+    classes = next((pair.classes for pair in (*train, *every)), "")
+    for split, pair_set in real.items():
+        made = [pair for pair in pair_set.pairs if pair.source != "real"]
+        yield from (f"{split}/{pair.id}: is no real pair, its source is {pair.source}" for pair in made)
+        yield from _set_problems(split, pair_set, classes)
+    known = {pair.id for pair in train}
+    seen: dict[tuple[str, str, str], int] = {}
+    for number, pair_set in enumerate(added):
+        for pair in pair_set.pairs:
+            name = f"{pair_set.folder}/{pair.id}"
+            if pair.source == "real":
+                yield f"{name}: says that it is real, so it belongs to a split of the real pairs"
+            for role, parent in (("parent", pair.parent), ("donor", pair.donor)):
+                if parent not in known and (parent or role == "parent"):
+                    yield f"{name}: its {role} '{parent}' is no real training pair, its mask may be of a test pair"
+            first = seen.setdefault((pair.source, pair.id, pair.image_sha256 or name), number)
+            if first != number:
+                yield f"{name}: is in {added[first].folder} too: name the largest multiple only, it holds the others"
+        yield from _set_problems(str(pair_set.folder), pair_set, classes)
+
+
+def collect(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Bundle:
+    """Return the real splits with the added pairs at the end of train. Splits without pairs are left out.
+
+    Ids that stand for several pairs get the name of their split, or of their source where they are added.
+
+    Raises: UserError that names at once: no real training pair, a pair in a real split that is not real, an added pair
+    whose mask comes from no real training pair, a pair without an image, other classes than those of train, and the
+    same pair in two added sets.
+    """
+    problems = list(_problems(real, added))
+    if problems:
+        raise UserError(f"these pairs cannot be exported together: {len(problems)} problems", problems)
+    order = sorted(real, key=lambda split: (split != TRAIN, split != VAL, split))
+    rows = [(split, pair, real[split]) for split in order for pair in real[split].pairs]
+    rows += [(TRAIN, pair, pair_set) for pair_set in added for pair in pair_set.pairs]
+    counts = Counter(pair.id for _, pair, _ in rows)
+    ids = safe_names(
+        [
+            pair.id if counts[pair.id] == 1 else f"{split if pair.source == 'real' else pair.source}-{pair.id}"
+            for split, pair, _ in rows
+        ]
+    )
+    exported = {pair.id: name for name, (_, pair, _) in zip(ids, rows[: len(real[TRAIN])], strict=False)}
+    splits: dict[str, list[Item]] = {}
+    for name, (split, pair, pair_set) in zip(ids, rows, strict=True):
+        parent, donor = ("", "") if pair.source == "real" else (exported[pair.parent], exported.get(pair.donor, ""))
+        synthetic = pair.source not in ("real", "duplicate")
+        splits.setdefault(split, []).append(Item(name, split, pair, pair_set, synthetic, parent, donor))
+    return Bundle(class_names(rows[0][1]), {split: tuple(items) for split, items in splits.items()})

@@ -1,0 +1,47 @@
+"""The formats that pair sets are exported to, by name, and the export itself."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.exports.options import Options
+from data.pairs.errors import UserError
+from data.pairs.files import whole_folder
+
+if TYPE_CHECKING:
+    from data.exports.bundle import Bundle
+    from data.pairs.manifest import PairSet
+
+# name -> module of this package with a function write(bundle, folder, options); loaded when used, so that the command
+# line can list the names at once
+FORMATS = {
+    "pairs": "write_pairs",
+    "nnunet": "write_nnunet",
+    "imagefolder": "write_imagefolder",
+    "webdataset": "write_webdataset",
+    "coco": "write_coco",
+    "jsonl": "write_jsonl",
+}
+
+
+def export(
+    format_name: str, real: Mapping[str, "PairSet"], added: Sequence["PairSet"], out_dir: Path, options: Options
+) -> "Bundle":
+    """Write the pairs in a format to out_dir, which appears whole or not at all, and return what was written.
+
+    Raises: UserError when out_dir holds something, when the pairs cannot be exported together or their files are not
+    those of their manifests, and when an option does not fit the format.
+    """
+    from data.exports.bundle import collect
+    from data.pairs.manifest import verify
+
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise UserError(f"{out_dir} is there already: name another folder or remove it")
+    bundle = collect(real, added)
+    for pair_set in (*real.values(), *added):
+        verify(pair_set)
+    writer = importlib.import_module(f"data.exports.{FORMATS[format_name]}")
+    with whole_folder(out_dir.resolve()) as folder:
+        writer.write(bundle, folder, options)
+    return bundle

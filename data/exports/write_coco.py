@@ -1,0 +1,72 @@
+"""COCO: one JSON file a split, with one annotation for each connected piece of each class."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.exports.bundle import Bundle, Item, copy_image
+from data.exports.options import Options
+from data.exports.readme import write_readme
+from data.pairs.errors import UserError
+from data.pairs.files import write_json
+
+HOW = """\
+`annotations/<split>.json` belongs to `<split>/images/`. An annotation is one connected piece of one class as a
+compressed RLE (read it with pycocotools); an image without lesion has none. `synthetic`, `source` and `parent` stand in
+`images`.
+"""
+
+
+def _pieces(labels: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (class, piece): uint8 (H, W) in {0, 1} for each piece whose pixels touch, corners included."""
+    import cv2
+
+    for number in range(1, classes + 1):
+        count, pieces = cv2.connectedComponents((labels == number).astype(np.uint8), connectivity=8)
+        for piece in range(1, count):
+            yield number, (pieces == piece).astype(np.uint8)
+
+
+def _annotation(piece: np.ndarray) -> dict[str, Any]:
+    """Return the mask of a piece as COCO has it: RLE, box as [left, top, width, height] in px, area in px."""
+    from pycocotools import mask as rle
+
+    code = rle.encode(np.asfortranarray(piece))
+    return {
+        "segmentation": {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")},
+        "area": int(rle.area(code)),
+        "bbox": [float(part) for part in rle.toBbox(code)],
+        "iscrowd": 0,
+    }
+
+
+def _document(items: tuple[Item, ...], classes: tuple[str, ...], title: str) -> dict[str, Any]:
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for item in items:
+        labels = item.pair_set.labels(item.pair)
+        height, width = labels.shape
+        about = {"synthetic": item.synthetic, "source": item.pair.source, "parent": item.parent}
+        image = {"id": len(images) + 1, "file_name": f"{item.id}.png", "width": width, "height": height, **about}
+        images.append(image)
+        for number, piece in _pieces(labels, len(classes)):
+            key = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": number}
+            annotations.append({**key, **_annotation(piece)})
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
+    return {"info": {"description": title}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def write(bundle: Bundle, folder: Path, options: Options) -> None:
+    """Write <split>/images/<id>.png and annotations/<split>.json.
+
+    Raises: UserError when a split is named like the folder of the annotations.
+    """
+    if "annotations" in bundle.splits:
+        raise UserError("a split is named annotations, as the folder of COCO's annotations: rename it")
+    for split, items in bundle.splits.items():
+        for item in items:
+            copy_image(item, folder / split / "images" / f"{item.id}.png")
+        write_json(folder / "annotations" / f"{split}.json", _document(items, bundle.classes, options.name))
+    write_readme(folder / "README.md", bundle, f"{options.name}: COCO", HOW)

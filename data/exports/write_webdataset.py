@@ -1,0 +1,45 @@
+"""WebDataset: tar archives with <id>.png, <id>.mask.png and <id>.json side by side."""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.exports.bundle import Bundle, Item, facts
+from data.exports.options import Options
+from data.exports.readme import mask_values, write_readme
+from data.pairs.errors import UserError
+
+HOW = """\
+Archives `<split>-000000.tar`, ...; each pair is `<id>.png` (RGB), `<id>.mask.png`, `<id>.json`. Nothing is shuffled,
+and the synthetic pairs come last: shuffle the shards and keep a large buffer.
+
+    webdataset.WebDataset("train-000000.tar", shardshuffle=False).decode("pil").to_tuple("png", "mask.png", "json")
+
+"""
+
+
+def _members(item: Item) -> Iterator[tuple[str, bytes]]:
+    folder = item.pair_set.folder
+    yield f"{item.id}.json", json.dumps({**facts(item), "split": item.split}, sort_keys=True).encode()
+    yield f"{item.id}.mask.png", (folder / item.pair.mask).read_bytes()
+    yield f"{item.id}.png", (folder / item.pair.image).read_bytes()
+
+
+def write(bundle: Bundle, folder: Path, options: Options) -> None:
+    """Write <split>-000000.tar, ... of at most options.shard_pairs pairs; members have no clock time and no owner.
+
+    Raises: UserError when shard_pairs is below 1.
+    """
+    if options.shard_pairs < 1:
+        raise UserError(f"shard pairs: {options.shard_pairs} is too few, at least 1 is needed")
+    for split, items in bundle.splits.items():
+        for number, start in enumerate(range(0, len(items), options.shard_pairs)):
+            with tarfile.open(folder / f"{split}-{number:06d}.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+                for item in items[start : start + options.shard_pairs]:
+                    for name, data in _members(item):
+                        member = tarfile.TarInfo(name)  # its time, owner and group are 0 unless they are set
+                        member.size = len(data)
+                        tar.addfile(member, io.BytesIO(data))
+    write_readme(folder / "README.md", bundle, f"{options.name}: WebDataset", HOW + mask_values(bundle))
