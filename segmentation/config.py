@@ -1,14 +1,13 @@
 """Architectures as rows of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from data.pairs.config import Config, Probability
+from segmentation.network_config import NetworkConfig
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a trained segmenter
-
-Channels = Annotated[int, Field(ge=4)]
 
 
 class Augmentation(Config):
@@ -25,17 +24,9 @@ class Augmentation(Config):
     hue: float = Field(default=0.0, ge=0, le=0.5, description="at most this share of the colour circle, each way")
 
 
-class ArchitectureRow(Config):
+class ArchitectureRow(NetworkConfig):
     """A network and how it is trained. The last weights are kept: nothing is chosen on test images."""
 
-    network: Literal["unet", "segformer"]
-    encoder: str = Field(min_length=1, description="any encoder of segmentation_models_pytorch; tu-NAME is timm's NAME")
-    encoder_weights: str | None = Field(
-        default=None, description="pretrained weights that the library can fetch, such as imagenet; null starts anew"
-    )
-    decoder_channels: tuple[Channels, ...] = Field(
-        description="widths of the decoder. unet: three to five, the deepest first; segformer: one"
-    )
     input_px: int = Field(ge=32, multiple_of=32, description="side of the square that the network sees")
     epochs: int = Field(ge=1, description="passes over the training pairs; see budget")
     batch: int = Field(ge=2, description="largest number of pairs in an optimiser step")
@@ -50,13 +41,3 @@ class ArchitectureRow(Config):
     augment: Augmentation = Augmentation()
     real_pairs: bool = Field(default=True, description="false: trained on the added pairs alone, as in Table 4")
     added_pairs: int | None = Field(default=None, ge=1, description="at most so many of the added pairs, such as 1000")
-
-    @model_validator(mode="after")
-    def _decoder_fits_network(self) -> "ArchitectureRow":
-        allowed = {"unet": (3, 4, 5), "segformer": (1,)}[self.network]
-        if len(self.decoder_channels) not in allowed:
-            text = " or ".join(map(str, allowed))
-            raise ValueError(
-                f"decoder_channels: a {self.network} takes {text} widths, got {list(self.decoder_channels)}"
-            )
-        return self
