@@ -4,17 +4,25 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data.pairs.manifest import PairSet, content
-from segmentation.measures import measure, summarize
-from segmentation.predict import load_segmenter
+from segmentation.measures import Measures, measure
+from segmentation.measures.summary import summarize
+from segmentation.predict import Segmenter, load_segmenter
+
+
+def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
+    """Return what a segmenter gets on one test set, at the images' own sizes and without padding.
+
+    Each image is measured as soon as it is predicted, and its map forgotten.
+    """
+    maps = (segmenter(content(pair, pairs.image(pair))[None])[0] for pair in pairs.pairs)
+    masks = (content(pair, pairs.mask(pair)) for pair in pairs.pairs)
+    return measure(maps, masks, [pair.id for pair in pairs.pairs])
 
 
 def evaluate(folder: Path, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, object]]:
-    """Return {"metrics": flat numbers over all test sets, "test_sets": details of each}, at the images' own size."""
+    """Return {"metrics": flat numbers over all test sets, "test_sets": details of each}, of a segmenter in a folder.
+
+    Raises: UserError for test sets without images, and when the segmenter cannot be read.
+    """
     segmenter = load_segmenter(folder)
-    measures = {}
-    for name, pairs in test_sets.items():
-        # One image at a time, since test sets may hold images of several sizes.
-        probabilities = [segmenter(content(pair, pairs.image(pair))[None])[0] for pair in pairs.pairs]
-        ids = [pair.id for pair in pairs.pairs]
-        measures[name] = measure(probabilities, [content(pair, pairs.mask(pair)) for pair in pairs.pairs], ids)
-    return summarize(measures)
+    return summarize({name: measure_set(segmenter, pairs) for name, pairs in test_sets.items()})

@@ -1,0 +1,71 @@
+"""Dice, IoU and more under conventions that are named, because numbers of different conventions cannot be compared.
+
+fg_image: the foreground alone, per image, lesion where the probability is above 0.5.
+classavg_image: the mean of background and foreground, per image, at the same threshold.
+pooled: the pixels of all images counted together; Dice and IoU of the foreground, and the mean IoU of both classes.
+polyp_thr256: the foreground alone, per image, as the mean over 256 thresholds of the stretched 8-bit map.
+toolbox: what the toolbox of polyp_thr256 gives beside it (saliency.py).
+
+Where prediction and truth both lack a class, its Dice and IoU are 1, but 0 under polyp_thr256. Formulas with an example
+are in docs/evaluation.md. Source: spec/segmenters.md 4 and 5.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segmentation.measures.overlap import classavg_image, count, fg_image
+from segmentation.measures.saliency import e_measure_curve, mae, s_measure, weighted_f
+from segmentation.measures.thresholds import count_steps, dice_iou_curves, stretch, to_8_bit
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What was measured on one test set: true and false positives and negatives, and scores by convention."""
+
+    ids: tuple[str, ...]
+    counts: np.ndarray  # int64 (N, 4): true positives, false positives, false negatives, true negatives, in pixels
+    images: dict[str, np.ndarray]  # "convention/score" -> float64 (N,) in [0, 1]
+    curves: dict[str, np.ndarray]  # "convention/score" -> float64 (256,), the mean over images at threshold k / 255
+
+
+def _curves_and_extras(probability: np.ndarray, lesion: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return the three curves of one image over the thresholds, and the scores that need no threshold."""
+    saved = to_8_bit(probability)
+    steps, stretched = count_steps(saved, lesion), stretch(saved)
+    dice, iou = dice_iou_curves(steps)
+    curves = {"polyp_thr256/dice": dice, "polyp_thr256/iou": iou, "toolbox/e_measure": e_measure_curve(steps)}
+    extras = {
+        "toolbox/mae": mae(stretched, lesion),
+        "toolbox/s_measure": s_measure(stretched, lesion),
+        "toolbox/weighted_f": weighted_f(stretched, lesion),
+    }
+    return curves, extras
+
+
+def measure(probabilities: Iterable[np.ndarray], masks: Iterable[np.ndarray], ids: Sequence[str]) -> Measures:
+    """Return the counts and scores of one test set.
+
+    Probabilities are float (H, W) in [0, 1] and masks uint8 (H, W) in {0, 1}, one each an image and of any size, as a
+    list, a stack (N, H, W) or a generator: they are taken one at a time and not kept.
+    """
+    counts: list[list[int]] = []
+    scores: dict[str, list[float]] = {}
+    sums: dict[str, np.ndarray] = {}
+    for image, probability, mask in zip(ids, probabilities, masks, strict=True):
+        if probability.shape != mask.shape:
+            raise ValueError(f"{image}: a map {probability.shape} for a mask {mask.shape}: both must have one size")
+        counts.append(count(probability > THRESHOLD, mask > 0))
+        curves, extras = _curves_and_extras(probability, mask > 0)
+        for name, curve in curves.items():
+            sums[name] = sums.get(name, 0) + curve
+            scores.setdefault(name, []).append(float(curve.mean()))
+        for name, value in extras.items():
+            scores.setdefault(name, []).append(value)
+    table = np.array(counts, dtype=np.int64).reshape(-1, 4)
+    of_images = {**fg_image(table), **classavg_image(table)}
+    of_images |= {name: np.array(values) for name, values in scores.items()}
+    return Measures(tuple(ids), table, of_images, {name: total / len(ids) for name, total in sums.items()})
