@@ -146,3 +146,19 @@ def test_a_lesion_at_the_last_row_leaves_no_lower_part():
     lesion = np.zeros((6, 8), bool)
     lesion[5, 3:5] = True
     assert s_measure(lesion.astype(float), lesion) == pytest.approx(1)
+
+
+def test_even_parts_agree_exactly():
+    """Three of four parts hold one value and no lesion: rounding must not tell them from each other."""
+    lesion = np.zeros((7, 7), bool)
+    lesion[3, 3] = True
+    for value in np.arange(1, 255) / 255:
+        objects = (2 * value / (value**2 + 1) + 48 * 2 * (1 - value) / ((1 - value) ** 2 + 1)) / 49
+        assert s_measure(np.full((7, 7), value), lesion) == pytest.approx((objects + 33 / 49) / 2, abs=1e-12)
+
+
+def test_the_s_measure_is_not_below_0():
+    lesion = disc(center=(15, 15), radius=12)
+    opposite = np.where(lesion, 0.0, 1.0)
+    opposite[::5, ::5] = 0.5  # no part is even
+    assert s_measure(opposite, lesion) == 0

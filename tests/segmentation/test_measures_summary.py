@@ -75,6 +75,8 @@ def test_details_hold_every_image_and_every_flat_name():
     found, missed = summary["test_sets"]["found"], summary["test_sets"]["missed"]
     assert (found["n"], missed["n"]) == (3, 1)
     assert found["fg_image/dice"] == {"mean": 1.0, "sd": 0.0}
+    both = summarize({"one": named(np.stack([np.ones((4, 4)), np.zeros((4, 4))]), np.ones((2, 4, 4), np.uint8))})
+    assert both["test_sets"]["one"]["fg_image/dice"] == {"mean": 0.5, "sd": pytest.approx(np.sqrt(0.5))}
     assert missed["fg_image/dice"]["sd"] is None
     assert [image["id"] for image in found["images"]] == ["i0", "i1", "i2"]
     per_image = {key for key in FLAT.values() if not key.startswith("pooled/") and "max" not in key}
