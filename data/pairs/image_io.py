@@ -162,6 +162,13 @@ def resize_mask(mask: Array, size_px: int) -> Array:
     return _resize_labels(mask, (size_px, size_px))
 
 
+def soften_mask(mask: Array, size_px: int) -> Array:
+    """Return uint8 (size_px, size_px): the share of lesion in each pixel in 255ths, by Pillow's antialiased bilinear."""
+    if mask.shape == (size_px, size_px):
+        return mask * np.uint8(255)
+    return np.asarray(Image.fromarray(mask * np.uint8(255)).resize((size_px, size_px), Image.Resampling.BILINEAR))
+
+
 def _resize_labels(labels: Array, size: tuple[int, int]) -> Array:
     if labels.shape[::-1] == size:
         return labels
