@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from data.pairs.image_io import resize_image, resize_mask
 from data.pairs.manifest import PairSet, content
+from data.pairs.resize import resize_image, resize_mask
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
