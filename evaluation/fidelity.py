@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.pairs.image_io import Box, crop
+from data.pairs.resize import Box, crop
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """uint8 (N, H, W, 3) -> float32 probabilities (N, H, W)."""

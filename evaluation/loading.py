@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.pairs.errors import UserError
-from data.pairs.image_io import BadImageError, Box
+from data.pairs.image_io import BadImageError
 from data.pairs.manifest import PairSet, content_box
+from data.pairs.resize import Box
 
 
 @dataclass(frozen=True)

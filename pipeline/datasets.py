@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_text
@@ -53,9 +54,14 @@ def rows_of(name: str) -> dict[str, dict[str, Any]]:
 def _add(name: str, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path}: no such file; run from the folder that holds params.yaml, or give --file")
-    yaml = _yaml()
-    data = yaml.load(path.read_text(encoding="utf-8"))
     rows = rows_of(name)
+    yaml = _yaml()
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML", str(error).splitlines()) from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds no sections; start from the params.yaml of the repository")
     if name in (data.get("datasets") or {}):
         raise UserError(f"{path}: datasets.{name} is there already")
     for section, added in rows.items():

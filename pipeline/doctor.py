@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,7 @@ def _report(result: dict[str, Any]) -> str:
         lines += [f"    {text}" for text in fault["files"][:EXAMPLES]]
         if fault["count"] > EXAMPLES:
             lines.append(f"    and {fault['count'] - EXAMPLES} more (--json lists all)")
-    name = (
-        "".join(c if c.isalnum() else "-" for c in Path(result["folder"]).resolve().name.lower()).strip("-") or "mine"
-    )
+    name = re.sub(r"[^a-z0-9]+", "-", Path(result["folder"]).resolve().name.lower()).strip("-") or "mine"
     lines += ["no faults found" if not result["faults"] else "", "The row for params.yaml:", ""]
     return "\n".join(lines) + "\n" + _row_as_yaml(name, result["row"])
 
@@ -51,11 +50,15 @@ def run(folder: Path, layout: str | None, as_json: bool, out: Path | None) -> No
     Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
     """
     from data.pairs.doctor import examine, overlays
-    from data.pairs.image_io import MASK_THRESHOLD, write_image
+    from data.pairs.image_io import BadImageError, write_image
 
     result, drawable = examine(folder, layout)
     if out and drawable:
-        write_image(out, overlays(drawable, result["row"].get("mask_threshold", MASK_THRESHOLD)))
+        try:
+            write_image(out, overlays(drawable, result["row"]))
+        except BadImageError as error:
+            sys.stderr.write(f"no picture was drawn: {error}\n")
+            out = None
     sys.stdout.write(json.dumps(result, indent=2) + "\n" if as_json else _report(result))
     if out and drawable and not as_json:
         sys.stdout.write(f"\n{min(12, len(drawable))} pairs with the outlines of their masks: {out}\n")

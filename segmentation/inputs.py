@@ -13,8 +13,8 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from data.pairs.files import sha256_file, whole_folder
-from data.pairs.image_io import resize_image, resize_mask, soften_mask
 from data.pairs.manifest import MANIFEST, Pair, PairSet, content
+from data.pairs.resize import resize_image, resize_mask, soften_mask
 from segmentation.config import ArchitectureRow, MultiScale
 
 MEAN = (0.485, 0.456, 0.406)

@@ -42,6 +42,9 @@ def export(
     for pair_set in (*real.values(), *added):
         verify(pair_set)
     writer = importlib.import_module(f"data.exports.{FORMATS[format_name]}")
-    with whole_folder(out_dir.resolve()) as folder:
-        writer.write(bundle, folder, options)
+    try:
+        with whole_folder(out_dir.resolve()) as folder:
+            writer.write(bundle, folder, options)
+    except OSError as error:
+        raise UserError(f"{out_dir} cannot be written: {error}") from error
     return bundle

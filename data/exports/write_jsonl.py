@@ -6,6 +6,7 @@ from pathlib import Path
 from data.exports.bundle import TRAIN, Bundle, copy_image, copy_mask
 from data.exports.options import Options
 from data.exports.readme import mask_values, write_readme
+from data.pairs.errors import UserError
 from data.pairs.files import write_text
 
 HOW = """\
@@ -15,7 +16,13 @@ text; paths start at this folder. The other splits have files and folders of the
 
 
 def write(bundle: Bundle, folder: Path, options: Options) -> None:
-    """Write prompt.json with source/ and target/ for train, and <split>.json with <split>/source/ and so on."""
+    """Write prompt.json with source/ and target/ for train, and <split>.json with <split>/source/ and so on.
+
+    Raises: UserError for a split that is named like one of these.
+    """
+    taken = sorted({"prompt", "source", "target"} & set(bundle.splits))
+    if taken:
+        raise UserError(f"jsonl has files or folders of its own with the names of the splits {taken}: rename them")
     for split, items in bundle.splits.items():
         place, listing = ("", "prompt.json") if split == TRAIN else (f"{split}/", f"{split}.json")
         lines = []

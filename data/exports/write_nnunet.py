@@ -20,7 +20,8 @@ HOW = """\
 
 Copy splits_final.json to nnUNet_preprocessed/{folder}/ after that and before the first training: validation is
 on real pairs only, and what was made from a validation pair is left out of that fold. Without the file nnU-Net deals
-synthetic pairs into validation, too. The fold `all` trains on every pair here, those for validation too.
+synthetic pairs into validation, too. The generator may have seen the validation images all the same: train it on one
+fold alone where that matters. The fold `all` trains on every pair here, those for validation too.
 """
 
 

@@ -2,10 +2,13 @@
 
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+
+from data.pairs.image_io import BadImageError, labels_of_values, threshold_mask
 
 
 @cache
@@ -17,7 +20,10 @@ def array_names(path: Path) -> tuple[str, ...]:
 
 @cache
 def array_of(path: Path, name: str) -> np.ndarray:
-    """Return one array of a file, mapped from a temporary copy on disk that goes when the process ends."""
+    """Return one array of a file, mapped from a temporary copy on disk that goes when the process ends.
+
+    Raises: ValueError, OSError, KeyError and zipfile.BadZipFile for what is no array of numbers.
+    """
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member, tempfile.TemporaryFile() as copy:
         while chunk := member.read(1 << 20):
             copy.write(chunk)
@@ -25,4 +31,48 @@ def array_of(path: Path, name: str) -> np.ndarray:
         old = np.lib.format.read_magic(copy) == (1, 0)
         read_header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read_header(copy)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds Python objects, which may be harmful")
         return np.memmap(copy, dtype, "r", copy.tell(), shape, "F" if fortran else "C")  # type: ignore[call-overload]
+
+
+def label_array(path: Path, split: str) -> str:
+    """Return the name of the array of masks that belongs to <split>_images. Raises: KeyError when there is none."""
+    for name in array_names(path):
+        if name in (f"{split}_label", f"{split}_labels", f"{split}_masks"):
+            return name
+    raise KeyError(f"{split}_label")
+
+
+def check_arrays(path: Path, split: str) -> int:
+    """Return the number of pairs of a split in an array file.
+
+    Raises: ValueError that says what is wrong with its arrays, KeyError when one is missing.
+    """
+    images, labels = array_of(path, f"{split}_images"), array_of(path, label_array(path, split))
+    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))):
+        raise ValueError(f"{split}_images is {images.dtype} {images.shape}, needed is uint8 (N, H, W) or (N, H, W, 3)")
+    flat = labels.shape[:3] if labels.ndim == 4 and labels.shape[3] == 1 else labels.shape
+    if labels.dtype.kind not in "uib" or flat != images.shape[:3]:
+        raise ValueError(f"{label_array(path, split)} is {labels.dtype} {labels.shape}, needed is {images.shape[:3]}")
+    return len(images)
+
+
+def read_row(
+    path: Path, split: str, index: int, threshold: int, classes: Sequence[int | tuple[int, int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return image, uint8 (H, W, 3), and mask, uint8 (H, W), of one row of an array file that `check_arrays` has seen.
+
+    The mask is in {0, 1}, or in {0..K} where K classes are given by their values.
+
+    Raises: BadImageError that names the row, as `threshold_mask` and `labels_of_values`.
+    """
+    image = array_of(path, f"{split}_images")[index]
+    values = array_of(path, label_array(path, split))[index]
+    image, values = np.array(image), np.array(values).reshape(image.shape[:2]).astype(np.int64)
+    try:
+        labels = labels_of_values(values, classes) if classes else threshold_mask(values, threshold)
+    except BadImageError as error:
+        raise BadImageError(f"{path}, {split} {index}: {error}", error.code) from error
+    image = image[..., None] if image.ndim == 2 else image
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))), labels

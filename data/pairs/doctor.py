@@ -1,7 +1,7 @@
 """Looking at a folder of pairs before anything is made of it: what it is, what is wrong with it, which row fits it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from data.pairs.duplicates import near_duplicates
 from data.pairs.faults import FAULTS, Seen, look
 from data.pairs.files import sha256_file
-from data.pairs.image_io import IMAGE_SUFFIXES
+from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD
 from data.pairs.layouts import find
 from data.pairs.parallel import threaded
 from data.pairs.sequences import FRAME_CORRELATION, alike_neighbours
@@ -21,6 +21,7 @@ UNMATCHED = {
     "has no image": "no_image",
     "shares its stem": "shared_stem",
     "but is not there": "missing",
+    "names no": "missing",
 }
 EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
 
@@ -44,14 +45,16 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
     for stem, count in frames.items():
         if count >= 3:
             yield "sequence", f"{count} neighbours among {stem}0, {stem}1, ..."
-    for one_name, two_name, likeness in near_duplicates(names, thumbnails):
-        text = f"{one_name} and {two_name} (correlation {likeness:.4f})"
-        if by_name[one_name].source.split == by_name[two_name].source.split:
-            yield "near_duplicate", text
-        elif digests[one_name] == digests[two_name]:
-            yield "same_image_across_splits", text
-        else:
-            yield "near_duplicate_across_splits", text
+    sides = [one.source.split for one in able]
+    for across in (True, False):
+        for one_name, two_name, likeness in near_duplicates(names, thumbnails, sides, across=across):
+            text = f"{one_name} and {two_name} (correlation {likeness:.4f})"
+            if not across:
+                yield "near_duplicate", text
+            elif digests[one_name] == digests[two_name]:
+                yield "same_image_across_splits", text
+            else:
+                yield "near_duplicate_across_splits", text
 
 
 def _unused(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
@@ -66,22 +69,33 @@ def _unused(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
 def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -> dict[str, Any]:
     """Return the row of params.yaml that reads this folder."""
     sides = sorted({source.split for source in found.sources})
-    if "train" in sides and len(sides) > 1:
-        splits: dict[str, Any] = {side: side for side in ["train", *(s for s in sides if s != "train")]}
-    else:
-        splits = {"train": 0.8, "test": 0.2}
+    splits: dict[str, Any] = {"train": 0.8, "test": 0.2}
+    if "train" in sides and "" not in sides and len(sides) > 1:
+        splits = {side: side for side in ["train", *(s for s in sides if s != "train")]}
+    if sides == ["train", "val"]:
+        splits = {"train": "train", "test": "val"}
     smallest = min((min(s.size) for s in seen if s.size), default=64)
     size_px = max(32, min(384, smallest // 32 * 32))
     prompt = next((s.prompt for s in found.sources if s.prompt), "a photo of a lesion")
     row: dict[str, Any] = {"kind": "folder", "path": str(folder), "layout": found.layout, "size_px": size_px}
     row |= {"prompt": prompt, "splits": splits}
-    labels = sorted(frozenset().union(*(s.labels for s in seen)))
-    classes = dict(found.classes) or {f"class-{label}": label for label in labels if max(labels) > 1}
-    if classes:
-        row["classes"] = classes
-    elif found.mask_threshold == 0 or "zero_one_mask" in codes:
+    if "sequence" in codes:
+        row["sequence_likeness"] = FRAME_CORRELATION
+    if found.classes or {"class_mask", "colour_mask"} & codes:
+        row["classes"] = dict(found.classes) or _classes(seen)
+        if not row["classes"]:
+            del row["classes"]
+    elif found.mask_threshold == 0 or ("zero_one_mask" in codes and all(s.numbered and s.labels <= {1} for s in seen)):
         row["mask_threshold"] = 0
     return row
+
+
+def _classes(seen: list[Seen]) -> dict[str, Any]:
+    """Return a name for each value of masks that have few of them, or nothing when only some masks do."""
+    if not all(one.numbered for one in seen):
+        return {}
+    values = sorted(frozenset().union(*(one.labels for one in seen)), key=str)
+    return {f"class-{number}": list(v) if isinstance(v, tuple) else v for number, v in enumerate(values, 1)}
 
 
 def _percent(values: list[float], reduce: Any) -> float | None:
@@ -132,18 +146,23 @@ def examine(folder: Path, layout: str | None = None) -> tuple[dict[str, Any], li
     return result, [one.source for one in seen if one.size]
 
 
-def overlays(sources: list[Source], threshold: int) -> np.ndarray:
-    """Return uint8 (H, W, 3): up to twelve pairs, evenly chosen, each with the outline of its mask."""
+def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
+    """Return uint8 (H, W, 3): up to twelve pairs, evenly chosen, each with the outline of its mask as the row reads it.
+
+    Raises: BadImageError when the row reads a mask differently from how it was looked at.
+    """
+    values = [tuple(v) if isinstance(v, list) else v for v in row.get("classes", {}).values()]
     import cv2
 
     chosen = [sources[i] for i in np.linspace(0, len(sources) - 1, min(OVERLAYS, len(sources))).round().astype(int)]
     tiles = []
     for source in chosen:
-        image, mask = read_source(source, threshold)
+        image, mask = read_source(source, row.get("mask_threshold", MASK_THRESHOLD), values)
         scale = TILE_PX / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        outline, _ = cv2.findContours(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), 0, 2)
+        lesion = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        outline, _ = cv2.findContours(lesion, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         cv2.drawContours(small, outline, -1, (0, 0, 0), 3)
         cv2.drawContours(small, outline, -1, (255, 255, 0), 1)
         tile = np.full((TILE_PX, TILE_PX, 3), 255, np.uint8)

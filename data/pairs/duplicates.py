@@ -23,17 +23,29 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(
-    ids: Sequence[str], thumbnails: np.ndarray, threshold: float = DUPLICATE_CORRELATION
+    ids: Sequence[str], thumbnails: np.ndarray, splits: Sequence[str], *, across: bool
 ) -> list[tuple[str, str, float]]:
-    """Return (id, id, correlation) of all pairs of rows that correlate by at least `threshold`, most alike first.
+    """Return (id, id, correlation) of images that are alike, most alike first: for each image only the nearest one.
 
-    `thumbnails` is (N, 1024). Compared in blocks, so that memory does not grow with the square of N.
+    `thumbnails` is (N, 1024). With `across` the two are of different splits, else of the same. Compared in blocks, and
+    at most N pairs are kept, so that neither a large set nor a video makes it grow with the square of N.
     """
-    found = []
+    _, split_of = np.unique(splits, return_inverse=True)
+    nearest = np.zeros(len(ids), np.int64)
+    best = np.full(len(ids), -1.0, np.float32)
     for row in range(0, len(ids), BLOCK):
-        for column in range(row, len(ids), BLOCK):
-            likeness = thumbnails[row : row + BLOCK] @ thumbnails[column : column + BLOCK].T
-            for i, j in zip(*np.nonzero(likeness >= threshold), strict=True):
-                if row + i < column + j:
-                    found.append((ids[row + i], ids[column + j], min(1.0, round(float(likeness[i, j]), 5))))
-    return sorted(found, key=lambda pair: (-pair[2], pair))
+        rows = slice(row, row + BLOCK)
+        for column in range(0, len(ids), BLOCK):
+            likeness = thumbnails[rows] @ thumbnails[column : column + BLOCK].T
+            same = split_of[rows, None] == split_of[None, column : column + BLOCK]
+            likeness[same if across else ~same] = -1
+            if row == column:
+                np.fill_diagonal(likeness, -1)
+            place = likeness.argmax(1)
+            value = likeness[np.arange(len(place)), place]
+            better = value > best[rows]
+            best[rows][better], nearest[rows][better] = value[better], place[better] + column
+    alike = [int(i) for i in np.nonzero(best >= DUPLICATE_CORRELATION)[0]]
+    found = {(min(i, int(nearest[i])), max(i, int(nearest[i]))): float(best[i]) for i in alike}
+    pairs = [(ids[i], ids[j], min(1.0, round(likeness, 5))) for (i, j), likeness in found.items()]
+    return sorted(pairs, key=lambda pair: (-pair[2], pair))

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data.pairs.duplicates import thumbnail
-from data.pairs.image_io import MASK_THRESHOLD, BadImageError, read_image
+from data.pairs.image_io import MASK_THRESHOLD, BadImageError, is_colourful, read_image
 from data.pairs.sources import Source, read_source
 
 STOPS, WARNS, INFORMS = "stops prepare", "look at it", "good to know"
@@ -26,7 +26,9 @@ FAULTS: dict[str, tuple[str, str]] = {
     "size_mismatch": (STOPS, "image and mask differ in size: export the mask again at the size of the image"),
     "zero_one_mask": (STOPS, "masks of 0 and 1: set mask_threshold: 0"),
     "class_mask": (WARNS, "masks of class numbers: `classes` keeps them apart, mask_threshold: 0 merges them"),
-    "colour_mask": (WARNS, "masks in colours: they are read as grey, unless `classes` in the row names the colours"),
+    "colour_mask": (STOPS, "masks in colours: name them in the row, classes: {name: [r, g, b]}"),
+    "dim_mask": (STOPS, "masks that hold nothing above 127: set mask_threshold, or classes for several"),
+    "too_large": (STOPS, "pictures of more pixels than can safely be opened: make smaller copies"),
     "grey_mask": (WARNS, "masks with over 1 % grey pixels, such as JPEG masks: cut at > 127, never at > 0"),
     "empty_mask": (WARNS, "masks without lesion"),
     "full_mask": (WARNS, "masks that are all lesion"),
@@ -41,13 +43,16 @@ FAULTS: dict[str, tuple[str, str]] = {
     "near_duplicate_across_splits": (STOPS, "nearly the same image in two splits: keep one, or group them"),
     "near_duplicate": (WARNS, "nearly the same image twice in one split"),
     "sequence": (WARNS, "neighbouring numbers look alike, as frames of a video do: splits by share would leak"),
+    "exif_apart": (WARNS, "the image has an EXIF turn and its mask has none: look whether they fit"),
     "exif_turned": (INFORMS, "an EXIF turn, which is applied"),
     "palette": (INFORMS, "palette pictures, read by their colours"),
     "lossy_mask": (INFORMS, "JPEG masks: their edges are grey"),
     "several_masks": (INFORMS, "several masks for one image: merged, a pixel counts when any of them has it"),
-    "unused": (INFORMS, "pictures that belong to no pair of this layout"),
+    "unused": (WARNS, "pictures that belong to no pair of this layout"),
 }  # fmt: skip
-GREY_SHARE, TINY_PX, MOST_LABELS, ODD = 0.01, 64, 32, re.compile(r"[^\w.()-]")
+UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large"}
+MOST_LABELS, MOST_VALUES, LEAST_AREA = 32, 9, 0.002  # JPEG's greys are more, and each of them is rarer
+GREY_SHARE, TINY_PX, ODD = 0.01, 64, re.compile(r"[^\w.()-]")
 
 
 @dataclass
@@ -59,7 +64,8 @@ class Seen:
     size: tuple[int, int] | None = None  # width, height of the image
     foreground: float = 0.0  # share of lesion pixels at the threshold, 0-1
     grey_share: float | None = None  # pixels of the mask that are neither its least nor its greatest value, 0-1
-    labels: frozenset[int] = frozenset()  # values of a mask of class numbers
+    labels: frozenset = frozenset()  # greys or colours of a mask that has few of them; empty where it has many
+    numbered: bool = True  # whether every mask with a lesion has few values
     inflation: float | None = None  # lesion at > 0 over lesion at > threshold, minus 1
     thumbnail: np.ndarray | None = None
 
@@ -80,13 +86,26 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
             codes += ["lossy_mask"] if is_mask and picture.format == "JPEG" else []
     except UnidentifiedImageError:
         return [*codes, "not_an_image"]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return [*codes, "too_large"]
+    except (OSError, SyntaxError, ValueError):
         return [*codes, "damaged"]
     try:
         read_image(path)
     except BadImageError as error:
-        codes.append("sixteen_bit" if "more than 8 bits" in str(error) else "damaged")
+        codes.append(error.code)
     return codes
+
+
+def _few_values(colours: np.ndarray) -> list[int | tuple[int, int, int]]:
+    """Return the greys or colours of a mask of uint8 (H, W, 3) beside black, where they are few and each is an area."""
+    code = (colours.astype(np.uint32) << np.array([16, 8, 0], np.uint32)).sum(2)
+    values, counts = np.unique(code, return_counts=True)
+    numbers = values.max() >> 16 < MOST_LABELS and (values % 0x10101 == 0).all()
+    if not numbers and (len(values) > MOST_VALUES or counts.min() / code.size < LEAST_AREA):
+        return []
+    parts = [(int(v) >> 16, int(v) >> 8 & 255, int(v) & 255) for v in values if v]
+    return [part[0] if len(set(part)) == 1 else part for part in parts]
 
 
 def _look_at_mask(path: Path, seen: Seen, threshold: int) -> list[str]:
@@ -101,16 +120,17 @@ def _look_at_mask(path: Path, seen: Seen, threshold: int) -> list[str]:
     seen.grey_share = max(float(between), seen.grey_share or 0.0)
     if lesion:
         seen.inflation = max(float((grey > 0).sum() / lesion - 1), seen.inflation or 0.0)
-    numbered = values.max() < MOST_LABELS
-    if numbered:
-        seen.labels |= {int(value) for value in values if value}
+    few = _few_values(colours)
+    seen.labels |= set(few)
+    seen.numbered &= bool(few) or not grey.any()
+    several = len(few) > 1 or (len(few) == 1 and isinstance(few[0], int) and 1 < few[0] < MOST_LABELS)
     return [
         code
         for code, there in (
-            ("zero_one_mask", values.max() == 1 and threshold > 0),
-            ("class_mask", numbered and values.max() > 1 and threshold > 0),
-            ("colour_mask", (np.ptp(colours.astype(np.int16), axis=2) > 64).mean() > 0.001),
-            ("grey_mask", between > GREY_SHARE and not numbered),
+            ("zero_one_mask", few == [1] and threshold > 0),
+            ("class_mask", several and threshold > 0 and not is_colourful(colours)),
+            ("colour_mask", is_colourful(colours)),
+            ("grey_mask", between > GREY_SHARE and not few),
         )
         if there
     ]
@@ -123,27 +143,31 @@ def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
         for path in (source.image, *source.masks):
             codes = _look_at_file(path, is_mask=path is not source.image)
             seen.faults += [(code, str(path)) for code in codes]
-            if path is not source.image and not {"zero_bytes", "not_an_image", "damaged", "sixteen_bit"} & set(codes):
+            if path is not source.image and not UNREADABLE & set(codes):
                 seen.faults += [(code, str(path)) for code in _look_at_mask(path, seen, threshold)]
     if len(source.masks) > 1:
         seen.faults.append(("several_masks", str(source.image)))
+    turned = [path for code, path in seen.faults if code == "exif_turned"]
+    if turned == [str(source.image)]:
+        seen.faults.append(("exif_apart", turned[0]))
+    same = source.index < 0 and source.image.read_bytes() == source.masks[0].read_bytes()
+    if same:
+        seen.faults.append(("mask_is_image", str(source.masks[0])))
     named = {code for code, _ in seen.faults}
+    values = tuple(sorted(seen.labels, key=str)) if {"class_mask", "colour_mask"} & named and seen.numbered else ()
     try:
-        image, mask = read_source(source, 0 if {"zero_one_mask", "class_mask"} & named else threshold)
+        image, mask = read_source(source, 0 if "zero_one_mask" in named else threshold, values)
     except BadImageError as error:
-        if "but its mask" in str(error):
-            seen.faults.append(("size_mismatch", str(error)))
+        if error.code not in named and not same:
+            seen.faults.append((error.code if error.code in FAULTS else "unmatched", str(error)))
         return seen
     seen.size = (image.shape[1], image.shape[0])
-    seen.foreground = float(mask.mean())
+    seen.foreground = float((mask > 0).mean())
     seen.thumbnail = thumbnail(image)
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]) > 0
     both = str(source.masks[0])
-    same = source.index < 0 and source.image.read_bytes() == source.masks[0].read_bytes()
     if seen.foreground in (0.0, 1.0):
         seen.faults.append(("full_mask" if seen.foreground else "empty_mask", both))
     elif border.mean() > 0.75 and not same:
         seen.faults.append(("inverted_mask", both))
-    if same:
-        seen.faults.append(("mask_is_image", both))
     return seen

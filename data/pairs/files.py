@@ -49,18 +49,23 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def _runs(process: str) -> bool:
+    """Return whether a process with this number runs on this machine; what is no number counts as one that does."""
+    return not process.isdigit() or (int(process) != os.getpid() and (Path("/proc") / process).is_dir())
+
+
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that takes its place when the block ends well, and vanishes otherwise.
 
     Only the main process makes it; the others get a path to which they must not write.
     """
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     if not is_main_process():
         yield beside
         return
-    for left_by_a_crash in target.parent.glob(f".{target.name}.*"):
-        if left_by_a_crash.suffix[1:].isdigit():  # a folder may lie beside one of the user's
+    for left_by_a_crash in target.parent.glob(f".{target.name}.*.partial"):
+        if not _runs(left_by_a_crash.suffixes[-2][1:]):
             shutil.rmtree(left_by_a_crash)
     beside.mkdir(parents=True)
     try:

@@ -1,4 +1,4 @@
-"""Reading, writing and resizing images and masks. The only place that knows 0/255 from 0/1 and the threshold.
+"""Reading and writing images and masks. The only place that knows 0/255 from 0/1 and the threshold.
 
 In memory an image is uint8 (H, W, 3) RGB, a mask is uint8 (H, W) in {0, 1} and labels are uint8 (H, W) in {0..K} for K
 classes of lesion. On disk all are PNG: a mask is {0, 255}, and K classes are K evenly spaced greys up to 255.
@@ -13,13 +13,21 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 MASK_THRESHOLD = 127
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+COLOURFUL = 64  # difference between the channels of a pixel
+# the best of several copies of one picture first
+IMAGE_SUFFIXES = (
+    ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".jpg", ".jpeg",
+)  # fmt: skip
 
 Array = np.ndarray
 
 
 class BadImageError(ValueError):
-    """A file that cannot be used as it is; the message says why and what to do, without the file's name."""
+    """A file that cannot be used as it is; the message says why and what to do, `code` is the fault's name."""
+
+    def __init__(self, message: str, code: str) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 def _open(path: Path) -> Image.Image:
@@ -30,12 +38,14 @@ def _open(path: Path) -> Image.Image:
             file.load()
             picture = ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
-        raise BadImageError("is not an image that can be read: replace the file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadImageError(f"is damaged ({error}): replace the file") from error
+        raise BadImageError("is not an image that can be read: replace the file", "not_an_image") from error
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"is too large ({error}): make a smaller copy", "too_large") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadImageError(f"is damaged ({error}): replace the file", "damaged") from error
     if deep or picture.mode.startswith("I") or picture.mode == "F":
         mode = deep.group() if deep else picture.mode
-        raise BadImageError(f"has more than 8 bits a channel (mode {mode}): convert it to 8 bits first")
+        raise BadImageError(f"has more than 8 bits a channel (mode {mode}): convert it to 8 bits first", "sixteen_bit")
     return picture
 
 
@@ -52,15 +62,35 @@ def read_mask(path: Path, threshold: int = MASK_THRESHOLD) -> Array:
 
     JPEG masks are grey at their edges; above 0 instead of above 127 would make lesions a few percent larger.
 
-    Raises: BadImageError for a damaged file, more than 8 bits, or a mask whose values all lie at or below the threshold
-    without being zero (0/1 masks under the threshold 127).
+    Raises: BadImageError for a damaged file, more than 8 bits, a mask in colours, or one whose values all lie at or
+    below the threshold without being zero (0/1 masks under the threshold 127).
     """
-    grey = np.asarray(_open(path).convert("L"))
+    picture = _open(path)
+    if is_colourful(np.asarray(picture.convert("RGB"))):
+        raise BadImageError("is in colours: name them in the data-set row, classes: {name: [r, g, b]}", "colour_mask")
+    return threshold_mask(np.asarray(picture.convert("L")), threshold)
+
+
+def is_colourful(colours: Array) -> bool:
+    """Return whether over 0.1 % of the pixels of uint8 (H, W, 3) are clearly no grey."""
+    red, green, blue = (colours[..., channel] for channel in range(3))
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return bool((spread > COLOURFUL).mean() > 0.001)
+
+
+def threshold_mask(grey: Array, threshold: int) -> Array:
+    """Return uint8 (H, W) in {0, 1}: 1 where the value is above `threshold`.
+
+    Raises: BadImageError when no value is, although some are not 0.
+    """
     mask = (grey > threshold).astype(np.uint8)
-    if grey.max() > 0 and not mask.any():
+    if grey.any() and not mask.any():
+        values = np.unique(grey)
+        shown = ", ".join(str(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
+        what_to_do = "set mask_threshold: 0" if values[-1] == 1 else "set mask_threshold below the lesion's, or classes"
         raise BadImageError(
-            f"has no value above mask_threshold {threshold}, its largest is {grey.max()}: "
-            f"set mask_threshold: {int(grey.max()) - 1} in the data-set row"
+            f"has no value above mask_threshold {threshold}, its values are {shown}: {what_to_do} in the data-set row",
+            "zero_one_mask" if values[-1] == 1 else "dim_mask",
         )
     return mask
 
@@ -89,7 +119,8 @@ def labels_of_values(pixels: Array, values: Sequence[int | tuple[int, int, int]]
         found = [tuple(int(part) for part in row) for row in np.unique(colours[~known], axis=0)]
         shown = sorted({row[0] if len(set(row)) == 1 else row for row in found}, key=str)[:6]
         share = 100 * (1 - known.mean())
-        raise BadImageError(f"has {share:.2g} % pixels of no class, such as {shown}: name their values in `classes`")
+        what_to_do = "name their values in `classes`, or export the mask again without losses and smooth edges"
+        raise BadImageError(f"has {share:.2g} % pixels of no class, such as {shown}: {what_to_do}", "class_unknown")
     return labels
 
 
@@ -109,7 +140,9 @@ def read_labels(path: Path, classes: int = 1) -> Array:
     labels = label_of[grey]
     if labels.max(initial=0) > classes:
         odd = np.unique(grey[labels > classes])[:6].tolist()
-        raise BadImageError(f"is no mask of {classes} classes: it holds {odd}, not only {levels(classes).tolist()}")
+        raise BadImageError(
+            f"is no mask of {classes} classes: it holds {odd}, not only {levels(classes).tolist()}", "class_unknown"
+        )
     return labels
 
 
@@ -136,67 +169,3 @@ def write_mask(path: Path, mask: Array, classes: int = 1) -> None:
     if mask.dtype != np.uint8 or mask.ndim != 2 or most > classes:
         raise ValueError(f"expected uint8 (H, W) in {{0..{classes}}}, got {mask.dtype} {mask.shape}, max {most}")
     _write_png(path, Image.fromarray(levels(classes)[mask]), {})
-
-
-def resize_image(image: Array, size_px: int, *, antialias: bool) -> Array:
-    """Return uint8 (size_px, size_px, 3), stretched as in the paper.
-
-    Without antialias it is OpenCV's bilinear, which the official code uses; with it, Pillow's bicubic, which is the
-    sound choice for strong reductions (a 600 px photograph to 64 px).
-    """
-    return _resize(image, (size_px, size_px), antialias=antialias)
-
-
-def _resize(image: Array, size: tuple[int, int], *, antialias: bool) -> Array:
-    if image.shape[1::-1] == size:
-        return image
-    if antialias:
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    import cv2
-
-    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-
-
-def resize_mask(mask: Array, size_px: int) -> Array:
-    """Return uint8 (size_px, size_px) by nearest neighbour, from a mask or labels: no value is new."""
-    return _resize_labels(mask, (size_px, size_px))
-
-
-def soften_mask(mask: Array, size_px: int) -> Array:
-    """Return uint8 (size_px, size_px): the share of lesion in each pixel in 255ths, by Pillow's antialiased bilinear."""
-    if mask.shape == (size_px, size_px):
-        return mask * np.uint8(255)
-    return np.asarray(Image.fromarray(mask * np.uint8(255)).resize((size_px, size_px), Image.Resampling.BILINEAR))
-
-
-def _resize_labels(labels: Array, size: tuple[int, int]) -> Array:
-    if labels.shape[::-1] == size:
-        return labels
-    import cv2
-
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-
-
-Box = tuple[int, int, int, int]  # left, top, width, height in px
-
-
-def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, Box]:
-    """Return image and mask as squares of the side `size_px` that keep their proportions, and the box they lie in.
-
-    The longer side fills the square, and what is left on both sides of the shorter one is black and no lesion.
-    """
-    height, width = image.shape[:2]
-    scale = size_px / max(height, width)
-    inner_w, inner_h = (max(1, round(side * scale)) for side in (width, height))
-    box = ((size_px - inner_w) // 2, (size_px - inner_h) // 2, inner_w, inner_h)
-    framed = np.zeros((size_px, size_px, 3), np.uint8)
-    framed_mask = np.zeros((size_px, size_px), np.uint8)
-    crop(framed, box)[:] = _resize(image, (inner_w, inner_h), antialias=antialias)
-    crop(framed_mask, box)[:] = _resize_labels(mask, (inner_w, inner_h))
-    return framed, framed_mask, box
-
-
-def crop(array: Array, box: Box) -> Array:
-    """Return the part (height, width, ...) of an array (H, W, ...) that lies in the box, without a copy."""
-    left, top, width, height = box
-    return array[top : top + height, left : left + width]

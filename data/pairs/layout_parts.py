@@ -13,6 +13,7 @@ MASK_FOLDERS = (
 )  # fmt: skip
 SIDES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 DEPTH = 3
+MOST_DEPTH = 8  # of folders in an id
 
 
 def children(folder: Path) -> list[Path]:
@@ -26,10 +27,13 @@ def child(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def folders_within(folder: Path, depth: int = DEPTH) -> list[Path]:
-    """Return the folder and those in it, so many levels down."""
-    deeper = [found for place in children(folder) for found in folders_within(place, depth - 1)] if depth else []
-    return [folder, *deeper]
+def folders_within(folder: Path, depth: int = DEPTH, seen: tuple[Path, ...] = ()) -> list[Path]:
+    """Return the folder and those in it, so many levels down; a link to one that lies above is not followed."""
+    here = folder.resolve()
+    if here in seen:
+        return []
+    inner = children(folder) if depth else []
+    return [folder, *(found for place in inner for found in folders_within(place, depth - 1, (*seen, here)))]
 
 
 def split_name(name: str) -> str:
@@ -38,26 +42,40 @@ def split_name(name: str) -> str:
     return SIDES.get(plain, plain)
 
 
+def unique_ids(sources: list[Source]) -> list[Source]:
+    """Return the sources under ids that no two share: those that do get the names of folders above them in front."""
+    by_id: dict[str, list[Source]] = {}
+    for source in sources:
+        by_id.setdefault(source.id, []).append(source)
+    clear = []
+    for rivals in by_id.values():
+        depth = 0
+        while len(rivals) > 1 and len({_named(one, depth) for one in rivals}) < len(rivals) and depth < MOST_DEPTH:
+            depth += 1
+        clear += [replace(one, id=_named(one, depth), name=one.name or one.id) if depth else one for one in rivals]
+    return clear
+
+
+def _named(source: Source, depth: int) -> str:
+    parts = [part for part in source.image.parent.parts if part.lower() not in IMAGE_FOLDERS]
+    return re.sub(r"[^\w.()-]+", "-", "-".join([*parts[len(parts) - depth :], source.id])) if depth else source.id
+
+
 def found_pairs(layout: str, sources: list[Source], unmatched: list[str], **more) -> Found | None:
     """Return the pairs under ids that no two of one split share, or None when there are none."""
-    counts: dict[tuple[str, str], int] = {}
-    for source in sources:
-        counts[source.split, source.id] = counts.get((source.split, source.id), 0) + 1
     if not sources:
         return None
-    clear = []
-    for source in sources:
-        if counts[source.split, source.id] > 1:
-            name = f"{source.domain or source.image.parent.name}-{source.id}"
-            source = replace(source, id=re.sub(r"[^\w-]+", "-", name))
-        clear.append(source)
+    clear: list[Source] = []
+    for split in {source.split: None for source in sources}:
+        clear += unique_ids([source for source in sources if source.split == split])
     return Found(layout, tuple(sorted(clear, key=lambda s: (s.split, s.id))), tuple(unmatched), **more)
 
 
 def folder_pairs(folder: Path, unmatched: list[str]) -> list[Source]:
     """Return the pairs of every folder that holds an image folder and a mask folder, at most three levels down.
 
-    The split is the name of what lies above the two (train/images), or below both of them (images/train).
+    The split is the name of what lies above the two (train/images), or below both of them (images/train). Folders
+    within the two belong together by their paths; what has no counterpart is unmatched.
     """
     sources = []
     for place in folders_within(folder):
@@ -65,11 +83,10 @@ def folder_pairs(folder: Path, unmatched: list[str]) -> list[Source]:
         if not images or not masks:
             continue
         split = split_name(place.name) if place != folder else ""
-        if pictures(images) or pictures(masks):
-            sources += match(pictures(images), pictures(masks), unmatched, split=split)
-        for below in children(images):
-            other = masks / below.name
-            if other.is_dir():
-                name = split_name(below.name)
-                sources += match(pictures(below), pictures(other), unmatched, split=name)
+        below = [path.relative_to(images) for path in folders_within(images)]
+        below += [path.relative_to(masks) for path in folders_within(masks) if path.relative_to(masks) not in below]
+        for path in below:
+            files, others = (pictures(p) if p.is_dir() else [] for p in (images / path, masks / path))
+            side = split_name(path.parts[0]) if path.parts else split
+            sources += match(files, others, unmatched, split=side) if files or others else []
     return sources

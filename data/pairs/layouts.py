@@ -2,13 +2,12 @@
 
 import json
 import re
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from data.pairs.arrays import array_names, array_of
 from data.pairs.errors import UserError
+from data.pairs.layout_lists import imagefolder, jsonl, medsegbench
 from data.pairs.layout_parts import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -51,7 +50,8 @@ def _isic(folder: Path) -> Found | None:
     for place in children(folder):
         if named := ISIC.match(place.name):
             kind = "masks" if place.name.lower().endswith("groundtruth") else "images"
-            parts.setdefault(split_name(named.group(2)), {}).setdefault(kind, []).extend(pictures(place))
+            found = [path for path in pictures(place) if not path.stem.lower().endswith("_superpixels")]
+            parts.setdefault(split_name(named.group(2)), {}).setdefault(kind, []).extend(found)
     unmatched: list[str] = []
     sources = []
     for split, files in parts.items():
@@ -113,71 +113,27 @@ def _nnunet_classes(folder: Path) -> dict[str, int]:
     """Return name -> label of the classes in dataset.json where there are several, or nothing."""
     try:
         labels = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
-        classes = {re.sub(r"[^\w -]", "-", str(name)): int(label) for name, label in labels.items() if int(label) > 0}
+        classes = {_class_name(str(name)): int(label) for name, label in labels.items() if int(label) > 0}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return classes if len(classes) > 1 else {}
 
 
-def _lines(path: Path) -> list[dict]:
-    """Return the objects of a JSON Lines file, or nothing when it is none."""
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (ValueError, OSError):
-        return []
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def _listed(folder: Path, name: str, image_key: str, mask_keys: tuple[str, ...], layout: str) -> Found | None:
-    unmatched: list[str] = []
-    sources = []
-    for path in sorted(found for place in folders_within(folder, 2) for found in place.glob(name)):
-        split = split_name(path.parent.name) if path.parent != folder else ""
-        for row in _lines(path):
-            mask_key = next((key for key in mask_keys if key in row), "")
-            if image_key not in row or not mask_key:
-                continue
-            image, mask = path.parent / str(row[image_key]), path.parent / str(row[mask_key])
-            missing = [str(file) for file in (image, mask) if not file.is_file()]
-            unmatched += [f"{file}: named in {path.name}, but is not there" for file in missing]
-            if not missing:
-                side = str(row.get("split", split))
-                sources.append(Source(image.stem, image, (mask,), side, prompt=str(row.get("prompt", ""))))
-    return found_pairs(layout, sources, unmatched)
-
-
-def _jsonl(folder: Path) -> Found | None:
-    return _listed(folder, "*.json*", "target", ("source",), "jsonl")
-
-
-def _imagefolder(folder: Path) -> Found | None:
-    keys = ("mask_file_name", "mask", "label_file_name", "label", "segmentation")
-    return _listed(folder, "metadata.jsonl", "file_name", keys, "imagefolder")
-
-
-def _medsegbench(folder: Path) -> Found | None:
-    sources = []
-    for path in [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz")):
-        try:
-            names = array_names(path)
-            for split in ("train", "val", "test"):
-                if f"{split}_images" in names and any(name.startswith(f"{split}_label") for name in names):
-                    rows = range(len(array_of(path, f"{split}_images")))
-                    sources += [Source(f"{path.stem}-{i:05d}", path, (path,), split, index=i) for i in rows]
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is no array file that can be read ({error}): copy it again") from error
-    return found_pairs("medsegbench", sources, [])
+def _class_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_ -]", "-", name).strip(" -_") or "class"
 
 
 def _dsb(folder: Path) -> Found | None:
     """One folder an image, with a folder of many masks that belong to it."""
-    cases = [place for place in children(folder) if (place / "images").is_dir() and (place / "masks").is_dir()]
+    places = [place for place in children(folder) if (place / "images").is_dir()]
+    cases = [place for place in places if (place / "masks").is_dir()]
     one_each = all(len(pictures(place / "images")) == 1 for place in cases)
     named = all((pictures(place / "images")[0].stem == place.name) for place in cases) if one_each else False
     if not cases or not named:
         return None
-    unmatched = [f"{pictures(place / 'images')[0]}: has no mask" for place in cases if not pictures(place / "masks")]
     with_masks = [place for place in cases if pictures(place / "masks")]
+    without = [path for place in places if place not in with_masks for path in pictures(place / "images")]
+    unmatched = [f"{path}: has no mask" for path in without]
     sources = [Source(p.name, pictures(p / "images")[0], tuple(pictures(p / "masks"))) for p in with_masks]
     return found_pairs("dsb", sources, unmatched)
 
@@ -185,15 +141,19 @@ def _dsb(folder: Path) -> Found | None:
 def _beside(folder: Path) -> Found | None:
     unmatched: list[str] = []
     sources = []
+    without: list[Path] = []
     for place in folders_within(folder, 2):
         files = pictures(place)
         masks = [path for path in files if MASK_SUFFIX.search(path.stem)]
-        if masks:
+        if not masks:
+            without += files
+        else:
             name = "" if place == folder else split_name(place.name)
             is_side = name in ("train", "val", "test")
             images = [path for path in files if path not in set(masks)]
             where = {"split": name} if is_side else {"domain": name}
             sources += match(images, masks, unmatched, **where)
+    unmatched += [f"{path}: has no mask" for path in without]
     return found_pairs("beside", sources, unmatched)
 
 
@@ -203,9 +163,9 @@ LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "ph2": _ph2,
     "mvtec": _mvtec,
     "nnunet": _nnunet,
-    "imagefolder": _imagefolder,
-    "jsonl": _jsonl,
-    "medsegbench": _medsegbench,
+    "imagefolder": imagefolder,
+    "jsonl": jsonl,
+    "medsegbench": medsegbench,
     "dsb": _dsb,
     "folders": _folders,
     "beside": _beside,
@@ -224,6 +184,9 @@ def find(folder: Path, layout: str | None = None) -> Found:
     for name in [layout] if layout else LAYOUTS:
         if found := LAYOUTS[name](folder):
             return found
+    unmatched: list[str] = []
+    if folder.is_dir() and not layout:
+        folder_pairs(folder, unmatched)  # nothing fits, but what came nearest can be told
     held = sorted(child.name for child in folder.iterdir())[:8] if folder.is_dir() else [folder.name]
     raise UserError(
         f"{folder} holds no pairs{f' in the layout {layout}' if layout else ''}; it contains {held}",
@@ -231,5 +194,6 @@ def find(folder: Path, layout: str | None = None) -> Found:
             f"expected a folder named {' / '.join(IMAGE_FOLDERS)} and one named {' / '.join(MASK_FOLDERS)},",
             "or images and masks side by side, the masks with a suffix such as _mask, _segmentation, _lesion,",
             f"or one of the layouts {', '.join(LAYOUTS)}",
+            *unmatched[:8],
         ],
     )

@@ -11,7 +11,8 @@ import numpy as np
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_text
-from data.pairs.image_io import BadImageError, Box, crop, read_image, read_labels
+from data.pairs.image_io import BadImageError, read_image, read_labels
+from data.pairs.resize import Box, crop
 
 MANIFEST = "manifest.csv"
 

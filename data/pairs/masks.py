@@ -1,8 +1,8 @@
 """Masks for sampling: the real ones, or the real ones transformed at random.
 
 The paper writes only that "random" masks are transformed ones; its authors named flip, scale and shift, without ranges.
-Transforms and limits here are ours, rows in params.yaml. A mask is a function of (seed, parent id, copy), so that the
-first copies never change when more are asked for.
+Transforms and limits here are ours, rows in params.yaml. A mask is a function of (seed, parent id, copy) and, where
+lesions are swapped, of the set of masks; so the first copies never change when more are asked for.
 """
 
 import csv
@@ -149,12 +149,20 @@ def _write_provenance(path: Path, lines: list[dict[str, object]]) -> None:
         writer.writerows(lines)
 
 
+def _outside_area(real: PairSet, row: Masks) -> int:
+    """Return how many real masks with a lesion do not keep the area themselves: their draws are mostly rejected."""
+    if not isinstance(row, TransformedMasks):
+        return 0
+    low, high = row.constraints.area
+    return sum(bool(pair.foreground) and not low <= pair.foreground <= high for pair in real.pairs)
+
+
 def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str, object]:
     """Write the masks of every copy to out_dir/<copy>/ and a picture of some; return what was counted.
 
     A folder of masks is a pair set without images, with provenance.csv beside its manifest; `parent` is the real pair.
-    The count says how many draws each constraint rejected, how many masks are only flipped, and how many parents have
-    no lesion.
+    The count says how many draws each constraint rejected, how many masks are only flipped (or, without a flip among
+    the transforms, copies), how many real masks lie outside the area that is asked for, and how many masks are empty.
     """
     rejected: Counter[str] = Counter()
     donors = {pair.id: pair for pair in real.pairs if pair.foreground}
@@ -174,5 +182,6 @@ def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str
         "masks": len(tasks),
         "rejected_draws": {"all": rejected.total(), **dict(sorted(rejected.items()))},
         "only_flipped": only_flipped,
+        "parents_outside_area": _outside_area(real, row),
         "without_lesion": row.copies * sum(not pair.foreground for pair in real.pairs),
     }

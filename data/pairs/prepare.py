@@ -9,10 +9,11 @@ from data.pairs.config import Dataset, FolderDataset, PhantomDataset
 from data.pairs.duplicates import near_duplicates, thumbnail
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder, write_text
-from data.pairs.image_io import BadImageError, letterbox, resize_image, resize_mask, write_image, write_mask
+from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, read_pairs, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.phantom import draw_phantom
+from data.pairs.resize import letterbox, resize_image, resize_mask
 from data.pairs.sources import Source, read_source
 from data.pairs.splits import split_sources
 
@@ -60,15 +61,16 @@ def _leaks(pairs: list[Pair], thumbnails: list[np.ndarray], allowed: Iterable[st
     """Return a line for every image that lies nearly the same in two splits: those refused, and those allowed by id."""
     keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
     refused, let_in = [], []
-    for one, two, likeness in near_duplicates(keys, np.stack(thumbnails)):
+    for one, two, likeness in near_duplicates(keys, np.stack(thumbnails), [p.split for p in pairs], across=True):
         (split, name), (other, twin) = one.split("\0"), two.split("\0")
-        if split == other:
-            continue
         alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
         if {name, twin, "*"} & set(allowed):
             let_in.append(alike)
         else:
-            refused.append(f"{alike}: remove one, or set allow_duplicates: [{twin}]")
+            refused.append(
+                f"{alike}: remove one, keep both together by `group` or `sequence_likeness`, or set "
+                f"allow_duplicates: [{twin}]"
+            )
     return refused, let_in
 
 
@@ -76,7 +78,8 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     """Yield the pairs, written to folder/<split>; all faults of all files are raised together at the end."""
     problems: list[str] = []
     splits = split_sources(row, problems)
-    tasks = [(split, source) for split in splits for source in splits[split]]
+    # two pairs of one id would be written to one place; `problems` names them already
+    tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
     pairs, thumbnails = [], []
     for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
         if isinstance(result, str):
@@ -87,7 +90,8 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     if not problems:
         problems, let_in = _leaks(pairs, thumbnails, row.allow_duplicates)
     if problems:
-        raise UserError(f"{row.path}: {len(problems)} problems; mend or remove these files, then run again", problems)
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise UserError(f"{row.path}: {count} to mend, then run again", problems)
     if let_in:
         write_text(folder / "allowed_duplicates.txt", "\n".join(let_in) + "\n")
     yield from pairs

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from data.pairs.duplicates import thumbnail
-from data.pairs.image_io import BadImageError
+from data.pairs.image_io import BadImageError, read_image
 from data.pairs.parallel import threaded
 from data.pairs.sources import Source, read_source
 
@@ -16,36 +16,49 @@ NUMBERED = re.compile(r"^(.*?)(\d+)$")
 FRAME_CORRELATION = 0.97
 
 
-def natural(name: str) -> list[int | str]:
-    """Return a key that sorts frame2 before frame10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
 def alike_neighbours(
     sources: Sequence[Source], thumbnails: Sequence[np.ndarray | None], likeness: float
 ) -> Iterator[tuple[int, int]]:
-    """Yield the positions of two images whose numbers follow one another and that correlate by more than `likeness`."""
-    order = sorted(range(len(sources)), key=lambda i: (sources[i].split, natural(sources[i].id)))
-    for before, after in pairwise(order):
-        one, two = NUMBERED.match(sources[before].id), NUMBERED.match(sources[after].id)
-        small, next_small = thumbnails[before], thumbnails[after]
-        if small is None or next_small is None or not one or not two or sources[before].split != sources[after].split:
-            continue
-        if one[1] == two[1] and int(two[2]) - int(one[2]) == 1 and float(small @ next_small) > likeness:
-            yield before, after
+    """Yield the positions of two numbered images that follow one another and correlate by more than `likeness`.
+
+    They follow one another within their folder, or among all images, for a video may be cut up into several folders.
+    """
+    numbered = [(NUMBERED.match(source.name or source.id), source) for source in sources]
+    frames = [
+        (str(source.image.parent), found[1], int(found[2]), place)
+        for place, (found, source) in enumerate(numbered)
+        if found
+    ]
+    seen = set()
+    for order in (sorted(frames), sorted(frames, key=lambda frame: (*frame[1:3], frame[0]))):
+        for before, after in pairwise(order):
+            small, next_small = thumbnails[before[3]], thumbnails[after[3]]
+            if small is None or next_small is None or before[1] != after[1] or (before[3], after[3]) in seen:
+                continue
+            if float(small @ next_small) > likeness:
+                seen.add((before[3], after[3]))
+                yield before[3], after[3]
 
 
 def _thumbnail(source: Source) -> np.ndarray | None:
     try:
-        return thumbnail(read_source(source, 0)[0])
+        return thumbnail(read_image(source.image) if source.index < 0 else read_source(source, 0)[0])
     except BadImageError:  # named when the pair is prepared
         return None
 
 
 def with_sequences(sources: list[Source], likeness: float) -> list[Source]:
-    """Return the sources with the id of the first frame of their sequence as their group."""
+    """Return the sources with the folder and id of the first frame of their sequence as their group."""
     small = list(threaded(_thumbnail, sources, title="look for sequences", unit="image"))
     first = list(range(len(sources)))
+
+    def root(place: int) -> int:
+        while first[place] != place:
+            place = first[place]
+        return place
+
     for before, after in alike_neighbours(sources, small, likeness):
-        first[after] = first[before]
-    return [replace(source, group=sources[place].id) for source, place in zip(sources, first, strict=True)]
+        one, two = sorted((root(before), root(after)))
+        first[two] = one
+    names = [f"{sources[root(place)].image.parent.name}-{sources[root(place)].id}" for place in range(len(sources))]
+    return [replace(source, group=name) for source, name in zip(sources, names, strict=True)]

@@ -1,6 +1,7 @@
 """Pairs as their owner keeps them: which files belong together, and how one pair is read."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.pairs.arrays import array_names, array_of
+from data.pairs.arrays import read_row
 from data.pairs.image_io import (
     IMAGE_SUFFIXES,
     MASK_THRESHOLD,
     BadImageError,
-    labels_of_values,
     read_classes,
     read_image,
     read_mask,
@@ -23,7 +23,8 @@ from data.pairs.image_io import (
 MASK_SUFFIX = re.compile(
     r"[_-](mask|segmentation|lesion|label|labels|anno|annotation|gt|seg)([_-]?\d+)?$", re.IGNORECASE
 )
-LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg")  # the best of several copies first
+MASK_WORDS = re.compile(r"^(image|img|mask|label|labels|lesion|gt|seg|segmentation)[_-]", re.IGNORECASE)
+LOSSY = (".jp2", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Source:
     group: str = ""  # what must stay together: a patient, a video, a sequence
     prompt: str = ""
     index: int = -1  # row in an array file such as .npz; -1 for picture files
+    name: str = ""  # the id before it was made unique; empty when it still is the id
     channels: tuple[Path, ...] = ()  # further files of the image, each of one channel: green and blue
 
 
@@ -62,11 +64,17 @@ def pictures(folder: Path) -> list[Path]:
 def _images_by_stem(files: Iterable[Path], unmatched: list[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in files:
-        if path.stem in found:
-            unmatched.append(f"{path}: shares its stem '{path.stem}' with {found[path.stem].name}; keep one of them")
+        stem = plain_stem(path)
+        if stem in found:
+            unmatched.append(f"{path}: shares its stem '{stem}' with {found[stem].name}; keep one of them")
         else:
-            found[path.stem] = path
+            found[stem] = path
     return found
+
+
+def plain_stem(path: Path) -> str:
+    """Return the name without the ending, with accents as one sign: macOS writes them as two."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def _masks_by_stem(files: Iterable[Path], stems: set[str], unmatched: list[str]) -> dict[str, list[Path]]:
@@ -75,16 +83,27 @@ def _masks_by_stem(files: Iterable[Path], stems: set[str], unmatched: list[str])
     Where one mask lies there in two formats, the one that cannot have lost anything is taken.
     """
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted(files, key=lambda path: (LOSSLESS.index(path.suffix.lower()), path.name)):
-        stem = path.stem if path.stem in stems else MASK_SUFFIX.sub("", path.stem)
-        kept = found.setdefault(stem, {})
-        if path.stem in kept:
-            if kept[path.stem].suffix.lower() not in LOSSLESS[:4] or path.suffix.lower() in LOSSLESS[:4]:
-                other = kept[path.stem].name
-                unmatched.append(f"{path}: shares its stem '{path.stem}' with {other}; keep one of them")
-        else:
-            kept[path.stem] = path
+    for path in sorted(files, key=lambda path: (IMAGE_SUFFIXES.index(path.suffix.lower()), path.name)):
+        own = plain_stem(path)
+        kept = found.setdefault(own if own in stems else MASK_SUFFIX.sub("", own), {})
+        if own not in kept:
+            kept[own] = path
+        elif path.suffix.lower() not in LOSSY or kept[own].suffix.lower() in LOSSY:
+            unmatched.append(f"{path}: shares its stem '{own}' with {kept[own].name}; keep one of them")
     return {stem: sorted(kept.values()) for stem, kept in found.items()}
+
+
+def _other_keys(images: dict[str, Path], masks: dict[str, list[Path]]) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+    """Return both under keys that pair all of them, where the stems pair none: as DRIVE's 21_training and 21_manual1.
+
+    The first that fits: without a word such as image_ or mask_ in front, or the number in front. Else as they came.
+    """
+    for key in (lambda stem: MASK_WORDS.sub("", stem), lambda stem: (re.match(r"\d+", stem) or [""])[0]):
+        ours = {key(stem): path for stem, path in images.items()}
+        theirs = {key(stem): files for stem, files in masks.items()}
+        if set(ours) == set(theirs) and "" not in ours and len(ours) == len(images) and len(theirs) == len(masks):
+            return ours, theirs
+    return images, masks
 
 
 def match(
@@ -93,6 +112,8 @@ def match(
     """Return the pairs of two lists of files by their stems; what has no partner is appended to `unmatched`."""
     by_stem = _images_by_stem(images, unmatched)
     mask_files = _masks_by_stem(masks, set(by_stem), unmatched)
+    if not set(by_stem) & set(mask_files):
+        by_stem, mask_files = _other_keys(by_stem, mask_files)
     unmatched += [f"{by_stem[stem]}: has no mask" for stem in sorted(set(by_stem) - set(mask_files))]
     for stem in sorted(set(mask_files) - set(by_stem)):
         unmatched += [f"{path}: has no image" for path in mask_files[stem]]
@@ -110,7 +131,7 @@ def _read_channels(source: Source) -> np.ndarray:
         return image
     planes = [image, *(_named(path, read_image) for path in source.channels)]
     if len({plane.shape for plane in planes}) > 1:
-        raise BadImageError(f"{source.image}: its channels differ in size")
+        raise BadImageError(f"{source.image}: its channels differ in size", "size_mismatch")
     return np.stack([plane[..., 0] for plane in planes], axis=-1)
 
 
@@ -118,7 +139,7 @@ def _named(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
     try:
         return read(path)
     except BadImageError as error:
-        raise BadImageError(f"{path}: {error}") from error
+        raise BadImageError(f"{path}: {error}", error.code) from error
 
 
 def read_source(
@@ -132,26 +153,15 @@ def read_source(
     Raises: BadImageError with the file's name, for a file that cannot be read or sizes that differ.
     """
     if source.index >= 0:
-        return read_array_source(source, classes)
+        return read_row(source.image, source.split, source.index, threshold, classes)
     image = _read_channels(source)
     read = partial(read_classes, values=classes) if classes else partial(read_mask, threshold=threshold)
     masks = [_named(path, read) for path in source.masks]
     for path, mask in zip(source.masks, masks, strict=True):
         if mask.shape != image.shape[:2]:
             image_size, mask_size = (f"{array.shape[1]}x{array.shape[0]}" for array in (image, mask))
-            raise BadImageError(f"{source.image}: is {image_size} but its mask {path.name} is {mask_size}")
+            turned = "; one of them has an EXIF turn" if image.shape[1::-1] == mask.shape else ""
+            raise BadImageError(
+                f"{source.image}: is {image_size} but its mask {path.name} is {mask_size}{turned}", "size_mismatch"
+            )
     return image, np.maximum.reduce(masks)
-
-
-def read_array_source(source: Source, classes: Sequence[Value]) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `read_source` returns, of one row of an array file; a mask is everything that is not 0."""
-    image = np.squeeze(array_of(source.image, f"{source.split}_images")[source.index])
-    label = next(name for name in array_names(source.image) if name.startswith(f"{source.split}_label"))
-    values = np.squeeze(array_of(source.image, label)[source.index])
-    if image.dtype != np.uint8:
-        raise BadImageError(f"{source.image}: its images are {image.dtype}, not 8 bits a channel: convert them first")
-    try:
-        labels = labels_of_values(values, classes) if classes else (values > 0).astype(np.uint8)
-    except BadImageError as error:
-        raise BadImageError(f"{source.image}, {source.split} {source.index}: {error}") from error
-    return np.stack([image] * 3, -1) if image.ndim == 2 else np.array(image), labels

@@ -3,19 +3,24 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from data.pairs.config import FolderDataset, Folds
 from data.pairs.groups import deal
+from data.pairs.image_io import IMAGE_SUFFIXES
+from data.pairs.layout_parts import unique_ids
 from data.pairs.layouts import find
 from data.pairs.seeds import item_seed
 from data.pairs.sequences import with_sequences
 from data.pairs.sources import Found, Source
 
 Splits = dict[str, list[Source]]
+LONGEST_ID = 150  # file systems take 255 bytes, and the names of masks are longer than those of their parents
 SLICE = re.compile(r"(.*)\[(\d*):(\d*)\]")
 
 
@@ -23,34 +28,65 @@ def _shuffled(sources: list[Source], *parts: int | str) -> list[Source]:
     return [sources[i] for i in np.random.default_rng(item_seed(*parts)).permutation(len(sources))]
 
 
-def _by_pattern(sources: list[Source], pattern: str) -> list[Source]:
-    """Return the sources with the group that the pattern finds in their ids: its first bracket, or all it matches."""
-    matches = [re.search(pattern, source.id) for source in sources]
-    return [
-        replace(source, group=(m[1] if m.re.groups else m[0]) if m else source.id)
-        for source, m in zip(sources, matches, strict=True)
-    ]
+def _by_pattern(sources: list[Source], pattern: str, problems: list[str]) -> list[Source]:
+    """Return the sources with the group that the pattern finds in their names: its first bracket, or all it matches."""
+    grouped, missed = [], []
+    for source in sources:
+        found = re.search(pattern, source.name or source.id)
+        group = (found[1] if found.re.groups else found[0]) if found else None
+        missed += [] if group else [source.name or source.id]
+        grouped.append(replace(source, group=group or ""))
+    if missed:
+        shown = ", ".join(missed[:3])
+        problems.append(f"group: {pattern} finds nothing in {len(missed)} of {len(sources)} ids, such as {shown}")
+    return grouped
+
+
+def _read_lines(path: Path, key: str, problems: list[str]) -> list[str]:
+    """Return the lines of a text file that a row names, without empty ones."""
+    try:
+        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except OSError:
+        problems.append(f"{path}: no such file, though `{key}` names it")
+    except UnicodeDecodeError:
+        problems.append(f"{path}: is not written in UTF-8: save it anew")
+    return []
 
 
 def _by_table(sources: list[Source], path: Path, problems: list[str]) -> list[Source]:
     """Return the sources with the group that a CSV file of id,group gives them, with or without a picture's ending."""
-    if not path.is_file():
-        problems.append(f"{path}: no such file, though `group` names it")
+    lines = _read_lines(path, "group", problems)
+    if not lines or not sources:
         return sources
-    with path.open(newline="", encoding="utf-8") as file:
-        group_of = {Path(line[0].strip()).stem: line[1].strip() for line in csv.reader(file) if len(line) >= 2}
-    problems += [f"{path}: names no group for {s.id}" for s in sources if s.id not in group_of]
-    return [replace(source, group=group_of.get(source.id, "")) for source in sources]
+    group_of = {}
+    for cells in csv.reader(lines):
+        if len(cells) >= 2 and cells[1].strip():
+            group_of[_without_ending(cells[0].strip())] = group_of[cells[0].strip()] = cells[1].strip()
+    names = [source.name or source.id for source in sources]
+    missed = [name for name in names if name not in group_of]
+    if len(missed) == len(names):
+        problems.append(f"{path}: names none of the ids; a line is id,group with a comma, such as {names[0]},p1")
+    else:
+        problems += [f"{path}: names no group for {name}" for name in missed]
+    return [replace(source, group=group_of.get(name, "")) for source, name in zip(sources, names, strict=True)]
 
 
-def _grouped(sources: list[Source], row: FolderDataset, problems: list[str]) -> list[Source]:
+def _without_ending(name: str) -> str:
+    """Return a file's name without the ending of a picture; an id may have dots of its own."""
+    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _grouped(splits: Splits, row: FolderDataset, problems: list[str]) -> Splits:
+    """Return the pairs of all splits with their groups."""
+    sources = [source for members in splits.values() for source in members]
     if row.sequence_likeness is not None:
-        return with_sequences(sources, row.sequence_likeness)
-    if row.group is None:
-        return sources
-    if row.group.endswith(".csv"):
-        return _by_table(sources, Path(row.path) / row.group, problems)
-    return _by_pattern(sources, row.group)
+        sources = with_sequences(sources, row.sequence_likeness)
+    elif row.group and row.group.endswith(".csv"):
+        sources = _by_table(sources, Path(row.path) / row.group, problems)
+    elif row.group:
+        sources = _by_pattern(sources, row.group, problems)
+    left = iter(sources)
+    return {split: list(islice(left, len(members))) for split, members in splits.items()}
 
 
 def _groups(pool: list[Source]) -> list[list[Source]]:
@@ -86,13 +122,21 @@ def _by_fold(pool: list[Source], row: FolderDataset, folds: Folds) -> Splits:
 
 def _by_list(path: Path, sources: list[Source], problems: list[str]) -> list[Source]:
     """Return the sources whose ids stand in a text file, one a line, with or without the ending of a picture."""
-    if not path.is_file():
-        problems.append(f"{path}: no such list of ids, though `splits` names it")
-        return []
-    by_id = {source.id: source for source in sources}
-    wanted = [Path(line.strip()).stem for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    problems += [f"{path}: names {name}, which is no pair of the folder" for name in wanted if name not in by_id]
-    return [by_id[name] for name in wanted if name in by_id]
+    by_name: dict[str, list[Source]] = {}
+    for source in sources:
+        for name in {source.id, source.name or source.id}:
+            by_name.setdefault(name, []).append(source)
+    chosen = []
+    for line in _read_lines(path, "splits", problems):
+        name = line.strip() if line.strip() in by_name else _without_ending(line.strip())
+        found = by_name.get(name, [])
+        if len(found) == 1:
+            chosen.append(found[0])
+        elif found:
+            problems.append(f"{path}: names {name}, which stands for several: {', '.join(s.id for s in found)}")
+        else:
+            problems.append(f"{path}: names {name}, which is no pair of the folder")
+    return chosen
 
 
 def _by_name(row: FolderDataset, problems: list[str]) -> Splits:
@@ -127,32 +171,42 @@ def _groups_in_two_splits(splits: Splits) -> list[str]:
     homes: dict[str, str] = {}
     problems = []
     for split, sources in splits.items():
-        for group in sorted({source.group for source in sources}):
+        for group in sorted({source.group for source in sources if source.group}):
             if homes.setdefault(group, split) != split:
                 problems.append(f"group {group} is in both {homes[group]} and {split}")
     return problems
 
 
+def _id_problems(splits: Splits) -> Iterator[str]:
+    for split, sources in splits.items():
+        counts = Counter(source.id for source in sources)
+        shared = sorted(name for name, count in counts.items() if count > 1)
+        yield from (f"split {split}: the id {name} stands for several pairs; rename their files" for name in shared)
+        yield from (
+            f"split {split}: the id {name[:40]}... has {len(name)} letters, at most {LONGEST_ID} can be used"
+            for name in counts
+            if len(name) > LONGEST_ID
+        )
+
+
 def split_sources(row: FolderDataset, problems: list[str]) -> Splits:
     """Return split -> pairs, cut to the row's limits; whatever is wrong is appended to `problems`."""
     if row.folds is None and all(isinstance(value, str) for value in row.splits.values()):
-        splits = {split: _grouped(pairs, row, problems) for split, pairs in _by_name(row, problems).items()}
-        if row.group:
+        splits = _grouped(_by_name(row, problems), row, problems)
+        if row.group or row.sequence_likeness is not None:
             problems += _groups_in_two_splits(splits)
     else:
         found = find(Path(row.path), row.layout)
         problems += found.unmatched
-        counts = Counter(source.id for source in found.sources)
-        pool = [replace(s, id=f"{s.split}-{s.id}") if counts[s.id] > 1 else s for s in found.sources]
-        pool = _grouped(pool, row, problems)
+        pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
         splits = _by_fold(pool, row, row.folds) if row.folds else _by_share(pool, row)
-    for split, sources in splits.items():
-        shared = sorted(name for name, count in Counter(source.id for source in sources).items() if count > 1)
-        problems += [f"split {split}: the id {name} stands for several pairs; rename their files" for name in shared]
+    problems += _id_problems(splits)
     for split, count in row.expect.items():
         if len(splits[split]) != count:
             problems.append(f"split {split}: {len(splits[split])} pairs found, {count} expected")
     for split, most in row.limit.items():
         splits[split] = _shuffled(splits[split], "limit", row.seed, split)[:most]
-    problems += [f"split {split}: no pairs are left for it" for split, pairs in splits.items() if not pairs]
+    for split in (split for split, pairs in splits.items() if not pairs):
+        why = ": its share is too small, or groups are too large to be parted" if row.folds or row.group else ""
+        problems.append(f"split {split}: no pairs are left for it{why}")
     return splits

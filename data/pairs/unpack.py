@@ -21,6 +21,7 @@ from data.pairs.errors import UserError
 
 CHUNK_BYTES = 2**20
 MAX_MEMBERS = 1_000_000
+MAX_HEADER_BYTES = 2**16
 NESTED_LEVELS = 2
 NAMED = 10  # offending members in one error
 PLAIN = (".npz", ".txt", ".csv", ".json", ".jsonl")  # copied as they are
@@ -43,6 +44,15 @@ class _Member(NamedTuple):
     @property
     def parts(self) -> tuple[str, ...]:
         return tuple(part for part in self.name.split("/") if part not in ("", "."))
+
+
+class _PlainHeader(tarfile.TarInfo):
+    """A header whose long names and extended fields are refused when they are too large: they are read whole."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 class _Budget:
@@ -105,7 +115,7 @@ def _members(archive: Path, label: str) -> Iterator[Iterable[_Member]]:
         yield [_Member(archive.name, archive.stat().st_size, False, None, lambda: archive.open("rb"))]
     # first, because a tar that ends with a zip passes for a zip
     elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=_PlainHeader) as tar:
             yield _tar_members(tar)
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:

@@ -119,7 +119,7 @@ def shrink_both(root):
 
 def blend(mask):
     values = mask * 255
-    values[:2] = 90
+    values[:2] = np.arange(128).reshape(2, 64)  # many greys, as JPEG leaves them
     return values
 
 
@@ -134,6 +134,8 @@ PLANTED = {
     "damaged": lambda root: cut(root, 0),
     "sixteen_bit": lambda root: Image.fromarray(np.full((64, 64), 40000, np.uint16)).save(paths(root)[0]),
     "size_mismatch": lambda root: repaint(paths(root)[1], lambda picture: picture.resize((64, 60))),
+    "dim_mask": lambda root: lesion(root, lambda mask: mask * 100),
+    "too_large": lambda root: Image.new("1", (13400, 13400)).save(paths(root)[0]),
     "zero_one_mask": lambda root: lesion(root, lambda mask: mask),
     "class_mask": lambda root: lesion(root, lambda mask: mask + np.pad(np.ones((4, 4)), ((0, 60), (0, 60))) * 2),
     "colour_mask": lambda root: repaint(paths(root)[1], lambda p: Image.merge("RGB", [p, p.point(lambda v: 0), p])),
@@ -152,6 +154,7 @@ PLANTED = {
     "near_duplicate": lambda root: copy_pair(root, "train", "again", slightly_brighter),
     "sequence": film,
     "exif_turned": exif_turn,
+    "exif_apart": exif_turn,
     "palette": lambda root: repaint(paths(root)[0], lambda picture: picture.convert("P")),
     "lossy_mask": jpeg_mask,
     "several_masks": lambda root: shutil.copy(paths(root)[1], paths(root)[1].with_name("train1_mask_1.png")),
@@ -203,7 +206,7 @@ def test_what_above_zero_would_do_is_measured(tmp_path):
 def test_overlays_show_twelve_pairs_at_most(tmp_path):
     clean(tmp_path)
     _, sources = examine(tmp_path)
-    assert overlays(sources, 127).shape == (2 * 256, 4 * 256, 3)
+    assert overlays(sources, {}).shape == (2 * 256, 4 * 256, 3)
 
 
 def run(*arguments):

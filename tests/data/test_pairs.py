@@ -11,10 +11,11 @@ from data.pairs.assemble import write_duplicate, write_empty, write_synthetic
 from data.pairs.config import PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree, whole_folder, work_folder, write_json
-from data.pairs.image_io import read_image, resize_image, write_image, write_mask
+from data.pairs.image_io import read_image, write_image, write_mask
 from data.pairs.manifest import read_pairs, verify
 from data.pairs.phantom import draw_phantom
 from data.pairs.prepare import prepare
+from data.pairs.resize import resize_image
 from data.pairs.seeds import item_seed
 from tests.contracts.imports import ROOT
 

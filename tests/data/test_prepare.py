@@ -14,9 +14,10 @@ from data.pairs.config import FolderDataset
 from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from data.pairs.image_io import letterbox, levels, read_labels, write_mask
+from data.pairs.image_io import levels, read_labels, write_mask
 from data.pairs.manifest import content, content_box, verify
 from data.pairs.prepare import prepare
+from data.pairs.resize import letterbox
 from segmentation.inputs import load_pairs
 from tests.data import trees
 
@@ -242,7 +243,7 @@ def test_frames_of_a_video_are_found_and_stay_in_one_split(tmp_path):
         sets = prepare(together.model_copy(update={"seed": seed}), tmp_path / str(seed))
         homes = {split: {pair.id[0] for pair in pairs.pairs} for split, pairs in sets.items()}
         assert homes["train"] & homes["test"] == set()
-        assert {pair.group for pair in sets["train"].pairs} == {f"{name}000" for name in homes["train"]}
+        assert {pair.group for pair in sets["train"].pairs} == {f"images-{name}000" for name in homes["train"]}
     apart = prepare(row(tmp_path / "raw", allow_duplicates=("*",)), tmp_path / "apart")
     assert {p.id[0] for p in apart["train"].pairs} & {p.id[0] for p in apart["test"].pairs}
     with pytest.raises(ValidationError, match="give one"):

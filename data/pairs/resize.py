@@ -1,0 +1,70 @@
+"""Resizing images and masks: stretched to a square as in the paper, or into a square that keeps their proportions."""
+
+import numpy as np
+from PIL import Image
+
+Array = np.ndarray
+
+
+def resize_image(image: Array, size_px: int, *, antialias: bool) -> Array:
+    """Return uint8 (size_px, size_px, 3), stretched as in the paper.
+
+    Without antialias it is OpenCV's bilinear, which the official code uses; with it, Pillow's bicubic, which is the
+    sound choice for strong reductions (a 600 px photograph to 64 px).
+    """
+    return _resize(image, (size_px, size_px), antialias=antialias)
+
+
+def _resize(image: Array, size: tuple[int, int], *, antialias: bool) -> Array:
+    if image.shape[1::-1] == size:
+        return image
+    if antialias:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    import cv2
+
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+
+
+def resize_mask(mask: Array, size_px: int) -> Array:
+    """Return uint8 (size_px, size_px) by nearest neighbour, from a mask or labels: no value is new."""
+    return _resize_labels(mask, (size_px, size_px))
+
+
+def soften_mask(mask: Array, size_px: int) -> Array:
+    """Return uint8 (size_px, size_px): the share of lesion in each pixel in 255ths, by Pillow's antialiased bilinear."""
+    if mask.shape == (size_px, size_px):
+        return mask * np.uint8(255)
+    return np.asarray(Image.fromarray(mask * np.uint8(255)).resize((size_px, size_px), Image.Resampling.BILINEAR))
+
+
+def _resize_labels(labels: Array, size: tuple[int, int]) -> Array:
+    if labels.shape[::-1] == size:
+        return labels
+    import cv2
+
+    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+
+
+Box = tuple[int, int, int, int]  # left, top, width, height in px
+
+
+def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, Box]:
+    """Return image and mask as squares of the side `size_px` that keep their proportions, and the box they lie in.
+
+    The longer side fills the square, and what is left on both sides of the shorter one is black and no lesion.
+    """
+    height, width = image.shape[:2]
+    scale = size_px / max(height, width)
+    inner_w, inner_h = (max(1, round(side * scale)) for side in (width, height))
+    box = ((size_px - inner_w) // 2, (size_px - inner_h) // 2, inner_w, inner_h)
+    framed = np.zeros((size_px, size_px, 3), np.uint8)
+    framed_mask = np.zeros((size_px, size_px), np.uint8)
+    crop(framed, box)[:] = _resize(image, (inner_w, inner_h), antialias=antialias)
+    crop(framed_mask, box)[:] = _resize_labels(mask, (inner_w, inner_h))
+    return framed, framed_mask, box
+
+
+def crop(array: Array, box: Box) -> Array:
+    """Return the part (height, width, ...) of an array (H, W, ...) that lies in the box, without a copy."""
+    left, top, width, height = box
+    return array[top : top + height, left : left + width]
