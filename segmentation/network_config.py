@@ -2,31 +2,89 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from data.pairs.config import Config
 
 Channels = Annotated[int, Field(ge=4)]
+Argument = bool | int | float | str | tuple[int | float, ...]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+ENCODERS = {"sanet": "tu-res2net50d", "polyp_pvt": "tu-pvt_v2_b2", "ctnet": "mit_b3", "segformer": "mit_b2"}
+WIDTHS = {
+    "sanet": (64,),
+    "polyp_pvt": (32,),
+    "ctnet": (32,),
+    "plain_unet": (32, 64, 128, 256),
+    "unet": (256, 128, 64, 32, 16),
+    "segformer": (768,),
+}
+SMALL_SEGFORMERS, SMALL_WIDTHS = ("mit_b0", "mit_b1"), (256,)
+COUNTS = {"plain_unet": (4,), "unet": (3, 4, 5)}  # of decoder_channels; one for every other network
+RATES = frozenset({"drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate"})
 
 
 class NetworkConfig(Config):
     """Which network is built, of which width, and where the weights of its encoder come from."""
 
-    network: Literal["unet", "segformer"]
-    encoder: str = Field(min_length=1, description="any encoder of segmentation_models_pytorch; tu-NAME is timm's NAME")
-    encoder_weights: str | None = Field(
-        default=None, description="pretrained weights that the library can fetch, such as imagenet; null starts anew"
+    network: Literal["sanet", "polyp_pvt", "ctnet", "plain_unet", "unet", "segformer"]
+    encoder: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="any encoder of segmentation_models_pytorch; tu-NAME is timm's NAME. Left out, the network's own: "
+        "sanet tu-res2net50d, polyp_pvt tu-pvt_v2_b2, ctnet mit_b3, segformer mit_b2; unet needs one",
     )
-    decoder_channels: tuple[Channels, ...] = Field(
-        description="widths of the decoder. unet: three to five, the deepest first; segformer: one"
+    encoder_args: dict[str, Argument] = Field(
+        default={}, description="handed to the constructor of the encoder: its widths, depths, drop_path_rate"
+    )
+    encoder_weights: str | None = Field(
+        default=None,
+        description="pretrained weights that the library can fetch, such as imagenet, or a tag of timm; null starts "
+        "anew, unless there is an encoder_file",
+    )
+    encoder_file: str | None = Field(
+        default=None,
+        description="a .safetensors, .pth or .bin file of the encoder's weights, read in place of fetching any",
+    )
+    encoder_sha256: Sha256 | None = Field(default=None, description="of encoder_file; another file is refused")
+    decoder_channels: tuple[Channels, ...] | None = Field(
+        default=None,
+        description="widths of the decoder. unet: three to five, the deepest first; plain_unet: four, the shallowest "
+        "first; the others one. Left out, those of the papers: sanet 64, polyp_pvt and ctnet 32, plain_unet 32 to 256, "
+        "segformer 256 for mit_b0 and mit_b1, 768 for all others; unet 256 to 16, the library's",
     )
 
     @model_validator(mode="after")
     def _decoder_fits_network(self) -> "NetworkConfig":
-        allowed = {"unet": (3, 4, 5), "segformer": (1,)}[self.network]
-        if len(self.decoder_channels) not in allowed:
+        allowed = COUNTS.get(self.network, (1,))
+        if len(self.widths()) not in allowed:
             text = " or ".join(map(str, allowed))
+            raise ValueError(f"decoder_channels: a {self.network} takes {text} widths, got {list(self.widths())}")
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_fits_network(self) -> "NetworkConfig":
+        if self.network == "unet" and self.encoder is None:
+            raise ValueError("encoder: a unet needs one, such as resnet34")
+        given = [name for name in type(self).model_fields if name.startswith("encoder") and getattr(self, name)]
+        if self.network == "plain_unet" and given:
+            raise ValueError(f"{given[0]}: a plain_unet has no encoder of its own to choose")
+        if self.encoder_sha256 and not self.encoder_file:
+            raise ValueError("encoder_sha256: there is no encoder_file to compare it with")
+        widths = sorted(set(self.encoder_args) - RATES)
+        if self.encoder_weights and not self.encoder_file and widths:
             raise ValueError(
-                f"decoder_channels: a {self.network} takes {text} widths, got {list(self.decoder_channels)}"
+                f"encoder_weights: fetched weights fit the encoder as it is, without encoder_args {', '.join(widths)}; "
+                "a file of other widths can be given as encoder_file"
             )
         return self
+
+    def encoder_name(self) -> str:
+        """Return the encoder that was chosen, or else the network's own."""
+        return self.encoder or ENCODERS[self.network]
+
+    def widths(self) -> tuple[int, ...]:
+        """Return decoder_channels, or the widths of the network's source where they are left out."""
+        if self.decoder_channels is not None:
+            return self.decoder_channels
+        small = self.network == "segformer" and self.encoder in SMALL_SEGFORMERS
+        return SMALL_WIDTHS if small else WIDTHS[self.network]
