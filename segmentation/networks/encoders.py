@@ -1,65 +1,108 @@
-"""What can be wrong with an encoder and its weights, said before or instead of the library's own errors."""
+"""Encoders by name, and what can be wrong with them, said before or instead of the library's own errors."""
 
 import contextlib
 import difflib
 from collections.abc import Iterator
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+from torch import nn
 
 from data.pairs.errors import UserError
-from segmentation.config import ArchitectureRow
+from segmentation.network_config import NetworkConfig
+from segmentation.networks.weights import IMAGENET, TIMM, fill_encoder, read_weights, timm_name, weights_source
 
-TIMM = "tu-"  # segmentation_models_pytorch's prefix for encoders that it takes from timm
-
-
-def weights_argument(row: ArchitectureRow) -> str | bool | None:
-    """Return encoder_weights as the library wants them: for timm's encoders the name is part of the encoder's."""
-    return True if row.encoder_weights and row.encoder.startswith(TIMM) else row.encoder_weights
+_UNFIT = (ValueError, RuntimeError, TypeError, AssertionError, LookupError)
 
 
 def _known_encoders(name: str) -> list[str]:
     """Return the encoders of the family that a name belongs to."""
     if name.startswith(TIMM):
-        import timm
-
         return [TIMM + model for model in timm.list_models() + timm.list_pretrained()]
-    import segmentation_models_pytorch as smp
-
     return smp.encoders.get_encoder_names()
 
 
-def _check_names(row: ArchitectureRow) -> None:
-    """Raise UserError for an unknown encoder, or for weights that it never had."""
-    names = _known_encoders(row.encoder)
-    if row.encoder not in names:
-        near = difflib.get_close_matches(row.encoder, names, n=3, cutoff=0.4)
-        hint = f"nearest names: {', '.join(near)}" if near else "names are listed on smp.readthedocs.io under Encoders"
-        raise UserError(f"encoder {row.encoder!r} is unknown", [hint])
-    if row.encoder_weights and not row.encoder.startswith(TIMM):
-        import segmentation_models_pytorch as smp
+def _known_weights(name: str) -> list[str]:
+    """Return the names of an encoder's weights; a timm encoder may carry the only one in its own name."""
+    if not name.startswith(TIMM):
+        return sorted(smp.encoders.encoders[name]["pretrained_settings"])
+    model, _, tag = name.removeprefix(TIMM).partition(".")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{model}.*")]
+    return [IMAGENET, *([tag] if tag else tags)] if tags else []
 
-        weights = sorted(smp.encoders.encoders[row.encoder]["pretrained_settings"])
-        if row.encoder_weights not in weights:
-            allowed = f"allowed are {', '.join(weights)}, or encoder_weights: null"
-            raise UserError(f"encoder {row.encoder!r} has no weights {row.encoder_weights!r}", [allowed])
+
+def _check_names(row: NetworkConfig) -> None:
+    """Raise UserError for an unknown encoder, or for weights that it never had."""
+    name, names = row.encoder_name(), _known_encoders(row.encoder_name())
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        hint = f"nearest names: {', '.join(near)}" if near else "names are listed on smp.readthedocs.io under Encoders"
+        raise UserError(f"encoder {name!r} is unknown", [hint])
+    weights = _known_weights(name)
+    if row.encoder_weights and row.encoder_weights not in weights:
+        allowed = f"allowed are {', '.join(weights)}, or encoder_weights: null" if weights else "it has none at all"
+        raise UserError(f"encoder {name!r} has no weights {row.encoder_weights!r}", [allowed])
+
+
+def _library_encoder(name: str, depth: int, weights: str | None, args: dict[str, Any]) -> nn.Module:
+    """Return an encoder of the library itself, whose own function takes no arguments for it."""
+    if not args:
+        return smp.encoders.get_encoder(name, depth=depth, weights=weights)
+    entry = smp.encoders.encoders[name]
+    widths = {"out_channels": [3, 0, *args["embed_dims"]]} if "embed_dims" in args else {}
+    encoder = entry["encoder"](**{**entry["params"], **widths, **args}, depth=depth, output_stride=32)
+    if weights:
+        encoder.load_state_dict(smp.encoders.get_encoder(name, depth=depth, weights=weights).state_dict())
+    return encoder
+
+
+def build_encoder(row: NetworkConfig, *, pretrained: bool, depth: int = 5, **defaults: Any) -> nn.Module:
+    """Return the encoder of a row, with `defaults` for what its encoder_args leave out.
+
+    For images (B, 3, H, W) it returns `depth` + 1 maps: the images, then the stages at strides 2, 4, 8 and so on, the
+    first without channels where there is none. `out_channels` lists their channels.
+
+    Raises: UserError when encoder_file cannot be used; what the library raises when the encoder cannot be had.
+    """
+    name, args = row.encoder_name(), {**defaults, **row.encoder_args}
+    state = read_weights(row) if pretrained and row.encoder_file else None
+    fetched = row.encoder_weights if pretrained and not row.encoder_file else None
+    if name.startswith(TIMM):
+        full = TIMM + timm_name(row)
+        encoder = smp.encoders.get_encoder(full, depth=depth, weights=True if fetched else None, **args)
+    else:
+        encoder = _library_encoder(name, depth, fetched, args)
+    if state is not None:
+        fill_encoder(encoder, row, args, state)
+    return encoder
 
 
 @contextlib.contextmanager
-def checked_encoder(row: ArchitectureRow) -> Iterator[None]:
-    """Return a context in which the library may build the encoder of a row.
+def checked_encoder(row: NetworkConfig) -> Iterator[None]:
+    """Return a context in which the library may build the encoder of a row, if it has one.
 
     Raises: UserError when the encoder is unknown or unfit, or its pretrained weights cannot be had.
     """
+    if row.network == "plain_unet":
+        yield
+        return
     _check_names(row)
+    name = row.encoder_name()
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"the weights {row.encoder_weights!r} of encoder {row.encoder!r} could not be fetched",
+            f"the weights {row.encoder_weights!r} of encoder {name!r} could not be fetched",
             [
+                f"they come from {weights_source(row)}",
                 str(error).splitlines()[0],
-                "connect once so that they are downloaded and cached, or set encoder_weights: null to start anew",
+                "connect once so that they are downloaded and cached, or bring the file and give its path and hash as "
+                "encoder_file and encoder_sha256, or set encoder_weights: null to start anew",
             ],
         ) from error
-    except (ValueError, RuntimeError) as error:
+    except _UNFIT as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"encoder {row.encoder!r} cannot serve a {row.network}", [str(error).splitlines()[0], "choose another"]
+            f"encoder {name!r} cannot serve a {row.network}", [reason, "choose another, or mend encoder_args"]
         ) from error

@@ -1,18 +1,17 @@
-"""SegFormer (Xie et al. 2021, as built by segmentation_models_pytorch)."""
+"""SegFormer (Xie et al. 2021, as built by segmentation_models_pytorch); spec/segmenters.md, section 5.2."""
 
-from torch import nn
+from segmentation_models_pytorch.base import SegmentationHead
+from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
 
-from segmentation.config import ArchitectureRow
-from segmentation.networks.encoders import weights_argument
+from segmentation.network_config import NetworkConfig
+from segmentation.networks.encoders import build_encoder
+from segmentation.networks.library import LibraryNetwork
+
+DROPOUT = 0.1  # of whole channels before the classifier, as in the authors' code; the library has none
 
 
-def build_segformer(row: ArchitectureRow) -> nn.Module:
-    """Return a SegFormer whose head has the one width of decoder_channels (256 for mit_b0 and b1, 768 above)."""
-    import segmentation_models_pytorch as smp
-
-    return smp.Segformer(
-        row.encoder,
-        encoder_weights=weights_argument(row),
-        decoder_segmentation_channels=row.decoder_channels[0],
-        classes=1,
-    )
+def build_segformer(row: NetworkConfig, *, pretrained: bool) -> LibraryNetwork:
+    """Return a SegFormer whose head has the one width of the row."""
+    encoder, width = build_encoder(row, pretrained=pretrained), row.widths()[0]
+    decoder = SegformerDecoder(encoder.out_channels, segmentation_channels=width)
+    return LibraryNetwork(encoder, decoder, SegmentationHead(width, 1, kernel_size=1, upsampling=4), DROPOUT)

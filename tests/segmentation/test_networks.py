@@ -1,57 +1,122 @@
-"""Networks: shapes, and errors that a user can mend."""
+"""Networks at toy width: shapes, gradients, repeatability, and errors that a user can mend."""
 
-import huggingface_hub
 import pytest
 import torch
 
 from data.pairs.errors import UserError
-from segmentation.networks import build_network
+from segmentation.network_config import NetworkConfig
+from segmentation.networks import NETWORKS, build_network
+from segmentation.networks.outputs import Outputs, lesion_logit
+
+TRANSFORMER = {"depths": (1, 1, 1, 1), "embed_dims": (16, 32, 48, 64), "num_heads": (1, 2, 3, 4)}
+RES2NET = {"layers": (1, 1, 1, 1), "channels": (8, 16, 32, 64), "stem_width": 8}
+TOYS = {
+    "sanet": {"encoder_args": RES2NET, "decoder_channels": (16,)},
+    "polyp_pvt": {"encoder_args": TRANSFORMER, "decoder_channels": (16,)},
+    "ctnet": {"encoder_args": TRANSFORMER, "decoder_channels": (16,)},
+    "plain_unet": {"decoder_channels": (8, 16, 32, 64)},
+    "unet": {"encoder": "tu-test_resnet", "decoder_channels": (32, 16, 16)},
+    "segformer": {"encoder_args": TRANSFORMER, "decoder_channels": (32,)},
+}
+CHANNELS = {"polyp_pvt": [1, 1], "plain_unet": [2]}  # of the maps; one map of one channel for the others
+toys = pytest.mark.parametrize("name", TOYS)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"encoder": "tu-test_resnet"},
-        {"encoder": "resnet18", "decoder_channels": (16, 16, 8, 8, 8)},
-        {"network": "segformer", "encoder": "mit_b0", "decoder_channels": (16,)},
-    ],
-)
-def test_one_logit_map_of_the_inputs_size(make_row, changes):
-    network = build_network(make_row(**changes))
-    logits = network(torch.zeros(2, 3, 64, 64))
-    assert logits.shape == (2, 1, 64, 64)
-    assert logits.requires_grad
+def toy(name, seed=0, **changes):
+    torch.manual_seed(seed)
+    return build_network(NetworkConfig(network=name, **(TOYS[name] | changes)))
 
 
-def test_the_decoder_has_the_widths_of_the_row(make_row):
+def test_every_network_has_a_toy():
+    assert TOYS.keys() == NETWORKS.keys()
+
+
+@toys
+@pytest.mark.parametrize("size", [None, (75, 131), (64, 96)])
+def test_maps_of_the_asked_size(name, size):
+    network = toy(name)
+    outputs = network(torch.zeros(2, 3, 64, 96), size)
+    height, width = size or (64, 96)
+    assert [logits.shape for logits in outputs.maps] == [(2, n, height, width) for n in CHANNELS.get(name, [1])]
+    assert lesion_logit(outputs).shape == (2, 1, height, width)
+    assert all(logits.dtype == torch.float32 and logits.requires_grad for logits in outputs.maps)
+    assert (outputs.embedding is not None) == (name == "ctnet")
+
+
+@toys
+def test_every_parameter_gets_a_gradient_and_every_weight_moves(name):
+    network = toy(name)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0)
+    before = {key: parameter.detach().clone() for key, parameter in network.named_parameters()}
+    for _ in range(3):  # in the first, the residual branches of ResNets are still multiplied by zero
+        outputs = network(torch.rand(4, 3, 64, 64))
+        loss = sum(logits.square().mean() for logits in outputs.maps)
+        loss = loss if outputs.embedding is None else loss + outputs.embedding[:, :8].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        assert [key for key, parameter in network.named_parameters() if parameter.grad is None] == []
+        optimizer.step()
+    weights = {key: parameter for key, parameter in network.named_parameters() if parameter.ndim > 1}
+    assert [key for key in weights if torch.equal(weights[key], before[key])] == []
+
+
+def test_only_the_contrast_head_hears_nothing_of_the_map():
+    network = toy("ctnet")
+    network(torch.rand(2, 3, 64, 64)).maps[0].sum().backward()
+    silent = [key for key, parameter in network.named_parameters() if parameter.grad is None]
+    assert silent == [f"contrast.{key}" for key, _ in network.contrast.named_parameters()]
+
+
+@toys
+def test_the_same_seed_gives_the_same_network(name):
+    first, again, other = toy(name), toy(name), toy(name, seed=1)
+    states = [network.state_dict() for network in (first, again, other)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
+    images = torch.rand(2, 3, 64, 64)
+    maps = [lesion_logit(network.eval()(images)) for network in (first, again)]
+    assert torch.equal(*maps)
+
+
+@toys
+def test_an_image_does_not_see_its_neighbours(name):
+    network, images = toy(name).eval(), torch.rand(3, 3, 64, 64)
+    together = lesion_logit(network(images, (50, 40)))
+    alone = torch.cat([lesion_logit(network(image[None], (50, 40))) for image in images])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    assert together.std() > 0
+
+
+@toys
+@pytest.mark.parametrize("side", [80, 100])
+def test_sides_between_multiples_of_32_are_refused(name, side):
+    with pytest.raises(UserError, match=rf"images of 64 x {side} px\n.*multiples of 32"):
+        toy(name)(torch.zeros(1, 3, 64, side))
+
+
+def test_ctnet_needs_64_px():
+    with pytest.raises(UserError, match="at least 64 px"):
+        toy("ctnet")(torch.zeros(2, 3, 32, 64))
+
+
+def test_the_lesion_is_the_sum_of_maps_or_the_difference_of_classes():
+    one, other, pair = torch.randn(2, 1, 3, 3), torch.randn(2, 1, 3, 3), torch.randn(2, 2, 3, 3)
+    assert torch.equal(lesion_logit(Outputs((one,))), one)
+    assert torch.equal(lesion_logit(Outputs((one, other))), one + other)
+    torch.testing.assert_close(lesion_logit(Outputs((pair,))).sigmoid(), pair.softmax(1)[:, 1:])
+
+
+def test_the_decoder_has_the_widths_of_the_row():
     def count(widths):
-        network = build_network(make_row(decoder_channels=widths))
+        network = toy("unet", decoder_channels=widths)
         return sum(parameter.numel() for parameter in network.decoder.parameters())
 
     assert count((32, 16, 16)) > count((16, 16, 16)) > count((16, 16, 8))
 
 
-@pytest.mark.parametrize(("name", "near"), [("resnet81", "resnet18"), ("tu-test_resnett", "tu-test_resnet")])
-def test_an_unknown_encoder_is_met_with_the_nearest_names(make_row, name, near):
-    with pytest.raises(UserError, match=f"{name}.* is unknown") as caught:
-        build_network(make_row(encoder=name))
-    assert near in caught.value.problems[0]
-
-
-def test_weights_that_an_encoder_never_had(make_row):
-    with pytest.raises(UserError, match=r"allowed are .*imagenet.* or encoder_weights: null"):
-        build_network(make_row(encoder="resnet18", encoder_weights="imagnet"))
-
-
-@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18"])
-def test_weights_that_cannot_be_fetched(make_row, encoder, monkeypatch, tmp_path):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match="could not be fetched") as caught:
-        build_network(make_row(encoder=encoder, encoder_weights="imagenet"))
-    assert "encoder_weights: null" in caught.value.problems[1]
-
-
-def test_an_encoder_without_stages_is_refused(make_row):
-    with pytest.raises(UserError, match="cannot serve a unet"):
-        build_network(make_row(encoder="tu-test_vit"))
+def test_rows_of_before_still_build(make_row):
+    for changes in ({}, {"encoder": "resnet18", "decoder_channels": (16, 16, 8, 8, 8)}):
+        assert build_network(make_row(**changes))(torch.zeros(2, 3, 64, 64)).maps[0].shape == (2, 1, 64, 64)
+    row = make_row(network="segformer", encoder="mit_b0", decoder_channels=(32,))
+    names = set(build_network(row).state_dict())
+    assert {"encoder.patch_embed1.proj.weight", "segmentation_head.0.weight"} <= names
