@@ -46,7 +46,7 @@ class MultiScale(Config):
     """Batches at other sizes than input_px: factors on it, rounded to multiples of 32."""
 
     draw: Literal["one", "each"] = Field(
-        description="one: a random size for each batch (SANet); each: an optimiser step at every size (Polyp-PVT, CTNet)"
+        description="one: a random size for each batch (SANet); each: a step at every size (Polyp-PVT, CTNet)"
     )
     factors: tuple[Factor, ...] = Field(min_length=1)
     probabilities: tuple[Probability, ...] | None = Field(default=None, description="of the factors, for draw: one")
@@ -79,15 +79,15 @@ class ArchitectureRow(NetworkConfig):
     weight_decay: float = Field(ge=0)
     decay_norms: bool = Field(default=True, description="false: no weight decay on norms and biases")
     schedule: Literal["constant", "one_cycle", "steps", "poly", "plateau"] = Field(
-        description="steps: times 0.5 at each of milestones; poly: linear warm-up, then down to zero in a line; plateau: "
-        "times 0.5 after 10 epochs without a better validation loss"
+        description="steps: half at each of milestones; poly: linear warm-up, then down to zero; plateau: half "
+        "after 10 epochs without a better validation loss"
     )
     milestones: tuple[int, ...] = Field(default=(), description="epochs, from 1, that begin at half the rate")
     warmup: Probability = Field(default=0.0, description="share of the steps, for poly")
     loss: Literal["bce_dice", "ce_dice", "structure", "structure_contrast"]
     weighted_bce: bool = Field(default=False, description="of the structure loss; false: as coded, true: as written")
     hard_contrast: bool = Field(default=False, description="half of the contrasted pixels are wrongly predicted ones")
-    gradient_clamp: float | None = Field(default=None, gt=0, description="largest absolute value of a gradient's element")
+    gradient_clamp: float | None = Field(default=None, gt=0, description="largest element of a gradient")
     scales: MultiScale | None = None
     budget: Literal["equal_epochs", "equal_steps"] = Field(
         description="equal_epochs: added pairs mean more optimiser steps, as in the paper; equal_steps: as many steps "
@@ -103,9 +103,12 @@ class ArchitectureRow(NetworkConfig):
         "believed) the best on the test sets",
     )
     val_share: float | None = Field(
-        default=None, gt=0, lt=1, description="share of the real pairs for validation where the data set has no val split"
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of real pairs for validation, where there is no val split",
     )
-    early_stop: int | None = Field(default=None, ge=1, description="epochs without a better validation score; needs val")
+    early_stop: int | None = Field(default=None, ge=1, description="epochs without a better validation score")
     probability_correction: bool = Field(default=False, description="SANet's, at inference; moves no outline")
 
     @model_validator(mode="after")

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from pydantic import ValidationError
 from torch import nn
 
 from data.pairs.errors import UserError
 from segmentation.config import CONFIG, WEIGHTS, ArchitectureRow
+from segmentation.correction import probability_correction
 from segmentation.inputs import fit_images, normalize
 from segmentation.networks import build_network
+from segmentation.networks.outputs import lesion_logit
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,18 @@ class Segmenter:
     def __call__(self, images: np.ndarray, batch: int = 32) -> np.ndarray:
         """Return float32 (N, H, W), the probability of lesion in [0, 1], for uint8 (N, H, W, 3).
 
-        Images are stretched to the network's input; its logits are brought back to their size, bilinearly, before the
-        sigmoid. `batch` is a matter of memory and does not change the result.
+        Images are stretched to the network's input, and the network brings its logits back to their size before the
+        sigmoid and, where the row says so, before SANet's probability correction. `batch` is a matter of memory and
+        does not change the result.
         """
         probabilities = np.zeros(images.shape[:3], np.float32)
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
-            logits = self.network(normalize(fit_images(part, self.row.input_px), self.device))
-            native = functional.interpolate(logits, size=part.shape[1:3], mode="bilinear", align_corners=False)
-            probabilities[start : start + batch] = torch.sigmoid(native[:, 0]).cpu().numpy()
+            inputs = normalize(fit_images(list(part), self.row), self.row, self.device)
+            native = lesion_logit(self.network(inputs, size=part.shape[1:3])).float()[:, 0]
+            if self.row.probability_correction:
+                native = torch.from_numpy(np.stack([probability_correction(logit) for logit in native.cpu().numpy()]))
+            probabilities[start : start + batch] = torch.sigmoid(native).cpu().numpy()
         return probabilities
 
 
@@ -58,7 +62,7 @@ def load_segmenter(folder: Path) -> Segmenter:
     except (ValidationError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder} holds a damaged segmenter", [str(error), again]) from error
     with torch.random.fork_rng():  # the weights drawn here are all replaced, so they must not move the caller's stream
-        network = build_network(row.model_copy(update={"encoder_weights": None}))
+        network = build_network(row, pretrained=False)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -1,141 +1,184 @@
 """Training a segmenter on real pairs and whatever was added to them."""
 
-import csv
-import io
-import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.optim import lr_scheduler
+from torch import Tensor, nn
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
-from segmentation.augment import build_augment
+from segmentation.batches import Batch, TrainingPairs, batches_per_epoch, chosen_pairs, count_batches
 from segmentation.config import CONFIG, WEIGHTS, ArchitectureRow
-from segmentation.inputs import load_pairs, normalize
+from segmentation.inputs import at_size, normalize, scaled_sizes
 from segmentation.losses import LOSSES
 from segmentation.networks import build_network
+from segmentation.optim import Rate, build_optimizer
+from segmentation.selection import Validation, validation_sets
+from segmentation.state import Log, Run, curve
 
-CURVE, CURVE_ROWS = "curve.csv", 200
-
-Schedule = Callable[[torch.optim.Optimizer, float, int], lr_scheduler.LRScheduler]
-SCHEDULES: dict[str, Schedule] = {
-    "constant": lambda optimizer, _lr, _steps: lr_scheduler.ConstantLR(optimizer, factor=1),
-    "one_cycle": lambda optimizer, lr, steps: lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps),
-}
+CURVE = "curve.csv"
+STATE, SAVE_EVERY_S = "state.pt", 60.0
 
 
-def count_steps(row: ArchitectureRow, real: int, synthetic: int) -> int:
-    """Return the number of optimiser steps for so many real and synthetic pairs under the row's budget."""
-    pairs = {"equal_epochs": real + synthetic, "equal_steps": real}[row.budget]
-    return row.epochs * math.ceil(pairs / row.batch)
+def _sizes(row: ArchitectureRow, seed: int, epoch: int, number: int) -> list[int]:
+    return scaled_sizes(row.scales, row.input_px, np.random.default_rng(item_seed("size", seed, epoch, number)))
 
 
-def chosen_pairs(real: PairSet, added: PairSet, row: ArchitectureRow) -> tuple[PairSet, PairSet]:
-    """Return the real and the added pairs that the row trains on. A smaller share of the added ones is in every larger.
+def steps_a_batch(row: ArchitectureRow) -> int:
+    """Return how many optimiser steps one batch makes."""
+    return len(row.scales.factors) if row.scales and row.scales.draw == "each" else 1
 
-    Raises: UserError when none are left, or fewer added pairs are there than the row asks for.
-    """
-    if row.added_pairs is not None and row.added_pairs > len(added):
+
+def _check_loss(loss: float, row: ArchitectureRow, step: int, steps: int) -> None:
+    if not math.isfinite(loss):
         raise UserError(
-            f"{added.folder} holds {len(added)} pairs, and added_pairs asks for {row.added_pairs}: "
-            "sample a larger multiple (volume.multiples), or lower it"
+            f"the loss of the {row.network} is {loss} at step {step} of {steps}",
+            [f"lower lr, which is {row.lr:g}", "or train in full precision (ACCELERATE_MIXED_PRECISION=no)"],
         )
-    order = sorted(added.pairs, key=lambda pair: item_seed("added", pair.id))[: row.added_pairs]
-    kept = replace(added, pairs=tuple(sorted(order, key=lambda pair: pair.id)))
-    used = real if row.real_pairs else replace(real, pairs=())
-    if not (used if row.real_pairs else kept).pairs:
-        raise UserError(f"{(real if row.real_pairs else added).folder} holds no pairs to train on")
-    return used, kept
 
 
-def _batches(pairs: int, batch: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (epoch, indices) for ever: each epoch is a new order, cut into nearly equal parts.
+class Stepper:
+    """One optimiser step after the other, on accelerate's device and in its precision."""
 
-    Nearly equal, because a remainder of one or two pairs makes poor batch statistics.
-    """
-    for epoch in itertools.count():
-        order = np.random.default_rng(item_seed("order", seed, epoch)).permutation(pairs)
-        for indices in np.array_split(order, math.ceil(pairs / batch)):
-            yield epoch, indices
+    def __init__(self, run: Run, row: ArchitectureRow, accelerator: Any, steps: int) -> None:
+        self.run, self.row, self.accelerator, self.steps = run, row, accelerator, steps
+        self.loss_of = LOSSES[row.loss](row)
+
+    def batch(self, batch: Batch, sizes: Sequence[int]) -> None:
+        """Take a step at every size."""
+        images, masks = batch
+        inputs = normalize(images, self.row, self.accelerator.device)
+        targets = torch.from_numpy(masks).to(self.accelerator.device).float()[:, None] / 255
+        for size_px in sizes:
+            self._step(*at_size(inputs, targets, size_px, self.row))
+
+    def _step(self, inputs: Tensor, targets: Tensor) -> None:
+        run = self.run
+        with self.accelerator.autocast():
+            outputs = run.network(inputs)
+        maps = tuple(logits.float() for logits in outputs.maps)
+        embedding = None if outputs.embedding is None else outputs.embedding.float()
+        loss = self.loss_of(outputs._replace(maps=maps, embedding=embedding), targets)
+        run.log.losses.append(loss.item())
+        _check_loss(run.log.losses[-1], self.row, len(run.log.losses), self.steps)
+        run.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        if self.row.gradient_clamp is not None:
+            self.accelerator.unscale_gradients(run.optimizer)
+            # element by element, as the sources do: a limit on the norm would be another method
+            nn.utils.clip_grad_value_(run.network.parameters(), self.row.gradient_clamp)
+        run.optimizer.step()
+        run.rate.after_step()
 
 
-def _curve(losses: list[float]) -> str:
-    """Return CSV of step and loss, where a loss is the mean over the steps since the row before."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss"])
-    for steps in np.array_split(np.arange(len(losses)), min(CURVE_ROWS, len(losses))):
-        writer.writerow([int(steps[-1]) + 1, f"{np.mean([losses[step] for step in steps]):.6g}"])
-    return text.getvalue()
+def _epochs(row: ArchitectureRow, pairs: TrainingPairs, batches: int, done: int) -> Iterator[tuple[int, list | Any]]:
+    """Yield (epoch, its batches) from epoch `done` on; the last epoch may be cut short by the budget."""
+    each = batches_per_epoch(row, len(pairs.sets[0].images), len(pairs.sets[1].images))
+    for epoch in range(done, math.ceil(batches / each)):
+        yield epoch, zip(range(min(each, batches - epoch * each)), pairs.epoch(epoch), strict=False)
 
 
-def train(real: PairSet, synthetic: PairSet, row: ArchitectureRow, out_dir: Path, *, seed: int) -> dict[str, object]:
-    """Return what was done, and write the last weights, the configuration and the loss curve into a fresh folder.
+def train(
+    real: PairSet,
+    synthetic: PairSet,
+    row: ArchitectureRow,
+    out_dir: Path,
+    *,
+    seed: int,
+    val: PairSet | None = None,
+    tests: Sequence[PairSet] = (),
+    work: Path | None = None,
+) -> dict[str, object]:
+    """Return what was done, and write the weights, the configuration and the loss curve into a fresh folder.
 
     The pairs of both sets form one training set; `synthetic` may be empty. The initial weights depend on `seed` alone,
     so that runs with different pairs start alike. Device and precision are accelerate's, from the environment. Every
     process of a parallel run computes the same, because the loss is not a mean over pairs that could be shared out.
+    `val` is the validation split where there is one; `tests` are looked at only with keep: best_test. From `work`, a
+    folder that outlives a crash, a run goes on at its last saved epoch and ends with the same bytes.
 
-    Raises: UserError when there are no pairs, or fewer than the row asks for, when the encoder is unusable, or when the
-    loss is no longer a finite number.
+    Raises: UserError when there are no pairs, or fewer than the row asks for, when the row needs validation pairs and
+    there are none, when the encoder is unusable, or when the loss is no longer a finite number.
     """
     from accelerate import Accelerator
-    from safetensors.torch import save_file
-    from tqdm import tqdm
 
-    planned = len(real)
-    real, synthetic = chosen_pairs(real, synthetic, row)
     accelerator = Accelerator()
-    loaded = [load_pairs(pair_set, row.input_px) for pair_set in (real, synthetic)]
-    images, masks = (np.concatenate(arrays) for arrays in zip(*loaded, strict=True))
-    keys = [f"real/{pair.id}" for pair in real.pairs] + [f"synthetic/{pair.id}" for pair in synthetic.pairs]
-    steps = count_steps(row, planned if row.budget == "equal_steps" else len(real), len(synthetic))
-    augment, loss_of = build_augment(row.augment), LOSSES[row.loss]
-
+    planned = len(real)
+    used, added = chosen_pairs(real, synthetic, row)
+    used, added, looked_at = validation_sets(
+        row, used, added, val, tests, seed, lambda text: sys.stderr.write(f"warning: {text}\n")
+    )
+    pairs = TrainingPairs(used, added, row, seed)
+    batches = count_batches(row, planned if row.budget == "equal_steps" else len(used), len(added))
+    steps = batches * steps_a_batch(row)
     with torch.random.fork_rng():  # the layers draw their weights, and drop paths, from the global generator only
         torch.manual_seed(item_seed("weights", seed))
         network = build_network(row).to(accelerator.device).to(memory_format=torch.channels_last)
         torch.manual_seed(item_seed("training", seed))
-        optimizer = torch.optim.AdamW(network.parameters(), lr=row.lr, weight_decay=row.weight_decay, fused=True)
-        schedule = SCHEDULES[row.schedule](optimizer, row.lr, steps)
-        scaled = accelerator.prepare_optimizer(optimizer)
-        losses: list[float] = []
-        plan = itertools.islice(_batches(len(keys), row.batch, seed), steps)
-        for epoch, indices in tqdm(plan, desc=row.network, total=steps, mininterval=5):
-            batch = [augment(images[i], masks[i], item_seed("augment", seed, epoch, keys[i])) for i in indices]
-            inputs = normalize(np.stack([image for image, _ in batch]), accelerator.device)
-            targets = torch.from_numpy(np.stack([mask for _, mask in batch])[:, None]).to(accelerator.device).float()
-            with accelerator.autocast():
-                logits = network(inputs)
-            loss = loss_of(logits.float(), targets)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise UserError(
-                    f"the loss of the {row.network} is {losses[-1]} at step {len(losses)} of {steps}",
-                    [f"lower lr, which is {row.lr:g}", "or train in full precision (ACCELERATE_MIXED_PRECISION=no)"],
-                )
-            scaled.zero_grad()
-            accelerator.backward(loss)
-            scaled.step()
-            schedule.step()
-
-    run: dict[str, object] = {
+        optimizer = build_optimizer(network, row)
+        rate = Rate(optimizer, row, steps)
+        loss_of = LOSSES[row.loss](row)
+        validation = Validation(looked_at, row, loss_of, accelerator.device)
+        run = Run(network, accelerator.prepare_optimizer(optimizer), rate, validation, Log())
+        if work and (work / STATE).is_file():
+            run.load(work / STATE)
+        _train_epochs(run, row, pairs, Stepper(run, row, accelerator, steps), batches, work, seed)
+    facts: dict[str, object] = {
         "seed": seed,
-        "real": len(real),
-        "synthetic": len(synthetic),
-        "steps": steps,
+        "real": len(used),
+        "synthetic": len(added),
+        "steps": len(run.log.losses),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "kept_epoch": run.validation.best_epoch if run.validation.weights and row.keep != "last" else run.epoch,
+        "validation_pairs": sum(len(pair_set) for pair_set in looked_at),
     }
     if accelerator.is_main_process:
-        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        save_file(state, out_dir / WEIGHTS)
-        write_json(out_dir / CONFIG, {"row": row.model_dump(mode="json"), **run})
-        write_text(out_dir / CURVE, _curve(losses))
-    return run
+        _write(run, row, out_dir, facts)
+    return facts
+
+
+def _train_epochs(
+    run: Run, row: ArchitectureRow, pairs: TrainingPairs, stepper: Stepper, batches: int, work: Path | None, seed: int
+) -> None:
+    """Train until the budget is used up or early stopping ends it, saving a state from time to time."""
+    from tqdm import tqdm
+
+    started = saved = time.monotonic()
+    bar = tqdm(total=stepper.steps, initial=len(run.log.losses), desc=row.network, mininterval=5)
+    for epoch, numbered in _epochs(row, pairs, batches, run.epoch):
+        if run.stopped:
+            break
+        for number, batch in numbered:
+            sizes = _sizes(row, seed, epoch, number)
+            stepper.batch(batch, sizes)
+            bar.update(len(sizes))
+        run.epoch = epoch + 1
+        score = loss = None
+        if run.validation.sets:
+            score, loss = run.validation.look(run.network, run.epoch)
+            run.log.epochs.append((len(run.log.losses), score, loss))
+            run.stopped = run.validation.stops(run.epoch)
+        run.rate.after_epoch(loss)
+        if work and time.monotonic() - saved > SAVE_EVERY_S:
+            run.save(work / STATE)
+            saved = time.monotonic()
+    bar.close()
+    took = max(time.monotonic() - started, 1e-9)
+    sys.stderr.write(f"{row.network}: waited for data {100 * pairs.waited_s / took:.0f} % of the time\n")
+
+
+def _write(run: Run, row: ArchitectureRow, out_dir: Path, facts: dict[str, object]) -> None:
+    from safetensors.torch import save_file
+
+    chosen = run.validation.weights if row.keep != "last" else run.network.state_dict()
+    save_file({name: value.detach().cpu().contiguous() for name, value in chosen.items()}, out_dir / WEIGHTS)
+    write_json(out_dir / CONFIG, {"row": row.model_dump(mode="json"), **facts})
+    write_text(out_dir / CURVE, curve(run.log))

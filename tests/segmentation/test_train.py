@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.pairs.errors import UserError
+from segmentation.batches import chosen_pairs, count_batches
 from segmentation.measures import measure
 from segmentation.predict import load_segmenter
-from segmentation.train import chosen_pairs, count_steps, train
+from segmentation.train import train
 
 SEGFORMER = {"network": "segformer", "encoder": "mit_b0", "decoder_channels": (16,)}
 
@@ -81,14 +82,15 @@ def test_initial_weights_do_not_depend_on_the_pairs(fit, make_pairs, make_row):
     ],
 )
 def test_budgets_in_steps(make_row, budget, real, synthetic, steps):
-    assert count_steps(make_row(budget=budget, epochs=3), real, synthetic) == steps
+    assert count_batches(make_row(budget=budget, epochs=3), real, synthetic) == steps
 
 
 @pytest.mark.parametrize(("budget", "steps"), [("equal_epochs", 6), ("equal_steps", 4)])
 def test_the_files_say_what_was_done(fit, make_pairs, make_row, budget, steps):
     row = make_row(budget=budget, epochs=2)
     folder, run = fit("a", make_pairs(5), make_pairs(5, "more", seed=1), row, seed=7)
-    assert run == {"seed": 7, "real": 5, "synthetic": 5, "steps": steps, "parameters": run["parameters"]}
+    counted = {"seed": 7, "real": 5, "synthetic": 5, "steps": steps, "kept_epoch": run["kept_epoch"]}
+    assert run == {**counted, "validation_pairs": 0, "parameters": run["parameters"]}
     config = json.loads((folder / "config.json").read_text())
     assert config == {"row": row.model_dump(mode="json"), **run}
     batch_counters = [
