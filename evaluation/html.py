@@ -10,6 +10,7 @@ from data.pairs.files import whole_folder, write_text
 from data.pairs.manifest import PairSet
 from evaluation import tables
 from evaluation.comparison import build_table, volume_series
+from evaluation.conventions import render_conventions
 from evaluation.explain import score_section
 from evaluation.figures import pair_grid, volume_curve
 from evaluation.results import Grid, Run, Scores, read_runs, read_scores
@@ -86,9 +87,10 @@ def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], g
         write_text(folder / f"{dataset}.md", tables.render_markdown(table))
         write_text(folder / f"{dataset}.csv", tables.render_csv(dataset, runs, grid))
         write_text(folder / f"{dataset}-scores.csv", tables.render_scores_csv(dataset, scores))
+        write_text(folder / f"{dataset}-conventions.md", render_conventions(dataset, runs, grid))
         index.append(
             f"- {dataset}: [table]({dataset}.md), [one line a run]({dataset}.csv), "
-            f"[one line a synthetic set]({dataset}-scores.csv)"
+            f"[one line a synthetic set]({dataset}-scores.csv), [every convention]({dataset}-conventions.md)"
         )
     write_text(folder / "README.md", "\n".join([*index, ""]))
 

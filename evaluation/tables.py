@@ -158,12 +158,13 @@ def render_markdown(table: Table) -> str:
         f"{group} {column}" if group in table.architectures else column
         for group, column in zip(groups, text.columns, strict=True)
     ]
-    lines = [f"# {table.dataset}", "", _line(outer), _line([":--"] * 3 + ["--:"] * (len(outer) - 3))]
-    lines += [_line(f"**{cell.text}**" if cell.best else cell.text for cell in row) for row in text.rows]
+    lines = [f"# {table.dataset}", "", markdown_line(outer), markdown_line([":--"] * 3 + ["--:"] * (len(outer) - 3))]
+    lines += [markdown_line(f"**{cell.text}**" if cell.best else cell.text for cell in row) for row in text.rows]
     return "\n".join([*lines, "", " ".join([*tested_on(table), NOTE]), ""])
 
 
-def _line(cells: Iterable[str]) -> str:
+def markdown_line(cells: Iterable[str]) -> str:
+    """Return one row of a Markdown table."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -63,6 +63,11 @@ def segmenter(dataset: str, architecture: str, run: str) -> Path:
     return Path("outputs/segmenters") / dataset / architecture / run
 
 
+def curve(dataset: str, architecture: str, run: str) -> Path:
+    """Return the file of a segmenter's losses, step by step."""
+    return RESULTS / "curves" / dataset / architecture / f"{run}.csv"
+
+
 def run_name(source: str, mask_name: str, multiple: int, seed: int) -> str:
     """Return the name of one segmenter run."""
     return f"{source}-{mask_name}-x{multiple}-s{seed}"

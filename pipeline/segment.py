@@ -1,26 +1,47 @@
 """segment: train one segmenter on the real pairs and one added set, and test it on every test set."""
 
-from data.pairs.files import whole_folder, write_json
-from data.pairs.manifest import held_out_splits, read_pairs
+import shutil
+
+from data.pairs.files import code_fingerprint, sha256_file, whole_folder, work_folder, write_json
+from data.pairs.manifest import MANIFEST, held_out_splits, read_pairs
 from pipeline import paths
 
 READS = {"row": "architectures.{architecture}"}
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/segmenters/…, results/segmentation/….json and the details under results/details/."""
+    """Write outputs/segmenters/…, its curve under results/curves/, results/segmentation/….json and the details.
+
+    Raises: UserError when the row cannot be trained on these pairs.
+    """
+    from data.pairs.image_io import write_image
     from segmentation.evaluate import evaluate
-    from segmentation.train import train
+    from segmentation.overlays import draw_cases
+    from segmentation.predict import load_segmenter
+    from segmentation.train import CURVE, train
 
     dataset, architecture = item["dataset"], item["architecture"]
     name = paths.run_name(item["source"], item["masks"], item["multiple"], item["seed"])
-    real = read_pairs(paths.processed(dataset, "train"))
-    added = read_pairs(paths.samples(dataset, item["source"], item["masks"], item["multiple"]))
+    root = paths.processed(dataset)
+    real, added = root / "train", paths.samples(dataset, item["source"], item["masks"], item["multiple"])
+    tests = {split: read_pairs(root / split) for split in held_out_splits(root)}
+    val = read_pairs(root / "val") if (root / "val" / MANIFEST).is_file() else None
+    fingerprint = {"row": params.row.model_dump(mode="json"), "code": code_fingerprint("data", "segmentation")}
+    fingerprint |= {"pairs": [sha256_file(folder / MANIFEST) for folder in (real, added)], "seed": item["seed"]}
     folder = paths.segmenter(dataset, architecture, name)
-    with whole_folder(folder) as out:
-        run_facts = train(real, added, params.row, out, seed=item["seed"])
-    tests = {split: read_pairs(paths.processed(dataset, split)) for split in held_out_splits(paths.processed(dataset))}
-    measured = evaluate(folder, tests)
-    details = {**item, **run_facts, "test_sets": measured["test_sets"], "row": params.row.model_dump(mode="json")}
+    with work_folder(f"segment/{dataset}/{architecture}/{name}", fingerprint) as work, whole_folder(folder) as out:
+        facts = train(
+            read_pairs(real), read_pairs(added), params.row, out,
+            seed=item["seed"], val=val, tests=list(tests.values()), work=work,
+        )  # fmt: skip
+        measured = evaluate(out, tests)
+        segmenter = load_segmenter(out)
+        for split, found in measured["test_sets"].items():
+            scores = {image["id"]: image["fg_image/dice"] for image in found["images"]}
+            write_image(out / f"cases-{split}.png", draw_cases(segmenter, tests[split], scores))
+    curve = paths.curve(dataset, architecture, name)
+    curve.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / CURVE, curve)
+    details = {**item, **facts, "test_sets": measured["test_sets"], "row": params.row.model_dump(mode="json")}
     write_json(paths.RESULTS / "details/segmentation" / dataset / architecture / f"{name}.json", details)
     write_json(paths.RESULTS / "segmentation" / dataset / architecture / f"{name}.json", measured["metrics"])

@@ -67,8 +67,10 @@ class ArchitectureRow(NetworkConfig):
     normalize: Literal["imagenet", "min_max"] = Field(
         default="imagenet", description="min_max: each image to 0-1 by its own extremes (the paper's UNet)"
     )
-    resize: Literal["smooth", "bilinear"] = Field(
-        default="smooth", description="of images to input_px; smooth: bicubic with antialiasing; bilinear: OpenCV's"
+    resize: Literal["smooth", "bilinear", "pillow"] = Field(
+        default="smooth",
+        description="of images to input_px; smooth: bicubic with antialiasing; bilinear: OpenCV's, without; pillow: "
+        "bilinear with antialiasing, as Polyp-PVT and CTNet",
     )
     soft_masks: bool = Field(default=False, description="masks are resized bilinearly and not made binary again")
     epochs: int = Field(ge=1, description="passes over the training pairs; see budget")
@@ -84,7 +86,7 @@ class ArchitectureRow(NetworkConfig):
     )
     milestones: tuple[int, ...] = Field(default=(), description="epochs, from 1, that begin at half the rate")
     warmup: Probability = Field(default=0.0, description="share of the steps, for poly")
-    loss: Literal["bce_dice", "ce_dice", "structure", "structure_contrast"]
+    loss: Literal["bce", "bce_dice", "ce_dice", "structure", "structure_contrast"]
     weighted_bce: bool = Field(default=False, description="of the structure loss; false: as coded, true: as written")
     hard_contrast: bool = Field(default=False, description="half of the contrasted pixels are wrongly predicted ones")
     gradient_clamp: float | None = Field(default=None, gt=0, description="largest element of a gradient")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from data.pairs.manifest import PairSet, content
 from segmentation.measures import Measures, measure
@@ -19,7 +20,7 @@ def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
     return measure(maps, masks, [pair.id for pair in pairs.pairs])
 
 
-def evaluate(folder: Path, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, object]]:
+def evaluate(folder: Path, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
     """Return {"metrics": flat numbers over all test sets, "test_sets": details of each}, of a segmenter in a folder.
 
     Raises: UserError for test sets without images, and when the segmenter cannot be read.

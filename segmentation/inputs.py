@@ -3,7 +3,8 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +15,17 @@ from torch import Tensor
 
 from data.pairs.files import sha256_file, whole_folder
 from data.pairs.manifest import MANIFEST, Pair, PairSet, content
-from data.pairs.resize import resize_image, resize_mask, soften_mask
+from data.pairs.resize import resize_image, resize_mask, resize_pillow, soften_mask
 from segmentation.config import ArchitectureRow, MultiScale
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 CACHE = "decoded"
+RESIZE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "smooth": partial(resize_image, antialias=True),
+    "bilinear": partial(resize_image, antialias=False),
+    "pillow": resize_pillow,
+}
 
 
 class Decoded(NamedTuple):
@@ -31,7 +37,7 @@ class Decoded(NamedTuple):
 
 def fit_images(images: Sequence[np.ndarray], row: ArchitectureRow) -> np.ndarray:
     """Return uint8 (N, input_px, input_px, 3), stretched, from images uint8 (H, W, 3)."""
-    return np.stack([resize_image(image, row.input_px, antialias=row.resize == "smooth") for image in images])
+    return np.stack([RESIZE[row.resize](image, row.input_px) for image in images])
 
 
 def _decode(pair_set: PairSet, pair: Pair, row: ArchitectureRow) -> tuple[np.ndarray, np.ndarray]:

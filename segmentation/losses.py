@@ -17,6 +17,11 @@ CONTRAST_WEIGHT = 0.1
 EDGE_PX, EDGE_WEIGHT = 31, 5.0
 
 
+def bce(outputs: Outputs, masks: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy, summed over the maps: SegFormer's loss (spec/segmenters.md 5.2)."""
+    return torch.stack([functional.binary_cross_entropy_with_logits(logits, masks) for logits in outputs.maps]).sum()
+
+
 def bce_dice(outputs: Outputs, masks: Tensor) -> Tensor:
     """Return the mean binary cross-entropy plus one minus the soft Dice, averaged over the batch, summed over the maps.
 
@@ -88,6 +93,7 @@ def structure_contrast(outputs: Outputs, masks: Tensor, *, weighted_bce: bool, h
 
 
 LOSSES: dict[str, Callable[[ArchitectureRow], Loss]] = {
+    "bce": lambda row: bce,
     "bce_dice": lambda row: bce_dice,
     "ce_dice": lambda row: ce_dice,
     "structure": lambda row: partial(structure, weighted_bce=row.weighted_bce),

@@ -65,7 +65,7 @@ class NetworkConfig(Config):
     def _encoder_fits_network(self) -> "NetworkConfig":
         if self.network == "unet" and self.encoder is None:
             raise ValueError("encoder: a unet needs one, such as resnet34")
-        given = [name for name in type(self).model_fields if name.startswith("encoder") and getattr(self, name)]
+        given = [name for name in NetworkConfig.model_fields if name.startswith("encoder") and getattr(self, name)]
         if self.network == "plain_unet" and given:
             raise ValueError(f"{given[0]}: a plain_unet has no encoder of its own to choose")
         if self.encoder_sha256 and not self.encoder_file:

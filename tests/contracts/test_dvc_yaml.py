@@ -87,7 +87,11 @@ def test_paths_are_those_of_dvc_yaml():
         "sample": {paths.samples("D", "G", "M")},
         "sample_volume": {paths.samples("D", "G", "M", 2).parent},
         "judge": {paths.judge("D")},
-        "segment": {paths.segmenter("D", "A", run), paths.RESULTS / f"details/segmentation/D/A/{run}.json"},
+        "segment": {
+            paths.segmenter("D", "A", run),
+            paths.RESULTS / f"details/segmentation/D/A/{run}.json",
+            paths.curve("D", "A", run),
+        },
         "score": {paths.RESULTS / "details/scores/D/G-M.json"},
     }
     for name, expected in ours.items():
