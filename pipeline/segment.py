@@ -3,7 +3,7 @@
 import shutil
 
 from data.pairs.files import code_fingerprint, sha256_file, whole_folder, work_folder, write_json
-from data.pairs.manifest import MANIFEST, held_out_splits, read_pairs
+from data.pairs.manifest import MANIFEST, read_pairs, sets_to_test_on
 from pipeline import paths
 
 READS = {"row": "architectures.{architecture}"}
@@ -24,7 +24,7 @@ def run(item: dict, params) -> None:
     name = paths.run_name(item["source"], item["masks"], item["multiple"], item["seed"])
     root = paths.processed(dataset)
     real, added = root / "train", paths.samples(dataset, item["source"], item["masks"], item["multiple"])
-    tests = {split: read_pairs(root / split) for split in held_out_splits(root)}
+    tests = sets_to_test_on(root)
     val = read_pairs(root / "val") if (root / "val" / MANIFEST).is_file() else None
     fingerprint = {"row": params.row.model_dump(mode="json"), "code": code_fingerprint("data", "segmentation")}
     fingerprint |= {"pairs": [sha256_file(folder / MANIFEST) for folder in (real, added)], "seed": item["seed"]}

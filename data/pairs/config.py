@@ -83,6 +83,9 @@ class FolderDataset(DatasetRow):
     classes: dict[ClassName, Value | tuple[Value, Value, Value]] = Field(
         default={}, description="name -> grey or colour in the masks, for several classes; without it one, the lesion"
     )
+    native_tests: bool = Field(
+        default=False, description="test sets are kept at their own sizes too, and segmenters are tested on these"
+    )
     antialias: bool = Field(default=False, description="true for strong reductions; false as in the official code")
     domain: str = ""
 
@@ -93,6 +96,8 @@ class FolderDataset(DatasetRow):
         names = self.split_names()
         if self.splits and ("train" not in names or not set(names) - {"train", "val"}):
             raise ValueError(f"splits must name train and at least one test set, got {sorted(names)}")
+        if "native" in names:
+            raise ValueError("splits: native is the name of the folder of native_tests, take another")
         shares = [share for share in self.splits.values() if isinstance(share, float)]
         if shares and len(shares) < len(self.splits):
             raise ValueError("splits must be all sub-folders or all shares, not some of each")

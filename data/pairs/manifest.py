@@ -15,6 +15,7 @@ from data.pairs.image_io import BadImageError, read_image, read_labels
 from data.pairs.resize import Box, crop
 
 MANIFEST = "manifest.csv"
+NATIVE = "native"  # folder of test sets at their own sizes in a prepared data set
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,16 @@ def held_out_splits(folder: Path) -> list[str]:
     if not names:
         raise UserError(f"{folder} holds no test set, only {found}: run dvc repro, which prepares it first")
     return names
+
+
+def sets_to_test_on(folder: Path) -> dict[str, PairSet]:
+    """Return the test sets of a prepared data set by name, at their own sizes where these were kept.
+
+    Raises: UserError when there is none.
+    """
+    names = held_out_splits(folder)
+    own = {name: folder / NATIVE / name for name in names}
+    return {name: read_pairs(own[name] if own[name].is_dir() else folder / name) for name in names}
 
 
 def verify(pair_set: PairSet) -> None:

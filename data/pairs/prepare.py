@@ -1,7 +1,9 @@
 """From a data-set row to prepared pair sets, one folder a split."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from data.pairs.duplicates import near_duplicates, thumbnail
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, read_pairs, write_manifest
+from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, read_pairs, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.phantom import draw_phantom
 from data.pairs.resize import letterbox, resize_image, resize_mask
@@ -32,8 +34,16 @@ def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.nd
     return resize_image(image, row.size_px, antialias=row.antialias), resize_mask(mask, row.size_px), ""
 
 
-def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> tuple[Pair, np.ndarray] | str:
-    """Return the written pair and the thumbnail of its image, or what is wrong with its files.
+class Prepared(NamedTuple):
+    """A written pair, the same at its own size where that was asked for, and the thumbnail of its image."""
+
+    pair: Pair
+    native: Pair | None
+    thumbnail: np.ndarray
+
+
+def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
+    """Return what was written of a pair, or what is wrong with its files.
 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
@@ -54,7 +64,10 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
         box=box,
         classes="|".join(row.classes) or "lesion",
     )
-    return _write_pair(folder / split, pair, small, small_mask), thumbnail(image)
+    native = None
+    if row.native_tests and split not in ("train", "val"):
+        native = _write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
+    return Prepared(_write_pair(folder / split, pair, small, small_mask), native, thumbnail(image))
 
 
 def _leaks(pairs: list[Pair], thumbnails: list[np.ndarray], allowed: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -80,21 +93,23 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     splits = split_sources(row, problems)
     # two pairs of one id would be written to one place; `problems` names them already
     tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
-    pairs, thumbnails = [], []
+    made: list[Prepared] = []
     for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
         if isinstance(result, str):
             problems.append(result)
         else:
-            pairs.append(result[0])
-            thumbnails.append(result[1])
+            made.append(result)
     if not problems:
-        problems, let_in = _leaks(pairs, thumbnails, row.allow_duplicates)
+        problems, let_in = _leaks([one.pair for one in made], [one.thumbnail for one in made], row.allow_duplicates)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError(f"{row.path}: {count} to mend, then run again", problems)
     if let_in:
         write_text(folder / "allowed_duplicates.txt", "\n".join(let_in) + "\n")
-    yield from pairs
+    natives = [one.native for one in made if one.native]
+    for split in {pair.split for pair in natives}:
+        write_manifest(folder / NATIVE / split, [pair for pair in natives if pair.split == split])
+    yield from (one.pair for one in made)
 
 
 def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
@@ -108,7 +123,8 @@ def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
 def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
     """Return the prepared pair sets by split and write them to out_dir/<split>; out_dir appears whole or not at all.
 
-    Images are square PNGs of the row's size, masks are {0, 255}.
+    Images are square PNGs of the row's size, masks are {0, 255}. With native_tests, test sets lie in out_dir/native/ at
+    their own sizes too.
 
     Raises: UserError that names every unmatched, damaged, mis-sized or unsupported file at once, and every image that
     lies in two splits.

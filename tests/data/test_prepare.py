@@ -15,7 +15,7 @@ from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import levels, read_labels, write_mask
-from data.pairs.manifest import content, content_box, verify
+from data.pairs.manifest import content, content_box, sets_to_test_on, verify
 from data.pairs.prepare import prepare
 from data.pairs.resize import letterbox
 from segmentation.inputs import load_pairs
@@ -78,6 +78,27 @@ def test_the_padding_of_a_letterbox_is_cut_off_before_segmentation(tmp_path):
     assert np.abs(images.astype(int) - flat.astype(int)).mean() < 8  # no black bars are left
     assert (masks != flat_masks).mean() < 0.03
     verify(sets["train"])
+
+
+def test_test_sets_can_be_kept_at_their_own_sizes(tmp_path):
+    for number in range(6):
+        pixels, lesion = trees.draw(str(number))
+        save(tmp_path / f"raw/images/{number}.png", tmp_path / f"raw/masks/{number}.png", pixels[:48],
+             lesion[:48] * np.uint8(255))  # fmt: skip
+    sets = prepare(row(tmp_path / "raw", native_tests=True, fit="letterbox", size_px=32), tmp_path / "out")
+    tested = sets_to_test_on(tmp_path / "out")
+    assert list(tested) == ["test"]
+    assert [pair.id for pair in tested["test"].pairs] == [pair.id for pair in sets["test"].pairs]
+    for pair in tested["test"].pairs:
+        assert np.array_equal(tested["test"].image(pair), trees.draw(pair.id)[0][:48])
+        assert np.array_equal(tested["test"].mask(pair), trees.draw(pair.id)[1][:48])
+        assert pair.box == ""
+    verify(tested["test"])
+    assert not (tmp_path / "out/native/train").exists()
+    prepare(row(tmp_path / "raw", size_px=32), tmp_path / "two")
+    assert sets_to_test_on(tmp_path / "two")["test"].folder == tmp_path / "two/test"
+    with pytest.raises(ValidationError, match="native"):
+        row("x", splits={"train": "train", "native": "test"})
 
 
 # classes -------------------------------------------------------------------------------------------------------------

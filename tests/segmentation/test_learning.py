@@ -1,0 +1,46 @@
+"""Every network of the paper learns 16 phantoms by heart within a bounded number of steps, with its own loss."""
+
+import pytest
+
+from data.pairs.config import PhantomDataset
+from data.pairs.manifest import PairSet
+from data.pairs.prepare import prepare
+from segmentation.config import ArchitectureRow
+from segmentation.evaluate import evaluate
+from segmentation.train import train
+
+MIT = {"depths": (1, 1, 1, 1), "embed_dims": (16, 32, 48, 64), "num_heads": (1, 2, 3, 4), "drop_path_rate": 0.0}
+PVT_SCALES = {"draw": "each", "factors": (1.0, 1.5), "align_corners": True}
+ROWS = {
+    "sanet": {
+        "encoder_args": {"layers": (1, 1, 1, 1), "channels": (8, 16, 32, 64), "stem_width": 8},
+        "decoder_channels": (16,), "loss": "bce_dice", "probability_correction": True,
+    },
+    "polyp_pvt": {
+        "encoder_args": MIT, "decoder_channels": (16,), "loss": "structure", "gradient_clamp": 0.5,
+        "scales": PVT_SCALES,
+    },
+    "ctnet": {
+        "encoder_args": MIT, "decoder_channels": (16,), "loss": "structure_contrast", "gradient_clamp": 0.5,
+        "scales": PVT_SCALES,
+    },
+    "plain_unet": {"decoder_channels": (8, 16, 32, 64), "loss": "ce_dice", "normalize": "min_max"},
+    "segformer": {"encoder_args": MIT, "decoder_channels": (32,), "loss": "bce"},
+}  # fmt: skip
+MOST_STEPS = 700
+
+
+@pytest.mark.parametrize("network", ROWS)
+def test_sixteen_phantoms_are_learned_by_heart(network, tmp_path):
+    phantom = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="", train=16, test=4, seed=0)
+    real = prepare(phantom, tmp_path / "phantom")["train"]
+    common = {
+        "network": network, "input_px": 64, "batch": 8, "lr": 4.0e-3, "weight_decay": 0.0, "schedule": "one_cycle",
+        "budget": "equal_epochs",
+    }  # fmt: skip
+    per_epoch = 2 * len(ROWS[network].get("scales", {}).get("factors", (1,)))
+    row = ArchitectureRow(**common, **ROWS[network], epochs=MOST_STEPS // per_epoch)
+    (tmp_path / "out").mkdir()
+    run = train(real, PairSet(tmp_path / "none", ()), row, tmp_path / "out", seed=0)
+    assert run["steps"] <= MOST_STEPS
+    assert evaluate(tmp_path / "out", {"train": real})["metrics"]["mDice"] >= 0.95
