@@ -2,10 +2,10 @@
 
     python benchmarks/segmenter_loop.py
 
-256 phantoms at 96 px, a SegFormer and a SANet at toy width with augmentation and colour exchange, 2 epochs each. Beside
-it the same batches made in the loop itself, without the thread that makes the next one ahead, and the time to decode the
-set once against mapping it. The last line is JSON: `wait_share` of each network, `ahead_ratio` (batches in the loop over
-batches ahead, of the whole time) and `decode_ratio` (decoding over mapping).
+256 phantoms at 96 px, a SegFormer and a SANet at toy width with augmentation and colour exchange, 2 epochs each.
+Beside it the same batches made in the loop itself, without the thread that makes the next one ahead, and the time to
+decode the set once against mapping it. The last line is JSON: `wait_share` of each network, `ahead_ratio` (batches in
+the loop over batches ahead, of the whole time) and `decode_ratio` (decoding over mapping).
 """
 
 import json

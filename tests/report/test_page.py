@@ -138,7 +138,7 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     out = tmp_path / "a"
     assert {path.name for path in (out / "tables").iterdir()} == {
         "README.md",
-        *(f"{name}{end}" for name in ("phantom", "ph2") for end in (".md", ".csv", "-scores.csv")),
+        *(f"{name}{end}" for name in ("phantom", "ph2") for end in (".md", ".csv", "-scores.csv", "-conventions.md")),
     }
     assert {path.relative_to(out / "figures").as_posix() for path in (out / "figures").rglob("*.png")} == {
         "phantom/siamese-random.png",
