@@ -95,6 +95,8 @@ def _check_values(params: Params) -> Iterable[str]:
         for name in getattr(params.volume, key):
             if name not in getattr(params.comparison, key):
                 yield f"volume.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
+    if params.volume.datasets and params.volume.generators and params.volume.masks and not params.volume.multiples:
+        yield "volume.multiples: is empty although volume names data sets: give some, or set volume.datasets: []"
     most = max(params.volume.multiples, default=1)
     for name in params.volume.masks:
         if params.masks[name].copies < most:
