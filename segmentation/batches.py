@@ -52,8 +52,10 @@ def count_batches(row: ArchitectureRow, real: int, synthetic: int) -> int:
 class TrainingPairs:
     """All pairs of a run, decoded once, and its batches. Every draw depends on the seed and on what is drawn for."""
 
-    def __init__(self, real: PairSet, synthetic: PairSet, row: ArchitectureRow, seed: int) -> None:
-        self.row, self.seed = row, seed
+    def __init__(
+        self, real: PairSet, synthetic: PairSet, row: ArchitectureRow, seed: int, *, ahead: bool = False
+    ) -> None:
+        self.row, self.seed, self.ahead = row, seed, ahead
         self.sets: tuple[Decoded, ...] = tuple(load_pairs(pair_set, row) for pair_set in (real, synthetic))
         self.places = [(number, i) for number, one in enumerate(self.sets) for i in range(len(one.images))]
         self.keys = [f"real/{pair.id}" for pair in real.pairs] + [f"synthetic/{pair.id}" for pair in synthetic.pairs]
@@ -76,9 +78,19 @@ class TrainingPairs:
         return np.stack([image for image, _ in items]), np.stack([mask for _, mask in items])
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch: a new order each time, the next batch being made while one is used."""
+        """Yield the batches of an epoch: a new order each time. With `ahead` the next one is made while one is used.
+
+        That keeps a GPU busy; on the CPU the two would only be in each other's way.
+        """
         order = np.random.default_rng(item_seed("order", self.seed, number)).permutation(len(self.keys))
         parts = list(near_equal_parts(order, self.row.batch))
+        if not self.ahead:
+            for part in parts:
+                start = time.perf_counter()
+                batch = self._batch(part, number)
+                self.waited_s += time.perf_counter() - start
+                yield batch
+            return
         with ThreadPoolExecutor(1) as pool:  # one thread, because augmentation draws from a stream of its own
             ready = pool.submit(self._batch, parts[0], number)
             for following in [*parts[1:], None]:

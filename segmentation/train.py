@@ -116,7 +116,7 @@ def train(
     used, added, looked_at = validation_sets(
         row, used, added, val, tests, seed, lambda text: sys.stderr.write(f"warning: {text}\n")
     )
-    pairs = TrainingPairs(used, added, row, seed)
+    pairs = TrainingPairs(used, added, row, seed, ahead=accelerator.device.type != "cpu")
     batches = count_batches(row, planned if row.budget == "equal_steps" else len(used), len(added))
     steps = batches * steps_a_batch(row)
     with torch.random.fork_rng():  # the layers draw their weights, and drop paths, from the global generator only

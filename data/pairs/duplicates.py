@@ -36,7 +36,8 @@ def near_duplicates(
     for row in range(0, len(ids), BLOCK):
         rows = slice(row, row + BLOCK)
         for column in range(0, len(ids), BLOCK):
-            likeness = thumbnails[rows] @ thumbnails[column : column + BLOCK].T
+            one, two = (part.astype(np.float32) for part in (thumbnails[rows], thumbnails[column : column + BLOCK]))
+            likeness = one @ two.T
             same = split_of[rows, None] == split_of[None, column : column + BLOCK]
             likeness[same if across else ~same] = -1
             if row == column:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.config import Dataset, FolderDataset, PhantomDataset
-from data.pairs.duplicates import near_duplicates, thumbnail
+from data.pairs.duplicates import SIDE, near_duplicates, thumbnail
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
 
     pair: Pair
     native: Pair | None
-    thumbnail: np.ndarray
+    thumbnail: np.ndarray | None
 
 
 def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
@@ -70,11 +70,11 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     return Prepared(_write_pair(folder / split, pair, small, small_mask), native, thumbnail(image))
 
 
-def _leaks(pairs: list[Pair], thumbnails: list[np.ndarray], allowed: Iterable[str]) -> tuple[list[str], list[str]]:
+def _leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return a line for every image that lies nearly the same in two splits: those refused, and those allowed by id."""
     keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
     refused, let_in = [], []
-    for one, two, likeness in near_duplicates(keys, np.stack(thumbnails), [p.split for p in pairs], across=True):
+    for one, two, likeness in near_duplicates(keys, thumbnails, [p.split for p in pairs], across=True):
         (split, name), (other, twin) = one.split("\0"), two.split("\0")
         alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
         if {name, twin, "*"} & set(allowed):
@@ -94,13 +94,15 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     # two pairs of one id would be written to one place; `problems` names them already
     tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
     made: list[Prepared] = []
+    thumbnails = np.zeros((len(tasks), SIDE * SIDE), np.float16)  # half as large, and as good for a likeness of .99
     for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
         if isinstance(result, str):
             problems.append(result)
         else:
-            made.append(result)
+            thumbnails[len(made)] = result.thumbnail
+            made.append(result._replace(thumbnail=None))
     if not problems:
-        problems, let_in = _leaks([one.pair for one in made], [one.thumbnail for one in made], row.allow_duplicates)
+        problems, let_in = _leaks([one.pair for one in made], thumbnails, row.allow_duplicates)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError(f"{row.path}: {count} to mend, then run again", problems)

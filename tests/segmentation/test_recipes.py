@@ -168,6 +168,15 @@ def test_colour_exchange_reaches_the_batches(make_pairs, make_row):
     assert images.shape == others.shape
 
 
+def test_batches_made_ahead_are_those_made_in_turn(make_pairs, make_row):
+    real, none, row = make_pairs(7), make_pairs(0, "none"), make_row(augment={"flip": 0.5, "blur": 0.5}, batch=3)
+    for one, two in zip(
+        TrainingPairs(real, none, row, 0).epoch(1), TrainingPairs(real, none, row, 0, ahead=True).epoch(1), strict=True
+    ):
+        assert np.array_equal(one[0], two[0])
+        assert np.array_equal(one[1], two[1])
+
+
 # decoded once --------------------------------------------------------------------------------------------------------
 
 
