@@ -1,8 +1,10 @@
 """What every network sees: squares of its input size, decoded once, and brought to numbers on the device."""
 
+import fcntl
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from data.pairs import resize
 from data.pairs.files import sha256_file, whole_folder
 from data.pairs.manifest import MANIFEST, Pair, PairSet, content
 from data.pairs.resize import resize_image, resize_mask, resize_pillow, soften_mask
@@ -52,6 +55,18 @@ def _fill(pair_set: PairSet, row: ArchitectureRow, arrays: Decoded) -> None:
         arrays.images[number], arrays.masks[number] = _decode(pair_set, pair, row)
 
 
+def _build(pair_set: PairSet, row: ArchitectureRow, folder: Path, shape: tuple[int, ...]) -> None:
+    """Decode a set into files in a folder, which appears whole."""
+    with whole_folder(folder) as made:
+        kept = Decoded(
+            np.lib.format.open_memmap(made / "images.npy", "w+", np.uint8, (*shape, 3)),
+            np.lib.format.open_memmap(made / "masks.npy", "w+", np.uint8, shape),
+        )
+        _fill(pair_set, row, kept)
+        for array in kept:
+            array.flush()  # type: ignore[attr-defined]
+
+
 def load_pairs(pair_set: PairSet, row: ArchitectureRow) -> Decoded:
     """Return all pairs of a set at the network's input size.
 
@@ -68,19 +83,15 @@ def load_pairs(pair_set: PairSet, row: ArchitectureRow) -> Decoded:
         _fill(pair_set, row, arrays)
         return arrays
     ids = "\n".join(pair.id for pair in pair_set.pairs)
-    text = f"{sha256_file(manifest)} {ids} {row.input_px} {row.resize} {row.soft_masks} {sha256_file(Path(__file__))}"
+    code = " ".join(sha256_file(Path(str(module.__file__))) for module in (sys.modules[__name__], resize))
+    text = f"{sha256_file(manifest)} {ids} {row.input_px} {row.resize} {row.soft_masks} {code}"
     root = Path(os.environ.get("SIAMESE_WORK", ".work")) / CACHE
     folder = root / hashlib.sha256(text.encode()).hexdigest()[:24]
-    if not folder.is_dir():
-        root.mkdir(parents=True, exist_ok=True)
-        with whole_folder(folder) as made:
-            kept = Decoded(
-                np.lib.format.open_memmap(made / "images.npy", "w+", np.uint8, (*shape, 3)),
-                np.lib.format.open_memmap(made / "masks.npy", "w+", np.uint8, shape),
-            )
-            _fill(pair_set, row, kept)
-            for array in kept:
-                array.flush()  # type: ignore[attr-defined]
+    root.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # runs that start together decode once
+        if not folder.is_dir():
+            _build(pair_set, row, folder, shape)
     return Decoded(*(np.load(folder / name, mmap_mode="r") for name in ("images.npy", "masks.npy")))
 
 

@@ -82,8 +82,8 @@ class Validation:
             decoded = load_pairs(pair_set, self.row)
             for start in range(0, len(decoded.images), self.row.batch):
                 part = slice(start, start + self.row.batch)
-                outputs = network(normalize(np.asarray(decoded.images[part]), self.row, self.device))
-                masks = torch.from_numpy(np.asarray(decoded.masks[part])).to(self.device).float()[:, None] / 255
+                outputs = network(normalize(np.array(decoded.images[part]), self.row, self.device))
+                masks = torch.from_numpy(np.array(decoded.masks[part])).to(self.device).float()[:, None] / 255
                 losses.append(self.loss_of(outputs, masks).item())
                 scores += soft_dice(lesion_logit(outputs).float(), masks).tolist()
         network.train()
