@@ -97,6 +97,9 @@ def _check_values(params: Params) -> Iterable[str]:
                 yield f"volume.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
     if params.volume.datasets and params.volume.generators and params.volume.masks and not params.volume.multiples:
         yield "volume.multiples: is empty although volume names data sets: give some, or set volume.datasets: []"
+    looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
+    if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):
+        yield "judge: sees training pairs alone: keep: last or best_val, and with validation a val_share"
     most = max(params.volume.multiples, default=1)
     for name in params.volume.masks:
         if params.masks[name].copies < most:

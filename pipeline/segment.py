@@ -1,6 +1,8 @@
 """segment: train one segmenter on the real pairs and one added set, and test it on every test set."""
 
+import os
 import shutil
+from pathlib import Path
 
 from data.pairs.files import code_fingerprint, sha256_file, whole_folder, work_folder, write_json
 from data.pairs.manifest import MANIFEST, read_pairs, sets_to_test_on
@@ -27,7 +29,11 @@ def run(item: dict, params) -> None:
     tests = sets_to_test_on(root)
     val = read_pairs(root / "val") if (root / "val" / MANIFEST).is_file() else None
     fingerprint = {"row": params.row.model_dump(mode="json"), "code": code_fingerprint("data", "segmentation")}
-    fingerprint |= {"pairs": [sha256_file(folder / MANIFEST) for folder in (real, added)], "seed": item["seed"]}
+    looked_at = [*tests.values(), *([val] if val else [])]
+    fingerprint |= {"pairs": [sha256_file(f / MANIFEST) for f in (real, added, *(one.folder for one in looked_at))]}
+    fingerprint |= {"seed": item["seed"], "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")}
+    weights = params.row.encoder_file
+    fingerprint |= {"encoder": sha256_file(Path(weights)) if weights and Path(weights).is_file() else ""}
     folder = paths.segmenter(dataset, architecture, name)
     with work_folder(f"segment/{dataset}/{architecture}/{name}", fingerprint) as work, whole_folder(folder) as out:
         facts = train(

@@ -14,7 +14,7 @@ Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 def build_augment(row: Augmentation) -> Augment:
     """Return a function of (image, mask, seed) that gives the changed image and mask.
 
-    Images are uint8 (H, W, 3), masks uint8 (H, W) in {0, 1}, and both move together. What scale and shift bring into
+    Images are uint8 (H, W, 3), masks uint8 (H, W), and both move together. What scale and shift bring into
     the frame is black and no lesion. Call it from one thread.
     """
     if row == Augmentation():

@@ -82,7 +82,7 @@ class ArchitectureRow(NetworkConfig):
     decay_norms: bool = Field(default=True, description="false: no weight decay on norms and biases")
     schedule: Literal["constant", "one_cycle", "steps", "poly", "plateau"] = Field(
         description="steps: half at each of milestones; poly: linear warm-up, then down to zero; plateau: half "
-        "after 10 epochs without a better validation loss"
+        "after more than 10 epochs without a better validation loss"
     )
     milestones: tuple[int, ...] = Field(default=(), description="epochs, from 1, that begin at half the rate")
     warmup: Probability = Field(default=0.0, description="share of the steps, for poly")
@@ -111,6 +111,11 @@ class ArchitectureRow(NetworkConfig):
         description="share of real pairs for validation, where there is no val split",
     )
     early_stop: int | None = Field(default=None, ge=1, description="epochs without a better validation score")
+    stretch_maps: bool = Field(
+        default=False,
+        description="maps are stretched to 0-1 before they are saved, as by Polyp-PVT and CTNet; for "
+        "the measures over thresholds only",
+    )
     probability_correction: bool = Field(default=False, description="SANet's, at inference; moves no outline")
 
     @model_validator(mode="after")
@@ -127,4 +132,16 @@ class ArchitectureRow(NetworkConfig):
             raise ValueError("milestones: needed for schedule: steps, and for no other")
         if self.warmup and self.schedule != "poly":
             raise ValueError("warmup: only for schedule: poly")
+        by_epoch = self.early_stop is not None or self.schedule == "plateau"
+        if by_epoch and self.budget == "equal_steps":
+            raise ValueError("early_stop and schedule: plateau count epochs, so they need budget: equal_epochs")
+        if by_epoch and self.keep == "best_test":
+            raise ValueError("keep: best_test chooses weights alone: no early_stop and no schedule: plateau with it")
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_are_large_enough(self) -> "ArchitectureRow":
+        least = min((round(self.input_px * f / 32) * 32 for f in self.scales.factors), default=0) if self.scales else 64
+        if self.network == "ctnet" and min(least, self.input_px) < 64:
+            raise ValueError(f"a ctnet needs sides of 64 px or more, and would see {min(least, self.input_px)}")
         return self

@@ -17,7 +17,7 @@ def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
     """
     maps = (segmenter(content(pair, pairs.image(pair))[None])[0] for pair in pairs.pairs)
     masks = (content(pair, pairs.mask(pair)) for pair in pairs.pairs)
-    return measure(maps, masks, [pair.id for pair in pairs.pairs])
+    return measure(maps, masks, [pair.id for pair in pairs.pairs], stretch_maps=segmenter.row.stretch_maps)
 
 
 def evaluate(folder: Path, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from data.pairs import resize
-from data.pairs.files import sha256_file, whole_folder
+from data.pairs.files import is_main_process, sha256_file, whole_folder
 from data.pairs.manifest import MANIFEST, Pair, PairSet, content
 from data.pairs.resize import resize_image, resize_mask, resize_pillow, soften_mask
 from segmentation.config import ArchitectureRow, MultiScale
@@ -78,7 +78,7 @@ def load_pairs(pair_set: PairSet, row: ArchitectureRow) -> Decoded:
     manifest = pair_set.folder / MANIFEST
     # a fifth of the free space at most, and an empty file cannot be mapped
     fits = len(pair_set) and 4 * int(np.prod(shape)) < shutil.disk_usage(Path.cwd()).free / 5
-    if not fits or not manifest.is_file():
+    if not fits or not manifest.is_file() or not is_main_process():
         arrays = Decoded(np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8))
         _fill(pair_set, row, arrays)
         return arrays
@@ -110,7 +110,10 @@ def scaled_sizes(scales: MultiScale | None, input_px: int, rng: np.random.Genera
     if scales is None:
         return [input_px]
     sizes = [max(32, round(input_px * factor / 32) * 32) for factor in scales.factors]
-    return [int(rng.choice(sizes, p=scales.probabilities))] if scales.draw == "one" else sizes
+    if scales.draw == "each":
+        return sizes
+    shares = np.array(scales.probabilities or [1] * len(sizes), float)
+    return [int(rng.choice(sizes, p=shares / shares.sum()))]
 
 
 def at_size(inputs: Tensor, targets: Tensor, size_px: int, row: ArchitectureRow) -> tuple[Tensor, Tensor]:

@@ -30,9 +30,9 @@ def build_optimizer(network: nn.Module, row: ArchitectureRow) -> Optimizer:
 
 
 def _poly(row: ArchitectureRow, steps: int) -> Callable[[int], float]:
-    """Return the factor at a step: from 1e-6 up in a line for the share `warmup`, then down to 0 in a line."""
+    """Return the factor at a step: down to 0 in a line, times a rise for the share `warmup`; at least 1e-6."""
     rising = int(row.warmup * steps)
-    return lambda step: max(1e-6, step / rising) if step < rising else max(0.0, 1 - step / steps)
+    return lambda step: max(1e-6, (1 - step / steps) * min(1.0, step / rising if rising else 1.0))
 
 
 class Rate:
@@ -41,15 +41,15 @@ class Rate:
     def __init__(self, optimizer: Optimizer, row: ArchitectureRow, steps: int) -> None:
         rates = [group["lr"] for group in optimizer.param_groups]
         self.by_step: lr_scheduler.LRScheduler | None = None
-        self.by_epoch: lr_scheduler.LRScheduler | None = None
         self.plateau: lr_scheduler.ReduceLROnPlateau | None = None
         if row.schedule == "one_cycle":
             self.by_step = lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
         elif row.schedule == "poly":
             self.by_step = lr_scheduler.LambdaLR(optimizer, _poly(row, steps))
         elif row.schedule == "steps":
-            ends = [epoch - 1 for epoch in row.milestones]
-            self.by_epoch = lr_scheduler.MultiStepLR(optimizer, ends, gamma=0.5)
+            # in steps, so that added pairs do not move them when the number of steps is held equal
+            ends = [round((epoch - 1) * steps / row.epochs) for epoch in row.milestones]
+            self.by_step = lr_scheduler.MultiStepLR(optimizer, ends, gamma=0.5)
         elif row.schedule == "plateau":
             self.plateau = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=10)
 
@@ -60,8 +60,6 @@ class Rate:
 
     def after_epoch(self, val_loss: float | None) -> None:
         """Go on by one epoch."""
-        if self.by_epoch:
-            self.by_epoch.step()
         if self.plateau and val_loss is not None:
             self.plateau.step(val_loss)
 

@@ -73,13 +73,23 @@ class Validation:
     best_epoch: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.decoded = [load_pairs(pair_set, self.row) for pair_set in self.sets]
+
     @torch.inference_mode()
     def measure(self, network: nn.Module) -> tuple[float, float]:
-        """Return the mean soft Dice over all images, and the mean loss over batches, at the network's input size."""
+        """Return the mean soft Dice over all images, and the mean loss over batches, at the network's input size.
+
+        The stream of random numbers is left alone, so that looking does not change the training.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self._measure(network)
+
+    def _measure(self, network: nn.Module) -> tuple[float, float]:
         network.eval()
         scores, losses = [], []
-        for pair_set in self.sets:
-            decoded = load_pairs(pair_set, self.row)
+        for decoded in self.decoded:
             for start in range(0, len(decoded.images), self.row.batch):
                 part = slice(start, start + self.row.batch)
                 outputs = network(normalize(np.array(decoded.images[part]), self.row, self.device))

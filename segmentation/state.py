@@ -56,7 +56,7 @@ class Run:
 
     def load(self, path: Path) -> None:
         """Go on from a state."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:

@@ -100,10 +100,9 @@ def train(
     """Return what was done, and write the weights, the configuration and the loss curve into a fresh folder.
 
     The pairs of both sets form one training set; `synthetic` may be empty. The initial weights depend on `seed` alone,
-    so that runs with different pairs start alike. Device and precision are accelerate's, from the environment. Every
-    process of a parallel run computes the same, because the loss is not a mean over pairs that could be shared out.
+    so that runs with different pairs start alike. Device and precision are accelerate's, from the environment.
     `val` is the validation split where there is one; `tests` are looked at only with keep: best_test. From `work`, a
-    folder that outlives a crash, a run goes on at its last saved epoch and ends with the same bytes.
+    folder that outlives a crash, a run goes on at its last saved epoch and, on the CPU, ends with the same bytes.
 
     Raises: UserError when there are no pairs, or fewer than the row asks for, when the row needs validation pairs and
     there are none, when the encoder is unusable, or when the loss is no longer a finite number.
@@ -112,10 +111,10 @@ def train(
 
     accelerator = Accelerator()
     planned = len(real)
-    used, added = chosen_pairs(real, synthetic, row)
     used, added, looked_at = validation_sets(
-        row, used, added, val, tests, seed, lambda text: sys.stderr.write(f"warning: {text}\n")
+        row, real, synthetic, val, tests, seed, lambda text: sys.stderr.write(f"warning: {text}\n")
     )
+    used, added = chosen_pairs(used, added, row)
     pairs = TrainingPairs(used, added, row, seed, ahead=accelerator.device.type != "cpu")
     batches = count_batches(row, planned if row.budget == "equal_steps" else len(used), len(added))
     steps = batches * steps_a_batch(row)
@@ -178,6 +177,10 @@ def _train_epochs(
 def _write(run: Run, row: ArchitectureRow, out_dir: Path, facts: dict[str, object]) -> None:
     from safetensors.torch import save_file
 
+    if row.keep != "last" and not run.validation.weights:
+        raise UserError(
+            f"the {row.network} never had a validation score that is a number: lower lr, which is {row.lr:g}"
+        )
     chosen = run.validation.weights if row.keep != "last" else run.network.state_dict()
     save_file({name: value.detach().cpu().contiguous() for name, value in chosen.items()}, out_dir / WEIGHTS)
     write_json(out_dir / CONFIG, {"row": row.model_dump(mode="json"), **facts})

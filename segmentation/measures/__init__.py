@@ -46,11 +46,14 @@ def _curves_and_extras(probability: np.ndarray, lesion: np.ndarray) -> tuple[dic
     return curves, extras
 
 
-def measure(probabilities: Iterable[np.ndarray], masks: Iterable[np.ndarray], ids: Sequence[str]) -> Measures:
+def measure(
+    probabilities: Iterable[np.ndarray], masks: Iterable[np.ndarray], ids: Sequence[str], *, stretch_maps: bool = False
+) -> Measures:
     """Return the counts and scores of one test set.
 
     Probabilities are float (H, W) in [0, 1] and masks uint8 (H, W) in {0, 1}, one each an image and of any size, as a
-    list, a stack (N, H, W) or a generator: they are taken one at a time and not kept.
+    list, a stack (N, H, W) or a generator: they are taken one at a time and not kept. With `stretch_maps` each is
+    brought to 0-1 before it becomes 8 bits, for the measures over thresholds alone (spec/segmenters.md 2.4, 3.4).
     """
     counts: list[list[int]] = []
     scores: dict[str, list[float]] = {}
@@ -59,7 +62,8 @@ def measure(probabilities: Iterable[np.ndarray], masks: Iterable[np.ndarray], id
         if probability.shape != mask.shape:
             raise ValueError(f"{image}: a map {probability.shape} for a mask {mask.shape}: both must have one size")
         counts.append(count(probability > THRESHOLD, mask > 0))
-        curves, extras = _curves_and_extras(probability, mask > 0)
+        saved = (probability - probability.min()) / (np.ptp(probability) + 1e-8) if stretch_maps else probability
+        curves, extras = _curves_and_extras(saved, mask > 0)
         for name, curve in curves.items():
             sums[name] = sums.get(name, 0) + curve
             scores.setdefault(name, []).append(float(curve.mean()))

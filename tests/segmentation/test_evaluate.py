@@ -1,6 +1,7 @@
 """Testing a segmenter: every image at its own size, without padding, one at a time."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ def bright(images: np.ndarray) -> np.ndarray:
     return (images[..., 0] > 100).astype(np.float32) * 0.8 + 0.1
 
 
+def answering(function):
+    """Return a segmenter that answers with a function, with the row that evaluation asks it for."""
+
+    class Answering:
+        row = SimpleNamespace(stretch_maps=False)
+        __call__ = staticmethod(function)
+
+    return Answering()
+
+
 def test_images_are_seen_one_at_a_time_at_their_own_size(odd_pairs):
     seen = []
 
@@ -39,7 +50,7 @@ def test_images_are_seen_one_at_a_time_at_their_own_size(odd_pairs):
         seen.append(images.shape)
         return bright(images)
 
-    measures = module.measure_set(segmenter, odd_pairs)
+    measures = module.measure_set(answering(segmenter), odd_pairs)
     assert seen == [(1, 20, 30, 3), (1, 24, 30, 3)]
     assert measures.counts.tolist() == [[72, 0, 0, 528], [72, 0, 0, 648]]
     assert measures.ids == ("p0", "p1")
@@ -47,7 +58,7 @@ def test_images_are_seen_one_at_a_time_at_their_own_size(odd_pairs):
 
 
 def test_the_answer_can_be_written_and_holds_every_name(odd_pairs, make_pairs, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "load_segmenter", lambda folder: bright)
+    monkeypatch.setattr(module, "load_segmenter", lambda folder: answering(bright))
     result = module.evaluate(tmp_path, {"odd": odd_pairs, "real": make_pairs(3)})
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert list(result["metrics"]) == ["images", *FLAT]
@@ -56,6 +67,6 @@ def test_the_answer_can_be_written_and_holds_every_name(odd_pairs, make_pairs, m
 
 
 def test_a_test_set_without_images_is_named(make_pairs, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "load_segmenter", lambda folder: bright)
+    monkeypatch.setattr(module, "load_segmenter", lambda folder: answering(bright))
     with pytest.raises(UserError, match="test set none holds no images"):
         module.evaluate(tmp_path, {"none": make_pairs(0, "none")})

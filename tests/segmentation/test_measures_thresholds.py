@@ -116,3 +116,18 @@ def test_correction_sharpens_under_confident_maps():
     )
     np.testing.assert_array_equal(plain.counts, corrected.counts)
     assert corrected.images["polyp_thr256/dice"].mean() > plain.images["polyp_thr256/dice"].mean() + 0.03
+
+
+def test_faint_maps_count_in_full_when_they_are_stretched_before_they_are_saved():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:40, 20:40] = 1
+    smooth = np.exp(-(((np.mgrid[:64, :64] - 29.5) / 12) ** 2).sum(0)).astype(np.float32)
+    found = {}
+    for peak in (0.001, 1.0):
+        for stretch_maps in (False, True):
+            measured = measure([smooth * peak], [mask], ["a"], stretch_maps=stretch_maps)
+            found[peak, stretch_maps] = measured.images["polyp_thr256/dice"][0]
+            assert measured.images["fg_image/dice"][0] == (0 if peak < 0.5 else measured.images["fg_image/dice"][0])
+    assert found[0.001, False] < 0.01
+    assert abs(found[0.001, True] - found[1.0, True]) < 0.01
+    assert abs(found[1.0, True] - found[1.0, False]) < 0.01

@@ -51,10 +51,10 @@ def rates(row, steps, epochs):
 
 
 def test_schedules_by_name(make_row):
-    found = rates(make_row(schedule="steps", milestones=(3, 5), lr=0.4), 12, 6)
+    found = rates(make_row(schedule="steps", milestones=(3, 5), lr=0.4, epochs=6), 12, 6)
     assert found == pytest.approx([0.4] * 4 + [0.2] * 4 + [0.1] * 4)
     poly = rates(make_row(schedule="poly", warmup=0.2, lr=1.0), 10, 1)
-    assert poly == pytest.approx([1e-6, 0.5, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    assert poly == pytest.approx([1e-6, 0.45, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     plateau = rates(make_row(schedule="plateau", lr=1.0), 13, 13)  # the loss never gets better: 10 epochs of patience
     assert plateau == pytest.approx([1.0] * 12 + [0.5])
     assert rates(make_row(schedule="constant", lr=1.0), 5, 1) == [1.0] * 5
@@ -283,6 +283,25 @@ def test_an_interrupted_run_ends_with_the_same_bytes(make_pairs, make_row, tmp_p
     assert sha256_tree(tmp_path / "resumed") == sha256_tree(tmp_path / "whole")
 
 
+def test_looking_at_validation_pairs_does_not_change_the_training(make_pairs, make_row, tmp_path):
+    args = {"depths": (1, 1, 1, 1), "embed_dims": (8, 8, 8, 8), "num_heads": (1, 1, 1, 1)}
+    common = {"network": "ctnet", "encoder": None, "encoder_args": args, "decoder_channels": (8,), "epochs": 2}
+    real, none, val = make_pairs(4), make_pairs(0, "none"), make_pairs(2, "val")
+    for name, changes in (("blind", {}), ("looking", {"early_stop": 50})):
+        (tmp_path / name).mkdir()
+        row = make_row(**common, loss="structure_contrast", **changes)
+        train(real, none, row, tmp_path / name, seed=0, val=val)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("blind", "looking")]
+    assert files[0] == files[1]
+
+
+def test_synthetic_pairs_alone_can_be_validated_on_held_out_real_ones(make_pairs, make_row, tmp_path):
+    (tmp_path / "out").mkdir()
+    row = make_row(real_pairs=False, added_pairs=6, keep="best_val", val_share=0.5)
+    run = train(make_pairs(4), make_pairs(8, "more"), row, tmp_path / "out", seed=0)
+    assert (run["real"], run["synthetic"], run["validation_pairs"]) == (0, 6, 2)
+
+
 # pictures and rows ---------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +330,9 @@ def test_the_worst_and_the_best_cases_are_drawn(make_pairs, make_row, tmp_path):
             "only with draw",
         ),
         ({"keep": "best"}, "best_val"),
+        ({"early_stop": 3, "budget": "equal_steps"}, "need budget: equal_epochs"),
+        ({"early_stop": 3, "keep": "best_test"}, "chooses weights alone"),
+        ({"network": "ctnet", "encoder": None, "decoder_channels": (16,), "input_px": 32}, "64 px or more"),
     ],
 )
 def test_a_recipe_that_does_not_fit_together_is_refused(make_row, changes, words):
