@@ -1,10 +1,10 @@
 """The part of the report that says what each score is, on how many images, and why one is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from evaluation.glossary import by_importance, score
-from evaluation.results import Scores
+from evaluation.results import Run, Scores
 from evaluation.tables import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
 
 SPREADS = ("_sd", "_se")
@@ -17,6 +17,12 @@ FACTS = {
     "n_synthetic": "synthetic images",
     "n_floor": "held-out real images for the floor",
     "note": "",
+}
+
+KEPT = {
+    "last": "those of the last epoch",
+    "best_val": "the best on validation pairs",
+    "best_test": "the best on the test sets, so that their results say too much",
 }
 
 Entry = Mapping[str, object]
@@ -39,6 +45,19 @@ class ScoreSection(NamedTuple):
     meanings: list[Meaning]
     missing: list[tuple[str, str]]
     demo: bool
+
+
+def weights_sentence(runs: Iterable[Run]) -> str:
+    """Return which weights of the segmenters were tested, as the runs recorded it."""
+    by_rule: dict[str, set[str]] = {}
+    for run in runs:
+        row = run.details.get("row")
+        if isinstance(row, Mapping):
+            by_rule.setdefault(str(row.get("keep", "last")), set()).add(run.key.architecture)
+    if set(by_rule) <= {"last"}:
+        return "All segmenters keep the weights of their last epoch; none is picked by its test result."
+    told = [f"{', '.join(sorted(names))}: {KEPT.get(rule, rule)}" for rule, names in sorted(by_rule.items())]
+    return f"Weights that were tested: {'; '.join(told)}."
 
 
 def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:

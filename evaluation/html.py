@@ -11,7 +11,7 @@ from data.pairs.manifest import PairSet
 from evaluation import tables
 from evaluation.comparison import build_table, volume_series
 from evaluation.conventions import render_conventions
-from evaluation.explain import score_section
+from evaluation.explain import score_section, weights_sentence
 from evaluation.figures import pair_grid, volume_curve
 from evaluation.results import Grid, Run, Scores, read_runs, read_scores
 from evaluation.verdict import FEW_SEEDS, judge
@@ -122,6 +122,7 @@ def render_report(
         sections=sections,
         asked=len(set(grid.runs)),
         done=len(grid.asked(runs)),
+        weights=weights_sentence(grid.asked(runs)),
         demo=any(section.demo for section in sections),
         few_seeds=len({key.seed for key in grid.runs}) < FEW_SEEDS,
         earlier=tables.earlier_table(earlier) if earlier else None,

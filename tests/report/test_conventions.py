@@ -1,6 +1,7 @@
 """The table of every convention: what was measured, nothing else, and a dash where something is not there."""
 
 from evaluation.conventions import COLUMNS, render_conventions
+from evaluation.explain import weights_sentence
 from evaluation.results import Grid, Run, RunKey
 from segmentation.measures.summary import FLAT
 
@@ -24,3 +25,14 @@ def test_each_metric_has_a_column_and_seeds_are_averaged():
 
 def test_every_metric_that_is_stored_has_a_column():
     assert set(COLUMNS) == set(FLAT) - {"images"}
+
+
+def test_the_page_says_which_weights_were_tested():
+    def kept(architecture, rule):
+        return Run(RunKey("set", architecture, "real", "real", 1, 0), {}, {"row": {"keep": rule}})
+
+    assert "none is picked by its test result" in weights_sentence([kept("sanet", "last"), run("unet", "real", 0, 0.5)])
+    told = weights_sentence([kept("sanet", "last"), kept("polyp-pvt", "best_test"), kept("unet", "best_val")])
+    assert "polyp-pvt: the best on the test sets, so that their results say too much" in told
+    assert "unet: the best on validation pairs" in told
+    assert "none is picked" not in told
