@@ -40,8 +40,8 @@ def run(item: dict, params) -> None:
             read_pairs(real), read_pairs(added), params.row, out,
             seed=item["seed"], val=val, tests=list(tests.values()), work=work,
         )  # fmt: skip
-        measured = evaluate(out, tests)
         segmenter = load_segmenter(out)
+        measured = evaluate(segmenter, tests)
         for split, found in measured["test_sets"].items():
             scores = {image["id"]: image["fg_image/dice"] for image in found["images"]}
             write_image(out / f"cases-{split}.png", draw_cases(segmenter, tests[split], scores))

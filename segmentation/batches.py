@@ -14,7 +14,7 @@ from data.pairs.seeds import item_seed
 from segmentation.augment import build_augment
 from segmentation.colour import donor_chooser, exchange
 from segmentation.config import ArchitectureRow
-from segmentation.inputs import Decoded, load_pairs, near_equal_parts
+from segmentation.inputs import Decoded, load_pairs
 
 Batch = tuple[np.ndarray, np.ndarray]  # images uint8 (B, H, W, 3), masks uint8 (B, H, W) in 255ths
 
@@ -37,16 +37,15 @@ def chosen_pairs(real: PairSet, added: PairSet, row: ArchitectureRow) -> tuple[P
     return used, kept
 
 
-def batches_per_epoch(row: ArchitectureRow, real: int, synthetic: int) -> int:
-    """Return how many batches all the pairs make."""
-    return math.ceil((real * row.real_pairs + synthetic) / row.batch)
-
-
 def count_batches(row: ArchitectureRow, real: int, synthetic: int) -> int:
-    """Return the number of batches of a whole run under the row's budget; `real` counts all real pairs there are."""
-    if row.budget == "equal_steps":
-        return row.epochs * math.ceil(real / row.batch)
-    return row.epochs * batches_per_epoch(row, real, synthetic)
+    """Return the number of batches of a whole run under the row's budget, for so many real and synthetic pairs."""
+    pairs = {"equal_epochs": real + synthetic, "equal_steps": real}[row.budget]
+    return row.epochs * math.ceil(pairs / row.batch)
+
+
+def near_equal_parts(order: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    """Yield the order cut into nearly equal parts, because a remainder of one or two makes poor batch statistics."""
+    yield from np.array_split(order, -(-len(order) // batch))
 
 
 class TrainingPairs:

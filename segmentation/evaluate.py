@@ -1,13 +1,12 @@
 """Testing a trained segmenter: one pass of predictions over every test set, then all conventions."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from data.pairs.manifest import PairSet, content
 from segmentation.measures import Measures, measure
 from segmentation.measures.summary import summarize
-from segmentation.predict import Segmenter, load_segmenter
+from segmentation.predict import Segmenter
 
 
 def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
@@ -20,10 +19,9 @@ def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
     return measure(maps, masks, [pair.id for pair in pairs.pairs], stretch_maps=segmenter.row.stretch_maps)
 
 
-def evaluate(folder: Path, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
-    """Return {"metrics": flat numbers over all test sets, "test_sets": details of each}, of a segmenter in a folder.
+def evaluate(segmenter: Segmenter, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
+    """Return {"metrics": flat numbers over all test sets, "test_sets": details of each}.
 
-    Raises: UserError for test sets without images, and when the segmenter cannot be read.
+    Raises: UserError for test sets without images.
     """
-    segmenter = load_segmenter(folder)
     return summarize({name: measure_set(segmenter, pairs) for name, pairs in test_sets.items()})

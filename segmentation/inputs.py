@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -105,6 +105,11 @@ def normalize(images: np.ndarray, row: ArchitectureRow, device: torch.device) ->
     return (pixels / 255 - mean) / std
 
 
+def as_targets(masks: np.ndarray, device: torch.device) -> Tensor:
+    """Return float32 (N, 1, H, W) in [0, 1] on the device from uint8 (N, H, W) in 255ths."""
+    return torch.from_numpy(masks).to(device).float()[:, None] / 255
+
+
 def scaled_sizes(scales: MultiScale | None, input_px: int, rng: np.random.Generator) -> list[int]:
     """Return the sides in px at which a batch is seen, one after the other."""
     if scales is None:
@@ -125,8 +130,3 @@ def at_size(inputs: Tensor, targets: Tensor, size_px: int, row: ArchitectureRow)
     if row.soft_masks:
         return bigger, functional.interpolate(targets, (size_px, size_px), mode="bilinear", align_corners=corners)
     return bigger, functional.interpolate(targets, size=(size_px, size_px), mode="nearest")
-
-
-def near_equal_parts(order: np.ndarray, batch: int) -> Iterator[np.ndarray]:
-    """Yield the order cut into nearly equal parts, because a remainder of one or two makes poor batch statistics."""
-    yield from np.array_split(order, -(-len(order) // batch))

@@ -12,7 +12,7 @@ from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config import ArchitectureRow
-from segmentation.inputs import load_pairs, normalize
+from segmentation.inputs import as_targets, load_pairs, normalize
 from segmentation.losses import Loss
 from segmentation.networks.outputs import lesion_logit
 
@@ -93,18 +93,19 @@ class Validation:
             for start in range(0, len(decoded.images), self.row.batch):
                 part = slice(start, start + self.row.batch)
                 outputs = network(normalize(np.array(decoded.images[part]), self.row, self.device))
-                masks = torch.from_numpy(np.array(decoded.masks[part])).to(self.device).float()[:, None] / 255
+                masks = as_targets(np.array(decoded.masks[part]), self.device)
                 losses.append(self.loss_of(outputs, masks).item())
                 scores += soft_dice(lesion_logit(outputs).float(), masks).tolist()
         network.train()
         return float(np.mean(scores)), float(np.mean(losses))
 
     def look(self, network: nn.Module, epoch: int) -> tuple[float, float]:
-        """Return what `measure` returns, and keep the weights if they are the best so far."""
+        """Return what `measure` returns, and keep the weights if they are the best so far and the row asks for them."""
         score, loss = self.measure(network)
         if score > self.best:
             self.best, self.best_epoch = score, epoch
-            self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+            if self.row.keep != "last":
+                self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
         return score, loss
 
     def stops(self, epoch: int) -> bool:

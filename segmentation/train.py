@@ -15,9 +15,9 @@ from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
-from segmentation.batches import Batch, TrainingPairs, batches_per_epoch, chosen_pairs, count_batches
+from segmentation.batches import Batch, TrainingPairs, chosen_pairs, count_batches
 from segmentation.config import CONFIG, WEIGHTS, ArchitectureRow
-from segmentation.inputs import at_size, normalize, scaled_sizes
+from segmentation.inputs import as_targets, at_size, normalize, scaled_sizes
 from segmentation.losses import LOSSES
 from segmentation.networks import build_network
 from segmentation.optim import Rate, build_optimizer
@@ -50,13 +50,12 @@ class Stepper:
 
     def __init__(self, run: Run, row: ArchitectureRow, accelerator: Any, steps: int) -> None:
         self.run, self.row, self.accelerator, self.steps = run, row, accelerator, steps
-        self.loss_of = LOSSES[row.loss](row)
 
     def batch(self, batch: Batch, sizes: Sequence[int]) -> None:
         """Take a step at every size."""
         images, masks = batch
         inputs = normalize(images, self.row, self.accelerator.device)
-        targets = torch.from_numpy(masks).to(self.accelerator.device).float()[:, None] / 255
+        targets = as_targets(masks, self.accelerator.device)
         for size_px in sizes:
             self._step(*at_size(inputs, targets, size_px, self.row))
 
@@ -66,7 +65,7 @@ class Stepper:
             outputs = run.network(inputs)
         maps = tuple(logits.float() for logits in outputs.maps)
         embedding = None if outputs.embedding is None else outputs.embedding.float()
-        loss = self.loss_of(outputs._replace(maps=maps, embedding=embedding), targets)
+        loss = run.validation.loss_of(outputs._replace(maps=maps, embedding=embedding), targets)
         run.log.losses.append(loss.item())
         _check_loss(run.log.losses[-1], self.row, len(run.log.losses), self.steps)
         run.optimizer.zero_grad()
@@ -81,7 +80,7 @@ class Stepper:
 
 def _epochs(row: ArchitectureRow, pairs: TrainingPairs, batches: int, done: int) -> Iterator[tuple[int, list | Any]]:
     """Yield (epoch, its batches) from epoch `done` on; the last epoch may be cut short by the budget."""
-    each = batches_per_epoch(row, len(pairs.sets[0].images), len(pairs.sets[1].images))
+    each = math.ceil(len(pairs.keys) / row.batch)
     for epoch in range(done, math.ceil(batches / each)):
         yield epoch, zip(range(min(each, batches - epoch * each)), pairs.epoch(epoch), strict=False)
 
@@ -124,8 +123,7 @@ def train(
         torch.manual_seed(item_seed("training", seed))
         optimizer = build_optimizer(network, row)
         rate = Rate(optimizer, row, steps)
-        loss_of = LOSSES[row.loss](row)
-        validation = Validation(looked_at, row, loss_of, accelerator.device)
+        validation = Validation(looked_at, row, LOSSES[row.loss](row), accelerator.device)
         run = Run(network, accelerator.prepare_optimizer(optimizer), rate, validation, Log())
         if work and (work / STATE).is_file():
             run.load(work / STATE)

@@ -82,9 +82,8 @@ def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -
     if "sequence" in codes:
         row["sequence_likeness"] = FRAME_CORRELATION
     if found.classes or {"class_mask", "colour_mask"} & codes:
-        row["classes"] = dict(found.classes) or _classes(seen)
-        if not row["classes"]:
-            del row["classes"]
+        if classes := dict(found.classes) or _classes(seen):
+            row["classes"] = classes
     elif found.mask_threshold == 0 or ("zero_one_mask" in codes and all(s.numbered and s.labels <= {1} for s in seen)):
         row["mask_threshold"] = 0
     return row

@@ -66,7 +66,7 @@ def read_mask(path: Path, threshold: int = MASK_THRESHOLD) -> Array:
     below the threshold without being zero (0/1 masks under the threshold 127).
     """
     picture = _open(path)
-    if is_colourful(np.asarray(picture.convert("RGB"))):
+    if picture.mode not in ("1", "L") and is_colourful(np.asarray(picture.convert("RGB"))):
         raise BadImageError("is in colours: name them in the data-set row, classes: {name: [r, g, b]}", "colour_mask")
     return threshold_mask(np.asarray(picture.convert("L")), threshold)
 

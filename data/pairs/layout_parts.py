@@ -52,7 +52,7 @@ def unique_ids(sources: list[Source]) -> list[Source]:
         depth = 0
         while len(rivals) > 1 and len({_named(one, depth) for one in rivals}) < len(rivals) and depth < MOST_DEPTH:
             depth += 1
-        clear += [replace(one, id=_named(one, depth), name=one.name or one.id) if depth else one for one in rivals]
+        clear += [replace(one, id=_named(one, depth), name=one.own_name) if depth else one for one in rivals]
     return clear
 
 

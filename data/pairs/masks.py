@@ -102,9 +102,8 @@ def transform_mask(
     return Made(moved, how, rejected)
 
 
-def _make(real: PairSet, row: Masks, parent: Pair, copy: int, donors: Mapping[str, Pair]) -> Made:
-    """Return the mask of one copy of a pair; padding takes no part and stays empty."""
-    whole = real.labels(parent)
+def _make(real: PairSet, whole: Array, row: Masks, parent: Pair, copy: int, donors: Mapping[str, Pair]) -> Made:
+    """Return the mask of one copy of a pair, of its labels `whole`; padding takes no part and stays empty."""
     if not isinstance(row, TransformedMasks):
         return Made(whole, {"attempts": 1, "moves": "[]", "donor": "", "lost": 0.0}, Counter())
     made = transform_mask(
@@ -124,7 +123,8 @@ def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mappi
 
     def write(task: tuple[int, Pair]) -> tuple[Pair, dict[str, object], Counter[str]]:
         copy, parent = task
-        before, made = real.labels(parent), _make(real, row, parent, copy, donors)
+        before = real.labels(parent)
+        made = _make(real, before, row, parent, copy, donors)
         mask_id = f"{parent.id}-{name}-{copy}"
         pair = replace(parent, id=mask_id, image="", image_sha256="", mask=f"masks/{mask_id}.png", native="")
         pair = replace(pair, source=name, parent=parent.id, donor=str(made.how["donor"]))

@@ -31,7 +31,7 @@ def resize_mask(mask: Array, size_px: int) -> Array:
 
 
 def resize_pillow(image: Array, size_px: int) -> Array:
-    """Return uint8 (size_px, size_px, 3), stretched by Pillow's bilinear, which smooths what it reduces."""
+    """Return uint8 (size_px, size_px, ...), stretched by Pillow's bilinear, which smooths what it reduces."""
     if image.shape[:2] == (size_px, size_px):
         return image
     return np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR))
@@ -39,9 +39,7 @@ def resize_pillow(image: Array, size_px: int) -> Array:
 
 def soften_mask(mask: Array, size_px: int) -> Array:
     """Return uint8 (size_px, size_px): the share of lesion in each pixel in 255ths, by Pillow's smooth bilinear."""
-    if mask.shape == (size_px, size_px):
-        return mask * np.uint8(255)
-    return np.asarray(Image.fromarray(mask * np.uint8(255)).resize((size_px, size_px), Image.Resampling.BILINEAR))
+    return resize_pillow(mask * np.uint8(255), size_px)
 
 
 def _resize_labels(labels: Array, size: tuple[int, int]) -> Array:

@@ -23,7 +23,7 @@ def alike_neighbours(
 
     They follow one another within their folder, or among all images, for a video may be cut up into several folders.
     """
-    numbered = [(NUMBERED.match(source.name or source.id), source) for source in sources]
+    numbered = [(NUMBERED.match(source.own_name), source) for source in sources]
     frames = [
         (str(source.image.parent), found[1], int(found[2]), place)
         for place, (found, source) in enumerate(numbered)

@@ -42,6 +42,11 @@ class Source:
     name: str = ""  # the id before it was made unique; empty when it still is the id
     channels: tuple[Path, ...] = ()  # further files of the image, each of one channel: green and blue
 
+    @property
+    def own_name(self) -> str:
+        """The id that the file itself gives."""
+        return self.name or self.id
+
 
 @dataclass(frozen=True)
 class Found:

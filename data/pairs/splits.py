@@ -32,9 +32,9 @@ def _by_pattern(sources: list[Source], pattern: str, problems: list[str]) -> lis
     """Return the sources with the group that the pattern finds in their names: its first bracket, or all it matches."""
     grouped, missed = [], []
     for source in sources:
-        found = re.search(pattern, source.name or source.id)
+        found = re.search(pattern, source.own_name)
         group = (found[1] if found.re.groups else found[0]) if found else None
-        missed += [] if group else [source.name or source.id]
+        missed += [] if group else [source.own_name]
         grouped.append(replace(source, group=group or ""))
     if missed:
         shown = ", ".join(missed[:3])
@@ -62,7 +62,7 @@ def _by_table(sources: list[Source], path: Path, problems: list[str]) -> list[So
     for cells in csv.reader(lines):
         if len(cells) >= 2 and cells[1].strip():
             group_of[_without_ending(cells[0].strip())] = group_of[cells[0].strip()] = cells[1].strip()
-    names = [source.name or source.id for source in sources]
+    names = [source.own_name for source in sources]
     missed = [name for name in names if name not in group_of]
     if len(missed) == len(names):
         problems.append(f"{path}: names none of the ids; a line is id,group with a comma, such as {names[0]},p1")
@@ -124,7 +124,7 @@ def _by_list(path: Path, sources: list[Source], problems: list[str]) -> list[Sou
     """Return the sources whose ids stand in a text file, one a line, with or without the ending of a picture."""
     by_name: dict[str, list[Source]] = {}
     for source in sources:
-        for name in {source.id, source.name or source.id}:
+        for name in {source.id, source.own_name}:
             by_name.setdefault(name, []).append(source)
     chosen = []
     for line in _read_lines(path, "splits", problems):

@@ -57,16 +57,14 @@ def test_images_are_seen_one_at_a_time_at_their_own_size(odd_pairs):
     assert measures.images["fg_image/dice"].tolist() == [1, 1]
 
 
-def test_the_answer_can_be_written_and_holds_every_name(odd_pairs, make_pairs, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "load_segmenter", lambda folder: answering(bright))
-    result = module.evaluate(tmp_path, {"odd": odd_pairs, "real": make_pairs(3)})
+def test_the_answer_can_be_written_and_holds_every_name(odd_pairs, make_pairs):
+    result = module.evaluate(answering(bright), {"odd": odd_pairs, "real": make_pairs(3)})
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert list(result["metrics"]) == ["images", *FLAT]
     assert result["metrics"]["images"] == 5
     assert {name: one["n"] for name, one in result["test_sets"].items()} == {"odd": 2, "real": 3}
 
 
-def test_a_test_set_without_images_is_named(make_pairs, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "load_segmenter", lambda folder: answering(bright))
+def test_a_test_set_without_images_is_named(make_pairs):
     with pytest.raises(UserError, match="test set none holds no images"):
-        module.evaluate(tmp_path, {"none": make_pairs(0, "none")})
+        module.evaluate(answering(bright), {"none": make_pairs(0, "none")})

@@ -7,6 +7,7 @@ from data.pairs.manifest import PairSet
 from data.pairs.prepare import prepare
 from segmentation.config import ArchitectureRow
 from segmentation.evaluate import evaluate
+from segmentation.predict import load_segmenter
 from segmentation.train import train
 
 MIT = {"depths": (1, 1, 1, 1), "embed_dims": (16, 32, 48, 64), "num_heads": (1, 2, 3, 4), "drop_path_rate": 0.0}
@@ -39,4 +40,4 @@ def test_sixteen_phantoms_are_learned_by_heart(network, tmp_path):
     (tmp_path / "out").mkdir()
     run = train(real, PairSet(tmp_path / "none", ()), row, tmp_path / "out", seed=0)
     assert run["steps"] <= MOST_STEPS
-    assert evaluate(tmp_path / "out", {"train": real})["metrics"]["mDice"] >= 0.95
+    assert evaluate(load_segmenter(tmp_path / "out"), {"train": real})["metrics"]["mDice"] >= 0.95
