@@ -1,0 +1,209 @@
+"""Copy audit: which synthetic images are training images, turned, mirrored, blurred, recoloured or with noise on them.
+
+Scores that compare distributions reward a generator that has learnt its training set by heart; this does not.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SIDE = 16
+BLOCK = 64
+SMALLEST_SD = 1.0  # grey levels; less is no content, and must not be blown up to be compared
+SMALLEST_HOLDOUT = 20
+QUANTILE = 0.01  # share of fresh images that may be flagged
+DEFINITION = (
+    "Share of synthetic images that lie as near to their nearest training image as only the nearest `quantile` of "
+    "held-out real images do. Distance: root mean square difference of 16x16 thumbnails, each colour channel "
+    "standardised, minimum over the 8 flips and quarter turns."
+)
+CLOSER = (
+    "Chance that a synthetic image is nearer to its nearest training image than to its nearest held-out real one, when "
+    "of the larger set only as many are drawn as the smaller one holds; 0.5 without memorisation."
+)
+SELF_RETRIEVAL = "Share of synthetic images whose nearest training image is the one that their mask comes from."
+
+
+@dataclass(frozen=True)
+class CopyAudit:
+    """What was found of N synthetic images. Where `flagged` is None, `reason` says why; `note` is for the reader."""
+
+    distance: np.ndarray  # float64 (N,), to the nearest training image
+    nearest: np.ndarray  # int64 (N,), its place in the training set
+    nearest_is_parent: np.ndarray  # bool (N,)
+    flagged: np.ndarray | None  # bool (N,), taken for copies
+    threshold: float | None  # a distance of at most this is a copy
+    expected_rate: float | None  # flagged share of fresh real images, 0-1
+    closer_to_train: float  # see CLOSER; its value without memorisation is 0.5
+    self_retrieval: float | None  # see SELF_RETRIEVAL; None when no image has its parent in the training set
+    n_train: int
+    n_holdout: int
+    reason: str | None
+    note: str | None
+
+    @property
+    def chance(self) -> float:
+        """Return the self-retrieval of images that have nothing to do with their parents."""
+        return 1 / self.n_train
+
+    @property
+    def copy_rate(self) -> float | None:
+        """Return the share of synthetic images that are copies, 0-1."""
+        return None if self.flagged is None else float(self.flagged.mean())
+
+    @property
+    def copy_rate_parent(self) -> float | None:
+        """Return the share that are copies of the training image that their own mask comes from."""
+        return None if self.flagged is None else float((self.flagged & self.nearest_is_parent).mean())
+
+    @property
+    def copy_rate_other(self) -> float | None:
+        """Return the share that are copies of another training image than the one that their mask comes from."""
+        return None if self.flagged is None else float((self.flagged & ~self.nearest_is_parent).mean())
+
+
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """Return float32 (N, 16, 16, 3) of uint8 (N, H, W, 3): means over areas, each channel of zero mean and unit sd.
+
+    Standardising each channel makes a copy in other colours or another exposure the same thumbnail. An image of one
+    colour becomes zeros, which are no nearer to any picture than pictures are to each other.
+    """
+    import cv2
+
+    small = np.stack(
+        [cv2.resize(image.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images]
+    )
+    small -= small.mean((1, 2), keepdims=True)
+    return small / np.maximum(small.std((1, 2), keepdims=True), SMALLEST_SD)
+
+
+def symmetries(images: np.ndarray) -> list[np.ndarray]:
+    """Return the 8 flips and quarter turns of (N, H, H, ...), the images as they are first."""
+    return [np.rot90(turned, turns, (1, 2)) for turned in (images, images[:, :, ::-1]) for turns in range(4)]
+
+
+def audit(
+    train: np.ndarray,
+    holdout: np.ndarray,
+    synthetic: np.ndarray,
+    *,
+    train_ids: Sequence[str],
+    parents: Sequence[str],
+    quantile: float = QUANTILE,
+) -> CopyAudit:
+    """Return the audit of `thumbnails` (N, 16, 16, 3) of the three sets.
+
+    `holdout` are real images of the same source that the generator was not trained on: they say how near to a training
+    image a fresh one comes. `parents` names for each synthetic image the training image that its mask comes from.
+    """
+    scale = train[0].size ** 0.5
+    return _audit(train / scale, holdout / scale, synthetic / scale, train_ids, parents, quantile)
+
+
+def embedding_audit(
+    train: np.ndarray,
+    holdout: np.ndarray,
+    synthetic: np.ndarray,
+    *,
+    train_ids: Sequence[str],
+    parents: Sequence[str],
+    quantile: float = QUANTILE,
+) -> CopyAudit:
+    """Return the audit of embeddings (N, d), such as CLIP's; the distance is that of unit vectors, sqrt(2 - 2 cos)."""
+    unit = [one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in (train, holdout, synthetic)]
+    return _audit(unit[0], unit[1], unit[2], train_ids, parents, quantile)
+
+
+def _audit(
+    train: np.ndarray,
+    holdout: np.ndarray,
+    synthetic: np.ndarray,
+    train_ids: Sequence[str],
+    parents: Sequence[str],
+    quantile: float,
+) -> CopyAudit:
+    train = train.reshape(len(train), -1).astype(np.float64)
+    calibration, _ = _nearest(holdout, train)
+    distance, nearest = _nearest(synthetic, train)
+    threshold, expected, reason, note = _calibrate(calibration, quantile)
+    is_parent = np.array([train_ids[i] == parent for i, parent in zip(nearest, parents, strict=True)], bool)
+    known = set(train_ids) & set(parents)
+    return CopyAudit(
+        distance,
+        nearest,
+        is_parent,
+        None if threshold is None else distance <= threshold,
+        threshold,
+        expected,
+        _closer_to_train(train, holdout, synthetic),
+        float(is_parent.mean()) if known else None,
+        len(train),
+        len(holdout),
+        reason,
+        note,
+    )
+
+
+def _calibrate(distances: np.ndarray, quantile: float) -> tuple[float | None, float | None, str | None, str | None]:
+    """Return threshold, expected rate of false alarms, reason and note, from held-out real -> train distances.
+
+    A fresh image is as likely to take any place among n held-out ones, so it is at most as far as the k-th nearest
+    with the chance k / (n + 1); an interpolated quantile has no such guarantee.
+    """
+    n = len(distances)
+    if n < SMALLEST_HOLDOUT:
+        return None, None, f"{n} held-out real images say too little, {SMALLEST_HOLDOUT} are needed", None
+    place = max(1, int(quantile * (n + 1) + 1e-9))
+    expected = place / (n + 1)
+    note = None
+    if expected > quantile:
+        note = (
+            f"{n} held-out real images cannot give a {quantile:g} quantile: the threshold is the nearest of them, and "
+            f"{expected:.3f} of fresh images are expected to be flagged"
+        )
+    return float(np.sort(distances)[place - 1]), expected, None, note
+
+
+def _blocks(queries: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield float64 (views, B, d), block by block: the symmetries of thumbnails, and vectors as they are."""
+    for start in range(0, len(queries), BLOCK):
+        block = queries[start : start + BLOCK].astype(np.float64)
+        views = symmetries(block) if block.ndim > 2 else [block]
+        yield np.stack([view.reshape(len(block), -1) for view in views])
+
+
+def _squared(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return squared distances (B, M) of the nearest view of queries (views, B, d) to points (M, d)."""
+    length = (points**2).sum(1)
+    found = [(view**2).sum(1)[:, None] + length - 2 * view @ points.T for view in queries]
+    return np.minimum.reduce(found)
+
+
+def _nearest(queries: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of each query to the nearest of points (M, d), and the index of that point, (N,) each."""
+    distances, places = [], []
+    for block in _blocks(queries):
+        place = _squared(block, points).argmin(1)
+        # from the differences, since an exact copy must come out as exactly 0
+        distances.append(np.linalg.norm(block - points[place], axis=2).min(0))
+        places.append(place)
+    return np.concatenate(distances), np.concatenate(places)
+
+
+def _closer_to_train(train: np.ndarray, holdout: np.ndarray, synthetic: np.ndarray) -> float:
+    """Return the chance of CLOSER. It is exact, over all ways to draw a subset, so no seed is needed."""
+    from scipy.stats import hypergeom
+
+    drawn = min(len(train), len(holdout))
+    holdout = holdout.reshape(len(holdout), -1).astype(np.float64)
+    chances = []
+    for block in _blocks(synthetic):
+        ours, theirs = _squared(block, train), _squared(block, holdout)
+        if len(train) > drawn:  # at least one of the training images that are nearer is drawn
+            nearer = (ours < theirs.min(1, keepdims=True)).sum(1)
+            chances.append(hypergeom.sf(0, len(train), nearer, drawn))
+        else:
+            nearer = (theirs <= ours.min(1, keepdims=True)).sum(1)
+            chances.append(hypergeom.pmf(0, len(holdout), nearer, drawn))
+    return float(np.concatenate(chances).mean())
