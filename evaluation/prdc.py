@@ -1,0 +1,69 @@
+"""Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020) of features."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+K = 5
+PRECISION = (
+    "Share of synthetic images inside a ball around any real one that reaches to its k-th nearest real neighbour."
+)
+RECALL = "Share of real images inside a ball around any synthetic one that reaches to its k-th nearest synthetic one."
+DENSITY = "Mean number of real balls around a synthetic image, over k; 1 when the sets are alike, and it may be more."
+COVERAGE = "Share of real balls that hold at least one synthetic image; it depends on the numbers, so equal ones count."
+
+
+class Prdc(NamedTuple):
+    """Precision, recall and coverage are in [0, 1], density is at least 0; all None where `reason` says why."""
+
+    precision: float | None
+    recall: float | None
+    density: float | None
+    coverage: float | None
+    reason: str | None = None
+
+
+def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = K) -> Prdc:
+    """Return the four scores of features (N, d) and (M, d), computed in float64 and in blocks of bounded memory.
+
+    They are fair only between sets of one size: see `equal_counts`.
+    """
+    fewest = min(len(real), len(synthetic))
+    if fewest <= k:
+        return Prdc(None, None, None, None, f"needs more than k = {k} images in each set, got {fewest}")
+    real, synthetic = real.astype(np.float64), synthetic.astype(np.float64)
+    real_radius, synthetic_radius = _radii(real, k), _radii(synthetic, k)
+    inside = np.zeros(len(synthetic))  # real balls around each synthetic image
+    recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
+    start = 0
+    for distances in _distances(real, synthetic):
+        rows = slice(start, start := start + len(distances))
+        in_real = distances < real_radius[rows, None]
+        inside += in_real.sum(0)
+        covered[rows] = in_real.any(1)
+        recalled[rows] = (distances < synthetic_radius).any(1)
+    return Prdc(
+        precision=float((inside > 0).mean()),
+        recall=float(recalled.mean()),
+        density=float(inside.mean() / k),
+        coverage=float(covered.mean()),
+    )
+
+
+def equal_counts(n_real: int, n_synthetic: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted indices into both sets, as many of each as the smaller one holds, drawn without replacement."""
+    n = min(n_real, n_synthetic)
+    real, synthetic = (np.sort(rng.choice(size, n, replace=False)) for size in (n_real, n_synthetic))
+    return real, synthetic
+
+
+def _distances(a: np.ndarray, b: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    from sklearn.metrics import pairwise_distances_chunked
+
+    return pairwise_distances_chunked(a, b, working_memory=64)  # MiB
+
+
+def _radii(features: np.ndarray, k: int) -> np.ndarray:
+    """Return the distance of each point to its k-th nearest other one, (N,)."""
+    return np.concatenate([np.partition(block, k, axis=1)[:, k] for block in _distances(features)])
