@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.pairs.resize import Box, crop
+
 SIDE = 16
 BLOCK = 64
 SMALLEST_SD = 1.0  # grey levels; less is no content, and must not be blown up to be compared
@@ -63,16 +65,21 @@ class CopyAudit:
         return None if self.flagged is None else float((self.flagged & ~self.nearest_is_parent).mean())
 
 
-def thumbnails(images: np.ndarray) -> np.ndarray:
+def thumbnails(images: np.ndarray, boxes: Sequence[Box | None] = ()) -> np.ndarray:
     """Return float32 (N, 16, 16, 3) of uint8 (N, H, W, 3): means over areas, each channel of zero mean and unit sd.
+
+    `boxes` say what is no padding; the rest is stretched to the square.
 
     Standardising each channel makes a copy in other colours or another exposure the same thumbnail. An image of one
     colour becomes zeros, which are no nearer to any picture than pictures are to each other.
     """
     import cv2
 
+    content = [
+        crop(image, box) if box else image for image, box in zip(images, boxes or [None] * len(images), strict=True)
+    ]
     small = np.stack(
-        [cv2.resize(image.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images]
+        [cv2.resize(one.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for one in content]
     )
     small -= small.mean((1, 2), keepdims=True)
     return small / np.maximum(small.std((1, 2), keepdims=True), SMALLEST_SD)

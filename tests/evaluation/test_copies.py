@@ -178,3 +178,10 @@ def test_embeddings_know_no_scale(rng) -> None:
     ).T
     found = embedding_audit(train, holdout, turned, train_ids=["x"] * 40, parents=["x"] * 40)
     np.testing.assert_allclose(found.distance**2, 2 - 2 * cosine.max(1), rtol=1e-9)
+
+
+def test_padding_is_no_content(draw) -> None:
+    images, _ = draw(3, 0)
+    padded = np.zeros((3, 64, 96, 3), np.uint8)
+    padded[:, :, 16:80] = images
+    np.testing.assert_array_equal(thumbnails(padded, [(16, 0, 64, 64)] * 3), thumbnails(images))
