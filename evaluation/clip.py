@@ -11,13 +11,7 @@ from torch import nn
 
 CLIP_I_MODEL = "ViT-B-32-quickgelu"
 CMMD_MODEL = "ViT-L-14-336-quickgelu"
-CMMD_SCALE = 1000
-CLIP_I = "Mean cosine between CLIP embeddings over all pairs of a synthetic and a real training image."
-CMMD = (
-    "Squared maximum mean discrepancy of unit CLIP embeddings, Gaussian kernel of sigma 10, times 1000; "
-    "biased V-statistic as in the reference code."
-)
-CMMD_UNBIASED = "CMMD as the unbiased U-statistic; standard error by a two-sample jackknife."
+LIBRARIES = ("torch", "open_clip_torch")
 
 
 class Clip(NamedTuple):
@@ -47,11 +41,7 @@ def load_clip(name: str, path: Path | None, device: str = "cpu") -> Clip:
 
 
 @torch.inference_mode()
-def clip_features(clip: Clip, images: np.ndarray, *, batch: int) -> np.ndarray:
+def clip_features(clip: Clip, images: np.ndarray) -> np.ndarray:
     """Return float32 unit vectors (N, d) for uint8 (N, H, W, 3)."""
-    device = next(clip.model.parameters()).device
-    parts = []
-    for start in range(0, len(images), batch):
-        x = torch.stack([clip.preprocess(Image.fromarray(image)) for image in images[start : start + batch]])
-        parts.append(clip.model.encode_image(x.to(device), normalize=True).cpu())
-    return torch.cat(parts).numpy()
+    x = torch.stack([clip.preprocess(Image.fromarray(image)) for image in images])
+    return clip.model.encode_image(x.to(next(clip.model.parameters()).device), normalize=True).cpu().numpy()

@@ -1,29 +1,29 @@
-"""How synthetic pair sets are scored, as a section of params.yaml."""
+"""How synthetic pair sets are scored, as sections of params.yaml."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from data.pairs.config import Config
+from data.pairs.config import Config, Share
+
+ExtractorName = Literal["demo", "inception", "clip_b32", "clip_l336", "lpips"]
+FULL: tuple[ExtractorName, ...] = (
+    "inception",
+    "clip_b32",
+    "clip_l336",
+    "lpips",
+)  # the full profile: the paper's scores
 
 
-class ScoresConfig(Config):
-    """Settings of the scores."""
+class FeaturesConfig(Config):
+    """How images become features."""
 
-    profile: Literal["demo", "full"] = Field(
-        default="demo", description="demo needs no pretrained weights; full computes the paper's metrics"
-    )
     weights_dir: str = Field(
-        default="weights",
-        description="folder of the full profile's weights; the variable METRIC_WEIGHTS wins",
-    )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(0, 1, 2), min_length=1, description="seeds of the demo's random encoders and projections"
+        default="weights", description="folder of the pretrained weights; the variable METRIC_WEIGHTS wins"
     )
     batch: int = Field(default=32, ge=1, description="images a forward pass; changes memory, never a score")
-    kid_subsets: int = Field(default=100, ge=1, description="random subsets of the KID that libraries print")
-    kid_subset_size: Literal["auto"] | Annotated[int, Field(ge=3)] = Field(
-        default="auto", description="images a subset; auto is 1000, or half of the smaller set when that has fewer"
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(0, 1, 2), min_length=1, description="seeds of the demo's random encoders and projections"
     )
     max_unpaired_pairs: int = Field(default=2000, ge=1, description="random image pairs behind each unpaired LPIPS")
 
@@ -33,3 +33,30 @@ class ScoresConfig(Config):
         if len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds must differ, or their spread means nothing; got {list(seeds)}")
         return seeds
+
+
+class ScoresConfig(Config):
+    """Which features are compared, and how."""
+
+    extractors: tuple[ExtractorName, ...] = Field(
+        min_length=1,
+        description="[demo] needs no pretrained weights; [inception, clip_b32, clip_l336, lpips] gives the paper's "
+        "scores (one can be left out: clip_l336 takes hours on a CPU); what is not extracted is null with a reason",
+    )
+    kid_subsets: int = Field(default=100, ge=1, description="random subsets of the KID that libraries print")
+    kid_subset_size: Literal["auto"] | Annotated[int, Field(ge=3)] = Field(
+        default="auto", description="images a subset; auto is 1000, or half of the smaller set when that has fewer"
+    )
+    neighbours: int = Field(default=5, ge=1, description="k of precision, recall, density and coverage")
+    copy_quantile: Share = Field(
+        default=0.01,
+        description="a synthetic image is flagged as a copy when it is nearer to a training image than all but this "
+        "share of held-out real images are",
+    )
+
+    @field_validator("extractors")
+    @classmethod
+    def _extractors_differ(cls, names: tuple[ExtractorName, ...]) -> tuple[ExtractorName, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"a name stands twice: {list(names)}")
+        return names

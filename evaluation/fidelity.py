@@ -1,12 +1,14 @@
 """Mask fidelity: does a segmenter that was trained on real pairs find the lesion where the mask asked for it?"""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from data.pairs.manifest import content_box
 from data.pairs.resize import Box, crop
+from evaluation.images import Images
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """uint8 (N, H, W, 3) -> float32 probabilities (N, H, W)."""
@@ -34,14 +36,14 @@ def dice(found: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)
 
 
-def strangers(masks: np.ndarray) -> np.ndarray | None:
+def strangers(masks: Iterable[np.ndarray]) -> np.ndarray | None:
     """Return for each image the index of another one, by the cyclic shift that pairs the fewest equal masks.
 
     None when that still pairs all (equal masks, or a single one). A shift has no fixed point. Among equals the first
     from n / 2 on wins, because neighbours in a set are often neighbours in a video.
     """
-    n = len(masks)
     hashes = [hashlib.sha256(np.ascontiguousarray(mask)).hexdigest() for mask in masks]
+    n = len(hashes)
     _, kinds = np.unique(hashes, return_inverse=True)
     if kinds.max() == 0:
         return None
@@ -50,8 +52,16 @@ def strangers(masks: np.ndarray) -> np.ndarray | None:
     return np.roll(np.arange(n), step)
 
 
-def _found_within(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge) -> np.ndarray:
-    """Return bool (N, H, W): where the judge finds lesion when it is shown only what is no padding."""
+def found_in(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge) -> np.ndarray:
+    """Return bool (N, H, W): where the judge finds lesion in uint8 (N, H, W, 3) when it sees only what is no padding.
+
+    It was trained without any padding, and `boxes` say where there is some.
+    """
+    if not any(boxes):
+        found = judge(images) > 0.5
+        if found.shape != images.shape[:3]:
+            raise ValueError(f"the judge must return probabilities {images.shape[:3]}, got {found.shape}")
+        return found
     found = np.zeros(images.shape[:3], bool)
     for image, place, box in zip(images, found, boxes, strict=True):
         inner = crop(image, box) if box else image
@@ -59,27 +69,22 @@ def _found_within(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge)
     return found
 
 
-def mask_fidelity(
-    images: np.ndarray,
-    masks: np.ndarray,
-    judge: Judge,
-    *,
-    boxes: Sequence[Box | None] = (),
-    batch: int = 32,
-) -> Fidelity:
-    """Return the judge's Dice on uint8 images (N, H, W, 3) and masks (N, H, W) in {0, 1}, and the permuted control.
+def mask_fidelity(images: Images, judge: Judge, *, batch: int = 32) -> Fidelity:
+    """Return the judge's Dice of every image, and the permuted control.
 
-    Metrics of distributions cannot see swapped masks, so this one is what says that a pair is a pair. `boxes` say what
-    is no padding: the judge was trained without any.
+    Metrics of distributions cannot see swapped masks, so this one is what says that a pair is a pair.
     """
-    if any(boxes):
-        found = _found_within(images, boxes, judge)
-    else:
-        found = np.concatenate([judge(images[i : i + batch]) > 0.5 for i in range(0, len(images), batch)])
-    if found.shape != masks.shape:
-        raise ValueError(f"the judge must return probabilities {masks.shape}, got {found.shape}")
-    others = strangers(masks)
+    others = strangers(images.mask(index) for index in range(len(images)))
+    boxes = [content_box(pair) for pair in images.pairs]
+    own: list[np.ndarray] = []
+    swapped: list[np.ndarray] = []
+    for start in range(0, len(images), batch):
+        rows = range(start, min(start + batch, len(images)))
+        found = found_in(images.take(list(rows)), boxes[start : start + batch], judge)
+        own.append(dice(found, np.stack([images.mask(row) for row in rows])))
+        if others is not None:
+            swapped.append(dice(found, np.stack([images.mask(int(others[row])) for row in rows])))
     if others is None:
-        reason = "one image has no other to swap masks with" if len(masks) == 1 else "all masks are equal"
-        return Fidelity(dice(found, masks), None, reason)
-    return Fidelity(dice(found, masks), dice(found, masks[others]), None)
+        reason = "one image has no other to swap masks with" if len(images) == 1 else "all masks are equal"
+        return Fidelity(np.concatenate(own), None, reason)
+    return Fidelity(np.concatenate(own), np.concatenate(swapped), None)

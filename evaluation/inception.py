@@ -7,11 +7,6 @@ import torch
 from torch import nn
 
 BACKBONE = "Inception of the TensorFlow graph of 2015-12-05, pool3, 2048-d, TF1 bilinear 299 px (torch-fidelity)"
-FID = "Frechet distance between Gaussians fitted to Inception features of all synthetic and all real training images."
-KID = (
-    "Squared maximum mean discrepancy of Inception features, cubic kernel, unbiased, over the whole sets; "
-    "standard error by a two-sample jackknife."
-)
 
 
 def load_inception(path: Path, device: str = "cpu") -> nn.Module:
@@ -25,11 +20,7 @@ def load_inception(path: Path, device: str = "cpu") -> nn.Module:
 
 
 @torch.inference_mode()
-def inception_features(extractor: nn.Module, images: np.ndarray, *, batch: int) -> np.ndarray:
+def inception_features(extractor: nn.Module, images: np.ndarray) -> np.ndarray:
     """Return float32 (N, 2048) for uint8 (N, H, W, 3)."""
-    device = next(extractor.parameters()).device
-    parts = []
-    for start in range(0, len(images), batch):
-        x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).contiguous().to(device)
-        parts.append(extractor(x)[0].cpu())
-    return torch.cat(parts).numpy()
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return extractor(x.to(next(extractor.parameters()).device))[0].cpu().numpy()

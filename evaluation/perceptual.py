@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
+
+from evaluation.images import Images
 
 BACKBONE = "AlexNet trunk, LPIPS v0.1 heads of the lpips wheel"
-PAIRED = "Mean LPIPS between each synthetic image and the real training image whose mask it was made from."
-UNPAIRED = "Mean LPIPS over random pairs of a real training image and a synthetic one that is not made from its mask."
-DIVERSITY = "Mean LPIPS over random pairs of two synthetic images; higher is more diverse."
-
 Pairs = Sequence[tuple[int, int]]
 
 
@@ -34,17 +33,15 @@ def load_lpips(path: Path, device: str = "cpu") -> nn.Module:
 
 
 @torch.inference_mode()
-def lpips_distances(
-    network: nn.Module, first: np.ndarray, second: np.ndarray, pairs: Pairs, *, batch: int
-) -> np.ndarray:
-    """Return float64 (P,): the distance between first[i] and second[j] for each pair (i, j), of uint8 (N, H, W, 3)."""
+def lpips_distances(network: nn.Module, first: Images, second: Images, pairs: Pairs, *, batch: int) -> np.ndarray:
+    """Return float64 (P,): the distance between first[i] and second[j] for each pair (i, j)."""
     device = next(network.parameters()).device
 
-    def side(images: np.ndarray, indices: list[int]) -> torch.Tensor:
-        return torch.from_numpy(images[indices]).permute(0, 3, 1, 2).float().to(device) / 127.5 - 1
+    def side(images: Images, indices: list[int]) -> torch.Tensor:
+        return torch.from_numpy(images.take(indices)).permute(0, 3, 1, 2).float().to(device) / 127.5 - 1
 
     parts = []
-    for start in range(0, len(pairs), batch):
+    for start in tqdm(range(0, len(pairs), batch), desc="lpips", unit="batch", mininterval=5):
         i, j = (list(column) for column in zip(*pairs[start : start + batch], strict=True))
         parts.append(network(side(first, i), side(second, j)).flatten().double().cpu())
     return torch.cat(parts).numpy() if parts else np.empty(0)

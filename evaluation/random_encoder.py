@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from data.pairs.seeds import item_seed
+from evaluation.images import Images
 
 WIDTHS = (8, 16, 32, 64, 128)
 CALIBRATION_IMAGES = 64
+BACKBONE = "random convolutional encoder, 5 stages of widths 8-128, ReLU, batch norm; Laplacian pyramid for SWD"
 
 
 class RandomEncoder(nn.Module):
@@ -45,21 +47,24 @@ def _tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-@torch.no_grad()
-def random_encoder(seed: int, real: np.ndarray) -> RandomEncoder:
-    """Return the encoder of a seed in evaluation mode, its batch norms calibrated on real uint8 (N, H, W, 3).
+def calibration_images(images: Images) -> np.ndarray:
+    """Return at most 64 images, spread evenly over the set: uint8 (n, H, W, 3)."""
+    count = min(len(images), CALIBRATION_IMAGES)
+    return images.take(np.linspace(0, len(images) - 1, count).round().astype(int).tolist())
 
-    At most 64 images, spread evenly over the set, are calibrated on in one pass, so the batch size of the scores has
-    no part in it.
+
+@torch.no_grad()
+def random_encoder(seed: int, calibration: np.ndarray) -> RandomEncoder:
+    """Return the encoder of a seed in evaluation mode, its batch norms calibrated on real uint8 (n, H, W, 3).
+
+    They are calibrated in one pass, so the batch size of the features has no part in it.
     """
     encoder = RandomEncoder(torch.Generator().manual_seed(item_seed("random encoder", seed)))
-    spread = np.linspace(0, len(real) - 1, min(len(real), CALIBRATION_IMAGES)).round().astype(int)
-    encoder.train()(_tensor(real[spread]))
+    encoder.train()(_tensor(calibration))
     return encoder.eval()
 
 
 @torch.inference_mode()
-def features(encoder: RandomEncoder, images: np.ndarray, *, batch: int) -> np.ndarray:
+def features(encoder: RandomEncoder, images: np.ndarray) -> np.ndarray:
     """Return float32 (N, 248) for uint8 (N, H, W, 3)."""
-    parts = [encoder(_tensor(images[start : start + batch])) for start in range(0, len(images), batch)]
-    return torch.cat(parts).numpy()
+    return encoder(_tensor(images)).numpy()

@@ -1,96 +1,110 @@
-"""All scores of one synthetic set."""
+"""All scores of one synthetic set, from features and inspected images: no picture is read here."""
 
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from data.pairs.manifest import PairSet
-from evaluation import fidelity, full
-from evaluation.config import ScoresConfig
-from evaluation.demo import ABSENT, demo_metrics
-from evaluation.entry import entry, spread, standard_error
-from evaluation.fidelity import Judge, mask_fidelity
-from evaluation.loading import Loaded, load
-from evaluation.weights import require, weights_folder
+from data.pairs.errors import UserError
+from evaluation import demo, full
+from evaluation.config import FULL, ScoresConfig
+from evaluation.distances import Entries, too_few
+from evaluation.entry import entry
+from evaluation.features import Features, read_parts
+from evaluation.image_entries import (
+    colour_entries,
+    copy_entries,
+    embedding_entries,
+    fidelity_entries,
+    image_audit,
+    image_drift,
+    image_rows,
+)
 
-SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se"}
-LIBRARIES = {
-    "demo": ("numpy", "torch"),
-    "full": ("numpy", "torch", "torch-fidelity", "open_clip_torch", "lpips", "torchvision"),
+Parts = Mapping[str, Features]
+FAMILIES: dict[str, Callable[[Parts, ScoresConfig], Entries]] = {
+    "demo": demo.demo_entries,
+    "inception": full.inception_entries,
+    "clip_b32": full.clip_i_entries,
+    "clip_l336": full.cmmd_entries,
+    "lpips": full.lpips_entries,
 }
+DEFINITIONS = {"demo": demo.DEFINITIONS, **full.DEFINITIONS}
+SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se", "cmmd_unbiased": "se"}
+THUMBNAILS = "none: 16x16 thumbnails, 8 symmetries"
+MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
 
 
-def score(
-    real: PairSet, holdout: PairSet, synthetic: PairSet, cfg: ScoresConfig, judge: Judge
-) -> tuple[dict[str, float | int | None], dict[str, object]]:
-    """Return the flat scores of a synthetic set, and their details.
+class Scored(NamedTuple):
+    """What the score stage writes: flat numbers, their details, and one row of `COLUMNS` an image."""
 
-    `real` is all real training pairs, `holdout` real pairs that neither the generator nor the judge was trained on. The
-    details hold an entry a score (see `evaluation.entry`), the profile and the versions of the libraries. What could
-    not be computed is None, and the details say why.
+    flat: dict[str, Any]
+    details: dict[str, object]
+    images: list[list[object]]
 
-    Raises: UserError for missing or altered weights (before any image is read), sets that are too small for the full
-    profile, empty, unreadable or of different sizes.
+
+def read_sets(real: Path, synthetic: Path, names: tuple[str, ...]) -> dict[str, Parts]:
+    """Return for each name (an extractor) the parts of the real pairs and of the synthetic set under it."""
+    return {name: read_parts(real / name) | read_parts(synthetic / name) for name in names}
+
+
+def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -> Scored:
+    """Return the scores; `features` has the parts of each extractor in cfg.extractors, `inspected` those of `inspect`.
+
+    Details hold an entry a score (see `evaluation.entry`). What could not be computed is None with its reason: the
+    paper's scores whose extractor is not listed, and all that need more images than there are.
+
+    Raises: UserError when cfg.kid_subset_size is more than the smaller set holds, or parts disagree on the images.
     """
-    networks = None
-    if cfg.profile == "full":
-        paths = require(full.NAMES, weights_folder(cfg.weights_dir))
-        full.check_counts(cfg, len(real), len(synthetic))
-        networks = full.load_networks(paths)
-    sets = load({"real": real, "holdout": holdout, "synthetic": synthetic})
-    if networks is None:
-        entries = demo_metrics(**sets, cfg=cfg)
-    else:
-        entries = full.full_metrics(**sets, networks=networks, cfg=cfg)
-    entries |= _mask_fidelity(sets["holdout"], sets["synthetic"], cfg, judge)
-    entries["mos"] = entry(None, "Share of synthetic images that clinicians take for real.", reason="no rater file")
-    return _flat(entries, len(real), len(synthetic)), {
-        "profile": cfg.profile,
-        "versions": {name: version(name) for name in LIBRARIES[cfg.profile]},
+    _check(features, inspected, cfg)
+    entries: Entries = {}
+    for name in ("demo", *FULL):
+        if name in cfg.extractors:
+            reason = too_few(features[name])
+            if reason is None:
+                entries |= FAMILIES[name](features[name], cfg)
+        else:
+            reason = f"scores.extractors in params.yaml lists no {name}, which needs pretrained weights"
+        if reason and (name != "demo" or name in cfg.extractors):
+            entries |= {score: entry(None, text, reason=reason) for score, text in DEFINITIONS[name].items()}
+    audit, drift = image_audit(inspected, cfg), image_drift(inspected)
+    entries |= fidelity_entries(inspected) | copy_entries(audit, len(inspected["synthetic"]), THUMBNAILS)
+    if "clip_b32" in cfg.extractors:
+        entries |= embedding_entries(features["clip_b32"], cfg)
+    entries |= colour_entries(inspected, drift) | {"mos": entry(None, MOS, reason="no rater file")}
+    versions = {key: text for parts in features.values() for key, text in parts["train"].meta["versions"].items()}
+    details = {
+        "extractors": list(cfg.extractors),
+        "holdout": inspected["holdout"].meta["split"],
+        "versions": versions,
         **entries,
     }
+    flat = _flat(entries, cfg, inspected)
+    return Scored(flat, details, image_rows(inspected, audit, drift))
 
 
-def _mask_fidelity(holdout: Loaded, synthetic: Loaded, cfg: ScoresConfig, judge: Judge) -> dict[str, dict[str, object]]:
-    ours = mask_fidelity(synthetic.images, synthetic.masks, judge, boxes=synthetic.boxes, batch=cfg.batch)
-    theirs = mask_fidelity(holdout.images, holdout.masks, judge, boxes=holdout.boxes, batch=cfg.batch)
-    yardstick = float(theirs.dice.mean())
-    common = {"backbone": "the judge, a segmenter trained on real pairs only", "n_floor": len(holdout)}
-    rows = {
-        "mask_fidelity": entry(
-            float(ours.dice.mean()),
-            fidelity.DEFINITION,
-            n_synthetic=len(synthetic),
-            sd=spread(ours.dice),
-            se=standard_error(ours.dice),
-            floor=yardstick,
-            note="floor is the judge on held-out real pairs: a ceiling in practice",
-            **common,
-        ),
-        "mask_fidelity_real": entry(
-            yardstick,
-            fidelity.DEFINITION + " On held-out real pairs: the yardstick.",
-            n_real=len(holdout),
-            sd=spread(theirs.dice),
-            se=standard_error(theirs.dice),
-            backbone=common["backbone"],
-        ),
-    }
-    permuted = ours.permuted
-    rows["mask_fidelity_permuted"] = entry(
-        None if permuted is None else float(permuted.mean()),
-        fidelity.PERMUTED,
-        n_synthetic=len(synthetic),
-        sd=None if permuted is None else spread(permuted),
-        se=None if permuted is None else standard_error(permuted),
-        floor=None if theirs.permuted is None else float(theirs.permuted.mean()),
-        reason=ours.reason,
-        **common,
-    )
-    return rows
+def _check(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -> None:
+    problems = []
+    for name, parts in features.items():
+        for part, found in inspected.items():
+            if part not in parts or parts[part].ids != found.ids:
+                problems.append(f"{name}, {part}: other images than were inspected")
+        alike = {str(parts[part].meta["weights"]) for part in parts}
+        if len(alike) > 1:
+            problems.append(f"{name}: real and synthetic features are of different weights")
+    if problems:
+        raise UserError("features do not belong together: run dvc repro, which extracts them anew", problems)
+    smallest = min(len(inspected["train"]), len(inspected["synthetic"]))
+    if cfg.kid_subset_size != "auto" and cfg.kid_subset_size > smallest:
+        raise UserError(
+            f"scores.kid_subset_size is {cfg.kid_subset_size}, but the smaller set holds {smallest} images: "
+            f"set it to auto or to at most {smallest}"
+        )
 
 
-def _flat(entries: dict[str, dict[str, object]], n_real: int, n_synthetic: int) -> dict[str, Any]:
-    absent = {"mos", *ABSENT} if "demo_swd" in entries else {"mos"}
+def _flat(entries: Entries, cfg: ScoresConfig, inspected: Parts) -> dict[str, Any]:
+    """Return what `dvc metrics` compares: values and spreads, but no line for what was not asked for."""
+    asked = [score for name in cfg.extractors for score in DEFINITIONS[name]]
+    absent = {score for names in DEFINITIONS.values() for score in names if score not in asked} | {"mos"}
     flat = {name: row["value"] for name, row in entries.items() if name not in absent}
     flat |= {f"{name}_{kind}": entries[name][kind] for name, kind in SPREADS.items() if name in flat}
-    return flat | {"n_real": n_real, "n_synthetic": n_synthetic}
+    return flat | {"n_real": len(inspected["train"]), "n_synthetic": len(inspected["synthetic"])}

@@ -96,3 +96,9 @@ def clip_i(real: Array, synthetic: Array) -> float:
     mean_x = (x / np.linalg.norm(x, axis=1, keepdims=True)).mean(0)
     mean_y = (y / np.linalg.norm(y, axis=1, keepdims=True)).mean(0)
     return float(mean_x @ mean_y)
+
+
+def within_cosine(features: Array) -> float | None:
+    """Return the mean cosine over all pairs of two different rows, or None for a single row."""
+    n = len(features)
+    return None if n < 2 else (n * clip_i(features, features) - 1) / (n - 1)

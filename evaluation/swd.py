@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import conv2d, pad
 
 from data.pairs.seeds import item_seed
+from evaluation.images import Images
 
 LEVELS = 4
 SMALLEST_PX = 16
@@ -49,22 +50,28 @@ def laplacian_pyramid(images: torch.Tensor, levels: int) -> list[torch.Tensor]:
     return [*pyramid, images]
 
 
-def descriptors(images: np.ndarray, ids: Sequence[str], *, batch: int) -> list[torch.Tensor]:
+def descriptors(images: np.ndarray, ids: Sequence[str]) -> list[torch.Tensor]:
     """Return one float32 (N * 48, 3, 7, 7) a level, finest first, from uint8 (N, H, W, 3).
 
     The places of an image's patches follow from its id alone, so neither order nor batch size matters.
     """
-    levels = len(level_sizes(min(images.shape[1:3])))
-    parts: list[list[torch.Tensor]] = [[] for _ in range(levels)]
-    for start in range(0, len(images), batch):
-        x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float()
-        rngs = [np.random.default_rng(item_seed("swd patches", name)) for name in ids[start : start + batch]]
-        for part, level in zip(parts, laplacian_pyramid(x, levels), strict=True):
-            high = [side - PATCH_PX + 1 for side in level.shape[2:]]
-            places = torch.from_numpy(np.stack([rng.integers(0, high, (PATCHES, 2)) for rng in rngs]))
-            windows = level.unfold(2, PATCH_PX, 1).unfold(3, PATCH_PX, 1).permute(0, 2, 3, 1, 4, 5)
-            part.append(windows[torch.arange(len(level))[:, None], places[..., 0], places[..., 1]].flatten(0, 1))
-    return [torch.cat(part) for part in parts]
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    rngs = [np.random.default_rng(item_seed("swd patches", name)) for name in ids]
+    found = []
+    for level in laplacian_pyramid(x, len(level_sizes(min(images.shape[1:3])))):
+        high = [side - PATCH_PX + 1 for side in level.shape[2:]]
+        places = torch.from_numpy(np.stack([rng.integers(0, high, (PATCHES, 2)) for rng in rngs]))
+        windows = level.unfold(2, PATCH_PX, 1).unfold(3, PATCH_PX, 1).permute(0, 2, 3, 1, 4, 5)
+        found.append(windows[torch.arange(len(level))[:, None], places[..., 0], places[..., 1]].flatten(0, 1))
+    return found
+
+
+def set_descriptors(images: Images, *, batch: int) -> list[torch.Tensor]:
+    """Return the descriptors of a whole set, batch by batch."""
+    ids, parts = images.ids, []
+    for number, some in enumerate(images.batches(batch)):
+        parts.append(descriptors(some, ids[number * batch : number * batch + len(some)]))
+    return [torch.cat(level) for level in zip(*parts, strict=True)]
 
 
 def wasserstein_1d(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

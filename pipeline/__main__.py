@@ -25,7 +25,11 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sample_volume": ("make the further multiples", ("dataset", "generator", "masks")),
     "baseline": ("write the pair sets that need no generator", ("dataset", "source")),
     "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
+    "features": ("extract the features of a pair set", ("dataset", "source", "masks", "extractor")),
+    "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "masks")),
     "score": ("score a synthetic pair set", ("dataset", "generator", "masks")),
+    "filter": ("drop pairs of a synthetic set", ("dataset", "generator", "masks", "filter")),
+    "pictures": ("draw what the features and audits of a data set show", ("dataset",)),
     "segment": (
         "train and test a segmenter on real and added pairs",
         ("dataset", "source", "masks", "architecture", "multiple", "seed"),

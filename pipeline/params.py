@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
+from evaluation.filters import FilterRow
 from pydantic import Field, StringConstraints, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -14,7 +16,7 @@ from data.pairs.config import Config, Dataset
 from data.pairs.downloads import Download
 from data.pairs.errors import UserError
 from data.pairs.mask_config import Masks
-from evaluation.config import ScoresConfig
+from evaluation.config import FeaturesConfig, ScoresConfig
 from pipeline.param_errors import dangling, format_errors
 from segmentation.config import ArchitectureRow
 from siamese.config import Base, Generator, PretrainedHere, SamplingConfig, TrainingConfig
@@ -25,7 +27,13 @@ MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Seed = Annotated[int, Field(ge=0)]
 BASELINES = ("real", "duplicate")
 # option -> its rows
-ROWS = {"download": "downloads", "dataset": "datasets", "generator": "generators", "architecture": "architectures"}
+ROWS = {
+    "download": "downloads",
+    "dataset": "datasets",
+    "generator": "generators",
+    "architecture": "architectures",
+    "filter": "filters",
+}
 
 
 class Grid(Config):
@@ -50,11 +58,18 @@ class Volume(Grid):
     multiples: tuple[Annotated[int, Field(ge=2)], ...] = Field(description="from 2 on; 1x is in comparison")
 
 
+class Filtered(Grid):
+    """Which 1x sets are also compared without the pairs that a filter drops; empty lists for none."""
+
+    filters: tuple[Name, ...]
+
+
 class Params(Config):
     """The whole of params.yaml."""
 
     comparison: Comparison
     volume: Volume
+    filtered: Filtered
     downloads: dict[Name, Download] = Field(default={}, description="archives that `acquire` fetches and unpacks")
     datasets: dict[Name, Dataset]
     base: Base
@@ -64,7 +79,9 @@ class Params(Config):
     sampling: SamplingConfig
     architectures: dict[Name, ArchitectureRow]
     judge: ArchitectureRow = Field(description="the segmenter that measures mask fidelity, trained on real pairs only")
+    features: FeaturesConfig
     scores: ScoresConfig
+    filters: dict[Name, FilterRow] = Field(default={}, description="what a synthetic pair must satisfy")
 
 
 def _names(data: Any, *keys: str) -> list:
@@ -76,8 +93,8 @@ def _names(data: Any, *keys: str) -> list:
 
 def _check_lists(data: Any) -> Iterable[str]:
     """Yield a line for every name in a list that no row has, or that stands twice; `data` need not be valid."""
-    rows = {name: _names(data, name) for name in ("datasets", "generators", "masks", "architectures")}
-    for block in ("comparison", "volume"):
+    rows = {name: _names(data, name) for name in ("datasets", "generators", "masks", "architectures", "filters")}
+    for block in ("comparison", "volume", "filtered"):
         for key in (*rows, "baselines", "seeds", "multiples"):
             names = _names(data, block, key)
             yield from (f"{block}.{key}: {n} stands twice" for i, n in enumerate(names) if n in names[:i])
@@ -91,10 +108,13 @@ def _check_lists(data: Any) -> Iterable[str]:
 
 def _check_values(params: Params) -> Iterable[str]:
     """Yield a line for every value that does not fit one of another section; every name has its row by now."""
-    for key in ("datasets", "generators", "masks", "architectures", "seeds"):
-        for name in getattr(params.volume, key):
+    for block, key in product(("volume", "filtered"), ("datasets", "generators", "masks", "architectures", "seeds")):
+        for name in getattr(getattr(params, block), key):
             if name not in getattr(params.comparison, key):
-                yield f"volume.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
+                yield f"{block}.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
+    for name in (f"{generator}-{row}" for generator in params.generators for row in params.filters):
+        if name in params.generators:
+            yield f"generators.{name}: is the name of a filtered set too: rename the generator or the filter"
     if params.volume.datasets and params.volume.generators and params.volume.masks and not params.volume.multiples:
         yield "volume.multiples: is empty although volume names data sets: give some, or set volume.datasets: []"
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"

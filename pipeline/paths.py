@@ -58,6 +58,22 @@ def judge(dataset: str) -> Path:
     return Path("outputs/judges") / dataset
 
 
+def features(dataset: str, source: str, mask_name: str, extractor: str | None = None) -> Path:
+    """Return the folder of a pair set's features under each extractor, or under one; real, real is the real pairs."""
+    folder = Path("outputs/features") / dataset / f"{source}-{mask_name}"
+    return folder / extractor if extractor else folder
+
+
+def inspected(dataset: str, source: str, mask_name: str) -> Path:
+    """Return the folder of what was measured of every image by itself."""
+    return Path("outputs/inspected") / dataset / f"{source}-{mask_name}"
+
+
+def scored(dataset: str, generator: str, mask_name: str) -> Path:
+    """Return the table with one row of scores an image."""
+    return Path("outputs/scored") / dataset / f"{generator}-{mask_name}" / "images.csv"
+
+
 def segmenter(dataset: str, architecture: str, run: str) -> Path:
     """Return the folder of a trained segmenter."""
     return Path("outputs/segmenters") / dataset / architecture / run

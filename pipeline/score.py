@@ -1,28 +1,31 @@
-"""score: the quality of one synthetic set, and whether its lesions sit where its masks say."""
+"""score: the quality of one synthetic set, from features and inspected images."""
 
-from data.pairs.files import write_json
-from data.pairs.manifest import held_out_splits, read_pairs
+import csv
+import io
+
+from data.pairs.files import write_json, write_text
 from pipeline import paths
 
 READS = {"scores": "scores"}
 
 
 def run(item: dict, params) -> None:
-    """Write results/scores/<dataset>/<generator>-<masks>.json and the details under results/details/.
+    """Write results/scores/<dataset>/<generator>-<masks>.json, its details, and outputs/scored/.../images.csv."""
+    from evaluation.features import read_parts
+    from evaluation.image_entries import COLUMNS
+    from evaluation.score import read_sets, score
 
-    Raises: UserError when the full profile lacks weights, before an image is read.
-    """
-    from evaluation.score import score
-    from segmentation.predict import load_segmenter
-
-    dataset, name = item["dataset"], f"{item['generator']}-{item['masks']}"
-    holdout = held_out_splits(paths.processed(dataset))[0]
-    flat, details = score(
-        read_pairs(paths.processed(dataset, "train")),
-        read_pairs(paths.processed(dataset, holdout)),
-        read_pairs(paths.samples(dataset, item["generator"], item["masks"])),
-        params.scores,
-        load_segmenter(paths.judge(dataset)),
+    dataset, generator, masks = item["dataset"], item["generator"], item["masks"]
+    name = f"{generator}-{masks}"
+    extractors = params.scores.extractors
+    features = read_sets(paths.features(dataset, "real", "real"), paths.features(dataset, generator, masks), extractors)
+    inspected = read_parts(paths.inspected(dataset, "real", "real")) | read_parts(
+        paths.inspected(dataset, generator, masks)
     )
-    write_json(paths.RESULTS / "details/scores" / dataset / f"{name}.json", {**details, "holdout": holdout})
-    write_json(paths.RESULTS / "scores" / dataset / f"{name}.json", flat)
+    scored = score(features, inspected, params.scores)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows([COLUMNS, *scored.images])
+    write_text(paths.scored(dataset, generator, masks), table.getvalue())
+    write_json(paths.RESULTS / "details/scores" / dataset / f"{name}.json", scored.details)
+    write_json(paths.RESULTS / "scores" / dataset / f"{name}.json", scored.flat)

@@ -1,7 +1,7 @@
 """Drawn pairs of a size that tests can afford, and weight files that the tests write themselves."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,11 @@ import torch
 
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
+from evaluation.config import FeaturesConfig, ScoresConfig
+from evaluation.extractors import extract_features
+from evaluation.images import Images
+from evaluation.inspected import inspect_images
+from evaluation.score import Scored, score
 
 SIZE = 64
 
@@ -67,6 +72,37 @@ def save() -> Callable[..., PairSet]:
         return write_manifest(folder, pairs)
 
     return saved
+
+
+@pytest.fixture
+def images_of(save, tmp_path: Path) -> Callable[..., Images]:
+    """Return drawn arrays as the stream that scores read, by way of a pair set on disk."""
+
+    def made(images: np.ndarray, masks: np.ndarray, prefix: str = "p") -> Images:
+        return Images(save(tmp_path / f"set-{prefix}", images, masks, prefix))
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def measure(judge) -> Callable[..., Scored]:
+    """Return the scores of three pair sets by the way that the stages take: features, inspection, score."""
+
+    def measured(
+        real: PairSet,
+        holdout: PairSet,
+        synthetic: PairSet,
+        cfg: ScoresConfig = ScoresConfig(extractors=("demo",)),  # noqa: B008 (it is frozen)
+        how: FeaturesConfig = FeaturesConfig(),  # noqa: B008
+        weights: Mapping[str, Path] = {},
+    ) -> Scored:
+        parts = {"train": Images(real), "holdout": Images(holdout)}
+        inspected = inspect_images({**parts, "synthetic": Images(synthetic)}, judge, batch=how.batch)
+        parts |= {"codec": Images(real, codec=True), "synthetic": Images(synthetic)}
+        features = {name: extract_features(name, real, parts, how, weights) for name in cfg.extractors}
+        return score(features, inspected, cfg)
+
+    return measured
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The full profile with random weights in the real formats: values mean nothing here, the paths to them do."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,33 +8,19 @@ import pytest
 import torch
 
 from data.pairs.errors import UserError
-from data.pairs.files import write_json
-from data.pairs.manifest import Pair, PairSet
-from evaluation import clip, full, inception, perceptual
-from evaluation.config import ScoresConfig
-from evaluation.loading import Loaded
-from evaluation.score import score
+from data.pairs.files import sha256_file, write_json
+from evaluation import clip, inception, perceptual
+from evaluation.config import FULL, FeaturesConfig, ScoresConfig
 from evaluation.statistics import frechet
-from evaluation.weights import VARIABLE
 
-CONFIG = ScoresConfig(profile="full", batch=4, kid_subsets=3, max_unpaired_pairs=5)
-
-
-def test_missing_weights_stop_everything_before_an_image_is_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge
-) -> None:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
-    unreadable = PairSet(tmp_path, (Pair("a", "images/none.png", "masks/none.png", "train", "real"),))
-    with pytest.raises(UserError, match="lacks 4 weight files"):
-        score(unreadable, unreadable, unreadable, CONFIG, judge)
+FULL_CONFIG = ScoresConfig(extractors=FULL, kid_subsets=3)
+HOW = FeaturesConfig(batch=4, max_unpaired_pairs=5)
 
 
-def test_subsets_larger_than_the_set_are_refused() -> None:
-    full.check_counts(CONFIG, 3, 400)
-    with pytest.raises(UserError, match="at most 20"):
-        full.check_counts(ScoresConfig(profile="full", kid_subset_size=21), 400, 20)
-    with pytest.raises(UserError, match="needs 3 images"):
-        full.check_counts(CONFIG, 2, 400)
+def test_subsets_larger_than_the_set_are_refused(draw, save, tmp_path, measure) -> None:
+    pairs = save(tmp_path / "set", *draw(4, 0), "p")
+    with pytest.raises(UserError, match="at most 4"):
+        measure(pairs, pairs, pairs, ScoresConfig(extractors=("demo",), kid_subset_size=5))
 
 
 def test_gelu_is_refused(clip_folder) -> None:
@@ -53,9 +39,9 @@ def test_clip_features_are_unit_vectors_of_the_encoder(clip_folder, draw) -> Non
     loaded = clip.load_clip(f"local-dir:{clip_folder(True)}", None)
     assert not loaded.model.training
     images = draw(5, 0)[0]
-    found = clip.clip_features(loaded, images, batch=2)
+    found = clip.clip_features(loaded, images)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(found, clip.clip_features(loaded, images, batch=5), atol=1e-5)
+    np.testing.assert_allclose(found[3:], clip.clip_features(loaded, images[3:]), atol=1e-5)
     # 64 px to 32 px, written out: antialiased bicubic, then the statistics of OpenAI's training images.
     from PIL import Image
 
@@ -67,7 +53,7 @@ def test_clip_features_are_unit_vectors_of_the_encoder(clip_folder, draw) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:.*weights:UserWarning")
-def test_lpips_trunk_comes_from_the_file(alexnet_file: Path, draw) -> None:
+def test_lpips_trunk_comes_from_the_file(alexnet_file: Path, draw, images_of) -> None:
     import lpips
 
     torch.manual_seed(0)
@@ -77,7 +63,8 @@ def test_lpips_trunk_comes_from_the_file(alexnet_file: Path, draw) -> None:
     assert torch.equal(torch.rand(1), drawn), "the caller's generator was advanced"
     images = draw(3, 0)[0]
     pairs = [(0, 1), (1, 2), (2, 2)]
-    found = perceptual.lpips_distances(network, images, images, pairs, batch=2)
+    stream = images_of(*draw(3, 0))
+    found = perceptual.lpips_distances(network, stream, stream, pairs, batch=2)
 
     state = torch.load(alexnet_file, weights_only=True)
     other = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
@@ -103,39 +90,55 @@ def test_pairs_of_images() -> None:
     assert all(0 <= i < j < 40 for i, j in some)
 
 
-def test_all_scores_on_toy_networks(inception_file: Path, clip_folder, alexnet_file: Path, draw, tmp_path) -> None:
-    toy_clip = clip.load_clip(f"local-dir:{clip_folder(True)}", None)
-    networks = full.Networks(
-        inception.load_inception(inception_file),
-        toy_clip,
-        toy_clip,
-        perceptual.load_lpips(alexnet_file),
-        dict.fromkeys(full.NAMES, "0" * 64),
-    )
-    real, holdout, synthetic = (
-        Loaded([f"{name}{i}" for i in range(3)], [f"r{i}" for i in range(3)], *draw(3, seed), [None] * 3)
-        for seed, name in enumerate("rhs")
-    )
-    entries = full.full_metrics(real, holdout, synthetic, networks, CONFIG)
-    names = "fid kid clip_i cmmd cmmd_unbiased lpips_paired lpips_unpaired lpips_diversity"
-    assert set(entries) == set(names.split())
-    write_json(tmp_path / "details.json", entries)
-    assert all(isinstance(row["value"], float) for row in entries.values())
-    assert [name for name, row in entries.items() if row["floor"] is None] == ["lpips_paired"]
-    assert entries["kid"]["subsets"]["size"] == 3
-    assert entries["lpips_paired"]["n_pairs"] == 3
-    assert entries["lpips_unpaired"]["n_pairs"] == 5
+@pytest.fixture
+def toy_clip(monkeypatch: pytest.MonkeyPatch, clip_folder) -> None:
+    """Register a CLIP of toy width under the names of the real ones; everything else is the real way."""
+    import open_clip
 
-    x, y = (inception.inception_features(networks.inception, data.images, batch=3) for data in (real, synthetic))
-    assert x.shape == (3, 2048)
-    assert entries["fid"]["value"] == pytest.approx(frechet(x, y), rel=1e-3)
+    folder = clip_folder(True)
+    document = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    for name in (clip.CLIP_I_MODEL, clip.CMMD_MODEL):
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, document["model_cfg"])
+    return folder / "open_clip_model.safetensors"
+
+
+def test_all_scores_on_toy_networks(inception_file, toy_clip, alexnet_file, draw, save, measure, tmp_path) -> None:
+    weights = {
+        "inception": inception_file, "clip_b32": toy_clip, "clip_l336": toy_clip, "alexnet": alexnet_file,
+    }  # fmt: skip
+    parents = [f"r{i:03}" for i in range(6)]
+    real, holdout, synthetic = (
+        save(tmp_path / name, *draw(6, seed), name, parents if name == "s" else None) for seed, name in enumerate("rhs")
+    )
+    scored = measure(real, holdout, synthetic, FULL_CONFIG, HOW, weights)
+    entries = scored.details
+    write_json(tmp_path / "details.json", entries)
+    names = [
+        *("fid", "kid", "precision", "recall", "density", "coverage", "clip_i", "clip_i_paired", "cmmd"),
+        *("cmmd_unbiased", "lpips_paired", "lpips_unpaired", "lpips_diversity"),
+    ]
+    assert all(isinstance(entries[name]["value"], float) for name in names)
+    assert not [name for name in entries if name.startswith("demo_")]
+    assert {"torch-fidelity", "open_clip_torch", "lpips"} <= set(entries["versions"])
+    assert entries["fid"]["weights"] == f"inception {sha256_file(inception_file)}"
+    assert entries["kid"]["subsets"]["size"] == 3
+    assert entries["lpips_paired"]["n_pairs"] == 6
+    assert entries["lpips_unpaired"]["n_pairs"] == 5
+    assert entries["clip_i"]["real_real"] < 1
+    assert entries["cmmd"]["halves"] > 0
     assert entries["fid"]["value"] > 1e-3
 
-    copies = full.full_metrics(real, holdout, replace(real, parents=real.ids), networks, CONFIG)
+    network = inception.load_inception(inception_file)
+    x, y = (inception.inception_features(network, one.images()) for one in (real, synthetic))
+    assert x.shape == (6, 2048)
+    assert entries["fid"]["value"] == pytest.approx(frechet(x, y), rel=1e-3)
+
+    copies = measure(real, holdout, save(tmp_path / "c", *draw(6, 0), "c", parents), FULL_CONFIG, HOW, weights).details
     assert abs(copies["fid"]["value"]) < 1e-6 * entries["fid"]["value"]
     assert copies["lpips_paired"]["value"] == 0
     assert copies["cmmd"]["value"] == pytest.approx(0, abs=1e-9)
+    assert copies["clip_i_paired"]["value"] == pytest.approx(1, abs=1e-6)
 
-    orphans = full.full_metrics(real, holdout, replace(synthetic, parents=[""] * 3), networks, CONFIG)
+    orphans = measure(real, holdout, holdout, FULL_CONFIG, HOW, weights).details
     assert orphans["lpips_paired"]["value"] is None
     assert "parent" in orphans["lpips_paired"]["reason"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.swd import descriptors, laplacian_pyramid, level_sizes, swd, wasserstein_1d
+from evaluation.swd import descriptors, laplacian_pyramid, level_sizes, set_descriptors, swd, wasserstein_1d
 
 
 def _ids(n: int, prefix: str = "p") -> list[str]:
@@ -55,7 +55,7 @@ def test_flat_images_have_empty_bands() -> None:
 
 def test_descriptors_are_patches_of_the_image(draw) -> None:
     images = draw(2, 0, size=32)[0]
-    patches = descriptors(images, _ids(2), batch=2)[0].reshape(2, 48, 3, 7, 7)
+    patches = descriptors(images, _ids(2))[0].reshape(2, 48, 3, 7, 7)
     for image, found in zip(images, patches, strict=True):
         band = laplacian_pyramid(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 2)[0][0]
         everywhere = [band[:, r : r + 7, c : c + 7] for r in range(26) for c in range(26)]
@@ -66,38 +66,43 @@ def test_descriptors_are_patches_of_the_image(draw) -> None:
 
 def test_places_of_patches_follow_from_the_id(draw) -> None:
     image = draw(1, 0)[0]
-    a, b = descriptors(np.concatenate([image, image]), ["a", "b"], batch=2)[0].chunk(2)
+    a, b = descriptors(np.concatenate([image, image]), ["a", "b"])[0].chunk(2)
     assert not torch.equal(a, b)
-    assert torch.equal(b, descriptors(image, ["b"], batch=1)[0])
+    assert torch.equal(b, descriptors(image, ["b"])[0])
 
 
 def test_copies_have_distance_zero_and_colour_shifts_count(draw) -> None:
     images = draw(12, 0)[0]
-    real = descriptors(images, _ids(12), batch=8)
+    real = descriptors(images, _ids(12))
     total, levels = swd(real, real, _generator())
     assert total == 0
     assert levels == [0, 0, 0]
     shifted = np.clip(images + np.array([0, 20, 0]), 0, 255).astype(np.uint8)
-    total, levels = swd(real, descriptors(shifted, _ids(12), batch=8), _generator())
+    total, levels = swd(real, descriptors(shifted, _ids(12)), _generator())
     assert levels[-1] > 0.05
     assert total == pytest.approx(np.mean(levels))
 
 
-def test_neither_order_nor_batch_size_matters(draw) -> None:
+def test_batch_size_does_not_matter(draw, images_of) -> None:
+    images = images_of(*draw(7, 1))
+    one, other = (set_descriptors(images, batch=batch) for batch in (7, 2))
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_order_does_not_matter(draw) -> None:
     real, synthetic = draw(10, 0)[0], draw(7, 1)[0]
     names = _ids(7, "s")
-    reference = descriptors(real, _ids(10), batch=10)
-    straight = swd(reference, descriptors(synthetic, names, batch=7), _generator())[0]
-    reverse = swd(reference, descriptors(synthetic[::-1].copy(), names[::-1], batch=2), _generator())[0]
+    reference = descriptors(real, _ids(10))
+    straight = swd(reference, descriptors(synthetic, names), _generator())[0]
+    reverse = swd(reference, descriptors(synthetic[::-1].copy(), names[::-1]), _generator())[0]
     assert straight == pytest.approx(reverse, rel=1e-6)
 
 
 def test_rises_with_blur(draw, blur) -> None:
     real, other = draw(24, 0)[0], draw(24, 1)[0]
-    reference = descriptors(real, _ids(24), batch=24)
+    reference = descriptors(real, _ids(24))
     values = [
-        swd(reference, descriptors(blur(other, sigma), _ids(24, "s"), batch=24), _generator())[0]
-        for sigma in (0, 0.5, 1, 2, 4)
+        swd(reference, descriptors(blur(other, sigma), _ids(24, "s")), _generator())[0] for sigma in (0, 0.5, 1, 2, 4)
     ]
     assert values == sorted(values)
     assert values[1] > 1.5 * values[0]

@@ -1,0 +1,151 @@
+"""Distances between feature sets with their yardsticks: held-out real images, halves of the real set, a codec."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data.pairs.seeds import item_seed
+from evaluation.config import ScoresConfig
+from evaluation.entry import entry, spread
+from evaluation.features import Features
+from evaluation.prdc import COVERAGE, DENSITY, PRECISION, RECALL, Prdc, equal_counts, prdc
+from evaluation.statistics import MIN_IMAGES, frechet, mmd2_subsets, mmd2_u, poly
+
+Statistic = Callable[[np.ndarray, np.ndarray], float]
+Entries = dict[str, dict[str, object]]
+SUBSET_SIZE = 1000
+UNEQUAL = "the sets differ in size, and the bias depends on it: compare with other sets at the same sizes only"
+SMALL = "biased upwards in small sets: compare only at equal n; no spread, because a bootstrap is biased too"
+PRDC_TEXT = {"precision": PRECISION, "recall": RECALL, "density": DENSITY, "coverage": COVERAGE}
+
+
+class Sets(NamedTuple):
+    """The same features of four sets of images, each (n, d)."""
+
+    train: np.ndarray
+    holdout: np.ndarray
+    codec: np.ndarray
+    synthetic: np.ndarray
+
+
+def sets_of(parts: Mapping[str, Features], name: str = "features") -> Sets:
+    """Return one array of each part."""
+    return Sets(*(parts[part][name] for part in Sets._fields))
+
+
+def counts(parts: Mapping[str, Features]) -> dict[str, int]:
+    """Return the numbers of images that stand behind a score."""
+    names = {"n_real": "train", "n_synthetic": "synthetic", "n_floor": "holdout"}
+    return {name: len(parts[part]) for name, part in names.items()}
+
+
+def common_facts(parts: Mapping[str, Features]) -> dict[str, object]:
+    """Return what every score of an extractor has in common."""
+    meta = parts["synthetic"].meta
+    weights = "; ".join(f"{name} {digest}" for name, digest in meta["weights"].items())
+    seeds = ", ".join(str(seed) for seed in meta["seeds"])
+    return {**counts(parts), "backbone": meta["backbone"], "weights": weights or f"random-init seed {seeds}"}
+
+
+def too_few(parts: Mapping[str, Features]) -> str | None:
+    """Return why there is nothing to compare, or None."""
+    n, m = len(parts["train"]), len(parts["synthetic"])
+    return f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}" if min(n, m) < 3 else None
+
+
+def yardsticks(statistic: Statistic, sets: Sets) -> dict[str, float | None]:
+    """Return the statistic of the synthetic set and of what it is to be read against.
+
+    `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
+    the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
+    Each is None where a set is too small.
+    """
+    order = np.random.default_rng(item_seed("halves")).permutation(len(sets.train))
+    one, other = np.array_split(sets.train[order], 2)
+    pairs = {
+        "value": (sets.train, sets.synthetic),
+        "floor": (sets.train, sets.holdout),
+        "halves": (one, other),
+        "codec": (sets.train, sets.codec),
+    }
+    return {name: statistic(*both) if min(map(len, both)) >= MIN_IMAGES else None for name, both in pairs.items()}
+
+
+def over_seeds(statistic: Statistic, found: Sequence[Sets]) -> dict[str, object]:
+    """Return the yardsticks, each as the mean over seeds, with the spread and the list of the values."""
+    each = [yardsticks(statistic, sets) for sets in found]
+    columns = {name: [one[name] for one in each] for name in each[0]}
+    means = {name: None if None in column else float(np.mean(column)) for name, column in columns.items()}
+    return means | {"sd": spread(columns["value"]), "values": columns["value"]}
+
+
+def frechet_entry(definition: str, found: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
+    """Return the row of a Frechet distance."""
+    told = over_seeds(frechet, found)
+    unequal = facts["n_real"] != facts["n_synthetic"]
+    notes = [note, SMALL, UNEQUAL if unequal else ""]
+    more = {"halves": told["halves"], "codec": told["codec"]} | ({"values": told["values"]} if len(found) > 1 else {})
+    return entry(
+        told["value"], definition, sd=told["sd"], floor=told["floor"],
+        note=" ".join(filter(None, notes)), more=more, **facts,
+    )  # fmt: skip
+
+
+def kernel_entry(
+    definition: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str = ""
+) -> dict:
+    """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
+    told = over_seeds(lambda a, b: mmd2_u(a, b, poly)[0], found)
+    errors = [mmd2_u(sets.train, sets.synthetic, poly)[1] for sets in found]
+    smallest = min(len(found[0].train), len(found[0].synthetic))
+    automatic = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
+    size = automatic if cfg.kid_subset_size == "auto" else cfg.kid_subset_size
+    rng = np.random.default_rng(item_seed("kid subsets"))
+    subsets = [
+        mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in found
+    ]
+    mean, sd = np.mean(subsets, axis=0)
+    return entry(
+        told["value"],
+        definition,
+        sd=told["sd"],
+        se=float(np.mean(errors)),
+        floor=told["floor"],
+        note=note or None,
+        more={
+            "halves": told["halves"],
+            "codec": told["codec"],
+            "subsets": {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size},
+        }
+        | ({"values": told["values"]} if len(found) > 1 else {}),
+        **facts,
+    )
+
+
+def prdc_entries(
+    prefix: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str
+) -> Entries:
+    """Return the rows of precision, recall, density and coverage, at equal numbers of real and synthetic images."""
+    values, floors = (_prdc(found, Sets._fields.index(name), cfg.neighbours) for name in ("synthetic", "holdout"))
+    rows = {}
+    for name, text in PRDC_TEXT.items():
+        mine = [getattr(one, name) for one in values]
+        yardstick = [getattr(one, name) for one in floors]
+        n = min(len(found[0].train), len(found[0].synthetic))
+        rows[f"{prefix}{name}"] = entry(
+            None if None in mine else float(np.mean(mine)),
+            f"{text} k = {cfg.neighbours}, {n} images of each set.",
+            sd=None if None in mine else spread(mine),
+            floor=None if None in yardstick else float(np.mean(yardstick)),
+            reason=values[0].reason,
+            note=note or None,
+            **facts,
+        )
+    return rows
+
+
+def _prdc(found: Sequence[Sets], other: int, k: int) -> list[Prdc]:
+    rng = np.random.default_rng(item_seed("prdc", other))
+    real, theirs = equal_counts(len(found[0].train), len(found[0][other]), rng)
+    return [prdc(sets.train[real], sets[other][theirs], k) for sets in found]

@@ -1,0 +1,65 @@
+"""Features of one pair set under one extractor: computed once, kept as .npz with ids and where they come from."""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.pairs.errors import UserError
+
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor says of a set: ids (N), named arrays, and meta (extractor, backbone, weights, versions, n)."""
+
+    ids: list[str]
+    arrays: Mapping[str, np.ndarray]
+    meta: Mapping[str, object]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+
+def write_features(path: Path, features: Features) -> None:
+    """Write an .npz whose bytes depend on the content alone: NumPy's own writer puts the clock into it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    arrays = dict(features.arrays) | {
+        "ids": np.array(features.ids, dtype=str),
+        "meta": np.array(json.dumps(features.meta, sort_keys=True)),
+    }
+    with zipfile.ZipFile(beside, "w") as archive:
+        for name in sorted(arrays):
+            array = io.BytesIO()
+            np.save(array, arrays[name], allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", ZIP_DATE), array.getvalue())
+    beside.replace(path)
+
+
+def read_features(path: Path) -> Features:
+    """Return what `write_features` wrote.
+
+    Raises: UserError when the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(str(arrays.pop("meta")))
+        return Features(arrays.pop("ids").tolist(), arrays, meta)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds no features ({error}): remove it and run dvc repro") from error
+
+
+def read_parts(folder: Path) -> dict[str, Features]:
+    """Return the features of every part in a folder: train, holdout and codec of the real pairs, or synthetic."""
+    return {path.stem: read_features(path) for path in sorted(folder.glob("*.npz"))}

@@ -1,0 +1,47 @@
+"""What is measured of every image by itself: mask fidelity, a thumbnail for the copy audit, its colours in Lab."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from tqdm import tqdm
+
+from data.pairs.manifest import content_box
+from evaluation.colour import lab_statistics
+from evaluation.copies import thumbnails
+from evaluation.features import Features
+from evaluation.fidelity import Judge, mask_fidelity
+from evaluation.images import Images, check_alike
+
+
+def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> dict[str, Features]:
+    """Return the measures of each part, one row an image.
+
+    Arrays: `parents`; `dice` in [0, 1], what the judge finds against the mask, and `permuted`, against another image's
+    mask (empty where that is impossible; `reason` in meta says why); `thumbnails` (N, 16, 16, 3); `lab_mean` and
+    `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
+
+    Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
+    """
+    check_alike({part: images.set for part, images in parts.items()})
+    return {part: _inspect(images, judge, batch, part) for part, images in parts.items()}
+
+
+def _inspect(images: Images, judge: Judge, batch: int, name: str) -> Features:
+    fidelity = mask_fidelity(images, judge, batch=batch)
+    boxes = [content_box(pair) for pair in images.pairs]
+    looked_at = [
+        (thumbnails(some), *lab_statistics(some, boxes[number * batch : number * batch + len(some)]))
+        for number, some in enumerate(tqdm(images.batches(batch), desc=name, unit="batch", mininterval=5))
+    ]
+    small, mean, sd, histogram = (np.concatenate(column) for column in zip(*looked_at, strict=True))
+    arrays = {
+        "parents": np.array(images.parents, dtype=str),
+        "dice": fidelity.dice,
+        "permuted": np.empty(0) if fidelity.permuted is None else fidelity.permuted,
+        "thumbnails": small,
+        "lab_mean": mean,
+        "lab_sd": sd,
+        "lab_histogram": histogram,
+    }
+    meta = {"reason": fidelity.reason, "split": images.set.folder.name, "size_px": list(images[0].shape[:2])}
+    return Features(images.ids, arrays, meta)

@@ -1,0 +1,41 @@
+"""features: what one extractor says of one pair set; of the real pairs (source real) once for all methods."""
+
+from data.pairs.files import whole_folder
+from data.pairs.manifest import PairSet, held_out_splits, read_pairs
+from pipeline import paths
+
+READS = {"features": "features"}
+
+
+def image_parts(dataset: str, source: str, mask_name: str) -> dict[str, PairSet]:
+    """Return the pair sets to look at by name: train and holdout of the real pairs, or the synthetic set."""
+    if source != "real":
+        return {"synthetic": read_pairs(paths.samples(dataset, source, mask_name))}
+    splits = {"train": "train", "holdout": held_out_splits(paths.processed(dataset))[0]}
+    return {part: read_pairs(paths.processed(dataset, split)) for part, split in splits.items()}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/features/<dataset>/<source>-<masks>/<extractor>/: one .npz each of train, holdout, codec, or one.
+
+    Raises: UserError for missing or altered weights, before an image is read.
+    """
+    from evaluation.weights import WEIGHTS, require, weights_folder
+
+    extractor = item["extractor"]
+    needed = [name for name, file in WEIGHTS.items() if file.extractor == extractor]
+    weights = require(needed, weights_folder(params.features.weights_dir), also=WEIGHTS)
+
+    from evaluation.extractors import extract_features
+    from evaluation.features import write_features
+    from evaluation.images import Images
+
+    dataset, source = item["dataset"], item["source"]
+    real = read_pairs(paths.processed(dataset, "train"))
+    parts = {part: Images(pairs) for part, pairs in image_parts(dataset, source, item["masks"]).items()}
+    if source == "real":
+        parts["codec"] = Images(real, codec=True)
+    found = extract_features(extractor, real, parts, params.features, weights)
+    with whole_folder(paths.features(dataset, source, item["masks"], extractor)) as out:
+        for part, one in found.items():
+            write_features(out / f"{part}.npz", one)

@@ -1,0 +1,22 @@
+"""filter: a synthetic set without the pairs that a row of `filters` drops."""
+
+from data.pairs.files import whole_folder, write_json
+from data.pairs.manifest import read_pairs
+from pipeline import paths
+
+READS = {"row": "filters.{filter}"}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/samples/<dataset>/<generator>-<filter>-<masks>/x1 and the counts under results/filters/.
+
+    Raises: UserError when nothing would be left, or a measure that the filter needs could not be computed.
+    """
+    from evaluation.filters import filter_pairs
+
+    dataset, generator, masks = item["dataset"], item["generator"], item["masks"]
+    source = f"{generator}-{item['filter']}"
+    synthetic = read_pairs(paths.samples(dataset, generator, masks))
+    with whole_folder(paths.samples(dataset, source, masks)) as out:
+        counts = filter_pairs(synthetic, paths.scored(dataset, generator, masks), params.row, out)
+    write_json(paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json", counts)
