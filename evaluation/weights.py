@@ -1,104 +1,154 @@
-"""The weight files of the full profile: where they lie, where they come from, whether they are what they should be."""
+"""The weight files of the paper's scores: where they lie, and whether they are what they should be."""
 
 import contextlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
 
+from pydantic import Field, TypeAdapter
+from ruamel.yaml import YAML
+
+from data.pairs.config import Config
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_text
 
 VARIABLE = "METRIC_WEIGHTS"
+MANIFEST = Path(__file__).with_name("weights.yaml")
 
 
-@dataclass(frozen=True)
-class WeightFile:
-    """One file: its place in the weights folder, its source, and the start of its SHA-256 (None: not known to us)."""
+class WeightFile(Config):
+    """One file of the manifest."""
 
-    path: str
-    url: str
-    size: str
-    sha256: str | None
+    path: str = Field(pattern=r"^[\w-]+(/[\w-][\w.-]*)+$", description="its place in the weights folder")
+    url: str = Field(pattern=r"^https?://\S+$", description="where it is downloaded")
+    page: str = Field(description="where a person finds it and its terms")
+    size_bytes: int = Field(ge=1, description="to tell how long it takes; only the hash is checked")
+    sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{8,64}$",
+        description="or its first digits; null if unknown: then that of the first use counts",
+    )
+    extractor: str = Field(description="the name in scores.extractors that needs it")
+    used_for: str = Field(description="the scores that need it")
+    licence: str = Field(description="its terms in a sentence")
+
+    @property
+    def name(self) -> str:
+        """Return the plain name of the file on disk."""
+        return PurePosixPath(self.path).name
 
 
-HUGGING_FACE = "https://huggingface.co/timm/{}/resolve/main/open_clip_model.safetensors"
-WEIGHTS = {
-    "inception": WeightFile(
-        "torch/hub/checkpoints/weights-inception-2015-12-05-6726825d.pth",
-        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-        "91 MiB",
-        "6726825d",
-    ),
-    "clip_b32": WeightFile(
-        "clip/ViT-B-32-openai.safetensors",
-        HUGGING_FACE.format("vit_base_patch32_clip_224.openai"),
-        "605 MB",
-        None,
-    ),
-    "clip_l336": WeightFile(
-        "clip/ViT-L-14-336-openai.safetensors",
-        HUGGING_FACE.format("vit_large_patch14_clip_336.openai"),
-        "1.7 GB",
-        None,
-    ),
-    "alexnet": WeightFile(
-        "torch/hub/checkpoints/alexnet-owt-7be5be79.pth",
-        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-        "233 MiB",
-        "7be5be79",
-    ),
-}
+WEIGHTS: dict[str, WeightFile] = TypeAdapter(dict[str, WeightFile]).validate_python(
+    YAML(typ="safe").load(MANIFEST.read_text(encoding="utf-8"))
+)
+
+
+class Found(NamedTuple):
+    """A weight file as it lies on disk; unverified is one that no published hash vouches for."""
+
+    state: Literal["present", "missing", "altered", "unverified"]
+    path: Path
+    sha256: str | None  # None if it is missing
 
 
 def weights_folder(weights_dir: str) -> Path:
     """Return the folder of the weights: the variable METRIC_WEIGHTS, or else what params.yaml says."""
-    return Path(os.environ.get(VARIABLE) or weights_dir)
+    return Path(os.environ.get(VARIABLE) or weights_dir).expanduser()
 
 
-def curl(file: WeightFile, path: Path) -> str:
-    """Return the command that fetches a file to its place."""
-    return f"curl --fail --location --create-dirs --output '{path}' {file.url}"
+def fetch_command(names: Iterable[str]) -> str:
+    """Return the command that fetches these files to the folder that the stages read."""
+    return f"python -m pipeline weights {' '.join(names)} --fetch"
 
 
-def _record(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
+def megabytes(file: WeightFile) -> str:
+    """Return the size of a file for people."""
+    return f"{file.size_bytes / 1e6:.0f} MB"
 
 
-def _expected(file: WeightFile, path: Path) -> str | None:
-    if file.sha256 is None and _record(path).is_file():
-        return _record(path).read_text(encoding="utf-8").split(maxsplit=1)[0]
-    return file.sha256
+def look(file: WeightFile, folder: Path) -> Found:
+    """Return whether a file is there and is the right one; nothing is written.
 
+    A file of unknown hash is held to the one in <file>.sha256, if that was recorded.
 
-def _problem(file: WeightFile, path: Path) -> str | None:
+    Raises: UserError when the file cannot be read.
+    """
+    path = folder / file.path
     if not path.is_file():
-        return f"{path} is missing ({file.size}): {curl(file, path)}"
-    found, expected = sha256_file(path), _expected(file, path)
-    if expected is None:
-        # A folder that cannot be written to cannot be altered by accident either.
-        with contextlib.suppress(OSError):
-            write_text(_record(path), f"{found}  {path.name}\n")
-    elif not found.startswith(expected):
-        return f"{path} is altered (SHA-256 {found[:16]}, expected {expected[:16]}; {file.size}): {curl(file, path)}"
-    return None
+        return Found("missing", path, None)
+    try:
+        found, first = sha256_file(path), recorded(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if file.sha256:
+        return Found("present" if found.startswith(file.sha256) else "altered", path, found)
+    return Found("unverified" if first in (None, found) else "altered", path, found)
 
 
-def require(names: Iterable[str], folder: Path) -> dict[str, Path]:
+def require(names: Iterable[str], folder: Path, also: Iterable[str] = ()) -> dict[str, Path]:
     """Return the path of each named weight file, all of them there and of the expected hash.
 
     The hash of a file that has no published one is recorded beside it, in the format of `sha256sum`, when the file is
-    first used.
+    first used. Files of `also` are not needed: those that are missing are told with the others, to be fetched at once.
 
-    Raises: UserError that lists every missing or altered file with the command that fetches it.
+    Raises: UserError that lists every missing or altered file with the commands that fetch it.
     """
-    paths = {name: folder / WEIGHTS[name].path for name in names}
-    problems = [problem for name, path in paths.items() if (problem := _problem(WEIGHTS[name], path))]
-    if problems:
-        ways_out = (
-            f"fetch them with the commands above, on any machine, and copy them to {folder};",
-            f"or point the variable {VARIABLE} at a folder that has them;",
-            "or set scores.profile: demo in params.yaml, which needs no weights",
-        )
-        raise UserError(f"scores.profile full lacks {len(problems)} weight files", [*problems, *ways_out])
-    return paths
+    found = {name: look(WEIGHTS[name], folder) for name in names}
+    wrong = {name: one for name, one in found.items() if one.state in ("missing", "altered")}
+    if wrong:
+        others = {name: folder / WEIGHTS[name].path for name in also if name not in found}
+        spare = {name: Found("missing", path, None) for name, path in others.items() if not path.is_file()}
+        raise UserError(f"weight files missing or altered in {folder}: {', '.join(wrong)}", _ways_out(wrong, spare))
+    for one in found.values():
+        if one.state == "unverified":
+            record(one)
+    return {name: one.path for name, one in found.items()}
+
+
+def _ways_out(wrong: Mapping[str, Found], spare: Mapping[str, Found]) -> list[str]:
+    """Return a line or more for each file, and what else can be done."""
+    lines = [line for name, one in wrong.items() for line in _lines(name, one)]
+    if spare:
+        lines.append("missing too, for the other scores of the paper:")
+        lines += [line for name, one in spare.items() for line in _lines(name, one)]
+    return [
+        *lines,
+        f"all of them: {fetch_command([*wrong, *spare])}",
+        f"or point the variable {VARIABLE} at a folder that has them",
+        "or set scores.extractors: [demo] in params.yaml, which needs no weights; nothing falls back to it by itself",
+    ]
+
+
+def _lines(name: str, found: Found) -> list[str]:
+    file = WEIGHTS[name]
+    expected = file.sha256 or recorded(found.path)
+    state = f"altered (SHA-256 {found.sha256}, expected {expected})" if found.sha256 else "missing"
+    first = f"{name} is {state}: {found.path}, {megabytes(file)}, for {file.used_for}"
+    return [first, f"  {fetch_command([name])}", elsewhere(file, found.path)]
+
+
+def elsewhere(file: WeightFile, path: Path) -> str:
+    """Return the line that says how to get a file without a network here."""
+    curl = shlex.join(["curl", "--fail", "--location", "--output", file.name, file.url])
+    return f"  or on another machine, to be copied to {path.parent}: {curl}"
+
+
+def record_path(path: Path) -> Path:
+    """Return where the hash of a file's first use is recorded."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def recorded(path: Path) -> str | None:
+    """Return the hash that was recorded at first use; an empty record fits no file."""
+    file = record_path(path)
+    return (file.read_text("utf-8", "replace").split() or ["nothing"])[0] if file.is_file() else None
+
+
+def record(found: Found) -> None:
+    """Write the hash of a file beside it, unless one is there."""
+    # A folder that cannot be written to cannot be altered by accident either.
+    with contextlib.suppress(OSError):
+        if not record_path(found.path).is_file():
+            write_text(record_path(found.path), f"{found.sha256}  {found.path.name}\n")

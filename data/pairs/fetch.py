@@ -4,11 +4,10 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from tqdm import tqdm
 
-from data.pairs.downloads import Archive
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
 
@@ -19,6 +18,22 @@ CHUNK_BYTES = 2**20
 RETRIES = 5  # in a row, without a further byte
 PAUSE_S = 1.0  # after the first failure; doubles with each
 TIMEOUT_S = (15, 60)  # to connect, between two bytes
+
+
+class Source(Protocol):
+    """A file to download, such as an Archive."""
+
+    @property
+    def name(self) -> str:
+        """Return its plain name on disk."""
+
+    @property
+    def url(self) -> str:
+        """Return where it is; empty if it is got by hand."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Return the published hex SHA-256, or the first digits of it; None if there is none."""
 
 
 class Known(NamedTuple):
@@ -46,7 +61,7 @@ class _Place(NamedTuple):
         self.note.unlink(missing_ok=True)
 
 
-def fetch(archive: Archive, folder: Path, known: Known | None, page: str) -> str:
+def fetch(archive: Source, folder: Path, known: Known | None, page: str) -> str:
     """Download an archive into the folder unless it is there, and return its hex SHA-256.
 
     It must be the published one of the row, or else the known one. A wrong download is kept as <name>.wrong.
@@ -74,7 +89,7 @@ def fetch(archive: Archive, folder: Path, known: Known | None, page: str) -> str
     return sha256
 
 
-def _checked(archive: Archive, path: Path, known: Known | None, what_to_do: str) -> str:
+def _checked(archive: Source, path: Path, known: Known | None, what_to_do: str) -> str:
     """Return the file's hash. Raises: UserError when another is published or recorded."""
     found = sha256_file(path)
     if archive.sha256:
@@ -86,12 +101,12 @@ def _checked(archive: Archive, path: Path, known: Known | None, what_to_do: str)
         reason = f"if the change is meant, delete its entry in {known.record}"
     else:
         return found
-    if found != expected:
+    if not found.startswith(expected):
         raise UserError(title, [f"SHA-256 expected {expected}", f"SHA-256 found    {found}", reason, what_to_do])
     return found
 
 
-def _download(archive: Archive, place: _Place) -> None:
+def _download(archive: Source, place: _Place) -> None:
     """Bring the whole file to place.part. Raises: UserError when the connection keeps breaking or nothing fits."""
     import requests
     import urllib3
@@ -113,7 +128,7 @@ def _download(archive: Archive, place: _Place) -> None:
         time.sleep(PAUSE_S * 2 ** max(failures - 1, 0))
 
 
-def _left(archive: Archive, place: _Place, reason: Exception) -> list[str]:
+def _left(archive: Source, place: _Place, reason: Exception) -> list[str]:
     note = _note(archive, place)
     if note:
         going_on = f"{_size(place.part)} of {note['bytes'] or '?'} bytes are there; running again goes on from there"
@@ -126,7 +141,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _note(archive: Archive, place: _Place) -> dict:
+def _note(archive: Source, place: _Place) -> dict:
     """Return validator and size in bytes of the file that part is the beginning of; empty if it cannot go on."""
     try:
         note = json.loads(place.note.read_text(encoding="utf-8"))
@@ -136,7 +151,7 @@ def _note(archive: Archive, place: _Place) -> dict:
     return note if usable and note["url"] == archive.url and note["validator"] else {}
 
 
-def _attempt(archive: Archive, place: _Place) -> None:
+def _attempt(archive: Source, place: _Place) -> None:
     """Ask for what is missing and append it. Raises: _BrokenError and errors of requests and urllib3 if it breaks."""
     import requests
 
@@ -173,7 +188,7 @@ def _copy(response: "requests.Response", part: IO[bytes], start: int, total: int
         raise _BrokenError(f"{part.tell()} of {total} bytes came")
 
 
-def _refuse(archive: Archive, response: "requests.Response", place: _Place) -> None:
+def _refuse(archive: Source, response: "requests.Response", place: _Place) -> None:
     """Raises: UserError for what no second try mends, _BrokenError for what one may."""
     status = response.status_code
     if status == 416:
@@ -183,7 +198,7 @@ def _refuse(archive: Archive, response: "requests.Response", place: _Place) -> N
     if status not in (200, 206):
         raise UserError(f"{archive.url}: the server answered {status} {response.reason}", [place.by_hand])
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        title = f"{archive.url}: the server sent a web page in place of the archive"
+        title = f"{archive.url}: the server sent a web page in place of the file"
         raise UserError(title, ["it may ask for a log-in or consent, or a quota is used up", place.by_hand])
 
 

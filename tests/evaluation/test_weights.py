@@ -1,61 +1,214 @@
-"""Weight files: all that is missing or altered is named at once, with the way out."""
+"""Weight files: all that is missing or altered is named at once, and downloads are whole or not at all."""
 
-import hashlib
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from data.pairs.errors import UserError
-from evaluation.weights import VARIABLE, WEIGHTS, require, weights_folder
+from evaluation.weights import VARIABLE, WEIGHTS, Found, WeightFile, look, require, weights_folder
+from evaluation.weights_download import fetch_weights
+from tests.contracts.imports import ROOT
+from tests.data.test_fetch import BODY, OTHER, digest, names, start_server
 
 
-def _put(folder: Path, name: str, content: bytes = b"random weights") -> Path:
+@pytest.fixture
+def site(monkeypatch):
+    yield from start_server(monkeypatch)
+
+
+@pytest.fixture
+def add(monkeypatch):
+    """Put a row of the given name into the manifest, of toy/<name>.bin at a URL."""
+
+    def added(name, url="https://example.org/a.bin", sha256=None):
+        row = {"path": f"toy/{name}.bin", "url": url, "page": "https://example.org", "size_bytes": len(BODY)}
+        row |= {"sha256": sha256, "extractor": "toy", "used_for": "tests", "licence": "CC0"}
+        monkeypatch.setitem(WEIGHTS, name, WeightFile(**row))
+
+    return added
+
+
+def put(folder: Path, name: str, content: bytes = BODY) -> Path:
     path = folder / WEIGHTS[name].path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
 
 
-def test_every_missing_file_is_named_with_all_that_is_needed(tmp_path: Path) -> None:
+def test_the_manifest_has_the_files_of_the_paper_and_hashes_that_fit_their_names():
+    assert {name: file.extractor for name, file in WEIGHTS.items()} == {
+        "inception": "inception",
+        "clip_b32": "clip_b32",
+        "clip_l336": "clip_l336",
+        "alexnet": "lpips",
+    }
+    for file in WEIGHTS.values():
+        assert len(file.sha256) == 64
+        if file.path.endswith(".pth"):  # the convention of torch.hub
+            assert file.path.endswith(f"-{file.sha256[:8]}.pth")
+            assert file.url.endswith(file.name)
+
+
+@pytest.mark.parametrize("wrong", [{"path": "../a"}, {"path": "/a/b"}, {"path": "x/../../a"}, {"sha256": "6726825"}])
+def test_rows_are_checked(wrong):
+    good = WEIGHTS["inception"].model_dump()
+    assert WeightFile(**good) == WEIGHTS["inception"]
+    with pytest.raises(ValidationError):
+        WeightFile(**{**good, **wrong})
+
+
+def test_every_missing_file_is_named_with_all_that_is_needed(tmp_path):
     with pytest.raises(UserError) as error:
         require(WEIGHTS, tmp_path)
     text = str(error.value)
-    for file in WEIGHTS.values():
-        assert f"{tmp_path / file.path} is missing ({file.size})" in text
-        assert f"--output '{tmp_path / file.path}' {file.url}" in text
+    for name, file in WEIGHTS.items():
+        assert f"{name} is missing: {tmp_path / file.path}, {file.size_bytes / 1e6:.0f} MB, for {file.used_for}" in text
+        assert f"python -m pipeline weights {name} --fetch" in text
+        assert f"--output {file.name} {file.url}" in text
+    assert f"all of them: python -m pipeline weights {' '.join(WEIGHTS)} --fetch" in text
     assert VARIABLE in text
-    assert "scores.profile: demo" in text
+    assert "scores.extractors: [demo]" in text
 
 
-def test_altered_and_missing_files_are_named_together(tmp_path: Path) -> None:
-    path = _put(tmp_path, "alexnet")
+def test_others_that_are_missing_are_told_but_alone_stop_nothing(add, tmp_path):
+    for name in ("needed", "there", "absent"):
+        add(name)
+    put(tmp_path, "there")
+    with pytest.raises(UserError, match=r"altered in .*: needed\n") as error:
+        require(["needed"], tmp_path, also=["needed", "there", "absent"])
+    text = str(error.value)
+    assert text.index("needed is missing") < text.index("missing too") < text.index("absent is missing")
+    assert text.count("needed is missing") == 1
+    assert "there is" not in text
+    assert "python -m pipeline weights needed absent --fetch" in text
+    path = put(tmp_path, "needed")
+    assert require(["needed"], tmp_path, also=["absent"]) == {"needed": path}
+
+
+def test_altered_and_missing_files_are_named_together(tmp_path):
+    path = put(tmp_path, "alexnet")
     with pytest.raises(UserError) as error:
         require(["alexnet", "inception"], tmp_path)
     text = str(error.value)
-    assert f"{path} is altered" in text
-    assert hashlib.sha256(b"random weights").hexdigest()[:16] in text
-    assert WEIGHTS["alexnet"].sha256 in text
-    assert f"{tmp_path / WEIGHTS['inception'].path} is missing" in text
+    assert f"alexnet is altered (SHA-256 {digest(BODY)}, expected {WEIGHTS['alexnet'].sha256}): {path}" in text
+    assert f"inception is missing: {tmp_path / WEIGHTS['inception'].path}" in text
 
 
-def test_a_file_of_unknown_hash_is_recorded_and_held_to_it(tmp_path: Path) -> None:
-    path = _put(tmp_path, "clip_b32")
-    assert require(["clip_b32"], tmp_path) == {"clip_b32": path}
-    record = path.with_name(f"{path.name}.sha256").read_text(encoding="utf-8")
-    assert record == f"{hashlib.sha256(b'random weights').hexdigest()}  {path.name}\n"
-    assert require(["clip_b32"], tmp_path) == {"clip_b32": path}
-    path.write_bytes(b"something else")
-    with pytest.raises(UserError, match="is altered"):
-        require(["clip_b32"], tmp_path)
+def test_the_first_digits_of_a_hash_are_enough(add, tmp_path):
+    add("toy", sha256=digest(BODY)[:8])
+    path = put(tmp_path, "toy")
+    assert look(WEIGHTS["toy"], tmp_path) == Found("present", path, digest(BODY))
+    assert require(["toy"], tmp_path) == {"toy": path}
+    add("toy", sha256=digest(BODY)[1:9])  # within the hash, but not at its start
+    assert look(WEIGHTS["toy"], tmp_path).state == "altered"
 
 
-def test_published_hashes_are_in_the_names_of_the_files() -> None:
-    for file in WEIGHTS.values():
-        assert file.sha256 is None or file.path.endswith(f"-{file.sha256}.pth")
+def test_a_file_of_unknown_hash_is_recorded_at_first_use_and_held_to_it(add, tmp_path):
+    add("toy")
+    assert look(WEIGHTS["toy"], tmp_path) == Found("missing", tmp_path / "toy/toy.bin", None)
+    path = put(tmp_path, "toy")
+    assert look(WEIGHTS["toy"], tmp_path).state == "unverified"
+    assert names(path.parent) == ["toy.bin"]
+    for _ in range(2):
+        assert require(["toy"], tmp_path) == {"toy": path}
+        assert (path.parent / "toy.bin.sha256").read_text() == f"{digest(BODY)}  toy.bin\n"
+    assert look(WEIGHTS["toy"], tmp_path).state == "unverified"
+    path.write_bytes(OTHER)
+    assert look(WEIGHTS["toy"], tmp_path) == Found("altered", path, digest(OTHER))
+    with pytest.raises(UserError, match=f"toy is altered .SHA-256 {digest(OTHER)}, expected {digest(BODY)}"):
+        require(["toy"], tmp_path)
+    (path.parent / "toy.bin.sha256").write_text("\n")
+    assert look(WEIGHTS["toy"], tmp_path).state == "altered"
 
 
-def test_the_variable_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_variable_wins(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE, raising=False)
     assert weights_folder("weights") == Path("weights")
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert weights_folder("weights") == tmp_path
+
+
+def test_without_a_network_everything_is_told_at_once(tmp_path):
+    """No connection is even tried before all is named; what is fetched gives up within seconds."""
+    code = (
+        "import socket, sys; from pathlib import Path\n"
+        "def refuse(*_, **__): raise OSError('blocked')\n"
+        "socket.getaddrinfo = socket.socket.connect = refuse\n"
+        "from data.pairs.errors import UserError; from evaluation.weights import WEIGHTS, require\n"
+        "from evaluation.weights_download import fetch_weights\n"
+        "for act in (require, fetch_weights):\n"
+        "    try: act(WEIGHTS, Path(sys.argv[1]))\n"
+        "    except UserError as error: print(error)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    start = time.monotonic()
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert time.monotonic() - start < 5
+    told, failed = done.stdout.split("weight files that could not be had")
+    for name, file in WEIGHTS.items():
+        assert f"{name} is missing" in told
+        assert f"{name}: the server cannot be reached" in failed
+        assert file.url in failed
+    assert names(tmp_path) == []
+
+
+def test_a_broken_download_goes_on_and_is_recorded(add, site, tmp_path):
+    add("toy", f"{site.root}/a.zip")
+    site.break_after = [120_000]
+    fetch_weights(["toy"], tmp_path)
+    assert site.ranges == [None, "bytes=120000-"]
+    assert (tmp_path / "toy/toy.bin").read_bytes() == BODY
+    assert names(tmp_path / "toy") == ["toy.bin", "toy.bin.sha256"]
+    fetch_weights(["toy"], tmp_path)
+    assert len(site.requests) == 2
+
+
+def test_a_wrong_download_is_set_aside_and_the_others_are_fetched(add, site, tmp_path):
+    site.files["/b.zip"] = OTHER
+    add("wrong", f"{site.root}/a.zip", digest(OTHER)[:10])
+    add("right", f"{site.root}/b.zip", digest(OTHER)[:10])
+    with pytest.raises(UserError, match=r"wrong: wrong\.bin is not the published file") as error:
+        fetch_weights(["wrong", "right"], tmp_path)
+    assert f"SHA-256 expected {digest(OTHER)[:10]}" in str(error.value)
+    assert f"or on another machine, to be copied to {tmp_path / 'toy'}" in str(error.value)
+    assert "right" not in str(error.value)
+    assert names(tmp_path / "toy") == ["right.bin", "wrong.bin.wrong"]
+
+
+def test_a_web_page_is_no_weight_file(add, site, tmp_path):
+    add("toy", f"{site.root}/a.zip")
+    site.content_type = "text/html"
+    with pytest.raises(UserError, match=r"sent a web page[\s\S]*example\.org \(there it is called a\.zip\)"):
+        fetch_weights(["toy"], tmp_path)
+    assert names(tmp_path / "toy") == []
+
+
+def test_an_altered_file_is_kept_and_replaced(add, site, tmp_path):
+    add("toy", f"{site.root}/a.zip", digest(BODY))
+    path = put(tmp_path, "toy", OTHER)
+    fetch_weights(["toy"], tmp_path)
+    assert path.read_bytes() == BODY
+    assert path.with_name("toy.bin.wrong").read_bytes() == OTHER
+    assert require(["toy"], tmp_path) == {"toy": path}
+
+
+def test_a_download_is_held_to_the_hash_of_the_first_use(add, site, tmp_path):
+    add("toy", f"{site.root}/a.zip")
+    path = put(tmp_path, "toy", OTHER)
+    require(["toy"], tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match=r"changed since it was first seen[\s\S]*delete its entry in .*\.sha256"):
+        fetch_weights(["toy"], tmp_path)
+    assert names(path.parent) == ["toy.bin.sha256", "toy.bin.wrong"]
+
+
+def test_a_folder_that_cannot_be_written_is_a_user_error(add, site, tmp_path):
+    add("toy", f"{site.root}/a.zip")
+    (tmp_path / "toy").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"toy: .* could not be written"):
+        fetch_weights(["toy"], tmp_path)
