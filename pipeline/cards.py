@@ -91,9 +91,8 @@ def _split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]
 
 def _plain(row) -> dict[str, Any]:
     """Return a row as plain values; of a path on this machine only the last part, because cards are passed on."""
-    return {
-        key: _name(value) if isinstance(value, str) else value for key, value in row.model_dump(mode="json").items()
-    }
+    values: dict[str, Any] = row.model_dump(mode="json")
+    return {key: _name(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def _name(text: str) -> str:
@@ -107,7 +106,7 @@ def _provenance(synthetic: PairSet) -> dict[str, str]:
     if not synthetic.pairs:
         return {}
     with Image.open(synthetic.folder / synthetic.pairs[0].image) as image:
-        return {key: value for key, value in image.info.items() if isinstance(value, str)}
+        return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
 
 
 def _base(row, digest: str | None) -> tuple[dict[str, Any], bool]:
@@ -130,7 +129,11 @@ def _terms(row: Mapping[str, Any], downloads: Mapping[str, Any]) -> dict[str, st
     key = next((path.relative_to(root).parts[:1] for root in SOURCES if path.is_relative_to(root)), ())
     found: dict[str, Any] = {}
     for name in key:
-        found = downloads[name].model_dump() if name in downloads else read_catalogue()["downloads"].get(name, {})
+        found = (
+            downloads[name].model_dump(mode="json")
+            if name in downloads
+            else read_catalogue()["downloads"].get(name, {})
+        )
     return {term: row.get(term) or found.get(term) for term in TERMS}
 
 
