@@ -20,6 +20,7 @@ class CardFacts:
     dataset: str
     dataset_row: Row
     real_pairs: int  # for training
+    source: str  # name of the set: its generator, or <generator>-<filter>
     generator: str
     generator_row: Row
     generator_sha256: str | None
@@ -44,7 +45,7 @@ def dataset_front(facts: CardFacts) -> dict[str, Any]:
     """Return the front matter of the data set card."""
     size = next((name for bound, name in SIZES.items() if facts.pairs < bound), "n>1M")
     return {
-        "pretty_name": f"Synthetic pairs of {facts.dataset}: {facts.generator}, {facts.masks} masks",
+        "pretty_name": f"Synthetic pairs of {facts.dataset}: {facts.source}, {facts.masks} masks",
         **_licence(facts, "terms-of-the-source"),
         "task_categories": ["image-segmentation"],
         "size_categories": [size],

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from data.pairs.downloads import Download
 from data.pairs.errors import UserError
+from data.pairs.files import write_json
 from data.pairs.image_io import write_image
 from evaluation.cards import AUDIT, CardFacts, render_cards, told_as, write_cards
 from evaluation.entry import entry
@@ -27,6 +28,7 @@ FACTS = CardFacts(
     dataset="clinic",
     dataset_row={"kind": "folder", "path": "data/raw/clinic", "prompt": "a | b"},
     real_pairs=31,
+    source="siamese",
     generator="siamese",
     generator_row={"method": "siamese", "hint": "dhi"},
     generator_sha256="a" * 64,
@@ -186,6 +188,24 @@ def test_the_pipeline_gathers_facts_from_params_and_images(tmp_path, monkeypatch
     assert "drawn by this project's code" in card
     assert UNKNOWN in card
     assert str(tmp_path) not in card
+
+
+def test_a_filtered_set_names_its_generator_and_its_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    real, added = phantom(tmp_path / "in")
+    for source, target in ((real["train"], paths.processed("phantom", "train")),
+                           (added, paths.samples("phantom", "siamese-strict", "random"))):  # fmt: skip
+        target.parent.mkdir(parents=True)
+        source.folder.rename(target)
+    counts = paths.RESULTS / "filters/phantom/siamese-strict-random.json"
+    write_json(counts, {"kept": 6, "dropped": {"copy": 2}})
+    facts = card_facts(PARAMS, "phantom", "siamese-strict", "random", commit="c0ffee", versions=VERSIONS)
+    assert facts.generator_sha256 is None  # these images do not say
+    dataset, model = cards(facts)
+    assert dataset.split("---\n")[2].startswith("\n# Synthetic pairs of phantom: siamese-strict, random masks\n")
+    assert "| filter | strict |\n| dropped | copy: 2 |\n| kept | 6 |" in dataset
+    assert "# Generator siamese on phantom" in model
+    assert "| SHA-256 of the generator's weights | not recorded |" in model
 
 
 def test_terms_are_those_of_the_download_then_of_the_catalogue():
