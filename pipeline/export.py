@@ -1,8 +1,10 @@
 """export: write real and synthetic pairs in a format that other tools read."""
 
 import argparse
+import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", default=default.prompt, help="jsonl: text of every line")
 
 
+def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
+    """Copy the cards of the exported sets, folders .../<dataset>/<set>/xN, to out/cards/<dataset>/<set>/.
+
+    Returns the names of those sets that have cards.
+    """
+    from pipeline.cards import CARDS
+
+    sets = dict.fromkeys(Path(*folder.resolve().parts[-3:-1]) for folder in added)
+    with_cards = [name for name in sets if any((CARDS / name).glob("*.md"))]
+    for name in with_cards:
+        for card in sorted((CARDS / name).glob("*.md")):
+            (out / "cards" / name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(card, out / "cards" / name / card.name)
+    return [name.as_posix() for name in with_cards]
+
+
 def run(item: dict[str, Any]) -> None:
-    """Write the export that the parsed options name, and print a line for each split.
+    """Write the export that the parsed options name with the cards there are, and print a line for each split.
 
     Raises: UserError when the folders hold no pair sets, `out` is there already, or the pairs do not go together.
     """
@@ -54,4 +72,6 @@ def run(item: dict[str, Any]) -> None:
     for split, pairs in bundle.splits.items():
         counts = Counter(pair.pair.source for pair in pairs)
         sys.stdout.write(f"{split}: {', '.join(f'{count} {source}' for source, count in counts.items())}\n")
+    for name in copy_cards(item["added"], item["out"]):
+        sys.stdout.write(f"cards of {name}\n")
     sys.stdout.write(f"written to {item['out']}\n")

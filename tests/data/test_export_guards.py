@@ -81,3 +81,24 @@ def test_the_verb_writes_and_counts(tmp_path, capsys):
         parser.parse_args(["--format", "voc", *places])
     with pytest.raises(UserError, match="holds no splits"):
         read_splits(tmp_path / "in/x1")
+
+
+def test_the_verb_copies_the_cards_of_the_exported_sets(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _, added = phantom(tmp_path / "in")
+    folder = tmp_path / "outputs/samples/phantom/siamese-real/x1"
+    folder.parent.mkdir(parents=True)
+    added.folder.rename(folder)
+    for name in ("siamese-real", "other-real"):
+        (tmp_path / "results/cards/phantom" / name).mkdir(parents=True)
+        (tmp_path / "results/cards/phantom" / name / "DATASET_CARD.md").write_text(name)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    places = ["--real", "in/phantom", "--added", str(folder), "--out", "out"]
+    run(vars(parser.parse_args(["--format", "imagefolder", *places])))
+    cards = sorted((tmp_path / "out").glob("cards/**/*.md"))
+    assert [card.read_text() for card in cards] == ["siamese-real"]
+    assert "cards of phantom/siamese-real" in capsys.readouterr().out
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(split) for name, split in loaded.items()} == {"train": 12, "test": 4}
