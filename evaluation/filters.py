@@ -1,0 +1,160 @@
+"""Filters: which synthetic pairs are worth training on, decided from the table that the score stage writes."""
+
+import csv
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from data.pairs.config import Config, Probability
+from data.pairs.errors import UserError
+from data.pairs.files import whole_folder
+from data.pairs.manifest import PairSet, write_manifest
+
+CRITERIA = ("mask_fidelity", "colour_drift", "copy")
+COPY = {"1": 1.0, "true": 1.0, "0": 0.0, "false": 0.0}
+
+Row = Mapping[str, str]
+
+
+class FilterRow(Config):
+    """What a synthetic pair must satisfy to be kept."""
+
+    min_mask_fidelity: Probability | None = Field(
+        default=None, description="Dice of the judge on the image against its mask: at least this, 0-1"
+    )
+    max_colour_drift: float | None = Field(
+        default=None, gt=0, description="1 is the edge within which 95 % of the real training images lie"
+    )
+    drop_copies: bool = Field(default=False, description="drop what the copy audit takes for a training image")
+
+    @model_validator(mode="after")
+    def _filters_something(self) -> "FilterRow":
+        if not self.criteria():
+            raise ValueError("needs at least one of min_mask_fidelity, max_colour_drift and drop_copies: true")
+        return self
+
+    def criteria(self) -> tuple[str, ...]:
+        """Return the columns of the table that are looked at, in the order of CRITERIA."""
+        asked = (self.min_mask_fidelity is not None, self.max_colour_drift is not None, self.drop_copies)
+        return tuple(name for name, is_asked in zip(CRITERIA, asked, strict=True) if is_asked)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of images.csv.
+
+    Raises: UserError when it is not there or lacks a column.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there: the score stage writes it, run dvc repro")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in ("id", *CRITERIA) if name not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"{path} lacks columns", missing)
+        return list(reader)
+
+
+def value(row: Row, criterion: str) -> float | None:
+    """Return the number of a cell, copies as 1 and others as 0; None where it is empty or no number."""
+    cell = (row.get(criterion) or "").strip()
+    if criterion == "copy":
+        return COPY.get(cell.lower())
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def decide(rows: Iterable[Row], filter_row: FilterRow) -> dict[str, list[str]]:
+    """Return for the id of each row the criteria that it fails, in the order of CRITERIA; none for what is kept.
+
+    Raises: UserError that names every value that a criterion needs and the table does not have.
+    """
+    decided: dict[str, list[str]] = {}
+    problems = []
+    for row in rows:
+        decided[row["id"]] = []
+        for criterion in filter_row.criteria():
+            number = value(row, criterion)
+            if number is None:
+                problems.append(f"{row['id']}: {criterion} is {row.get(criterion) or 'empty'!r}, a number is needed")
+            elif _fails(number, criterion, filter_row):
+                decided[row["id"]].append(criterion)
+    if problems:
+        what_to_do = "see the reason in results/details/scores, or take this criterion out of the filter"
+        raise UserError(f"the filter lacks {len(problems)} values: {what_to_do}", _few(problems))
+    return decided
+
+
+def _fails(number: float, criterion: str, filter_row: FilterRow) -> bool:
+    if criterion == "mask_fidelity":
+        return number < filter_row.min_mask_fidelity
+    return number > filter_row.max_colour_drift if criterion == "colour_drift" else number > 0
+
+
+def _few(problems: Sequence[str], at_most: int = 10) -> list[str]:
+    left = len(problems) - at_most
+    return [*problems[:at_most], f"and {left} more"] if left > 0 else list(problems)
+
+
+def filter_pairs(
+    synthetic: PairSet, table: Path, filter_row: FilterRow, out: Path, source: str
+) -> dict[str, int | float | None]:
+    """Write the pairs that pass as a pair set of that source, files copied byte by byte, and return the counts.
+
+    `dropped_<criterion>` counts the pairs that fail it, so a pair may count more than once; it is None for what the
+    filter does not look at. Mask fidelities are means over the pairs with a value, 0-1.
+
+    Raises: UserError when the table does not fit the set, lacks a value that is needed, or when nothing would be left.
+    """
+    rows = {row["id"]: row for row in read_table(table)}
+    ids = [pair.id for pair in synthetic.pairs]
+    if set(rows) != set(ids):
+        odd = sorted(set(rows) ^ set(ids))
+        raise UserError(f"{table} is not of the pairs in {synthetic.folder}: score them again", _few(odd))
+    decided = decide((rows[name] for name in ids), filter_row)
+    kept = [pair for pair in synthetic.pairs if not decided[pair.id]]
+    if not kept:
+        raise UserError(
+            f"the filter {source} keeps none of {len(ids)} pairs: choose thresholds by the values that there are",
+            [_distribution(criterion, rows.values()) for criterion in filter_row.criteria()],
+        )
+    with whole_folder(out) as folder:
+        for pair in kept:
+            for name in (pair.image, pair.mask):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(synthetic.folder / name, folder / name)
+        write_manifest(folder, [replace(pair, source=source) for pair in kept])
+    failed = [criterion for reasons in decided.values() for criterion in reasons]
+    looked_at = filter_row.criteria()
+    return {
+        "before": len(ids),
+        "kept": len(kept),
+        "dropped": len(ids) - len(kept),
+        **{f"dropped_{name}": failed.count(name) if name in looked_at else None for name in CRITERIA},
+        "mask_fidelity_before": _mean_fidelity(rows.values()),
+        "mask_fidelity_after": _mean_fidelity(rows[pair.id] for pair in kept),
+    }
+
+
+def _values(criterion: str, rows: Iterable[Row]) -> list[float]:
+    return [number for row in rows if (number := value(row, criterion)) is not None]
+
+
+def _mean_fidelity(rows: Iterable[Row]) -> float | None:
+    values = _values("mask_fidelity", rows)
+    return float(np.mean(values)) if values else None
+
+
+def _distribution(criterion: str, rows: Iterable[Row]) -> str:
+    values = _values(criterion, rows)
+    if criterion == "copy":
+        return f"copy: {int(sum(values))} of {len(values)} are copies"
+    marks = ", ".join(f"{mark:.3g}" for mark in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
+    return f"{criterion}: minimum, quarters and maximum are {marks}"
