@@ -32,7 +32,6 @@ class CardFacts:
     mask_row: Row
     pairs: int  # in the set at x1
     multiples: tuple[int, ...]
-    commit: str
     versions: Mapping[str, str]
     licence: str | None = None  # terms of the source in words, where a row states them
     page: str | None = None

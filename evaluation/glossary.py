@@ -41,9 +41,44 @@ SCORES = {
     "mask_fidelity_real": Score(
         "Mask fidelity of held-out real pairs", "neither", False, "The same segmenter on real pairs that it never saw."
     ),
+    "copy_rate": Score(
+        "Copies",
+        "lower",
+        True,
+        "Share of synthetic images nearer to a training image than nearly any real one.",
+    ),
+    "copy_rate_parent": Score("Copies of the own mask's image", "lower", False, "The part that copies its own parent."),
+    "copy_rate_other": Score("Copies of another image", "lower", False, "The part that copies another training image."),
+    "closer_to_train": Score(
+        "Nearer to training",
+        "neither",
+        False,
+        "Chance to be nearer to a training image than to a fresh one; 0.5 is fair.",
+    ),
+    "self_retrieval": Score(
+        "Own image nearest", "neither", False, "Share whose nearest training image is that of their own mask."
+    ),
+    "copy_rate_clip": Score("Copies, CLIP", "lower", False, "The copy rate on CLIP embeddings."),
+    "colour_shift": Score("Colour shift", "lower", False, "Delta E between the mean colours of both sets."),
+    "colour_histogram": Score("Colour histograms", "lower", False, "1-Wasserstein distance between Lab histograms."),
+    "colour_drift": Score(
+        "Colour drift", "lower", False, "How odd the colours of an image are among real ones."
+    ),
+    "precision": Score(
+        "Precision", "higher", False, "Share of synthetic images among real ones, Inception features."
+    ),
+    "recall": Score("Recall", "higher", False, "Share of real images among synthetic ones, Inception features."),
+    "density": Score("Density", "higher", False, "How many real neighbourhoods hold a synthetic image."),
+    "coverage": Score("Coverage", "higher", False, "Share of real neighbourhoods that hold a synthetic image."),
+    "demo_precision": Score("Precision, demo", "higher", False, "Precision in random features."),
+    "demo_recall": Score("Recall, demo", "higher", False, "Recall in random features."),
+    "demo_density": Score("Density, demo", "higher", False, "Density in random features."),
+    "demo_coverage": Score("Coverage, demo", "higher", False, "Coverage in random features."),
+    "clip_i_paired": Score("CLIP-I, paired", "neither", False, "CLIP-I over pairs of one mask; copies raise it."),
     "cmmd_unbiased": Score("CMMD, unbiased", "lower", False, "CMMD as a U-statistic."),
     "lpips_unpaired": Score("LPIPS, unpaired", "neither", False, "LPIPS between real and synthetic images at random."),
     "lpips_diversity": Score("LPIPS, diversity", "higher", False, "LPIPS between synthetic images at random."),
+    "mos": Score("MOS", "higher", True, "Share of synthetic images that raters take for real."),
 }
 
 

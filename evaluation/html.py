@@ -22,7 +22,7 @@ SetKey = tuple[str, str, str]  # dataset, generator, masks
 
 
 class Picture(NamedTuple):
-    """A PNG of the report, what it shows, and whether it is a curve or a grid of pairs."""
+    """A PNG of the report, what it shows, and its kind: curve, pairs, sets or copies."""
 
     dataset: str
     kind: str
@@ -39,6 +39,7 @@ def write_report(
     results: Path,
     grid: Grid,
     samples: Mapping[SetKey, tuple[PairSet, PairSet]],
+    pictured: Mapping[str, Path],
     provenance: Mapping[str, str],
     *,
     table_dir: Path,
@@ -49,7 +50,8 @@ def write_report(
     """Write everything that the report stage leaves; each folder is replaced whole, also when it ends up empty.
 
     `results` holds segmentation/, scores/ and details/. `samples` gives the real training pairs and the x1 set of each
-    synthetic set that is to be shown. `provenance` is printed as it is, in its order. Written are
+    synthetic set that is to be shown, `pictured` the folder of PNGs of each data set that the pictures stage left.
+    `provenance` is printed as it is, in its order. Written are
     table_dir/<dataset>.md, <dataset>.csv, <dataset>-scores.csv and README.md,
     plot_dir/<dataset>/<architecture>/<source>-<masks>.csv, figure_dir/<dataset>/<generator>-<masks>.png and volume.png,
     and the page.
@@ -77,7 +79,18 @@ def write_report(
             path = figure_dir / dataset / f"{generator}-{masks}.png"
             pair_grid(real, synthetic, path)
             pictures.append(Picture(dataset, "pairs", f"{generator}, {masks} masks", path.read_bytes()))
+        for dataset, folder in pictured.items():
+            pictures += [
+                Picture(dataset, *_told(path.stem), path.read_bytes()) for path in sorted(folder.glob("*.png"))
+            ]
         write_text(page, render_report(runs, scores, grid, pictures, provenance))
+
+
+def _told(name: str) -> tuple[str, str]:
+    """Return kind and title of a picture by its file name."""
+    if name.startswith("copies-"):
+        return "copies", name.removeprefix("copies-")
+    return "sets", {"tsne": "Features of real and synthetic images", "colour": "Colours in Lab"}.get(name, name)
 
 
 def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process
 from pipeline import export as exporting
+from pipeline import weights as weighing
 
 # verb -> what it does, and the options that identify its run
 VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -63,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--layout", help="take this layout instead of the first that fits")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
+    weights = verbs.add_parser("weights", help="list the pretrained weights of the paper's scores, or fetch them")
+    weighing.add_arguments(weights)
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
     repro.add_argument("--jobs", type=int, help="how many at a time")
@@ -92,6 +95,8 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
         elif verb == "export":
             exporting.run(item)
+        elif verb == "weights":
+            weighing.run(item)
         elif verb == "datasets":
             from pipeline import datasets
 

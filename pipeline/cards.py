@@ -24,7 +24,7 @@ def card_folder(dataset: str, source: str, masks: str) -> Path:
     return CARDS / dataset / f"{source}-{masks}"
 
 
-def write_all(params, scores: Iterable["Scores"], commit: str, versions: Mapping[str, str]) -> None:
+def write_all(params, scores: Iterable["Scores"], versions: Mapping[str, str]) -> None:
     """Write results/cards/<dataset>/<generator>-<masks>/ for every set of `scores`; the folder is replaced whole.
 
     `params` has the sections of `card_facts`.
@@ -33,13 +33,11 @@ def write_all(params, scores: Iterable["Scores"], commit: str, versions: Mapping
 
     with whole_folder(CARDS) as out:
         for one in scores:
-            facts = card_facts(params, one.dataset, one.source, one.masks, commit=commit, versions=versions)
+            facts = card_facts(params, one.dataset, one.source, one.masks, versions=versions)
             write_cards(out / card_folder(one.dataset, one.source, one.masks).relative_to(CARDS), facts, one)
 
 
-def card_facts(
-    params, dataset: str, source: str, masks: str, *, commit: str, versions: Mapping[str, str]
-) -> "CardFacts":
+def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> "CardFacts":
     """Return what is known of one synthetic set; `source` is a generator, or <generator>-<filter>.
 
     `params` has the sections volume, datasets, downloads, base, generators, training, masks, sampling and, where there
@@ -73,7 +71,6 @@ def card_facts(
         mask_row=_plain(params.masks[masks]),
         pairs=len(synthetic.pairs),
         multiples=(1, *(volume.multiples if more else ())),
-        commit=commit,
         versions=versions,
         filters=_filters(params, dataset, source, masks, filter_name),
         near_copies=bool(getattr(row, "near_copies", False)),

@@ -1,6 +1,6 @@
 """filter: a synthetic set without the pairs that a row of `filters` drops."""
 
-from data.pairs.files import whole_folder, write_json
+from data.pairs.files import write_json
 from data.pairs.manifest import read_pairs
 from pipeline import paths
 
@@ -17,6 +17,6 @@ def run(item: dict, params) -> None:
     dataset, generator, masks = item["dataset"], item["generator"], item["masks"]
     source = f"{generator}-{item['filter']}"
     synthetic = read_pairs(paths.samples(dataset, generator, masks))
-    with whole_folder(paths.samples(dataset, source, masks)) as out:
-        counts = filter_pairs(synthetic, paths.scored(dataset, generator, masks), params.row, out)
+    table, out = paths.scored(dataset, generator, masks), paths.samples(dataset, source, masks)
+    counts = filter_pairs(synthetic, table, params.row, out, source)
     write_json(paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json", counts)

@@ -7,11 +7,15 @@ from itertools import product
 from data.pairs.manifest import read_pairs
 from pipeline import paths
 
-READS = {"comparison": "comparison", "volume": "volume", "datasets": "datasets"}
+SECTIONS = (
+    *("comparison", "volume", "filtered", "datasets", "downloads", "base", "generators", "training", "masks"),
+    *("sampling", "filters"),
+)
+READS = {name: name for name in SECTIONS}
 VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations", "dvc")
 
 
-def _asked(comparison, volume) -> list[tuple]:
+def _asked(comparison, volume, filtered) -> list[tuple]:
     """Return (dataset, architecture, source, masks, multiple, seed) of every run that params.yaml asks for."""
     block = comparison
     places = list(product(block.datasets, block.architectures))
@@ -22,7 +26,10 @@ def _asked(comparison, volume) -> list[tuple]:
     sets = list(product(volume.generators, volume.masks))
     places = list(product(volume.datasets, volume.architectures))
     runs += [(*p, *set_, m, seed) for p, set_, m, seed in product(places, sets, volume.multiples, volume.seeds)]
-    return runs
+    block = filtered
+    places = list(product(block.datasets, block.architectures))
+    sets = [(f"{name}-{row}", masks) for name, row, masks in product(block.generators, block.filters, block.masks)]
+    return runs + [(*p, *set_, 1, seed) for p, set_, seed in product(places, sets, block.seeds)]
 
 
 def _commit() -> str:
@@ -31,24 +38,31 @@ def _commit() -> str:
 
 
 def run(item: dict, params) -> None:
-    """Write results/tables, results/plots, results/figures and results/report.html.
+    """Write results/tables, results/plots, results/figures, results/cards and results/report.html.
 
     Raises: UserError naming every result file that is damaged.
     """
     from evaluation.html import write_report
-    from evaluation.results import Grid, RunKey
+    from evaluation.results import Grid, RunKey, read_scores
+    from pipeline.cards import write_all
 
     comparison = params.comparison
     samples = {}
     for dataset, generator, masks in product(comparison.datasets, comparison.generators, comparison.masks):
         real = read_pairs(paths.processed(dataset, "train"))
         samples[dataset, generator, masks] = (real, read_pairs(paths.samples(dataset, generator, masks)))
-    provenance = {"code": _commit()} | {name: version(name) for name in VERSIONS}
+    versions = {name: version(name) for name in VERSIONS}
+    provenance = {"code": _commit()} | versions
     provenance |= {f"data set {name}": f"{row.kind}, {row.path}" for name, row in params.datasets.items()}
+    grid = Grid(tuple(RunKey(*key) for key in _asked(comparison, params.volume, params.filtered)))
+    scores = [one for one in read_scores(paths.RESULTS) if (one.dataset, one.source, one.masks) in grid.sets()]
+    write_all(params, scores, versions)
+    pictures = {name: paths.RESULTS / "pictures" / name for name in comparison.datasets}
     write_report(
         paths.RESULTS,
-        Grid(tuple(RunKey(*key) for key in _asked(comparison, params.volume))),
+        grid,
         samples,
+        pictures,
         provenance,
         table_dir=paths.RESULTS / "tables",
         plot_dir=paths.RESULTS / "plots",

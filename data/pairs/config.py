@@ -24,6 +24,9 @@ class DatasetRow(Config):
     path: str = Field(description="what it is read from or drawn by; DVC watches it for changes")
     size_px: int = Field(ge=32, multiple_of=32, description="side of the square that pairs are stretched to")
     prompt: str = Field(description="text for the generator; empty makes guidance do nothing")
+    licence: str | None = Field(default=None, description="terms of the pairs, for the cards; else those of a download")
+    page: str | None = Field(default=None, description="where the pairs come from, for the cards")
+    citation: str | None = Field(default=None, description="how to cite them, for the cards")
 
 
 class PhantomDataset(DatasetRow):

@@ -40,7 +40,6 @@ FACTS = CardFacts(
     mask_row={"kind": "transformed", "transforms": [{"name": "scale", "factor": [0.7, 1.3]}]},
     pairs=999,
     multiples=(1, 3),
-    commit="c0ffee",
     versions=VERSIONS,
 )
 EMPTY = Scores("clinic", "siamese", "random", {})
@@ -178,7 +177,7 @@ def test_the_pipeline_gathers_facts_from_params_and_images(tmp_path, monkeypatch
         source.folder.rename(target)
     first = paths.samples("phantom", "siamese", "random") / added.pairs[0].image
     write_image(first, image, {"generator": f"siamese {'d' * 64}", "base": "e" * 64})
-    facts = card_facts(PARAMS, "phantom", "siamese", "random", commit="c0ffee", versions=VERSIONS)
+    facts = card_facts(PARAMS, "phantom", "siamese", "random", versions=VERSIONS)
     assert (facts.real_pairs, facts.pairs, facts.multiples) == (6, 6, (1, 2))
     assert (facts.generator_sha256, facts.base["sha256"]) == ("d" * 64, "e" * 64)
     assert facts.licence is None
@@ -199,7 +198,7 @@ def test_a_filtered_set_names_its_generator_and_its_counts(tmp_path, monkeypatch
         source.folder.rename(target)
     counts = paths.RESULTS / "filters/phantom/siamese-strict-random.json"
     write_json(counts, {"kept": 6, "dropped": {"copy": 2}})
-    facts = card_facts(PARAMS, "phantom", "siamese-strict", "random", commit="c0ffee", versions=VERSIONS)
+    facts = card_facts(PARAMS, "phantom", "siamese-strict", "random", versions=VERSIONS)
     assert facts.generator_sha256 is None  # these images do not say
     dataset, model = cards(facts)
     assert dataset.split("---\n")[2].startswith("\n# Synthetic pairs of phantom: siamese-strict, random masks\n")

@@ -1,0 +1,42 @@
+"""pictures: where real and synthetic images lie among each other, their colours, and what looks most like a copy."""
+
+from itertools import product
+
+from data.pairs.files import whole_folder
+from data.pairs.manifest import read_pairs
+from pipeline import paths
+
+READS = {"comparison": "comparison", "scores": "scores"}
+VECTORS = ("inception", "clip_b32", "clip_l336", "demo")  # the first that is extracted is drawn
+
+
+def run(item: dict, params) -> None:
+    """Write results/pictures/<dataset>/: tsne.png and .csv, colour.png, and copies-<set>.png for each synthetic set."""
+    from evaluation import pictures
+    from evaluation.colour import set_histogram
+    from evaluation.features import read_features
+    from evaluation.filters import read_table
+
+    dataset, grid = item["dataset"], params.comparison
+    sets = {f"{generator}-{masks}": (generator, masks) for generator, masks in product(grid.generators, grid.masks)}
+    parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
+    train = read_pairs(paths.processed(dataset, "train"))
+    extractor = next((name for name in VECTORS if name in params.scores.extractors), None)
+    with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
+        if extractor:
+            found = {
+                name: read_features(paths.features(dataset, *key, extractor) / file)
+                for name, (*key, file) in parts.items()
+            }
+            array = f"features_{found['real'].meta['seeds'][0]}" if extractor == "demo" else "features"
+            places, caption = pictures.tsne({name: one[array] for name, one in found.items()}, seed=0)
+            pictures.draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
+        histograms = {
+            name: set_histogram(read_features(paths.inspected(dataset, *key) / file)["lab_histogram"])
+            for name, (*key, file) in parts.items()
+        }
+        pictures.draw_colour(histograms, out / "colour.png")
+        for name, (generator, masks) in sets.items():
+            rows = read_table(paths.scored(dataset, generator, masks))
+            synthetic = read_pairs(paths.samples(dataset, generator, masks))
+            pictures.contact_sheet(rows, train, synthetic, out / f"copies-{name}.png")
