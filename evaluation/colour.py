@@ -7,7 +7,7 @@ import numpy as np
 
 from data.pairs.resize import Box, crop
 
-BINS = 100
+BINS = 101  # odd, so that grey lies in the middle of a bin of a and b
 RANGES = ((0.0, 100.0), (-110.0, 110.0), (-110.0, 110.0))  # of L, a and b; all of sRGB lies within
 SMALLEST_SD = 0.5  # Lab units; the logarithm of less says nothing about colour
 # What the eye hardly sees is no drift, however alike the real images are: Lab units of a mean, logarithms of a sd.
