@@ -76,7 +76,9 @@ def over_seeds(statistic: Statistic, found: Sequence[Sets]) -> dict[str, object]
     """Return the yardsticks, each as the mean over seeds, with the spread and the list of the values."""
     each = [yardsticks(statistic, sets) for sets in found]
     columns = {name: [one[name] for one in each] for name in each[0]}
-    means = {name: None if None in column else float(np.mean(column)) for name, column in columns.items()}
+    means: dict[str, object] = {
+        name: None if None in column else float(np.mean(column)) for name, column in columns.items()
+    }
     return means | {"sd": spread(columns["value"]), "values": columns["value"]}
 
 

@@ -1,6 +1,7 @@
 """The extractors: each turns a pair set into features, given the real training pairs and its weight files."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +44,7 @@ def _demo(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device
 
     def extract(images: Images) -> Arrays:
         found = {
-            f"features_{seed}": _over(images, cfg, lambda x, one=encoder: random_encoder.features(one, x), "random")
+            f"features_{seed}": _over(images, cfg, partial(random_encoder.features, encoder), "random")
             for seed, encoder in encoders.items()
         }
         theirs = swd.set_descriptors(images, batch=cfg.batch)
@@ -57,13 +58,13 @@ def _demo(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device
 
 def _inception(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
     network = inception.load_inception(weights["inception"], device)
-    return lambda images: {"features": _over(images, cfg, lambda x: inception.inception_features(network, x), "fid")}
+    return lambda images: {"features": _over(images, cfg, partial(inception.inception_features, network), "inception")}
 
 
 def _clip(model: str, file: str) -> Callable[[Images, FeaturesConfig, Mapping[str, Path], str], Extract]:
     def build(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
         network = clip.load_clip(model, weights[file], device)
-        return lambda images: {"features": _over(images, cfg, lambda x: clip.clip_features(network, x), file)}
+        return lambda images: {"features": _over(images, cfg, partial(clip.clip_features, network), file)}
 
     return build
 

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Features:
 
     ids: list[str]
     arrays: Mapping[str, np.ndarray]
-    meta: Mapping[str, object]
+    meta: Mapping[str, Any]
 
     def __len__(self) -> int:
         return len(self.ids)

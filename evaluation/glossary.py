@@ -61,12 +61,8 @@ SCORES = {
     "copy_rate_clip": Score("Copies, CLIP", "lower", False, "The copy rate on CLIP embeddings."),
     "colour_shift": Score("Colour shift", "lower", False, "Delta E between the mean colours of both sets."),
     "colour_histogram": Score("Colour histograms", "lower", False, "1-Wasserstein distance between Lab histograms."),
-    "colour_drift": Score(
-        "Colour drift", "lower", False, "How odd the colours of an image are among real ones."
-    ),
-    "precision": Score(
-        "Precision", "higher", False, "Share of synthetic images among real ones, Inception features."
-    ),
+    "colour_drift": Score("Colour drift", "lower", False, "How odd the colours of an image are among real ones."),
+    "precision": Score("Precision", "higher", False, "Share of synthetic images among real ones, Inception features."),
     "recall": Score("Recall", "higher", False, "Share of real images among synthetic ones, Inception features."),
     "density": Score("Density", "higher", False, "How many real neighbourhoods hold a synthetic image."),
     "coverage": Score("Coverage", "higher", False, "Share of real neighbourhoods that hold a synthetic image."),

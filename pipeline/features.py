@@ -1,18 +1,11 @@
 """features: what one extractor says of one pair set; of the real pairs (source real) once for all methods."""
 
 from data.pairs.files import whole_folder
-from data.pairs.manifest import PairSet, held_out_splits, read_pairs
+from data.pairs.manifest import read_pairs
 from pipeline import paths
+from pipeline.parts import image_parts
 
 READS = {"features": "features"}
-
-
-def image_parts(dataset: str, source: str, mask_name: str) -> dict[str, PairSet]:
-    """Return the pair sets to look at by name: train and holdout of the real pairs, or the synthetic set."""
-    if source != "real":
-        return {"synthetic": read_pairs(paths.samples(dataset, source, mask_name))}
-    splits = {"train": "train", "holdout": held_out_splits(paths.processed(dataset))[0]}
-    return {part: read_pairs(paths.processed(dataset, split)) for part, split in splits.items()}
 
 
 def run(item: dict, params) -> None:

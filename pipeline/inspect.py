@@ -2,7 +2,7 @@
 
 from data.pairs.files import whole_folder
 from pipeline import paths
-from pipeline.features import image_parts
+from pipeline.parts import image_parts
 
 READS = {"features": "features"}
 

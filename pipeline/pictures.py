@@ -25,15 +25,15 @@ def run(item: dict, params) -> None:
     with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
         if extractor:
             found = {
-                name: read_features(paths.features(dataset, *key, extractor) / file)
-                for name, (*key, file) in parts.items()
+                name: read_features(paths.features(dataset, source, masks, extractor) / file)
+                for name, (source, masks, file) in parts.items()
             }
             array = f"features_{found['real'].meta['seeds'][0]}" if extractor == "demo" else "features"
             places, caption = pictures.tsne({name: one[array] for name, one in found.items()}, seed=0)
             pictures.draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
         histograms = {
-            name: set_histogram(read_features(paths.inspected(dataset, *key) / file)["lab_histogram"])
-            for name, (*key, file) in parts.items()
+            name: set_histogram(read_features(paths.inspected(dataset, source, masks) / file)["lab_histogram"])
+            for name, (source, masks, file) in parts.items()
         }
         pictures.draw_colour(histograms, out / "colour.png")
         for name, (generator, masks) in sets.items():

@@ -43,7 +43,7 @@ def run(item: dict, params) -> None:
     Raises: UserError naming every result file that is damaged.
     """
     from evaluation.html import write_report
-    from evaluation.results import Grid, RunKey, read_scores
+    from evaluation.results import Grid, RunKey, Scores, read_scores
     from pipeline.cards import write_all
 
     comparison = params.comparison
@@ -55,8 +55,8 @@ def run(item: dict, params) -> None:
     provenance = {"code": _commit()} | versions
     provenance |= {f"data set {name}": f"{row.kind}, {row.path}" for name, row in params.datasets.items()}
     grid = Grid(tuple(RunKey(*key) for key in _asked(comparison, params.volume, params.filtered)))
-    scores = [one for one in read_scores(paths.RESULTS) if (one.dataset, one.source, one.masks) in grid.sets()]
-    write_all(params, scores, versions)
+    scores = {(one.dataset, one.source, one.masks): one for one in read_scores(paths.RESULTS)}
+    write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in sorted(grid.sets())], versions)
     pictures = {name: paths.RESULTS / "pictures" / name for name in comparison.datasets}
     write_report(
         paths.RESULTS,

@@ -72,10 +72,12 @@ def test_paths_are_those_of_dvc_yaml():
         "masks": "M",
         "source": "S",
         "architecture": "A",
+        "extractor": "E",
+        "filter": "F",
         "multiple": 2,
         "seed": 3,
     }
-    run = paths.run_name("S", "M", 2, 3)
+    run, filtered = paths.run_name("S", "M", 2, 3), paths.run_name("G-F", "M", 1, 3)
     ours = {
         "acquire": {paths.raw("D")},
         "prepare": {paths.processed("D")},
@@ -92,7 +94,16 @@ def test_paths_are_those_of_dvc_yaml():
             paths.RESULTS / f"details/segmentation/D/A/{run}.json",
             paths.curve("D", "A", run),
         },
-        "score": {paths.RESULTS / "details/scores/D/G-M.json"},
+        "features": {paths.features("D", "S", "M", "E")},
+        "inspect": {paths.inspected("D", "S", "M")},
+        "score": {paths.scored("D", "G", "M"), paths.RESULTS / "details/scores/D/G-M.json"},
+        "filter": {paths.samples("D", "G-F", "M")},
+        "pictures": {paths.RESULTS / "pictures/D"},
+        "segment_filtered": {
+            paths.segmenter("D", "A", filtered),
+            paths.RESULTS / f"details/segmentation/D/A/{filtered}.json",
+            paths.curve("D", "A", filtered),
+        },
     }
     for name, expected in ours.items():
         outs = [next(iter(out)) if isinstance(out, dict) else out for out in STAGES[name]["outs"]]

@@ -93,9 +93,10 @@ def test_volume_must_build_on_the_comparison(tmp_path, shipped):
     shipped["comparison"]["generators"] = ["controlnet"]
     shipped["volume"]["multiples"] = [9]
     found = problems_of(tmp_path, shipped)
-    assert len(found) == 2
+    assert len(found) == 3
     assert found[0].startswith("volume.generators: siamese must be in comparison.generators")
-    assert found[1].startswith("masks.random.copies: must be at least 9")
+    assert found[1].startswith("filtered.generators: siamese must be in comparison.generators")
+    assert found[2].startswith("masks.random.copies: must be at least 9")
 
 
 @pytest.mark.parametrize(

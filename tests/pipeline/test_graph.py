@@ -37,6 +37,11 @@ TOY = {
         "datasets": ["phantom"], "generators": ["siamese"], "masks": ["random"], "architectures": ["unet"],
         "seeds": [0], "multiples": [2],
     },
+    "filtered": {
+        "datasets": ["phantom"], "generators": ["siamese"], "masks": ["random"], "filters": ["loose"],
+        "architectures": ["unet"], "seeds": [0],
+    },
+    "filters": {"loose": {"max_colour_drift": 1.0e+6}},
     "base": {
         "kind": "pretrain", "seed": 0,
         "vae": {"channels": [16, 32], "latent_channels": 4, "crop_px": 16, "steps": 3, "batch": 2, "lr": 1.0e-3},
@@ -51,7 +56,9 @@ TOY = {
 }  # fmt: skip
 SIAMESE_CHAIN = {
     "train@phantom-siamese", "sample@phantom-siamese-random", "sample_volume@phantom-siamese-random",
-    "score@phantom-siamese-random", "segment@phantom-siamese-random-unet-1-0",
+    "features@phantom-siamese-random-demo", "inspect@phantom-siamese-random", "score@phantom-siamese-random",
+    "pictures@phantom", "filter@phantom-siamese-random-loose", "segment_filtered@phantom-siamese-loose-random-unet-0",
+    "segment@phantom-siamese-random-unet-1-0",
 }  # fmt: skip
 
 

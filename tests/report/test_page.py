@@ -3,10 +3,12 @@
 import csv
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree, write_json, write_text
+from data.pairs.image_io import write_image
 from evaluation.html import Picture, render_report, write_report
 from evaluation.results import Grid, RunKey, read_runs, read_scores
 
@@ -121,7 +123,7 @@ def test_a_reason_names_the_set_where_others_have_the_value(tree):
 
 def test_a_page_of_nothing_yet(tmp_path):
     grid = Grid((RunKey("d", "unet", "real", "real", 1, 0), RunKey("d", "unet", "s", "real", 1, 0)))
-    write_report(tmp_path, grid, {}, {}, **targets(tmp_path / "out"))
+    write_report(tmp_path, grid, {}, {}, {}, **targets(tmp_path / "out"))
     read = Page((tmp_path / "out/report.html").read_text())
     assert "Nothing to compare yet" in read.text
     assert "0 of 2 asked-for" in read.text
@@ -131,8 +133,11 @@ def test_a_page_of_nothing_yet(tmp_path):
 
 def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     digests = []
+    pictured = {"phantom": tmp_path / "pictures"}
+    for name in ("tsne", "copies-siamese-random"):
+        write_image(tmp_path / f"pictures/{name}.png", np.zeros((4, 4, 3), np.uint8))
     for name in ("a", "b"):
-        write_report(tree.root, tree.grid(), tree.samples, PROVENANCE, **targets(tmp_path / name))
+        write_report(tree.root, tree.grid(), tree.samples, pictured, PROVENANCE, **targets(tmp_path / name))
         digests.append(sha256_tree(tmp_path / name))
     assert digests[0] == digests[1]
     out = tmp_path / "a"
@@ -145,6 +150,9 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
         "phantom/volume.png",
         "ph2/volume.png",
     }
+    page = (out / "report.html").read_text()
+    assert page.index("Features of real and synthetic images") < page.index("What looks most like a copy")
+    assert "<summary>siamese-random</summary>" in page
     with (out / "plots/volume/ph2/unet/controlnet-wc05-random.csv").open(newline="") as file:
         assert [row["multiple"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     links = Page((out / "report.html").read_text()).links
@@ -155,7 +163,7 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
 def test_folders_are_replaced_whole(tree, tmp_path):
     stale = tmp_path / "out/tables/gone.md"
     write_text(stale, "old")
-    write_report(tree.root, tree.grid(), {}, {}, **targets(tmp_path / "out"))
+    write_report(tree.root, tree.grid(), {}, {}, {}, **targets(tmp_path / "out"))
     assert not stale.exists()
     assert (tmp_path / "out/tables/phantom.md").is_file()
 
@@ -165,5 +173,5 @@ def test_damaged_results_leave_the_old_report_alone(tree, tmp_path):
     write_text(kept, "old")
     write_text(tree.path(next(iter(tree.runs))), "{")
     with pytest.raises(UserError, match="1 result files cannot be used"):
-        write_report(tree.root, tree.grid(), {}, {}, **targets(tmp_path / "out"))
+        write_report(tree.root, tree.grid(), {}, {}, {}, **targets(tmp_path / "out"))
     assert kept.read_text() == "old"
