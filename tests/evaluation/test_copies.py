@@ -57,6 +57,13 @@ def test_the_training_set_itself_is_at_distance_zero(pictures) -> None:
     assert found.closer_to_train == 1
 
 
+def test_few_held_out_images_lower_what_copies_reach(draw) -> None:
+    images, _ = draw(150, 3)
+    found = run(images[:120], images[120:], images[:120])
+    assert found.closer_of_copies == 0.625
+    assert found.closer_to_train == pytest.approx(0.625, abs=0.08)
+
+
 def test_fresh_images_are_not_copies(pictures) -> None:
     found = run(*pictures)
     assert found.expected_rate == pytest.approx(1 / 121)

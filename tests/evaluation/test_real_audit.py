@@ -1,0 +1,45 @@
+"""Opt-in: the copy audit on real pictures. SIAMESE_DATA names the folder of kvasir-seg/."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.copy_audit import FRESH, PLANTED, images_of, measure
+from evaluation.colour import colour_drift, lab_statistics
+
+ROOT = os.environ.get("SIAMESE_DATA")
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not ROOT, reason="SIAMESE_DATA names no folder with kvasir-seg"),
+]
+BLIND = ("moved by 5 %", "cropped by 5 % a side")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return images_of(Path(f"{ROOT}/kvasir-seg"))
+
+
+def test_planted_copies_are_found_and_fresh_polyps_are_not(images) -> None:
+    dealings = [measure(images, np.random.default_rng(seed)) for seed in range(3)]
+    for kind in PLANTED:
+        if kind not in BLIND:
+            assert min(dealing[kind][0] for dealing in dealings) >= 0.95, kind
+            assert min(dealing[kind][2] for dealing in dealings) >= 0.95, kind
+    for kind in FRESH:
+        assert np.mean([dealing[kind][0] for dealing in dealings]) < 0.05, kind
+        assert np.mean([dealing[kind][2] for dealing in dealings]) < 0.05, kind
+    assert np.mean([dealing["fresh image"][1] for dealing in dealings]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_fresh_polyps_have_the_colours_of_polyps_and_swapped_channels_have_not(images) -> None:
+    order = np.random.default_rng(0).permutation(len(images))
+    train, fresh = lab_statistics(images[order[:300]]), images[order[300:]]
+    rates = []
+    for one in (fresh, fresh[..., ::-1]):
+        found = lab_statistics(one)
+        rates.append((colour_drift(train.mean, train.sd, found.mean, found.sd) > 1).mean())
+    assert rates[0] < 0.12
+    assert rates[1] > 0.95
