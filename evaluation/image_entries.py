@@ -89,9 +89,13 @@ def copy_entries(audit: CopyAudit, n_synthetic: int, backbone: str, suffix: str 
             audit.copy_rate_other, "The part of the copy rate that is copies of another training image.",
             reason=audit.reason, **facts,
         ),
-        f"closer_to_train{suffix}": entry(audit.closer_to_train, copies.CLOSER, floor=0.5, **facts),
+        f"closer_to_train{suffix}": entry(
+            audit.closer_to_train, copies.CLOSER, floor=0.5, note="floor is that of images without memory of any",
+            more={"closer_of_copies": audit.closer_of_copies}, **facts,
+        ),
         f"self_retrieval{suffix}": entry(
-            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=audit.chance, reason=found, **facts
+            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=audit.chance, reason=found, note="floor is chance",
+            **facts,
         ),
     }  # fmt: skip
 

@@ -28,11 +28,11 @@ def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> 
 
 def _inspect(images: Images, judge: Judge, batch: int, name: str) -> Features:
     fidelity = mask_fidelity(images, judge, batch=batch)
-    boxes = [content_box(pair) for pair in images.pairs]
-    looked_at = [
-        (thumbnails(some), *lab_statistics(some, boxes[number * batch : number * batch + len(some)]))
-        for number, some in enumerate(tqdm(images.batches(batch), desc=name, unit="batch", mininterval=5))
-    ]
+    every = [content_box(pair) for pair in images.pairs]
+    looked_at = []
+    for number, some in enumerate(tqdm(images.batches(batch), desc=name, unit="batch", mininterval=5)):
+        boxes = every[number * batch : number * batch + len(some)]
+        looked_at.append((thumbnails(some, boxes), *lab_statistics(some, boxes)))
     small, mean, sd, histogram = (np.concatenate(column) for column in zip(*looked_at, strict=True))
     arrays = {
         "parents": np.array(images.parents, dtype=str),

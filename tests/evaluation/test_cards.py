@@ -202,7 +202,7 @@ def test_a_filtered_set_names_its_generator_and_its_counts(tmp_path, monkeypatch
     assert facts.generator_sha256 is None  # these images do not say
     dataset, model = cards(facts)
     assert dataset.split("---\n")[2].startswith("\n# Synthetic pairs of phantom: siamese-strict, random masks\n")
-    for line in ("| filter | strict |", "| dropped | copy: 2 |", "| kept | 6 |", "| min mask fidelity | 0.7 |"):
+    for line in ("| filter | strict |", "| dropped | copy: 2 |", "| kept | 6 |"):
         assert line in dataset
     assert "# Generator siamese on phantom" in model
     assert "| SHA-256 of the generator's weights | not recorded |" in model

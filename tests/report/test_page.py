@@ -156,7 +156,7 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     with (out / "plots/volume/ph2/unet/controlnet-wc05-random.csv").open(newline="") as file:
         assert [row["multiple"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     links = Page((out / "report.html").read_text()).links
-    assert len(links) == 3
+    assert len(links) == 5
     assert all(link.startswith("data:image/png;base64,") for link in links)
 
 
