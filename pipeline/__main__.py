@@ -66,9 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
     weights = verbs.add_parser("weights", help="list the pretrained weights of the paper's scores, or fetch them")
     weighing.add_arguments(weights)
+    plan = verbs.add_parser("plan", help="what a params.yaml will run, what is cached, the time, the disk, what lacks")
+    plan.add_argument("--file", type=Path, default=Path("params.yaml"), help="or a preset that is not in use yet")
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
     repro.add_argument("--jobs", type=int, help="how many at a time")
+    repro.add_argument("--engine", default="local", help="local, or workers or slurm (docs/scale.md)")
+    repro.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of slurm, such as time=60")
     return parser
 
 
@@ -105,21 +110,28 @@ def main(argv: list[str] | None = None) -> int:
             from pipeline import doctor
 
             doctor.run(item["folder"], item["layout"], item["json"], item["out"])
+        elif verb == "plan":
+            from pipeline import plan
+
+            plan.run(item)
         elif verb == "repro":
             from pipeline import repro
 
-            repro.run(item["targets"], item["jobs"])
+            repro.run(item["targets"], item["jobs"], item["engine"], item["set"])
         else:
             from pipeline.launch import launch, processes_to_start
             from pipeline.params import load_params
+            from pipeline.rates import record
 
             stage = importlib.import_module(f"pipeline.{verb}")
             params = load_params(stage.READS, item)
             count = processes_to_start() if verb in PARALLEL else 1
             if count > 1:
                 return launch(count, sys.argv[1:] if argv is None else argv)
+            start = time.monotonic()
             with _after_the_main_process():
                 stage.run(item, params)
+            record(verb, item, time.monotonic() - start)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -1,9 +1,11 @@
 """repro: `dvc repro`, several stages at a time. DVC itself runs every stage, so that the two can be mixed freely."""
 
+import contextlib
 import os
-import shutil
-import subprocess
+import signal
+import socket
 import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -11,26 +13,11 @@ from queue import SimpleQueue
 from tqdm import tqdm
 
 from data.pairs.errors import UserError
+from pipeline.engines import ENGINES, Place, Run, Task, parse_settings
+from pipeline.param_errors import dangling
 
 LOGS = Path(".work/logs")
 LAST_LINES = 30
-
-
-def places() -> list[dict[str, str]]:
-    """Return the environment of each stage that may run at one time: one for each GPU, or else one for each core.
-
-    On the CPU a stage gets one thread, because narrow networks hardly gain from a second one, and because sums over
-    pixels are rounded by their number of threads: the results are then those of any other number of cores.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None and shutil.which("nvidia-smi"):
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-        gpus = [str(number) for number, _ in enumerate(listed.stdout.splitlines())]
-    else:
-        gpus = [gpu for gpu in (visible or "").split(",") if gpu not in ("", "-1")]
-    if gpus:
-        return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus]
-    return [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} for _ in os.sched_getaffinity(0)]
 
 
 def stages_to_run(targets: list[str]) -> dict[str, set[str]]:
@@ -60,26 +47,72 @@ def stages_to_run(targets: list[str]) -> dict[str, set[str]]:
     return {name: others & changed for name, others in needs.items() if name in changed}
 
 
-def _run_stage(name: str, free: SimpleQueue) -> tuple[str, int]:
-    place = free.get()
-    log = LOGS / f"{name}.log"
-    try:
-        with log.open("w") as file:  # waiting for the lock: another stage may just be recording what it wrote
-            command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
-            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages start `python`
-            env = os.environ | {"PATH": path} | place
-            done = subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False)
-    finally:
-        free.put(place)
-    return name, done.returncode
-
-
 def _end_of_log(name: str) -> list[str]:
     lines = (LOGS / f"{name}.log").read_text(errors="replace").replace("\r", "\n").splitlines()
     return [f"  {line}" for line in lines[-LAST_LINES:]]
 
 
-def run(targets: list[str], jobs: int | None) -> None:
+@contextlib.contextmanager
+def _stop_file() -> Iterator[Path]:
+    """Yield a path that comes to be when this process is told to end; every stage that runs then stops.
+
+    Raises: UserError then, once they have.
+    """
+    stop = (LOGS / f".stop-{socket.gethostname()}-{os.getpid()}").absolute()
+
+    def touch(*_: object) -> None:
+        stop.touch()
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(one, touch) for one in signals]
+    try:
+        yield stop
+        if stop.exists():
+            raise UserError("stopped: what was running goes on from .work when this is run again")
+    finally:
+        stop.unlink(missing_ok=True)
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
+
+
+def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> list[str]:
+    """Run every stage as soon as those it needs are done, one in each place; return those that failed.
+
+    What is left in `waiting` needs one that failed, or was not started before the end.
+    """
+    free: SimpleQueue = SimpleQueue()
+    for place in places:
+        free.put(place)
+
+    def run_one(name: str) -> tuple[str, int]:
+        place = free.get()
+        try:
+            return name, start(Task(name, place, (LOGS / f"{name}.log").absolute(), stop))
+        finally:
+            free.put(place)
+
+    failed: list[str] = []
+    running: set[Future] = set()
+    bar = tqdm(total=len(waiting), desc=f"{len(places)} at a time", unit="stage", mininterval=0)
+    with bar, ThreadPoolExecutor(len(places)) as pool:
+        while waiting or running:
+            for name in [] if stop.exists() else [name for name, needs in waiting.items() if not needs]:
+                del waiting[name]
+                running.add(pool.submit(run_one, name))
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for name, code in (future.result() for future in done):
+                bar.update()
+                bar.write(f"{'failed' if code else 'done'}  {name}", file=sys.stderr)
+                if code:
+                    failed.append(name)
+                for needs in waiting.values() if not code else ():
+                    needs.discard(name)
+    return failed
+
+
+def run(targets: list[str], jobs: int | None, engine: str = "local", settings: Sequence[str] = ()) -> None:
     """Run all stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
 
     What a stage prints goes to .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
@@ -90,33 +123,16 @@ def run(targets: list[str], jobs: int | None) -> None:
 
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
-    waiting = stages_to_run(targets)
+    if engine not in ENGINES:
+        raise UserError(dangling("--engine", engine, ENGINES))
+    places, connect = ENGINES[engine]
     slots = places()
-    count = jobs or (1 if processes_to_start() > 1 else len(slots))
-    free: SimpleQueue = SimpleQueue()
-    for number in range(count):
-        free.put(slots[number % len(slots)])
-    LOGS.mkdir(parents=True, exist_ok=True)
-    failed: list[str] = []
-    running: dict[Future, str] = {}
-    bar = tqdm(total=len(waiting), desc=f"{count} at a time", unit="stage", mininterval=0)
-    with bar, ThreadPoolExecutor(count) as pool:
-        while waiting or running:
-            ready = [name for name, needs in waiting.items() if not needs]
-            for name in ready:
-                del waiting[name]
-                running[pool.submit(_run_stage, name, free)] = name
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                del running[future]
-                name, code = future.result()
-                bar.update()
-                bar.write(f"{'failed' if code else 'done'}  {name}", file=sys.stderr)
-                if code:
-                    failed.append(name)
-                else:
-                    waiting = {other: needs - {name} for other, needs in waiting.items()}
+    count = jobs or (1 if engine != "slurm" and processes_to_start() > 1 else len(slots))
+    with connect(parse_settings(settings)) as start:
+        waiting = stages_to_run(targets)
+        LOGS.mkdir(parents=True, exist_ok=True)
+        with _stop_file() as stop:
+            failed = _run_in_order(waiting, start, [slots[n % len(slots)] for n in range(count)], stop)
     if failed:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]
         raise UserError(f"{len(failed)} stages failed, {len(waiting)} that need them did not run", logs)

@@ -1,0 +1,178 @@
+"""How long stages took, kept in .work/times so that no result depends on the machine, and what that says of others.
+
+A rate is rough: time is taken to grow with the work, so a start of some seconds is scaled too; a stage that went on
+from a checkpoint is recorded with the rest alone; other stages on the same machine slow it down.
+"""
+
+import csv
+import json
+import math
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from data.pairs.errors import UserError
+from data.pairs.files import is_main_process, write_json
+from pipeline import paths
+from pipeline.params import Params, read_params
+
+FOLDER = Path(".work/times")
+
+
+class Record(NamedTuple):
+    """One finished stage. `device` is a GPU's name, "cpu", or None where the stage runs no network."""
+
+    stage: str
+    kind: str
+    work: float | None
+    seconds: float
+    peak_mib: float
+    device: str | None
+
+
+class Estimate(NamedTuple):
+    """About how long a stage takes, and the stage that this was measured on; None, None without a rate."""
+
+    seconds: float | None
+    measured_on: str | None
+
+
+def _rows(manifest: Path) -> int:
+    with manifest.open(newline="") as file:
+        return sum(1 for _ in csv.DictReader(file))
+
+
+def pair_counts(params: Params, dataset: str) -> dict[str, int] | None:
+    """Return split -> pairs: drawn ones by the row, else as prepared before, else as expected; else None."""
+    row = params.datasets[dataset]
+    if row.kind == "phantom":
+        return {"train": row.train, "test": row.test}
+    counts = {path.parent.name: _rows(path) for path in paths.processed(dataset).glob("*/manifest.csv")}
+    counts = counts or dict(row.expect)
+    if "train" not in counts:
+        return None
+    return {split: min(count, row.limit.get(split, count)) for split, count in counts.items()}
+
+
+def _training(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    return params.training.steps * params.training.batch * px
+
+
+def _base(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    if params.base.kind != "pretrain":
+        return 1.0
+    vae, unet = params.base.vae, params.base.unet
+    return vae.steps * vae.batch * vae.crop_px**2 + unet.steps * unet.batch * px
+
+
+def _sampling(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    passes = params.sampling.steps * (1 if params.sampling.guidance == 1 else 2)
+    return pairs["train"] * passes * px
+
+
+def _volume(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    return _sampling(item, params, pairs, px) * (max(params.volume.multiples) - 1)
+
+
+def _segmenter(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    row = params.architectures[item["architecture"]]
+    added = 0 if item["source"] == "real" or row.budget == "equal_steps" else item["multiple"]
+    return row.epochs * pairs["train"] * (1 + added) * row.input_px**2
+
+
+def _judge(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    return params.judge.epochs * pairs["train"] * params.judge.input_px**2
+
+
+def _images(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    """Return pixels: of all pairs of a data set, or of a set as large as the training pairs."""
+    every = item.get("source", "real") == "real" and item.get("masks", "real") == "real" and "generator" not in item
+    return (sum(pairs.values()) if every else pairs["train"]) * px
+
+
+def _copies(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    return params.masks[item["masks"]].copies * pairs["train"] * px
+
+
+# verb -> what grows with its time: pixels through a network, or pixels read and written
+WORK: dict[str, Callable[[Mapping, Params, Mapping[str, int], int], float]] = {
+    **dict.fromkeys(("prepare", "latents", "baseline", "features", "inspect", "score", "filter", "pictures"), _images),
+    "base": _base,
+    "masks": _copies,
+    "train": _training,
+    "sample": _sampling,
+    "sample_volume": _volume,
+    "judge": _judge,
+    "segment": _segmenter,
+}
+
+
+def work_of(verb: str, item: Mapping, params: Params) -> float | None:
+    """Return the work of a stage in pixels (see WORK); None when the pairs were never counted, or matter little."""
+    dataset = str(item.get("dataset"))
+    pairs = pair_counts(params, dataset) if dataset in params.datasets else None
+    if pairs is None or verb not in WORK:
+        return None
+    return float(WORK[verb](item, params, pairs, params.datasets[dataset].size_px ** 2))
+
+
+def kind_of(verb: str, item: Mapping, params: Params) -> str:
+    """Return the name that stages of one rate share: the verb and what networks it runs."""
+    if verb in ("train", "sample", "sample_volume"):
+        row = params.generators[item["generator"]]
+        channels = params.base.unet.channels if params.base.kind == "pretrain" else "sd1"
+        weights = " imported" if verb == "train" and row.weights else ""
+        return f"{'train' if verb == 'train' else 'sample'} {row.method}{weights} {channels}"
+    if verb in ("segment", "judge"):
+        network = params.judge if verb == "judge" else params.architectures[item["architecture"]]
+        encoder = "" if network.network == "plain_unet" else network.encoder_name
+        return f"{verb} {network.network} {encoder}".strip()
+    return " ".join([verb, *([item["extractor"]] if verb == "features" else [])])
+
+
+def _device() -> str | None:
+    torch = sys.modules.get("torch")  # a stage that did not import it ran no network
+    if torch is None:
+        return None
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def record(verb: str, item: Mapping, seconds: float) -> None:
+    """Write what the stage that just ended took; only under DVC, whose stage names are the keys, and only once."""
+    stage = os.environ.get("DVC_STAGE")
+    if stage is None or not is_main_process():
+        return
+    params = read_params(Path("params.yaml"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took = Record(stage, kind_of(verb, item, params), work_of(verb, item, params), seconds, peak, _device())
+    write_json(FOLDER / f"{stage}.json", took._asdict())
+
+
+def read_records() -> list[Record]:
+    """Return every record. Raises: UserError when one is damaged."""
+    found = []
+    for path in sorted(FOLDER.glob("*.json")):
+        try:
+            found.append(Record(**json.loads(path.read_text())))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is no record of a stage", [str(error), "delete it"]) from error
+    return found
+
+
+def estimate(stage: str, kind: str, work: float | None, records: Iterable[Record], device: str) -> Estimate:
+    """Return the time of the stage itself, else that of the same kind on the same device, scaled by the work.
+
+    Among several the stage itself comes first, then that with the nearest work.
+    """
+    known = [one for one in records if one.kind == kind and one.device in (None, device)]
+    if work is None:
+        known = [one for one in known if one.stage == stage]
+        return Estimate(known[0].seconds, known[0].stage) if known else Estimate(None, None)
+    measured = [(abs(math.log(work / one.work)), one.stage != stage, one) for one in known if one.work]
+    if not measured:
+        return Estimate(None, None)
+    _, _, nearest = min(measured, key=lambda entry: entry[:2])
+    return Estimate(nearest.seconds * work / (nearest.work or work), nearest.stage)

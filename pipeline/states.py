@@ -1,0 +1,109 @@
+"""What DVC would do under a params.yaml, found out without touching the working tree."""
+
+import logging
+import os
+import shlex
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from data.pairs.errors import UserError
+
+State = Literal["up to date", "cached", "to run"]
+PARAMS = Path("params.yaml")
+
+
+class Planned(NamedTuple):
+    """A stage, what it waits for, and what is known of its outputs.
+
+    `cached`: its outputs come out of the DVC cache. `bytes` is their size when they were last made, as in dvc.lock.
+    """
+
+    name: str
+    verb: str
+    item: dict[str, str | int]
+    state: State
+    needs: set[str]
+    bytes: int | None
+
+
+def _repo(params: Path):
+    """Return the repository as if `params` lay at params.yaml; DVC reads that file from nothing else than its fs."""
+    from dvc.fs import LocalFileSystem
+    from dvc.repo import Repo
+
+    here = os.path.abspath(PARAMS)
+
+    class WithOtherParams(LocalFileSystem):
+        def open(self, path, *args, **kwargs):
+            return super().open(str(params) if os.path.abspath(path) == here else path, *args, **kwargs)
+
+    return Repo(fs=WithOtherParams() if params.resolve() != PARAMS.resolve() else None, _wait_for_lock=True)
+
+
+def verb_and_item(command: str) -> tuple[str, dict[str, str | int]]:
+    """Return what `python -m pipeline VERB --key value ...` names."""
+    _, _, _, verb, *options = shlex.split(command)
+    pairs = zip(options[::2], options[1::2], strict=True)
+    return verb, {key[2:]: int(value) if value.isdigit() and key != "--dataset" else value for key, value in pairs}
+
+
+def _restorable(repo, stage) -> bool:
+    """Return whether DVC would find an earlier run with the same inputs, whose outputs lie in its cache."""
+    from dvc.exceptions import DvcException
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    try:
+        stage.save_deps()  # in memory alone: the hashes by which an earlier run with the same inputs is found
+        repo.stage_cache.restore(stage, dry=True)
+    except (RunCacheNotFoundError, DvcException):
+        return False
+    return True
+
+
+def _only_missing(stage, changes: list) -> bool:
+    """Return whether nothing but files of the stages before and its own are not there, and its own lie in the cache."""
+    deps = [change["changed deps"] for change in changes if "changed deps" in change]
+    known = all(isinstance(change, dict) for change in changes)
+    return known and all(how == "deleted" for one in deps for how in one.values()) and stage.outs_cached()
+
+
+def plan_stages(params: Path) -> list[Planned]:
+    """Return every stage of dvc.yaml under `params`, each after those that it needs.
+
+    A stage after one whose outputs will be others counts as "to run", although DVC skips it when they turn out to be
+    the same, or finds it in the cache then: the plan is what may run at most.
+
+    Raises: UserError when dvc.yaml and the file do not fit.
+    """
+    import networkx as nx
+    from dvc.exceptions import DvcException
+    from dvc.repo import lock_repo
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # "is cached - skipping run": nothing is checked out here
+    found: list[Planned] = []
+    try:
+        with _repo(params) as repo, lock_repo(repo):
+            graph = repo.index.graph  # an edge leads from a stage to one that it needs
+            status = repo.status()
+            states: dict[str, State] = {}
+            moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
+            for stage in reversed(list(nx.topological_sort(graph))):
+                name, changes = stage.addressing, status.get(stage.addressing, [])
+                needs = {other.addressing for other in graph.successors(stage)}
+                if needs & moved:
+                    states[name] = "to run"
+                elif not changes:
+                    states[name] = "up to date"
+                elif _only_missing(stage, changes):
+                    states[name] = "cached"
+                else:
+                    states[name] = "cached" if _restorable(repo, stage) else "to run"
+                    moved.add(name)
+                if states[name] == "to run":
+                    moved.add(name)
+                sizes = [out.meta.size for out in stage.outs]
+                size = sum(filter(None, sizes)) if any(sizes) else None
+                found.append(Planned(name, *verb_and_item(stage.cmd), states[name], needs, size))
+    except DvcException as error:
+        raise UserError(f"dvc cannot plan {params}: {error}") from error
+    return found
