@@ -3,11 +3,13 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +17,13 @@ from data.pairs.errors import UserError
 
 POLL_S = 0.2
 GENTLE_S = 15
+QUEUED = 64  # jobs that wait in Slurm's queue or run at a time
 JOBS = Path(".work/jobs")
 Place = Mapping[str, str]  # what a stage finds in its environment
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True)
+class Task:
     """A stage to run, its place, its log, and the file whose appearance tells it to stop, wherever it runs."""
 
     name: str
@@ -49,11 +53,7 @@ class Engine(NamedTuple):
 
 
 def local_places() -> list[Place]:
-    """Return the environment of each stage that may run at one time: one for each GPU, or else one for each core.
-
-    On the CPU a stage gets one thread, because narrow networks hardly gain from a second one, and because sums over
-    pixels are rounded by their number of threads: the results are then those of any other number of cores.
-    """
+    """Return the environment of each stage that may run at one time: one for each GPU, or else one for each core."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None and shutil.which("nvidia-smi"):
         listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
@@ -62,38 +62,34 @@ def local_places() -> list[Place]:
         gpus = [gpu for gpu in (visible or "").split(",") if gpu not in ("", "-1")]
     if gpus:
         return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus]
-    return [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} for _ in os.sched_getaffinity(0)]
-
-
-def _cluster_places() -> list[Place]:
-    """Return as many places as jobs may wait in Slurm's queue; Slurm gives each its GPUs, and else one thread a sum."""
-    return [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}] * 64
+    return [{} for _ in os.sched_getaffinity(0)]
 
 
 def _interrupt(process: subprocess.Popen, since: float) -> None:
     """Stop the stage, not DVC: DVC then tidies up and ends, and is never killed while it writes dvc.lock."""
     import psutil
 
+    word = signal.SIGKILL if time.monotonic() - since > GENTLE_S else signal.SIGINT
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                (child.terminate if time.monotonic() - since > GENTLE_S else _sigint)(child)
-
-
-def _sigint(child: Any) -> None:
-    import signal
-
-    child.send_signal(signal.SIGINT)
+                child.send_signal(word)
 
 
 def run_stage(task: Task) -> int:
-    """Run `dvc repro --single-item` on one stage and return its exit code; what it prints goes to the task's log."""
+    """Run `dvc repro --single-item` on one stage and return its exit code; what it prints goes to the task's log.
+
+    On the CPU a stage gets one thread, because narrow networks hardly gain from a second one, and because sums over
+    pixels are rounded by their number of threads: the results are then those of any other number of cores.
+    """
     # Waiting for the lock: another stage may just be recording what it wrote. USR2 is Slurm's word to the launcher
     # of a job that its time is nearly over, and would end DVC.
     command = ["sh", "-c", 'trap "" USR2; exec "$@"', "sh"]
     command += [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", task.name]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages start `python`
     env = os.environ | {"PATH": path} | dict(task.place)
+    if not env.get("CUDA_VISIBLE_DEVICES"):
+        env.setdefault("OMP_NUM_THREADS", "1")
     since = None
     with task.log.open("w") as log:
         if task.stop.exists():
@@ -130,21 +126,22 @@ def _submitit() -> Any:
     return submitit
 
 
-def _follow(executor: Any, error: type[Exception]) -> Run:
+def _follow(executor: Any) -> Run:
     """Return what submits a task to an executor of submitit and waits for its end."""
+    from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
     def run(task: Task) -> int:
-        job = executor.submit(task)
-        while not job.done():
-            if task.stop.exists() and job.state == "PENDING":
-                job.cancel(check=False)
-                return 1
-            time.sleep(POLL_S)
         try:
+            job = executor.submit(task)
+            while not job.done():
+                if task.stop.exists() and job.state == "PENDING":
+                    job.cancel(check=False)
+                    return 1
+                time.sleep(POLL_S)
             return job.result()
-        except error as broken:
+        except (UncompletedJobError, FailedSubmissionError) as error:
             with task.log.open("a") as log:
-                log.write(f"\nthe job {job.job_id} ended without a result: {broken}\n")
+                log.write(f"\nthere is no result: {error}\n")
             return 1
 
     return run
@@ -158,7 +155,7 @@ def _workers(settings: Mapping[str, str]) -> Iterator[Run]:
     submitit = _submitit()
     executor = submitit.LocalExecutor(JOBS)
     executor.update_parameters(timeout_min=60 * 24 * 365)
-    yield _follow(executor, submitit.core.utils.UncompletedJobError)
+    yield _follow(executor)
 
 
 @contextlib.contextmanager
@@ -173,13 +170,13 @@ def _slurm(settings: Mapping[str, str]) -> Iterator[Run]:
         executor.update_parameters(**{"job_name": "siamese", "time": 24 * 60, **numbers})
     except (ValueError, TypeError) as error:
         raise UserError("--set has a key that Slurm jobs do not take", str(error).splitlines()) from error
-    yield _follow(executor, submitit.core.utils.UncompletedJobError)
+    yield _follow(executor)
 
 
 ENGINES: dict[str, Engine] = {
     "local": Engine(local_places, _here),
     "workers": Engine(local_places, _workers),
-    "slurm": Engine(_cluster_places, _slurm),
+    "slurm": Engine(lambda: [{}] * QUEUED, _slurm),
 }
 
 
