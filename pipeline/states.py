@@ -51,20 +51,30 @@ def _restorable(repo, stage) -> bool:
     """Return whether DVC would find an earlier run with the same inputs, whose outputs lie in its cache."""
     from dvc.exceptions import DvcException
     from dvc.stage.cache import RunCacheNotFoundError
+    from dvc_data.hashfile.hash_info import HashInfo
 
     try:
         stage.save_deps()  # in memory alone: the hashes by which an earlier run with the same inputs is found
+        for out in stage.outs:
+            out.hash_info = HashInfo()  # or else what dvc.lock says of them is taken
         repo.stage_cache.restore(stage, dry=True)
     except (RunCacheNotFoundError, DvcException):
         return False
     return True
 
 
-def _only_missing(stage, changes: list) -> bool:
-    """Return whether nothing but files of the stages before and its own are not there, and its own lie in the cache."""
-    deps = [change["changed deps"] for change in changes if "changed deps" in change]
-    known = all(isinstance(change, dict) for change in changes)
-    return known and all(how == "deleted" for one in deps for how in one.values()) and stage.outs_cached()
+def _when_only_files_lack(stage, changes: list, made: list[str]) -> State | None:
+    """Return the state of a stage of which nothing has changed but that files in `made` or its own are not there.
+
+    None when more has changed, or a file lacks that no stage makes, or its outputs are not in the cache either.
+    """
+    if not all(isinstance(change, dict) for change in changes):
+        return None
+    deps = {path: how for change in changes for path, how in change.get("changed deps", {}).items()}
+    ours = all(any(stage.repo.fs.overlaps(os.path.abspath(path), out) for out in made) for path in deps)
+    if not ours or any(how != "deleted" for how in deps.values()) or not stage.outs_cached():
+        return None
+    return "cached" if any("changed outs" in change for change in changes) else "up to date"
 
 
 def plan_stages(params: Path) -> list[Planned]:
@@ -85,24 +95,25 @@ def plan_stages(params: Path) -> list[Planned]:
         with _repo(params) as repo, lock_repo(repo):
             graph = repo.index.graph  # an edge leads from a stage to one that it needs
             status = repo.status()
+            made = [out.fs_path for stage in graph for out in stage.outs]
             states: dict[str, State] = {}
             moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
             for stage in reversed(list(nx.topological_sort(graph))):
                 name, changes = stage.addressing, status.get(stage.addressing, [])
                 needs = {other.addressing for other in graph.successors(stage)}
+                sizes = [out.meta.size for out in stage.outs]
+                size = sum(filter(None, sizes)) if any(sizes) else None
                 if needs & moved:
                     states[name] = "to run"
                 elif not changes:
                     states[name] = "up to date"
-                elif _only_missing(stage, changes):
-                    states[name] = "cached"
+                elif state := _when_only_files_lack(stage, changes, made):
+                    states[name] = state
                 else:
                     states[name] = "cached" if _restorable(repo, stage) else "to run"
                     moved.add(name)
                 if states[name] == "to run":
                     moved.add(name)
-                sizes = [out.meta.size for out in stage.outs]
-                size = sum(filter(None, sizes)) if any(sizes) else None
                 found.append(Planned(name, *verb_and_item(stage.cmd), states[name], needs, size))
     except DvcException as error:
         raise UserError(f"dvc cannot plan {params}: {error}") from error

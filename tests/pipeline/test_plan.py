@@ -1,0 +1,202 @@
+"""plan: what DVC itself would do, told before, without touching anything; and all that is missing, at once."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.pairs.files import sha256_tree
+from pipeline.__main__ import main
+from pipeline.params import read_params
+from pipeline.plan import Row, longest_chain
+from pipeline.rates import Estimate, Record, estimate, kind_of, work_of
+from pipeline.states import Planned
+from tests.contracts.imports import ROOT
+from tests.pipeline.test_graph import edit, shrink
+
+CHEAP = ["prepare@phantom", "masks@phantom-random", "baseline@phantom-duplicate"]  # that import no torch
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Stand in a fresh repository of what git tracks, with a small params.yaml."""
+    path = tmp_path_factory.mktemp("plan") / "project"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if not name.startswith(("results/", "dvc.lock", "tests/")) and (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    patch.setenv("DVC_NO_ANALYTICS", "1")
+    patch.setenv("PYTHONPATH", ".")
+    patch.delenv("METRIC_WEIGHTS", raising=False)
+    patch.chdir(path)
+    edit(shrink)
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t", "commit", "-qm", "toy"]):
+        subprocess.run(["git", *command], check=True)
+    yield path
+    patch.undo()
+
+
+@pytest.fixture
+def ask(project, capsys):
+    def plan(file: str = "params.yaml", code: int = 0) -> dict:
+        assert main(["plan", "--json", "--file", file]) == code
+        return json.loads(capsys.readouterr().out)
+
+    return plan
+
+
+def states(plan: dict) -> dict[str, str]:
+    return {stage["stage"]: stage["state"] for stage in plan["stages"]}
+
+
+def repro(*targets: str) -> set[str]:
+    with Repo() as repo:
+        return {stage.addressing for stage in repo.reproduce(targets=list(targets))}
+
+
+def test_a_preset_is_resolved_as_dvc_would_and_nothing_is_touched(ask, project):
+    before = sha256_tree(project / "params.yaml"), subprocess.check_output(["git", "status", "--porcelain"])
+    found = ask("presets/ablations.yaml")
+    assert (sha256_tree(project / "params.yaml"), subprocess.check_output(["git", "status", "--porcelain"])) == before
+    kept = Path("params.yaml").read_text()
+    shutil.copy("presets/ablations.yaml", "params.yaml")
+    with Repo() as repo:
+        expected = {
+            stage.addressing: {n.addressing for n in repo.index.graph.successors(stage)} for stage in repo.index.graph
+        }
+    Path("params.yaml").write_text(kept)
+    assert {stage["stage"]: set(stage["needs"]) for stage in found["stages"]} == expected
+    assert set(states(found).values()) == {"to run"}
+    order = list(states(found))
+    assert all(order.index(need) < order.index(name) for name, needs in expected.items() for need in needs)
+
+
+def test_states_are_what_dvc_then_does(ask):
+    assert repro(*CHEAP) == set(CHEAP)
+    done = states(ask())
+    assert {name for name, state in done.items() if state != "to run"} == set(CHEAP)
+    assert {done[name] for name in CHEAP} == {"up to date"}
+    shutil.rmtree("data/processed/phantom")
+    shutil.rmtree("outputs/samples")
+    gone = states(ask())
+    assert [gone[name] for name in CHEAP] == ["cached", "up to date", "cached"]
+    subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q"], check=False)
+    assert repro(*CHEAP) == set()
+
+
+def test_a_run_that_the_cache_remembers_is_not_run_again(ask):
+    edit(lambda data: data["masks"]["random"].update(seed=1))
+    assert states(ask())["masks@phantom-random"] == "to run"
+    assert repro("masks@phantom-random") == {"masks@phantom-random"}
+    edit(lambda data: data["masks"]["random"].update(seed=0))
+    found = states(ask())
+    assert found["masks@phantom-random"] == "cached"
+    assert found["sample@phantom-siamese-random"] == "to run"
+    records = Path(".work/times/masks@phantom-random.json")
+    written = records.stat().st_mtime_ns
+    repro("masks@phantom-random")
+    assert records.stat().st_mtime_ns == written, "what comes out of the cache took no time of its own"
+
+
+def test_time_is_that_of_the_stage_itself_and_grows_with_the_work(ask):
+    own = json.loads(Path(".work/times/masks@phantom-random.json").read_text())
+    assert own["seconds"] > 0
+    assert own["peak_mib"] > 10
+    edit(lambda data: data["masks"]["random"].update(copies=8))
+    found = {stage["stage"]: stage for stage in ask()["stages"]}
+    assert found["masks@phantom-random"]["seconds"] == pytest.approx(2 * own["seconds"])
+    assert found["train@phantom-siamese"]["seconds"] is None
+    assert found["sample@phantom-siamese-random"]["bytes"] == pytest.approx(found["prepare@phantom"]["bytes"] * 12 / 16)
+    edit(lambda data: data["masks"]["random"].update(copies=4))
+
+
+def test_everything_that_is_missing_is_told_at_once_after_the_plan(ask, tmp_path, capsys):
+    kept = Path("params.yaml").read_text()
+    archive = {"name": "a.zip", "url": ""}
+
+    def spoil(data):
+        data["downloads"] = {"d": {"page": "here", "licence": "terms", "archives": [archive]}}
+        row = {"kind": "folder", "size_px": 32, "prompt": "p", "splits": {"train": 0.5, "test": 0.5}}
+        data["datasets"] |= {"mine": {**row, "path": "nowhere"}, "fetched": {**row, "path": "data/raw/d"}}
+        data["base"] = {"kind": "diffusers", "model": "/nonesuch/model"}
+        data["generators"]["siamese"]["weights"] = "nonesuch.ckpt"
+        data["scores"]["extractors"] = ["inception"]
+        data["judge"] = {**data["judge"], "encoder_file": "encoder.pth"}
+
+    edit(spoil)
+    assert main(["plan"]) == 2
+    said = capsys.readouterr()
+    Path("params.yaml").write_text(kept)
+    assert "stages" in said.out
+    for line in (
+        "downloads.d: read its terms (terms; here) and set accept_licence: true",
+        "downloads.d: put a.zip from here into data/downloads/d/",
+        "datasets.mine.path: nowhere does not exist",
+        "base.model: there is no folder /nonesuch/model",
+        "generators.siamese.weights: nonesuch.ckpt does not exist",
+        "judge.encoder_file: encoder.pth does not exist",
+        "scores.extractors: inception is missing",
+    ):
+        assert said.err.count(line) == 1, said.err
+    assert "datasets.fetched" not in said.err, "the download makes it"
+    assert "Traceback" not in said.err
+
+
+def test_a_wrong_file_stops_before_dvc_is_asked(project, capsys):
+    assert main(["plan", "--file", "nonesuch.yaml"]) == 2
+    assert "nonesuch.yaml: no such file" in capsys.readouterr().err
+
+
+PAST = [
+    Record("train@a-x", "train siamese", 100.0, 10.0, 1.0, "cpu"),
+    Record("train@a-y", "train siamese", 1000.0, 90.0, 1.0, "cpu"),
+    Record("score@a", "score", None, 7.0, 1.0, None),
+]
+
+
+def test_an_estimate_scales_the_nearest_work_of_the_same_kind_and_device():
+    assert estimate("train@b", "train siamese", 50.0, PAST, "cpu") == Estimate(5.0, "train@a-x")
+    assert estimate("train@b", "train siamese", 2000.0, PAST, "cpu") == Estimate(180.0, "train@a-y")
+    assert estimate("train@a-x", "train siamese", 100.0, PAST, "cpu") == Estimate(10.0, "train@a-x")
+    assert estimate("train@b", "train siamese", 50.0, PAST, "a GPU") == Estimate(None, None)
+    assert estimate("train@b", "train controlnet", 50.0, PAST, "cpu") == Estimate(None, None)
+    assert estimate("score@a", "score", None, PAST, "a GPU") == Estimate(7.0, "score@a")
+    assert estimate("score@b", "score", None, PAST, "cpu") == Estimate(None, None)
+
+
+def test_work_is_counted_by_what_the_params_say():
+    params = read_params(ROOT / "params.yaml")
+    row = params.architectures["unet"]
+    run = {"dataset": "phantom", "masks": "real", "architecture": "unet", "seed": 0, "multiple": 1}
+    alone = work_of("segment", {**run, "source": "real"}, params)
+    assert alone == row.epochs * params.datasets["phantom"].train * row.input_px**2
+    assert work_of("segment", {**run, "source": "siamese"}, params) == 2 * alone
+    assert work_of("segment", {**run, "source": "siamese", "multiple": 2}, params) == 3 * alone
+    item = {"dataset": "phantom", "generator": "siamese", "masks": "random"}
+    assert work_of("train", item, params) == 700 * 8 * 64**2
+    assert work_of("sample", item, params) == 48 * 20 * 2 * 64**2
+    assert kind_of("sample", item, params) == kind_of("sample_volume", item, params)
+    assert kind_of("train", item, params) != kind_of("train", {**item, "generator": "controlnet"}, params)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.sets(st.integers(0, 9)), st.booleans()), max_size=10))
+def test_no_chain_is_longer_than_all_or_shorter_than_any(drawn):
+    rows = []
+    for number, (seconds, needs, runs) in enumerate(drawn):
+        names = {str(need) for need in needs if need < number}
+        stage = Planned(str(number), "train", {}, "to run" if runs else "cached", names, None)
+        rows.append(Row(stage, Estimate(seconds, "x"), None))
+    times = [seconds for seconds, _, runs in drawn if runs]
+    assert max(times, default=0) <= longest_chain(rows) <= sum(times) + 1e-9
