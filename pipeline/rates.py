@@ -128,7 +128,7 @@ def kind_of(verb: str, item: Mapping, params: Params) -> str:
         return f"{'train' if verb == 'train' else 'sample'} {row.method}{weights} {channels}"
     if verb in ("segment", "judge"):
         network = params.judge if verb == "judge" else params.architectures[item["architecture"]]
-        encoder = "" if network.network == "plain_unet" else network.encoder_name
+        encoder = "" if network.network == "plain_unet" else network.encoder_name()
         return f"{verb} {network.network} {encoder}".strip()
     return " ".join([verb, *([item["extractor"]] if verb == "features" else [])])
 

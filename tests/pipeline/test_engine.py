@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
@@ -135,6 +136,28 @@ def test_a_launcher_that_is_told_to_end_leaves_no_half_outputs_and_a_rerun_goes_
     assert done.returncode == 0, done.stderr
     assert out.is_dir()
     assert target not in left_to_do()
+
+
+def test_a_job_whose_time_is_nearly_over_is_queued_again_and_ends_well(projects):
+    """Slurm says so by SIGUSR2; submitit's local executor starts the job again as Slurm would."""
+    edit(lambda data: data.update(judge={**data["judge"], "epochs": 100}))
+    command = [sys.executable, "-m", "pipeline", "repro", "--engine", "workers", "judge@phantom"]
+    launcher = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def processes(word: str) -> list[psutil.Process]:
+        return [one for one in psutil.Process(launcher.pid).children(recursive=True) if word in one.cmdline()]
+
+    deadline = time.monotonic() + 60
+    while not processes("judge"):
+        assert launcher.poll() is None, launcher.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (job,) = processes("submitit.core._submit")
+    job.send_signal(signal.SIGUSR2)
+    _, said = launcher.communicate(timeout=120)
+    assert launcher.returncode == 0, said
+    assert any("Requeued" in path.read_text() for path in Path(".work/jobs").glob("*_log.out"))
+    assert "judge@phantom" not in left_to_do()
 
 
 SBATCH = """#!/bin/sh

@@ -188,6 +188,7 @@ def test_work_is_counted_by_what_the_params_say():
     assert work_of("train", item, params) == 700 * 8 * 64**2
     assert work_of("sample", item, params) == 48 * 20 * 2 * 64**2
     assert kind_of("sample", item, params) == kind_of("sample_volume", item, params)
+    assert kind_of("segment", {**run, "source": "real"}, params) == "segment unet tu-test_resnet"
     assert kind_of("train", item, params) != kind_of("train", {**item, "generator": "controlnet"}, params)
 
 
