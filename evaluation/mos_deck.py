@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -100,7 +100,7 @@ def write_deck(
     options: Options,
     out: Path,
     key: Path,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Write the deck to `out` and its key to `key`, and return the facts in key/deck.json; the same input, same bytes.
 
     `out` holds index.html, images/*.png and practice/*.png; `key` holds key.csv, one row an image, and deck.json.
@@ -127,7 +127,7 @@ def write_deck(
             os.utime(path, (SAME_TIME, SAME_TIME))
         counts = {use: Counter(card.set for card in cards if card.use == use) for use in (RATED, PRACTICE)}
         controls = Counter(card.split for card in cards if (card.use, card.set) == (RATED, REAL))
-        facts = {"deck": deck, "asked": options._asdict(), "real_controls_from": controls, **counts}
+        facts: dict[str, Any] = {"deck": deck, "asked": options._asdict(), "real_controls_from": controls, **counts}
         write_text(key_folder / KEY, _key_csv(deck, cards))
         write_json(key_folder / FACTS, facts)
     return facts

@@ -5,6 +5,7 @@ of synthetic images that were judged real among 3 x 50 answers, which is what `m
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -138,8 +139,8 @@ def score(key: Key, ratings: Ratings, rng: np.random.Generator) -> dict[str, Any
         ]
         one, other = np.array(pairs, int).reshape(-1, 2).T
         rated = np.isin(np.arange(len(cards)), pairs)
-        found = row(MCNEMAR, rated, lambda one=one, other=other: _compare(ratings, one, other, rng), PAIRED)
-        comparisons.append({"first": first, "second": second, "mcnemar": found})
+        test = row(MCNEMAR, rated, partial(_compare, ratings, one, other, rng), PAIRED)
+        comparisons.append({"first": first, "second": second, "mcnemar": test})
     return {
         "deck": key.deck,
         "n_raters": len(ratings.raters),
