@@ -22,10 +22,10 @@ def cluster_bootstrap(values: Array, rng: np.random.Generator, draws: int = DRAW
     One rater cannot be resampled: then only images vary, and the interval says nothing about other raters.
     """
     raters, images = values.shape
-    by_rater = rng.multinomial(raters, np.full(raters, 1 / raters), draws) / raters
-    by_image = rng.multinomial(images, np.full(images, 1 / images), draws) / images
-    means = np.einsum("dr,ri,di->d", by_rater, values.astype(np.float64), by_image, optimize=True)
-    low, high = np.quantile(means, [0.025, 0.975])
+    by_rater = rng.multinomial(raters, np.full(raters, 1 / raters), draws)  # how often each is drawn
+    by_image = rng.multinomial(images, np.full(images, 1 / images), draws)
+    sums = ((by_rater @ values.astype(np.float64)) * by_image).sum(1)
+    low, high = np.quantile(sums / values.size, [0.025, 0.975])
     return float(low), float(high)
 
 

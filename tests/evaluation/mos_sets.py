@@ -31,7 +31,7 @@ def write_set(folder: Path, ids: list[str], source: str, split: str = "train", s
 
 def write_project(root: Path, parents: int = 10, tests: int = 8) -> None:
     """Write data/processed/toy and outputs/samples/toy below `root` as the stages do."""
-    names = [f"case{number:02}" for number in range(parents)]
+    names = [f"zebra{number:02}" for number in range(parents)]
     samples = root / "outputs/samples/toy"
     write_set(root / "data/processed/toy/train", names, "real")
     write_set(root / "data/processed/toy/test", [f"held{number:02}" for number in range(tests)], "real", "test")
@@ -44,7 +44,7 @@ def write_project(root: Path, parents: int = 10, tests: int = 8) -> None:
 
 def write_toy_deck(root: Path, images: int = 4, practice: int = 2) -> tuple[Path, Path]:
     """Write a deck of two sets and return its folder and that of its key."""
-    ids = [f"case{number:02}-plain-1" for number in range(images + practice)]
+    ids = [f"zebra{number:02}-plain-1" for number in range(images + practice)]
     sets = {f"{name}-plain": write_set(root / name, ids, name, smooth=True) for name in ("alpha", "omega")}
     held = {"test": write_set(root / "test", [f"held{n:02}" for n in range(images + practice)], "real", "test")}
     write_deck(sets, held, {}, Options(images, practice), root / "deck", root / "deck-key")
