@@ -214,3 +214,16 @@ def test_nothing_is_cut_off_and_the_image_is_seen_with_the_questions(page, width
     assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert page.execute_script("return document.querySelector('#next').getBoundingClientRect().bottom <= innerHeight")
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_browser_that_keeps_nothing_says_so_and_still_saves_the_file(page, downloads):
+    code = "Storage.prototype.setItem = Storage.prototype.getItem = () => { throw new Error('refused') }"
+    added = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": code})
+    page.refresh()
+    page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    start(page, "private")
+    assert find(page, "#storage-note").is_displayed()
+    for _ in range(PRACTICE + 1):
+        click_through(page, "real", 2)
+    find(page, "#save-now").click()
+    assert len(saved(downloads, "ratings-private.csv")) == 1

@@ -122,6 +122,7 @@ def test_scores_of_three_raters(key, key_folder, tmp_path, capsys):
     assert omega["mos"]["wilson_95"] == pytest.approx(wilson(share(8, 12)))
     assert omega["mos"]["bootstrap_95"] == [0, 1]
     assert (omega["mos"]["n_raters"], omega["mos"]["n_synthetic"], omega["mos"]["n_real"]) == (3, IMAGES, 0)
+    assert (omega["d_prime"]["n_synthetic"], omega["d_prime"]["n_real"]) == (IMAGES, IMAGES)
     assert omega["mos_confidence"]["value"] == 5
     assert found["controls"]["judged_real"]["value"] == 1
     assert found["all"]["balanced_accuracy"]["by_rater"] == [0.75, 1, 0.5]
