@@ -98,12 +98,18 @@ def read_runs(root: Path) -> list[Run]:
 def read_scores(root: Path) -> list[Scores]:
     """Return the scores of every synthetic set under root/scores, sorted by data set, generator and masks.
 
+    Where raters have answered (`mos score` wrote root/mos/<data set>.json), theirs are the scores mos and
+    mos_confidence.
+
     Raises: UserError naming every file that is damaged or has a name that no set can have.
     """
     problems: list[str] = []
     scores = []
     for path, match in _named(root / "scores", "*/*.json", SCORES_NAME, problems):
         metrics, details = _read_metrics(path, problems), _read_details(root, path, problems)
+        rated = _rated(root / "mos" / f"{path.parent.name}.json", path.stem, problems)
+        metrics |= {name: row["value"] for name, row in rated.items() if row["value"] is not None}
+        details |= rated
         scores.append(Scores(path.parent.name, match["source"], match["masks"], metrics, details))
     _refuse(problems)
     return sorted(scores, key=lambda one: (one.dataset, one.source, one.masks))
@@ -147,6 +153,13 @@ def _read_metrics(path: Path, problems: list[str]) -> dict[str, Any]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _rated(path: Path, name: str, problems: list[str]) -> dict[str, Any]:
+    """Return the rows of a rating study for one set, empty where there was none."""
+    sets = _read_object(path, problems).get("sets", {}) if path.is_file() else {}
+    rows = sets.get(name, {}) if isinstance(sets, dict) else {}
+    return {key: rows[key] for key in ("mos", "mos_confidence") if key in rows}
 
 
 def _read_details(root: Path, path: Path, problems: list[str]) -> dict[str, object]:
