@@ -84,7 +84,9 @@ class Augment(MadePairs):
     transforms: tuple[AnyChange, ...] = Field(
         min_length=1, description="one after the other, about the middle of the frame; colours after all moves"
     )
-    border: Literal["reflect", "black"] = Field(default="reflect", description="what moves in from outside the frame")
+    border: Literal["black", "reflect"] = Field(
+        default="black", description="what moves in from outside the frame: nothing, or the mirrored image and lesion"
+    )
     constraints: Constraints = Field(
         default=Constraints(area=(1e-6, 1.0), lost=0.1, connected="any"), description="as for masks"
     )
@@ -103,7 +105,9 @@ class CutPaste(MadePairs):
     )
     edge_px: int = Field(default=2, ge=0, description="width of the rim around the lesion that is blended")
     area: Range = Field(default=(1e-6, 0.8), description="share of the frame that all lesions may cover")
-    overlap: Probability = Field(default=0.1, description="share of the pasted lesion that may cover the receiver's own")
+    overlap: Probability = Field(
+        default=0.1, description="share of the pasted lesion that may cover the receiver's own"
+    )
     black: Probability = Field(default=0.02, description="share of it that may lie on black, as corners of endoscopes")
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from data.pairs.mask_moves import DRAW
 from data.pairs.parallel import threaded
 
 LEAST_PX, BLACK = 16, 16  # pixels of a lesion that is worth cutting, greatest channel of what counts as black
+PLACES = 10  # that are tried before another lesion is drawn: a new one each time would favour small ones
 
 
 class Piece(NamedTuple):
@@ -78,7 +79,7 @@ def _place(piece: Piece, image: Array, rng: np.random.Generator, margin: int) ->
 
 
 def _alpha(lesion: Array, edge_px: int) -> Array:
-    """Return float32 (H, W, 1): 1 on the lesion, falling to 0 over `edge_px` around it, so that all of it is donor's."""
+    """Return float32 (H, W, 1): 1 on the lesion, which is all the donor's, falling to 0 over `edge_px`."""
     away = cv2.distanceTransform((lesion == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     return np.clip(1 - away / (edge_px + 1), 0, 1)[..., None]
 
@@ -107,6 +108,15 @@ def _broken(row: CutPaste, image: Array, labels: Array, pasted: Array) -> str:
     return "" if row.area[0] <= ((labels > 0) | here).mean() <= row.area[1] else "area"
 
 
+def _draw_piece(image: Array, labels: Array, row: CutPaste, rng: np.random.Generator) -> tuple[Piece, list[Move]]:
+    """Return one of the whole lesions of a pair, cut and turned, and the moves that did it."""
+    lesions = list(whole_lesions(labels))
+    lesion = lesions[int(rng.integers(len(lesions)))]
+    happen = [step for step in row.transforms if step.name == "flip" or rng.random() < step.probability]
+    moves = [{"name": step.name, **(DRAW[step.name](step, rng, ()) or {})} for step in happen]
+    return cut(image, lesion, moves, row.edge_px), moves
+
+
 def paste(
     image: Array,
     labels: Array,
@@ -120,14 +130,11 @@ def paste(
     `read` gives image and labels of the real pair with an id. Where the two lesions overlap the pasted one lies on top.
     """
     rejected: Counter[str] = Counter()
-    for _ in range(row.attempts):
-        donor = donors[int(rng.integers(len(donors)))]
-        other, other_labels = read(donor)
-        lesions = list(whole_lesions(other_labels))
-        lesion = lesions[int(rng.integers(len(lesions)))]
-        drawn = [(step.name, DRAW[step.name](step, rng, ())) for step in row.transforms if _happens(step, rng)]
-        moves = [{"name": name, **(move or {})} for name, move in drawn]
-        placed = _place(cut(other, lesion, moves, row.edge_px), image, rng, row.edge_px + 1)
+    for attempt in range(row.attempts):
+        if attempt % PLACES == 0:
+            donor = donors[int(rng.integers(len(donors)))]
+            piece, moves = _draw_piece(*read(donor), row, rng)
+        placed = _place(piece, image, rng, row.edge_px + 1)
         broken = _broken(row, image, labels, placed[1]) if placed else "frame"
         if placed and not broken:
             framed, pasted = placed
@@ -135,10 +142,6 @@ def paste(
             return Made(BLEND[row.blend](image, framed, pasted, row.edge_px), union, moves, rejected, donor)
         rejected[broken] += 1
     return Made(image, labels, [], rejected)
-
-
-def _happens(step: object, rng: np.random.Generator) -> bool:
-    return step.name == "flip" or bool(rng.random() < step.probability)  # type: ignore[attr-defined]
 
 
 def write_cut_paste(real: PairSet, name: str, row: CutPaste, folder: Path) -> PairSet:
@@ -160,9 +163,11 @@ def write_cut_paste(real: PairSet, name: str, row: CutPaste, folder: Path) -> Pa
             "border: cut-and-paste needs two of them"
         )
 
+    def read(name: str) -> tuple[Array, Array]:
+        return content(donors[name], real.image(donors[name])), read_labels(donors[name])
+
     def make(parent: Pair, image: Array, labels: Array, rng: np.random.Generator) -> Made:
-        others = [donor for donor in donors if donor != parent.id]
-        return paste(image, labels, others, lambda i: (content(donors[i], real.image(donors[i])),
-                                                       read_labels(donors[i])), row, rng)  # fmt: skip
+        others = sorted(donors.keys() - {parent.id})
+        return paste(image, labels, others, read, row, rng)
 
     return write_made(real, name, row.copies, row.seed, make, folder)
