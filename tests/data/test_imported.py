@@ -1,5 +1,8 @@
 """Pairs of other tools: all that is wrong is told at once by name, and what is right is a pair set like our own."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,10 @@ from PIL import Image
 from data.pairs.baseline_config import Imported
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.imported import write_imported
+from data.pairs.imported import REFUSED, write_imported
 from data.pairs.manifest import verify
 from data.pairs.phantom import draw_phantom
+from tests.contracts.imports import ROOT
 from tests.data import trees
 from tests.data.real_pairs import disk, phantoms, plain, write_set
 
@@ -167,3 +171,21 @@ def test_classes_must_be_those_of_the_data_set(sets, tmp_path):
         bring({"train": two, "test": sets["test"]}, tmp_path / "in", tmp_path / "out")
     made = bring({"train": two, "test": sets["test"]}, tmp_path / "in", tmp_path / "out", classes={"cup": 1, "disc": 2})
     assert np.array_equal(made.labels(made.pairs[0]), labels)
+
+
+def test_the_example_of_the_docs_runs_and_can_be_imported(tmp_path, monkeypatch):
+    text = (ROOT / "docs/import.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    own = phantoms(tmp_path / "data/processed/phantom")
+    subprocess.run([sys.executable, "-c", re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]], check=True)
+    made = bring(own, Path("data/imported/mytool"), tmp_path / "out", parents="parents.csv")
+    verify(made)
+    assert [pair.parent for pair in made.pairs] == [pair.id for pair in own["train"].pairs]
+    assert np.array_equal(made.masks(), own["train"].masks()[:, :, ::-1])
+
+
+def test_the_docs_name_every_key_of_the_row_and_every_fault_that_is_refused():
+    text = (ROOT / "docs/import.md").read_text()
+    assert [key for key in Imported.model_fields if f"`{key}`" not in text and key != "kind"] == []
+    of_data_sets = {"same_image_across_splits", "near_duplicate_across_splits"}
+    assert [code for code in REFUSED - of_data_sets if f"`{code}`" not in text] == []
