@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.pairs.baseline_config import CutPaste
-from data.pairs.cut_paste import cut, paste, whole_lesions, write_cut_paste
+from data.pairs.cut_paste import BLEND, cut, paste, whole_lesions, write_cut_paste
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import PairSet, verify
@@ -111,8 +111,6 @@ def test_poisson_keeps_place_and_changes_nothing_where_both_images_are_alike():
     ys, xs = np.mgrid[:64, :64]
     same = np.stack([xs * 3, ys * 3, 60 + xs + ys], -1).astype(np.uint8)
     lesion = disk(30, 26, 9)
-    from data.pairs.cut_paste import BLEND
-
     assert np.abs(BLEND["poisson"](same, same, lesion, 2).astype(int) - same).max() <= 2
     spot = same.copy()
     spot[24:28, 30:34] = 255
