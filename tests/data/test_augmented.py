@@ -65,6 +65,32 @@ def test_each_pixel_of_the_mask_comes_from_where_the_image_comes_from(seed, chos
     assert (away[inside & (labels == 0)] >= 12 - off_px).all()
 
 
+def test_every_move_does_what_its_name_says():
+    mask = disk(20, 40, 9) | disk(50, 12, 4)
+    image = np.random.default_rng(0).integers(1, 255, (64, 64, 3)).astype(np.uint8)
+
+    def moved(name, **values):
+        return apply_changes(image, mask, [{"name": name, **values}], "black")[:2]
+
+    for (found, labels), expected in (
+        (moved("flip", x=True, y=False), lambda array: array[:, ::-1]),
+        (moved("rotate", degrees=90.0), np.rot90),  # against the clock
+        (moved("shift", x=0.125, y=0.0), lambda array: np.pad(array, ((0, 0), (8, 0), (0, 0))[: array.ndim])[:, :64]),
+    ):
+        assert np.array_equal(found, expected(image))
+        assert np.array_equal(labels, expected(mask))
+    assert moved("scale", factor=0.5)[1].sum() == pytest.approx(mask.sum() / 4, rel=0.1)
+
+
+def test_classes_are_never_mixed():
+    labels = disk(30, 30, 12) * np.uint8(2)
+    labels[disk(34, 30, 4) > 0] = 5
+    for entry in (MOVES[1], MOVES[4]):
+        for seed in range(5):
+            made = augment(plain((90, 60, 60)), labels, row([entry]), np.random.default_rng(seed))
+            assert set(np.unique(made.labels)) == {0, 2, 5}
+
+
 def test_every_colour_changes_the_image_and_no_mask():
     mask = disk(30, 30, 12)
     image = np.random.default_rng(0).integers(60, 180, (64, 64, 3)).astype(np.uint8)
@@ -88,7 +114,11 @@ def test_what_leaves_the_frame_is_counted_and_refused():
     assert lost > 0.5
     _, mirrored, same = apply_changes(image, mask, [right], "reflect")
     assert same == lost
-    assert mirrored.sum() >= labels.sum()
+    assert np.array_equal(mirrored, labels)
+    left = disk(8, 32, 6)
+    _, mirrored, lost = apply_changes(image, left, [right], "reflect")
+    assert mirrored.sum() > left.sum()  # a mirrored lesion has come in, and is no excuse for a lost one
+    assert lost == 0
     assert apply_changes(image, mask, [{**right, "x": 0.5}], "black")[2] == 1
     for seed in range(20):
         limits = row([{"name": "shift", "most": 0.4}], constraints={"area": (0.001, 1.0), "lost": 0.05}, attempts=30)
@@ -123,6 +153,7 @@ def test_a_set_is_whole_named_and_the_same_whatever_the_order_and_the_number_of_
         assert (pair.source, pair.donor, pair.split) == ("classic", "", "train")
         assert int(pair.seed) > 0
         assert pair.foreground > 0
+    assert len({pair.seed for pair in once.pairs}) == len(real)
     assert {pair.parent for pair in once.pairs} == {pair.id for pair in real.pairs}
     turned = PairSet(real.folder, real.pairs[::-1])
     write_augmented(turned, "classic", row(), tmp_path / "turned")
