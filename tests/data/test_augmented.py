@@ -87,8 +87,9 @@ def test_classes_are_never_mixed():
     labels[disk(34, 30, 4) > 0] = 5
     for entry in (MOVES[1], MOVES[4]):
         for seed in range(5):
-            made = augment(plain((90, 60, 60)), labels, row([entry]), np.random.default_rng(seed))
-            assert set(np.unique(made.labels)) == {0, 2, 5}
+            moves = draw_changes(row([entry]).transforms, np.random.default_rng(seed))
+            _, moved, _ = apply_changes(plain((90, 60, 60)), labels, moves, "black")
+            assert set(np.unique(moved)) == {0, 2, 5}
 
 
 def test_every_colour_changes_the_image_and_no_mask():
