@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from data.pairs.baseline_config import Baseline
 from data.pairs.config import Config, Dataset
 from data.pairs.downloads import Download
 from data.pairs.errors import UserError
@@ -25,7 +26,7 @@ from siamese.config import Base, Generator, PretrainedHere, SamplingConfig, Trai
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Seed = Annotated[int, Field(ge=0)]
-BASELINES = ("real", "duplicate")
+FIXED = ("real", "duplicate")  # names that the report knows, so each has its own kind
 # option -> its rows
 ROWS = {
     "download": "downloads",
@@ -73,6 +74,7 @@ class Params(Config):
     downloads: dict[Name, Download] = Field(default={}, description="archives that `acquire` fetches and unpacks")
     datasets: dict[Name, Dataset]
     base: Base
+    baselines: dict[Name, Baseline] = Field(description="pair sets that need no generator of ours")
     generators: dict[Name, Generator]
     training: TrainingConfig
     masks: dict[MaskName, Masks]
@@ -93,16 +95,19 @@ def _names(data: Any, *keys: str) -> list:
 
 def _check_lists(data: Any) -> Iterable[str]:
     """Yield a line for every name in a list that no row has, or that stands twice; `data` need not be valid."""
-    rows = {name: _names(data, name) for name in ("datasets", "generators", "masks", "architectures", "filters")}
+    kinds = ("datasets", "baselines", "generators", "masks", "architectures", "filters")
+    rows = {name: _names(data, name) for name in kinds}
     for block in ("comparison", "volume", "filtered"):
-        for key in (*rows, "baselines", "seeds", "multiples"):
+        for key in (*rows, "seeds", "multiples"):
             names = _names(data, block, key)
             yield from (f"{block}.{key}: {n} stands twice" for i, n in enumerate(names) if n in names[:i])
-            known = list(BASELINES) if key == "baselines" else rows.get(key)
+            known = rows.get(key)
             if known:
                 yield from (dangling(f"{block}.{key}", name, known) for name in names if name not in known)
     yield from (
-        f"generators.{name}: the name is taken by a baseline" for name in BASELINES if name in rows["generators"]
+        f"generators.{name}: the name is taken by a baseline"
+        for name in {**dict.fromkeys(FIXED), **dict.fromkeys(rows["baselines"])}
+        if name in rows["generators"]
     )
 
 
@@ -117,6 +122,9 @@ def _check_values(params: Params) -> Iterable[str]:
             yield f"generators.{name}: is the name of a filtered set too: rename the generator or the filter"
     if params.volume.datasets and params.volume.generators and params.volume.masks and not params.volume.multiples:
         yield "volume.multiples: is empty although volume names data sets: give some, or set volume.datasets: []"
+    for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
+        if name != kind and (name in FIXED or kind in FIXED):
+            yield f"baselines.{name}: rows named {' and '.join(FIXED)} are those of these kinds, got kind {kind}"
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
     if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):
         yield "judge: sees training pairs alone: keep: last or best_val, and with validation a val_share"
