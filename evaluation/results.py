@@ -56,6 +56,7 @@ class Grid:
     """The runs that params.yaml asks for now. Rows and columns of every table follow the order of first mention."""
 
     runs: tuple[RunKey, ...]
+    baselines: tuple[str, ...] = BASELINES  # sources that no generator made
 
     def datasets(self) -> tuple[str, ...]:
         """Return the data sets, in order."""
@@ -66,8 +67,8 @@ class Grid:
         return tuple(dict.fromkeys(key.architecture for key in self.runs if key.dataset == dataset))
 
     def sets(self) -> frozenset[tuple[str, str, str]]:
-        """Return (dataset, generator, masks) of every synthetic set that some run uses."""
-        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source not in BASELINES)
+        """Return (dataset, source, masks) of every added set that some run uses."""
+        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source != REAL)
 
     def asked(self, runs: Iterable[Run]) -> list[Run]:
         """Return those of the runs that are asked for, in the order of the grid."""

@@ -73,7 +73,7 @@ def text_table(table: Table) -> TextTable:
     settings = [row.setting for row in table.rows]
     columns: list[tuple[str, list[Cell]]] = [
         ("Trained on", [Cell(NAMES.get(one.source, one.source)) for one in settings]),
-        ("Masks", [Cell("" if one.source in NAMES else one.masks) for one in settings]),
+        ("Masks", [Cell("" if one.source in table.baselines else one.masks) for one in settings]),
         ("Volume", [Cell("" if one.source in NAMES else f"{TIMES}{one.multiple}") for one in settings]),
     ]
     groups = [("", 3)]

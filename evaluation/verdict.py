@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluation.comparison import BySeed, Row, Table, differences, summarize
-from evaluation.results import BASELINES, DUPLICATE, REAL
+from evaluation.results import DUPLICATE, REAL
 from evaluation.tables import PLUS_MINUS, percent, setting_name, tested_on
 
 FEW_SEEDS = 3
@@ -30,7 +30,7 @@ def judge(table: Table, architecture: str) -> Verdict:
     Best is the highest mean mDice among the settings with the most seeds. Comparisons are made seed by seed.
     """
     real, twice = (table.baseline(name, architecture) for name in (REAL, DUPLICATE))
-    rows = [row for row in table.rows if row.setting.source not in BASELINES and row.outcomes[architecture].asked]
+    rows = [row for row in table.rows if row.setting.source not in table.baselines and row.outcomes[architecture].asked]
     done = [row for row in rows if row.outcomes[architecture].values["mDice"]]
     if not done or not real:
         lacking = "No run with real pairs only is there." if not real else "No run with synthetic pairs is there."

@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
     "features": ("extract the features of a pair set", ("dataset", "source", "masks", "extractor")),
     "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "masks")),
-    "score": ("score a synthetic pair set", ("dataset", "generator", "masks")),
+    "score": ("score a pair set", ("dataset", "source", "masks")),
     "filter": ("drop pairs of a synthetic set", ("dataset", "generator", "masks", "filter")),
     "pictures": ("draw what the features and audits of a data set show", ("dataset",)),
     "segment": (

@@ -51,6 +51,7 @@ class Comparison(Grid):
     """What is compared at 1x: every data set with every source, architecture and seed."""
 
     baselines: tuple[Name, ...] = Field(description="pair sets that need no generator")
+    scored_baselines: tuple[Name, ...] = Field(description="those of them that are scored like synthetic sets")
 
 
 class Volume(Grid):
@@ -125,6 +126,9 @@ def _check_values(params: Params) -> Iterable[str]:
     for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
         if name != kind and (name in FIXED or kind in FIXED):
             yield f"baselines.{name}: rows named {' and '.join(FIXED)} are those of these kinds, got kind {kind}"
+    for name in params.comparison.scored_baselines:
+        if name not in params.comparison.baselines or name == "real":
+            yield f"comparison.scored_baselines: {name} must be in comparison.baselines, and not real, which adds nothing"
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
     if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):
         yield "judge: sees training pairs alone: keep: last or best_val, and with validation a val_share"

@@ -18,7 +18,8 @@ def run(item: dict, params) -> None:
     from evaluation.filters import read_table
 
     dataset, grid = item["dataset"], params.comparison
-    sets = {f"{generator}-{masks}": (generator, masks) for generator, masks in product(grid.generators, grid.masks)}
+    keys = [*product(grid.generators, grid.masks), *((name, "real") for name in grid.scored_baselines)]
+    sets = {f"{source}-{masks}": (source, masks) for source, masks in keys}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
     train = read_pairs(paths.processed(dataset, "train"))
     extractor = next((name for name in VECTORS if name in params.scores.extractors), None)
@@ -36,7 +37,7 @@ def run(item: dict, params) -> None:
             for name, (source, masks, file) in parts.items()
         }
         pictures.draw_colour(histograms, out / "colour.png")
-        for name, (generator, masks) in sets.items():
-            rows = read_table(paths.scored(dataset, generator, masks))
-            synthetic = read_pairs(paths.samples(dataset, generator, masks))
+        for name, (source, masks) in sets.items():
+            rows = read_table(paths.scored(dataset, source, masks))
+            synthetic = read_pairs(paths.samples(dataset, source, masks))
             pictures.contact_sheet(rows, train, synthetic, out / f"copies-{name}.png")

@@ -43,20 +43,26 @@ def run(item: dict, params) -> None:
     Raises: UserError naming every result file that is damaged.
     """
     from evaluation.html import write_report
-    from evaluation.results import Grid, RunKey, Scores, read_scores
+    from evaluation.results import BASELINES, Grid, RunKey, Scores, read_scores
     from pipeline.cards import write_all
 
     comparison = params.comparison
     samples = {}
-    for dataset, generator, masks in product(comparison.datasets, comparison.generators, comparison.masks):
+    sets = [
+        *product(comparison.generators, comparison.masks),
+        *((name, "real") for name in comparison.baselines if name not in BASELINES),
+    ]
+    for dataset, (source, masks) in product(comparison.datasets, sets):
         real = read_pairs(paths.processed(dataset, "train"))
-        samples[dataset, generator, masks] = (real, read_pairs(paths.samples(dataset, generator, masks)))
+        samples[dataset, source, masks] = (real, read_pairs(paths.samples(dataset, source, masks)))
     versions = {name: version(name) for name in VERSIONS}
     provenance = {"code": _commit()} | versions
     provenance |= {f"data set {name}": f"{row.kind}, {row.path}" for name, row in params.datasets.items()}
-    grid = Grid(tuple(RunKey(*key) for key in _asked(comparison, params.volume, params.filtered)))
+    runs = tuple(RunKey(*key) for key in _asked(comparison, params.volume, params.filtered))
+    grid = Grid(runs, tuple(comparison.baselines))
     scores = {(one.dataset, one.source, one.masks): one for one in read_scores(paths.RESULTS)}
-    write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in sorted(grid.sets())], versions)
+    made = sorted(key for key in grid.sets() if key[1] not in grid.baselines)
+    write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in made], versions)
     pictures = {name: paths.RESULTS / "pictures" / name for name in comparison.datasets}
     write_report(
         paths.RESULTS,

@@ -97,7 +97,7 @@ def test_paths_are_those_of_dvc_yaml():
         },
         "features": {paths.features("D", "S", "M", "E")},
         "inspect": {paths.inspected("D", "S", "M")},
-        "score": {paths.scored("D", "G", "M"), paths.RESULTS / "details/scores/D/G-M.json"},
+        "score": {paths.scored("D", "S", "M"), paths.RESULTS / "details/scores/D/S-M.json"},
         "filter": {paths.samples("D", "G-F", "M")},
         "pictures": {paths.RESULTS / "pictures/D"},
         "segment_filtered": {
