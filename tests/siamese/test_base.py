@@ -181,7 +181,7 @@ def test_a_row_with_a_checkpoint_of_the_official_code_is_imported_in_place_of_tr
     row = SIAMESE.model_copy(update={"hint_widths": ldm_layout.DENSE_WIDTHS, "weights": str(tmp_path / "merged.ckpt")})
     import_generator(row, torch.zeros(2, 77, ldm_layout.CONTEXT), tmp_path / "base", tmp_path / "out")
     trained = load_generator(tmp_path / "out", tmp_path / "base")
-    assert torch.equal(trained.unet.conv_out.bias, state[f"{ldm_layout.UNET}out.2.bias"])
+    assert torch.equal(trained.networks.unet.conv_out.bias, state[f"{ldm_layout.UNET}out.2.bias"])
     assert torch.equal(
         trained.controlnet.controlnet_cond_embedding.out.bias, state["control_model.input_hint_block.1.bias"]
     )
