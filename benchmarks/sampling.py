@@ -72,7 +72,7 @@ def main() -> None:
         ).images  # fmt: skip
 
     context = torch.cat(pipeline.encode_prompt(PROMPT, device, 1, True)[:2])
-    trained = Trained(ours.controlled(), context, ROW)
+    trained = Trained(ours.controlled(), context, {}, ROW)
     vae = ours.vae.to(device, memory_format=torch.channels_last)
     for network in trained.networks.all():
         network.to(device, memory_format=torch.channels_last)

@@ -42,7 +42,7 @@ def _sample(folder: Path) -> int:
 
     nets, masks = build("toy"), read_pairs(folder / "masks/1")
     context = torch.zeros(2, 77, nets.unet.config.cross_attention_dim)
-    trained = Trained(nets.controlled(), context, ROW)
+    trained = Trained(nets.controlled(), context, {}, ROW)
     cfg = SamplingConfig(steps=2, guidance=2.0, batch=16, seed=0)
     sampler = LatentSampler(trained, nets.vae, nets.scheduler, cfg)
     sample_images(masks, sampler, cfg, folder / "images", {"generator": "random weights"})

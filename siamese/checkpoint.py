@@ -26,6 +26,7 @@ class Trained(NamedTuple):
 
     networks: Networks
     context: Tensor
+    config: dict  # what config.json says
     row: Any  # of params.yaml, one of the classes in siamese.rows
 
 
@@ -107,4 +108,4 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     load_trained_state(networks, state)
     for network in networks.all():
         network.eval().requires_grad_(False)
-    return Trained(networks, context, row)
+    return Trained(networks, context, config, row)
