@@ -13,8 +13,8 @@ NOTE = (
     "Differences of mDice in points: mean over seeds and test images of the setting minus the baseline, pair by pair. "
     "The 95 % interval is of that comparison alone and covers new images and new seeds; with one seed it covers new "
     "images only, and how much another seed would change is unknown. Holm: p corrected for all comparisons with that "
-    f"baseline. Bold: that p is below {BELIEVED}, with at least two seeds. {MISSING}: could not be compared, the CSV file "
-    "says why. How, and how far to trust it: docs/evaluation.md."
+    f"baseline. Bold: that p is below {BELIEVED}, with at least two seeds. {MISSING}: could not be compared, the CSV "
+    "file says why. How, and how far to trust it: docs/evaluation.md."
 )
 
 

@@ -154,7 +154,7 @@ def test_what_is_found_has_an_interval_on_one_side_of_zero():
     assert all(one.low * one.high > 0 for one in estimates if one.p < 0.05)
 
 
-@pytest.mark.parametrize(("twice", "tone"), [(0.0, "gain"), (0.099, "open"), (0.15, "none")])
+@pytest.mark.parametrize(("twice", "tone"), [(0.0, "gain"), (0.096, "open"), (0.15, "none")])
 def test_the_verdict_is_a_gain_only_where_both_tests_find_one(twice, tone):
     runs = three_seeds(twice=twice)
     verdict = judge(build_table("d", runs, [], grid_of(runs)), "unet", compare_all("d", runs, grid_of(runs)))
