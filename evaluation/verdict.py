@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluation.comparison import BySeed, Row, Table, differences, summarize
-from evaluation.results import DUPLICATE, REAL
+from evaluation.results import BASELINES, DUPLICATE, REAL
 from evaluation.significance import Comparison
 from evaluation.significance_text import sentence
 from evaluation.tables import PLUS_MINUS, percent, setting_name, tested_on
