@@ -29,7 +29,9 @@ class ArsdmRow(Config):
     refine: Literal["off", "official_noop", "one_step"] = Field(
         default="off", description="a segmenter's loss in the last steps: none, as released (no gradient), or with one"
     )
-    refine_share: Probability = Field(default=0.02, description="share of the steps, the last ones, that refine")
+    refine_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.02, description="share of the steps, the last ones and at least one, that refine"
+    )
     refine_weight: float = Field(default=1.0, ge=0, description="weight of the segmenter's loss")
     refine_t_max: int = Field(default=200, ge=0, le=999, description="one_step: only timesteps up to this, included")
     refine_sample_steps: int = Field(default=200, ge=1, le=1000, description="official_noop: DDIM steps of its images")

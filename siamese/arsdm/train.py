@@ -30,7 +30,7 @@ from siamese.gradients import accumulate, out_of_memory
 
 def first_refined_step(row: ArsdmRow, steps: int) -> int:
     """Return the step from which on a segmenter refines, counted from 0; `steps` when none does."""
-    return steps if row.refine == "off" else steps - round(row.refine_share * steps)
+    return steps if row.refine == "off" else steps - max(1, round(row.refine_share * steps))
 
 
 def _begin(row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> RunState:
