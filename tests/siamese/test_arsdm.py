@@ -99,6 +99,15 @@ def test_the_encoder_is_blind_to_the_mask_and_the_decoder_is_not(network, batch)
     assert not torch.allclose(*outputs)
 
 
+def test_spade_is_given_background_and_lesion(network, batch):
+    images, times, masks, _ = batch
+    seen = []
+    network.middle.layers[0].norm1.shared.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    network(images, times, masks)
+    small = masks[:, :, ::2, ::2]  # nearest
+    assert torch.equal(seen[0], torch.cat([1 - small, small], dim=1))
+
+
 def test_the_network_sees_the_timestep_and_starts_by_predicting_nothing(network, batch):
     images, times, masks, _ = batch
     assert not torch.allclose(network(images, times, masks), network(images, times.flip(0), masks))
