@@ -37,6 +37,9 @@ class ArsdmRow(Config):
     refine_sample_steps: int = Field(default=200, ge=1, le=1000, description="official_noop: DDIM steps of its images")
     sample_steps: int = Field(default=200, ge=1, le=1000, description="DDIM steps of an image")
     eta: Probability = Field(default=1.0, description="share of DDPM's noise that every DDIM step adds")
+    clip: bool = Field(
+        default=False, description="keep what every step takes for the clean image in [-1, 1]; helps short trainings"
+    )
 
     @model_validator(mode="after")
     def _network_can_be_built(self) -> "ArsdmRow":

@@ -17,10 +17,10 @@ from siamese.devices import accelerator
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def noise_schedule() -> DDIMScheduler:
-    """Return ArSDM's schedule: 1000 steps, square roots of beta from 0.0015 to 0.0205 evenly spaced, no clipping."""
+def noise_schedule(*, clip: bool = False) -> DDIMScheduler:
+    """Return ArSDM's schedule: 1000 steps, square roots of beta from 0.0015 to 0.0205 evenly spaced."""
     return DDIMScheduler(
-        beta_start=0.0015, beta_end=0.0205, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        beta_start=0.0015, beta_end=0.0205, beta_schedule="scaled_linear", clip_sample=clip, set_alpha_to_one=False,
         steps_offset=1,
     )  # fmt: skip
 
@@ -30,7 +30,9 @@ def mask_tensor(masks: np.ndarray) -> Tensor:
     return torch.from_numpy(masks != 0).float()[:, None]
 
 
-def denoise(network: Network, masks: Tensor, seeds: Sequence[int], *, steps: int, eta: float) -> Tensor:
+def denoise(
+    network: Network, masks: Tensor, seeds: Sequence[int], *, steps: int, eta: float, clip: bool = False
+) -> Tensor:
     """Return images (B, 3, H, W) in about [-1, 1] for masks (B, 1, H, W), one seed each; the caller stops gradients.
 
     An image's first noise and the noise of every step are a function of its seed alone, whatever the batch.
@@ -41,13 +43,15 @@ def denoise(network: Network, masks: Tensor, seeds: Sequence[int], *, steps: int
     def draw() -> Tensor:
         return torch.stack([torch.randn(shape, generator=rng) for rng in rngs]).to(masks)
 
-    schedule = noise_schedule()
+    schedule = noise_schedule(clip=clip)
     schedule.set_timesteps(steps)
     images = draw()
     for timestep in schedule.timesteps:
         noise_pred = network(images, timestep.to(masks.device).expand(len(masks)), masks).to(masks.dtype)
         fresh = draw() if eta else None
-        images = schedule.step(noise_pred, timestep, images, eta=eta, variance_noise=fresh).prev_sample
+        images = schedule.step(
+            noise_pred, timestep, images, eta=eta, variance_noise=fresh, use_clipped_model_output=clip
+        ).prev_sample
     return images
 
 
@@ -64,11 +68,11 @@ class Sampler:
 
         Raises: UserError when the masks' size does not fit the network.
         """
-        check_size(self.row, *masks.shape[1:])
-        processes = accelerator()
+        row, processes = self.row, accelerator()
+        check_size(row, *masks.shape[1:])
         inputs = mask_tensor(masks).to(processes.device)
         with processes.autocast():
-            images = denoise(self.network, inputs, seeds, steps=steps or self.row.sample_steps, eta=self.row.eta)
+            images = denoise(self.network, inputs, seeds, steps=steps or row.sample_steps, eta=row.eta, clip=row.clip)
         levels = ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return levels.permute(0, 2, 3, 1).cpu().numpy()
 

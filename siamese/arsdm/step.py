@@ -78,7 +78,7 @@ def _official_noop(
 
     There too the sampler runs without gradients and the segmenter is frozen, so that its loss changes no weight.
     """
-    sampled = denoise(network, batch.masks, batch.seeds, steps=row.refine_sample_steps, eta=row.eta)
+    sampled = denoise(network, batch.masks, batch.seeds, steps=row.refine_sample_steps, eta=row.eta, clip=row.clip)
     return loss(sampled / 2 + 0.5, batch.masks) * len(sampled)
 
 

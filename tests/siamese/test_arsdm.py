@@ -199,6 +199,13 @@ def test_sampling_ends_at_the_image_that_the_network_knows(eta):
     assert kept == pytest.approx(1 - eta, abs=0.05)  # eta 0 keeps the first noise, eta 1 has drawn all of it anew
 
 
+@pytest.mark.parametrize(("clip", "level"), [(False, 1.7), (True, 1.0)])
+def test_clipping_keeps_clean_images_in_range(clip, level):
+    image, masks = torch.full((3, 32, 32), 1.7, dtype=torch.float64), torch.zeros(1, 1, 32, 32, dtype=torch.float64)
+    found = denoise(_knows(image), masks, [0], steps=20, eta=1.0, clip=clip)
+    assert found.mean() == pytest.approx(level, abs=0.01)
+
+
 def test_averaged_weights_warm_up_as_published():
     """Update n of the average has the decay min(0.9, (1 + n) / (10 + n)), n from 1, and starts from the weights."""
     cfg = TrainingConfig(
