@@ -74,7 +74,7 @@ def _hairs(rng: np.random.Generator, size_px: int) -> Array:
 
 
 def _draw_skin(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[Array, Array]:
-    """Return image and mask of a pigmented lesion on skin, as a dermatoscope shows it, with freckles and hairs."""
+    """Return image and mask of a pigmented lesion on skin, as a dermatoscope shows it, with spots and hairs."""
     rng = np.random.default_rng(item_seed("skin", seed, pair_id))
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32) / size_px
 
@@ -83,20 +83,22 @@ def _draw_skin(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[Arr
     image = tint * (shade + 0.02 * smooth_noise(rng, size_px, 5) + 0.018 * smooth_noise(rng, size_px, 22))[..., None]
 
     brown = np.array([0.42, 0.25, 0.17], np.float32) + rng.normal(0, 0.04, 3).astype(np.float32)
-    for _ in range(int(rng.integers(0, 4))):  # freckles: brown too, but small, pale and without a network
-        freckle = coverage(outline(rng, size_px, rng.uniform(0.02, 0.045), tuple(rng.uniform(0.08, 0.92, 2))), size_px)
-        soft = cv2.GaussianBlur(freckle, (0, 0), 0.012 * size_px)[..., None]
-        image = image * (1 - 0.4 * soft) + 0.4 * soft * brown
+    for _ in range(int(rng.integers(1, 5))):  # freckles and age spots: brown too, but without a network
+        place, size = tuple(rng.uniform(0.08, 0.92, 2)), rng.uniform(0.02, 0.11)
+        soft = cv2.GaussianBlur(coverage(outline(rng, size_px, size, place), size_px), (0, 0), 0.015 * size_px)
+        opacity = rng.uniform(0.2, 0.45) * soft[..., None]
+        image = image * (1 - opacity) + opacity * brown
 
     radius = rng.uniform(*radii)
     center = tuple(rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2))
     inside = coverage(outline(rng, size_px, radius, center), size_px)
     soft = cv2.GaussianBlur(inside, (0, 0), rng.uniform(0.012, 0.022) * size_px)[..., None]
-    network = np.abs(smooth_noise(rng, size_px, 14))[..., None]  # dark lines around lighter holes
+    network = 1 - np.abs(smooth_noise(rng, size_px, 14))[..., None]  # dark lines around lighter holes
     darker = np.clip(1 - ((x - center[0]) ** 2 + (y - center[1]) ** 2) / radius**2, 0, 1)[..., None]
     patches = smooth_noise(rng, size_px, 5)[..., None]
-    pigment = brown * (1.12 - 0.32 * darker + 0.12 * network + 0.1 * patches)
-    image = image * (1 - 0.9 * soft) + 0.9 * soft * pigment
+    pigment = brown * (1.12 - 0.32 * darker - 0.25 * network + 0.1 * patches)
+    opacity = rng.uniform(0.3, 0.9) * soft
+    image = image * (1 - opacity) + opacity * pigment
 
     hairs = _hairs(rng, size_px)[..., None]
     image = image * (1 - 0.8 * hairs) + 0.8 * hairs * np.array([0.16, 0.11, 0.09], np.float32)
@@ -115,7 +117,7 @@ def _weave(rng: np.random.Generator, size_px: int) -> Array:
 
 
 def _draw_surface(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[Array, Array]:
-    """Return image and mask of a stain that has soaked into woven cloth; creases and shadows are harmless."""
+    """Return image and mask of a stain in woven cloth, whose creases, damp places and shadows are harmless."""
     rng = np.random.default_rng(item_seed("surface", seed, pair_id))
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32) / size_px
 
@@ -126,13 +128,18 @@ def _draw_surface(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[
     creases = np.exp(-((smooth_noise(rng, size_px, 1.5) - rng.uniform(-0.8, 0.8)) ** 2) / 0.01)
     shade += 0.03 * smooth_noise(rng, size_px, 4) + 0.04 * smooth_noise(rng, size_px, 28) - 0.16 * creases
 
+    for _ in range(int(rng.integers(1, 4))):  # worn or damp places: darker too, but without a ring and a colour
+        place, size = tuple(rng.uniform(0.08, 0.92, 2)), rng.uniform(0.05, 0.15)
+        soft = cv2.GaussianBlur(coverage(outline(rng, size_px, size, place), size_px), (0, 0), 0.02 * size_px)
+        shade -= rng.uniform(0.1, 0.3) * soft
+
     radius = rng.uniform(*radii)
     center = tuple(rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2))
     inside = coverage(outline(rng, size_px, radius, center), size_px)
     soft = cv2.GaussianBlur(inside, (0, 0), 0.01 * size_px)
     deep = cv2.GaussianBlur(inside, (0, 0), 0.05 * size_px)
     rim = soft * np.clip(1.5 - 1.5 * deep, 0, 1)  # what dries last leaves a ring
-    strength = soft * (0.75 + 0.12 * smooth_noise(rng, size_px, 5)) + 0.5 * rim
+    strength = rng.uniform(0.25, 1) * (soft * (0.75 + 0.12 * smooth_noise(rng, size_px, 5)) + 0.5 * rim)
     dye = np.array([0.72, 0.55, 0.4], np.float32) + rng.normal(0, 0.05, 3).astype(np.float32)
     image = cloth * shade[..., None] * (1 - strength[..., None] * (1 - dye))  # the weave shows through
     image += rng.normal(0, 0.01, image.shape)
