@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "base": ("pretrain the base model, or find the one that params.yaml names", ("dataset",)),
     "latents": ("cache VAE posteriors and prompt embeddings", ("dataset",)),
     "masks": ("write the masks to sample from", ("dataset", "masks")),
+    "refiner": ("train the segmenter that refines a generator, where one does", ("dataset", "generator")),
     "train": ("train a generator", ("dataset", "generator")),
     "sample": ("make one image for each mask", ("dataset", "generator", "masks")),
     "sample_volume": ("make the further multiples", ("dataset", "generator", "masks")),

@@ -36,6 +36,11 @@ def latents(dataset: str) -> Path:
     return Path("outputs/latents") / dataset
 
 
+def refiner(dataset: str, name: str) -> Path:
+    """Return the folder of the segmenter's loss that a generator is refined by, if it is."""
+    return Path("outputs/refiners") / dataset / name
+
+
 def generator(dataset: str, name: str) -> Path:
     """Return the folder of a trained generator."""
     return Path("outputs/generators") / dataset / name

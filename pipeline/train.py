@@ -27,7 +27,9 @@ def run(item: dict, params) -> None:
                 import_generator(params.generator, data.context, base_dir, out)
         return
     fingerprint = {
-        "data": sha256_tree(paths.latents(dataset), paths.processed(dataset, "train"), base_dir),
+        "data": sha256_tree(
+            paths.latents(dataset), paths.processed(dataset, "train"), base_dir, paths.refiner(dataset, name)
+        ),
         "params": [params.generator.model_dump(mode="json"), params.training.model_dump(mode="json")],
         "precision": accelerator().mixed_precision,
         "code": code_fingerprint("data", "siamese"),
@@ -36,4 +38,4 @@ def run(item: dict, params) -> None:
         work_folder(f"train/{dataset}/{name}", fingerprint) as work,
         whole_folder(paths.generator(dataset, name)) as out,
     ):
-        fit(data, params.generator, params.training, base_dir, out, work)
+        fit(data, params.generator, params.training, base_dir, out, work, paths.refiner(dataset, name))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from data.pairs.config import Config, Count, Probability
+from siamese.arsdm.config import ArsdmRow
 from siamese.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths
 
 Positive = Annotated[float, Field(gt=0)]
@@ -68,7 +69,9 @@ class SingleFileBase(Config):
 Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discriminator="kind")]
 
 
-Generator = Annotated[ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow, Field(discriminator="method")]
+Generator = Annotated[
+    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | ArsdmRow, Field(discriminator="method")
+]
 
 
 class TrainingConfig(Config):

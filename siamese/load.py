@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from siamese.arsdm.plug import load_sampler
 from siamese.checkpoint import read_config
 from siamese.config import SamplingConfig
 from siamese.latent_sampler import load_latent_sampler
@@ -12,6 +13,7 @@ from siamese.sample import Sampler
 # method -> (its folder, the base model's, the sampling section) -> sampler; pixel methods bring a function of their own
 LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {
     **dict.fromkeys(METHODS, load_latent_sampler),
+    "arsdm": load_sampler,
 }
 
 

@@ -21,5 +21,6 @@ NEEDS: dict[str, Needs] = {
     "controlnet": Needs(latents=True, reference=False, normal=False, emits_masks=False, near_copies=False),
     "siamese": Needs(latents=True, reference=False, normal=False, emits_masks=False, near_copies=False),
     "controlnet_image": Needs(latents=True, reference=True, normal=False, emits_masks=False, near_copies=True),
+    "arsdm": Needs(latents=False, reference=False, normal=False, emits_masks=False, near_copies=False),
     "t2i_adapter": Needs(latents=True, reference=False, normal=False, emits_masks=False, near_copies=False),
 }

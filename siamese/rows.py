@@ -5,7 +5,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from data.pairs.config import Config, Count, Probability
+from data.pairs.config import Count, Probability
+from siamese.generator_row import GeneratorRow
 
 Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
 
@@ -28,7 +29,7 @@ class Switches(NamedTuple):
         return self.noise_consistency or self.online_augmentation
 
 
-class LatentRow(Config):
+class LatentRow(GeneratorRow):
     """What every method on latents can be told; the defaults are the paper's."""
 
     loss_reweight: Literal["none", "arsdm"] = Field(

@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from data.pairs.config import Config, Count, Probability, Share
+from data.pairs.config import Count, Probability, Share
+from siamese.generator_row import GeneratorRow
 
 
-class ArsdmRow(Config):
+class ArsdmRow(GeneratorRow):
     """A semantic diffusion model in pixel space: it needs no base model, no latents and no prompt."""
 
     method: Literal["arsdm"]

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.__main__ import VERBS
-from tests.contracts.imports import ROOT, all_imports
+from tests.contracts.imports import ROOT, all_imports, without_empty
 
 STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()}
 # What these decide reaches a stage as its tracked params.
@@ -28,7 +28,7 @@ def code_deps(stage: dict) -> set[str]:
     for dep in stage["deps"]:
         if not dep.startswith(("$", *DATA_ROOTS)):
             path = ROOT / dep
-            files = path.rglob("*.py") if path.is_dir() else [path]
+            files = without_empty(path.rglob("*.py")) if path.is_dir() else [path]
             found |= {str(file.relative_to(ROOT)) for file in files}
     return found
 
@@ -85,6 +85,7 @@ def test_paths_are_those_of_dvc_yaml():
         "base": {paths.base("D")},
         "latents": {paths.latents("D")},
         "masks": {paths.masks("D", "M")},
+        "refiner": {paths.refiner("D", "G")},
         "train": {paths.generator("D", "G")},
         "baseline": {paths.samples("D", "S", "real")},
         "sample": {paths.samples("D", "G", "M")},
