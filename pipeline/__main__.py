@@ -12,6 +12,7 @@ from pathlib import Path
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process
 from pipeline import export as exporting
+from pipeline import mos
 from pipeline import weights as weighing
 
 # verb -> what it does, and the options that identify its run
@@ -21,6 +22,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "base": ("pretrain the base model, or find the one that params.yaml names", ("dataset",)),
     "latents": ("cache VAE posteriors and prompt embeddings", ("dataset",)),
     "masks": ("write the masks to sample from", ("dataset", "masks")),
+    "refiner": ("train the segmenter that refines a generator, where one does", ("dataset", "generator")),
     "train": ("train a generator", ("dataset", "generator")),
     "sample": ("make one image for each mask", ("dataset", "generator", "masks")),
     "sample_volume": ("make the further multiples", ("dataset", "generator", "masks")),
@@ -28,7 +30,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
     "features": ("extract the features of a pair set", ("dataset", "source", "masks", "extractor")),
     "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "masks")),
-    "score": ("score a synthetic pair set", ("dataset", "generator", "masks")),
+    "score": ("score a pair set", ("dataset", "source", "masks")),
     "filter": ("drop pairs of a synthetic set", ("dataset", "generator", "masks", "filter")),
     "pictures": ("draw what the features and audits of a data set show", ("dataset",)),
     "segment": (
@@ -64,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--layout", help="take this layout instead of the first that fits")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
+    rating = verbs.add_parser("mos", help="write a blinded deck of images for raters, and score their answers")
+    mos.add_arguments(rating)
     weights = verbs.add_parser("weights", help="list the pretrained weights of the paper's scores, or fetch them")
     weighing.add_arguments(weights)
     plan = verbs.add_parser("plan", help="what a params.yaml will run, what is cached, the time, the disk, what lacks")
@@ -100,6 +104,8 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
         elif verb == "export":
             exporting.run(item)
+        elif verb == "mos":
+            mos.run(item)
         elif verb == "weights":
             weighing.run(item)
         elif verb == "datasets":

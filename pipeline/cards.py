@@ -9,6 +9,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
 from data.pairs.manifest import PairSet, read_pairs
 from pipeline import paths
+from siamese.needs import NEEDS
 
 if TYPE_CHECKING:
     from evaluation.cards import CardFacts
@@ -73,7 +74,7 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
         multiples=(1, *(volume.multiples if more else ())),
         versions=versions,
         filters=_filters(params, dataset, source, masks, filter_name),
-        near_copies=bool(getattr(row, "near_copies", False)),
+        near_copies=NEEDS[row.method].near_copies,
         **terms,
     )
 

@@ -1,6 +1,7 @@
 """First-party imports, read from the source without importing anything."""
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -42,4 +43,9 @@ def all_imports(path: Path) -> set[Path]:
         if file not in seen:
             seen.add(file)
             todo.extend(direct_imports(file))
-    return {file for file in seen if file.name != "__init__.py" or direct_imports(file)}
+    return without_empty(seen)
+
+
+def without_empty(files: Iterable[Path]) -> set[Path]:
+    """Return the files without the package files that import nothing."""
+    return {file for file in files if file.name != "__init__.py" or direct_imports(file)}

@@ -1,0 +1,37 @@
+"""A trained segmenter's loss on given images as a file that needs none of this code: what generators are refined by."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segmentation.inputs import MEAN, STD
+from segmentation.losses import structure
+from segmentation.predict import Segmenter
+
+
+class _Loss(nn.Module):
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.network = segmenter.network.cpu().eval().requires_grad_(False)
+        self.side = segmenter.row.input_px
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        inputs = functional.interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        outputs = self.network((inputs - self.mean) / self.std, size=masks.shape[2:])
+        return structure(outputs, masks, weighted_bce=True)
+
+
+def export_loss(segmenter: Segmenter, size: tuple[int, int], path: Path) -> None:
+    """Write a program of torch.export: images (B, 3, *size) in [0, 1], masks (B, 1, *size) of 0 and 1 -> scalar.
+
+    It is the structure loss of PraNet (weighted cross-entropy and IoU), differentiable in the images; the segmenter is
+    frozen in evaluation mode, and images are stretched to its input size and normalised as in its training.
+    """
+    images, masks = torch.rand(2, 3, *size), torch.zeros(2, 1, *size)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    shapes = {"images": {0: batch}, "masks": {0: batch}}
+    torch.export.save(torch.export.export(_Loss(segmenter), (images, masks), dynamic_shapes=shapes), path)
