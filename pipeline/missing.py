@@ -46,9 +46,15 @@ def _base(item: Mapping, params: Params) -> Iterable[str]:
         yield f"base.model: {base.model} was not fetched before, and HF_HUB_OFFLINE forbids it now"
 
 
+def _baseline(item: Mapping, params: Params) -> Iterable[str]:
+    row = params.baselines[item["source"]]
+    if row.kind == "imported" and not Path(row.path).exists():
+        yield f"baselines.{item['source']}.path: {row.path} does not exist: put the pairs there"
+
+
 def _train(item: Mapping, params: Params) -> Iterable[str]:
     name = item["generator"]
-    weights = params.generators[name].weights
+    weights = getattr(params.generators[name], "weights", None)
     if weights and not Path(weights).is_file():
         yield f"generators.{name}.weights: {weights} does not exist"
 
@@ -73,6 +79,7 @@ CHECKS: dict[str, Callable[[Mapping, Params], Iterable[str]]] = {
     "acquire": _acquire,
     "prepare": _prepare,
     "base": _base,
+    "baseline": _baseline,
     "train": _train,
     "judge": lambda item, params: _encoder("judge", params.judge),
     "segment": lambda item, params: _encoder(

@@ -55,7 +55,7 @@ def _written(stage: Planned, params: Params) -> int | None:
     pairs = pair_counts(params, dataset) if dataset in params.datasets else None
     multiples = {
         "prepare": [1],
-        "baseline": [1 if stage.item.get("source") == "duplicate" else 0],
+        "baseline": [0 if stage.item.get("source") == "real" else 1],
         "sample": [1],
         "filter": [1],
         "sample_volume": params.volume.multiples,
@@ -134,7 +134,7 @@ def _table(file: Path, rows: list[Row]) -> str:
         _line("all", rows),
         *([f"the slowest chain, which no number of workers shortens: about {_span(chain)}"] if chain else []),
         f"{disk} (the DVC cache holds as much again unless it links)",
-        "to run: at most; a stage after one that leaves the same bytes is skipped",
+        "a stage after one that leaves the same bytes as before is skipped, so fewer may run",
     ]
     if sum(known) > free:
         lines.append("not enough disk for what is counted")

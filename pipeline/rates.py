@@ -18,6 +18,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import is_main_process, write_json
 from pipeline import paths
 from pipeline.params import Params, read_params
+from segmentation.config import ArchitectureRow
 
 FOLDER = Path(".work/times")
 
@@ -49,7 +50,8 @@ def pair_counts(params: Params, dataset: str) -> dict[str, int] | None:
     """Return split -> pairs: drawn ones by the row, else as prepared before, else as expected; else None."""
     row = params.datasets[dataset]
     if row.kind == "phantom":
-        return {"train": row.train, "test": row.test}
+        drawn = {"train": row.train, "val": row.val, "test": row.test} | {n: one.count for n, one in row.tests.items()}
+        return {split: count for split, count in drawn.items() if count is not None}
     counts = {path.parent.name: _rows(path) for path in paths.processed(dataset).glob("*/manifest.csv")}
     counts = counts or dict(row.expect)
     if "train" not in counts:
@@ -87,6 +89,14 @@ def _judge(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> 
     return params.judge.epochs * pairs["train"] * params.judge.input_px**2
 
 
+def _refiner(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    return _judge(item, params, pairs, px) if _refines(item, params) else 1.0
+
+
+def _refines(item: Mapping, params: Params) -> bool:
+    return getattr(params.generators[item["generator"]], "refine", "off") != "off"
+
+
 def _images(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
     """Return pixels: of all pairs of a data set, or of a set as large as the training pairs."""
     every = item.get("source", "real") == "real" and item.get("masks", "real") == "real" and "generator" not in item
@@ -106,6 +116,7 @@ WORK: dict[str, Callable[[Mapping, Params, Mapping[str, int], int], float]] = {
     "sample": _sampling,
     "sample_volume": _volume,
     "judge": _judge,
+    "refiner": _refiner,
     "segment": _segmenter,
 }
 
@@ -120,17 +131,25 @@ def work_of(verb: str, item: Mapping, params: Params) -> float | None:
 
 
 def kind_of(verb: str, item: Mapping, params: Params) -> str:
-    """Return the name that stages of one rate share: the verb and what networks it runs."""
+    """Return the name that stages of one rate share: the verb and what it runs."""
     if verb in ("train", "sample", "sample_volume"):
         row = params.generators[item["generator"]]
-        channels = params.base.unet.channels if params.base.kind == "pretrain" else "sd1"
-        weights = " imported" if verb == "train" and row.weights else ""
-        return f"{'train' if verb == 'train' else 'sample'} {row.method}{weights} {channels}"
-    if verb in ("segment", "judge"):
-        network = params.judge if verb == "judge" else params.architectures[item["architecture"]]
-        encoder = "" if network.network == "plain_unet" else network.encoder_name()
-        return f"{verb} {network.network} {encoder}".strip()
-    return " ".join([verb, *([item["extractor"]] if verb == "features" else [])])
+        base = f"base {params.base.unet.channels}" if params.base.kind == "pretrain" else "sd1"
+        weights = "imported " if verb == "train" and getattr(row, "weights", None) else ""
+        return f"{'train' if verb == 'train' else 'sample'} {weights}{row.method} on {base}"
+    if verb == "segment":
+        return f"segment {_network(params.architectures[item['architecture']])}"
+    if verb == "judge" or (verb == "refiner" and _refines(item, params)):
+        return f"{verb} {_network(params.judge)}"
+    if verb == "baseline":
+        return f"baseline {params.baselines[item['source']].kind}"
+    return f"features {item['extractor']}" if verb == "features" else verb
+
+
+def _network(row: ArchitectureRow) -> str:
+    encoder = "" if row.network == "plain_unet" else f" {row.encoder_name()}"
+    widths = [row.encoder_args, row.decoder_channels]
+    return f"{row.network}{encoder} {json.dumps(widths, sort_keys=True)}"
 
 
 def _device() -> str | None:

@@ -64,14 +64,17 @@ def _stop_file() -> Iterator[Path]:
         stop.touch()
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(one, touch) for one in signals]
+    before = {one: signal.getsignal(one) for one in signals}
+    for one, handler in before.items():
+        if handler != signal.SIG_IGN:  # nohup ignores SIGHUP, and means it
+            signal.signal(one, touch)
     try:
         yield stop
         if stop.exists():
             raise UserError("stopped: what was running goes on from .work when this is run again")
     finally:
         stop.unlink(missing_ok=True)
-        for one, handler in zip(signals, before, strict=True):
+        for one, handler in before.items():
             signal.signal(one, handler)
 
 

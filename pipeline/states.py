@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -66,26 +67,28 @@ def _restorable(repo, stage) -> bool:
 def _when_only_files_lack(stage, changes: list, made: list[str]) -> State | None:
     """Return the state of a stage of which nothing has changed but that files in `made` or its own are not there.
 
-    None when more has changed, or a file lacks that no stage makes, or its outputs are not in the cache either.
+    None when more has changed, or a file lacks that no stage makes.
     """
     if not all(isinstance(change, dict) for change in changes):
         return None
     deps = {path: how for change in changes for path, how in change.get("changed deps", {}).items()}
     ours = all(any(stage.repo.fs.overlaps(os.path.abspath(path), out) for out in made) for path in deps)
-    if not ours or any(how != "deleted" for how in deps.values()) or not stage.outs_cached():
+    if not ours or any(how != "deleted" for how in deps.values()):
         return None
+    if not stage.outs_cached():
+        return "to run"
     return "cached" if any("changed outs" in change for change in changes) else "up to date"
 
 
 def plan_stages(params: Path) -> list[Planned]:
     """Return every stage of dvc.yaml under `params`, each after those that it needs.
 
-    A stage after one whose outputs will be others counts as "to run", although DVC skips it when they turn out to be
-    the same, or finds it in the cache then: the plan is what may run at most.
+    A stage after one with other inputs than before counts as "to run", although DVC skips it when the outputs turn out
+    to be the same, or finds it in the cache then. One that must run again with the same inputs, because its outputs are
+    lost or were never pulled, is taken to make the same bytes.
 
     Raises: UserError when dvc.yaml and the file do not fit.
     """
-    import networkx as nx
     from dvc.exceptions import DvcException
     from dvc.repo import lock_repo
 
@@ -98,21 +101,20 @@ def plan_stages(params: Path) -> list[Planned]:
             made = [out.fs_path for stage in graph for out in stage.outs]
             states: dict[str, State] = {}
             moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
-            for stage in reversed(list(nx.topological_sort(graph))):
+            for stage in TopologicalSorter({one: list(graph.successors(one)) for one in graph}).static_order():
                 name, changes = stage.addressing, status.get(stage.addressing, [])
                 needs = {other.addressing for other in graph.successors(stage)}
                 sizes = [out.meta.size for out in stage.outs]
                 size = sum(filter(None, sizes)) if any(sizes) else None
                 if needs & moved:
                     states[name] = "to run"
+                    moved.add(name)
                 elif not changes:
                     states[name] = "up to date"
                 elif state := _when_only_files_lack(stage, changes, made):
                     states[name] = state
                 else:
                     states[name] = "cached" if _restorable(repo, stage) else "to run"
-                    moved.add(name)
-                if states[name] == "to run":
                     moved.add(name)
                 found.append(Planned(name, *verb_and_item(stage.cmd), states[name], needs, size))
     except DvcException as error:

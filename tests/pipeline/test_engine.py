@@ -14,6 +14,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
+from pipeline.__main__ import main
 from tests.contracts.imports import ROOT
 from tests.pipeline.test_graph import edit, shrink
 
@@ -202,3 +203,9 @@ def test_an_unknown_engine_and_settings_without_a_value_are_told(projects):
     assert "did you mean 'slurm'" in unknown.stderr
     assert "--set takes KEY=VALUE" in broken.stderr
     assert (unknown.returncode, broken.returncode) == (2, 2)
+
+
+def test_without_submitit_the_engines_that_need_it_say_so(projects, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert main(["repro", "--engine", "workers"]) == 2
+    assert "pip install submitit" in capsys.readouterr().err
