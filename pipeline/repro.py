@@ -75,7 +75,7 @@ def _stop_file() -> Iterator[Path]:
     finally:
         stop.unlink(missing_ok=True)
         for one, handler in before.items():
-            signal.signal(one, handler)
+            signal.signal(one, handler or signal.SIG_DFL)
 
 
 def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> list[str]:

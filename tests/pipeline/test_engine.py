@@ -190,6 +190,11 @@ def test_slurm_is_handed_one_job_a_stage_with_the_settings_given(projects, tmp_p
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     wrong = repro("--engine", "slurm", "--set", "partitoin=gpu", target)
     assert (wrong.returncode, "partitoin" in wrong.stderr, "Traceback" in wrong.stderr) == (2, True, False)
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'invalid partition specified' >&2; exit 1\n")
+    refused = repro("--engine", "slurm", target)
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
+    assert "invalid partition specified" in refused.stderr
+    (tmp_path / "sbatch").write_text(scripts["sbatch"])
     done = repro("--engine", "slurm", "--set", "partition=gpu", "--set", "gpus_per_node=1", target)
     assert done.returncode == 0, done.stderr + (tmp_path / "out").read_text()
     script = (tmp_path / "script.sh").read_text()
