@@ -91,7 +91,9 @@ class PaperFacts(Config):
             if len(row.printed) != len(self.flat()) or tuple(row.settings) != self.settings:
                 raise ValueError(f"{self.title}, {row.name}: {len(row.printed)} values for {len(self.flat())} columns")
             if any((row.architecture is None) == (at.architecture is None) for at in self.columns if not at.images):
-                raise ValueError(f"{self.title}, {row.name}: the row or its columns name the architecture, and not both")
+                raise ValueError(
+                    f"{self.title}, {row.name}: the row or its columns name the architecture, and not both"
+                )
         for note in self.footnotes:
             if not (set(note.cells) <= rows and {name for cells in note.cells.values() for name in cells} <= names):
                 raise ValueError(f"{self.title}: a footnote is for cells that are not there: {note.text}")
