@@ -87,7 +87,7 @@ def _footnotes_at(table: PaperTable, row: str, column: str) -> list[int]:
 def notes(table: PaperTable) -> list[str]:
     """Return the sentences that belong to a table: what cannot be compared, what its marks mean, what is missing."""
     found = [f"{text[0].upper()}{text[1:]}." for text in table.warnings]
-    found += [NOTE, *table.facts.notes]
+    found += table.facts.notes
     found += [DEMO_NOTE] if any(column.at.group == DEMO for column in table.columns) else []
     found += [EARLIER] if any(value.earlier for row in table.values for value in row) else []
     found += [f"{LETTERS[ascii_lowercase[n]]}: {note.text}" for n, note in enumerate(table.facts.footnotes)]
@@ -131,7 +131,7 @@ def render_markdown(table: PaperTable) -> str:
     lines = [f"# {title(table)}", "", markdown_line(titles)]
     lines.append(markdown_line([":--"] * left + ["--:"] * (len(titles) - left)))
     lines += [markdown_line(f"**{cell.text}**" if cell.best else cell.text for cell in row) for row in text.rows]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(table)), ""])
+    return "\n".join([*lines, "", NOTE, "", *(f"- {note}" for note in notes(table)), ""])
 
 
 def render_csv(table: PaperTable) -> str:
@@ -175,7 +175,7 @@ def render_latex(table: PaperTable) -> str:
         previous = row[0].text
         lines.append(_tex_line([rf"\textbf{{{escape(one.text)}}}" if one.best else escape(one.text) for one in row]))
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\footnotesize"]
-    return "\n".join([*lines, *(escape(note) + r"\par" for note in notes(table)), r"\end{table}", ""])
+    return "\n".join([*lines, *(escape(note) + r"\par" for note in (NOTE, *notes(table))), r"\end{table}", ""])
 
 
 def _tex_line(cells: Sequence[str]) -> str:

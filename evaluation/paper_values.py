@@ -120,7 +120,9 @@ def _why(scores: Scores, metric: str) -> str:
         return NO_RATERS
     entry = scores.details.get(metric)
     told = str(entry.get("reason") or "") if isinstance(entry, Mapping) else ""
-    return told if told and "weights" not in told else NO_WEIGHTS
+    if told and "weights" not in told:
+        return told
+    return "not scored" if metric.startswith("demo_") else NO_WEIGHTS
 
 
 def _unlike(dataset: str, results: Results, wanted: Mapping[str, Sequence[int]], counted: Iterable[Counts]) -> str:
