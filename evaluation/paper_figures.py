@@ -79,7 +79,15 @@ def volume_figure(table: PaperTable, stem: Path) -> None:
             printed = [(row.multiple, value.paper) for row, value in cells if row.group == block and value.paper]
             if printed and not table.warnings:
                 x, y = zip(*printed, strict=True)
-                panel.plot(x, y, "*", color=colour, markersize=12, label=f"{block}, as the paper prints")
+                panel.plot(
+                    x,
+                    y,
+                    "*",
+                    color=colour,
+                    markeredgecolor="black",
+                    markersize=14,
+                    label=f"{block}, as the paper prints",
+                )
         for one in base:
             panel.axhline(one.mean, color="#202428", linestyle=":", linewidth=1.2, label="real pairs only")
         panel.set_ylabel(f"{column.label} (%)")
@@ -121,7 +129,7 @@ def _panels(count: int) -> tuple["Figure", np.ndarray]:
     from matplotlib.style import context
 
     with context("default"):
-        figure = Figure(figsize=(0.6 + 3.7 * count, 3.9), dpi=130, layout="constrained")
+        figure = Figure(figsize=(max(7.5, 0.6 + 3.7 * count), 3.9), dpi=130, layout="constrained")
         return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
