@@ -4,13 +4,19 @@ BIN := .venv/bin
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test install check clean
+.PHONY: repro test browser install check clean
 
 repro: install
 	python -m pipeline repro
 
-test: install
+test: install browser
 	$(BIN)/python -m pytest
+
+# The rating form is tested in a real browser. In a container (root, Debian) it is installed; elsewhere its tests are skipped.
+browser:
+	@command -v chromedriver > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	  && { apt-get install -y -qq chromium chromium-driver || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }; } \
+	  > /dev/null 2>&1; } || echo "no Chromium with chromedriver here: the tests of the rating form will be skipped"
 
 check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

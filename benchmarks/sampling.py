@@ -22,13 +22,13 @@ import torch
 from diffusers import StableDiffusionControlNetPipeline
 from PIL import Image
 
-from benchmarks.sd15 import WIDTHS, build
+from benchmarks.sd15 import ROW, WIDTHS, build
 from siamese.attention import place
 from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
 from siamese.denoise import denoise
+from siamese.latent_sampler import decode_images, start_noise
 from siamese.latents import mask_hints
-from siamese.sample import decode_images, start_noise
 from siamese.single_file import clip_tokenizer
 
 PROMPT = "a photo of a polyp"
@@ -72,9 +72,9 @@ def main() -> None:
         ).images  # fmt: skip
 
     context = torch.cat(pipeline.encode_prompt(PROMPT, device, 1, True)[:2])
-    trained = Trained(ours.controlnet.eval().requires_grad_(False), ours.unet, context, {})
+    trained = Trained(ours.controlled(), context, {}, ROW)
     vae = ours.vae.to(device, memory_format=torch.channels_last)
-    for network in (trained.controlnet, trained.unet):
+    for network in trained.networks.all():
         network.to(device, memory_format=torch.channels_last)
         if not args.stock_attention:
             place(network, device)

@@ -32,18 +32,20 @@ def _sample(folder: Path) -> int:
     """Return the peak memory in bytes after sampling what `_prepare` has made."""
     import torch
 
-    from benchmarks.sd15 import build
+    from benchmarks.sd15 import ROW, build
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
     from siamese.checkpoint import Trained
     from siamese.config import SamplingConfig
+    from siamese.latent_sampler import LatentSampler
     from siamese.sample import sample_images
 
     nets, masks = build("toy"), read_pairs(folder / "masks/1")
     context = torch.zeros(2, 77, nets.unet.config.cross_attention_dim)
-    trained = Trained(nets.controlnet.eval().requires_grad_(False), nets.unet, context, {})
+    trained = Trained(nets.controlled(), context, {}, ROW)
     cfg = SamplingConfig(steps=2, guidance=2.0, batch=16, seed=0)
-    sample_images(masks, trained, nets.vae, nets.scheduler, cfg, folder / "images", {"generator": "random weights"})
+    sampler = LatentSampler(trained, nets.vae, nets.scheduler, cfg)
+    sample_images(masks, sampler, cfg, folder / "images", {"generator": "random weights"})
     write_synthetic([masks], [folder / "images"], "synthetic", folder / "pairs")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

@@ -42,8 +42,7 @@ def main() -> None:
     from pipeline import paths
     from pipeline.params import load_params
     from segmentation.predict import load_segmenter
-    from siamese.base import load_scheduler, load_vae
-    from siamese.checkpoint import load_generator
+    from siamese.load import load
     from siamese.sample import sample_images
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,8 +51,7 @@ def main() -> None:
     args = parser.parse_args()
     params = load_params({"sampling": "sampling", "scores": "scores"}, {})
     base = paths.base(args.dataset)
-    trained = load_generator(paths.generator(args.dataset, args.generator), base)
-    vae, scheduler = load_vae(base), load_scheduler(base)
+    folder = paths.generator(args.dataset, args.generator)
     masks = read_pairs(paths.masks(args.dataset, args.masks, 1))
     real = [
         read_pairs(paths.processed(args.dataset, s))
@@ -61,15 +59,16 @@ def main() -> None:
     ]
     judge = load_segmenter(paths.judge(args.dataset))
     found: dict[str, dict] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         for number, (name, change) in enumerate(OPTIONS.items()):
             cfg, seconds = _changed(params.sampling, change), []
+            sampler = load(folder, base, cfg)
             for turn in range(ROUNDS + 1):  # the first warms up
-                images = Path(folder) / f"{number}-{turn}"
+                images = Path(scratch) / f"{number}-{turn}"
                 start = time.perf_counter()
-                sample_images(masks, trained, vae, scheduler, cfg, images, {})
+                sample_images(masks, sampler, cfg, images, {})
                 seconds.append(time.perf_counter() - start)
-            pairs = write_synthetic([masks], [images], args.generator, Path(folder) / f"pairs-{number}")
+            pairs = write_synthetic([masks], [images], args.generator, Path(scratch) / f"pairs-{number}")
             flat, _ = score(*real, pairs, params.scores, judge)
             quality = {key: flat[key] for key in ("demo_swd", "mask_fidelity")}
             found[name] = {"seconds": round(min(seconds[1:]), 2), **quality}

@@ -8,8 +8,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from siamese.control import decoder_modules
 from siamese.hint import DenseHintEncoder
+from siamese.networks import Networks as GeneratorNetworks
 from siamese.pretrain import seeded
+from siamese.rows import SiameseRow
 
+ROW = SiameseRow(method="siamese", hint="dhi", hint_widths=(16, 32, 64, 128, 256))
 WIDTHS = {"toy": 8, "quarter": 4, "full": 1}  # divisors of the channels of Stable Diffusion 1.5
 
 
@@ -21,6 +24,10 @@ class Networks(NamedTuple):
     text: CLIPTextModel
     controlnet: ControlNetModel
     scheduler: DDIMScheduler
+
+    def controlled(self) -> GeneratorNetworks:
+        """Return the UNet and the ControlNet as those of a trained generator."""
+        return GeneratorNetworks(self.unet, {"controlnet": self.controlnet.eval().requires_grad_(False)}, True)
 
 
 def _divided(widths: tuple[int, ...], width: str) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """One setting. `scores` is None where none belong: at baselines, and at all but the smallest multiple of a set."""
+    """One setting. `scores` is None where none belong: at baselines that are not scored, and at further multiples."""
 
     setting: Setting
     scores: Metrics | None
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in the order real, duplicate, generators; architectures in the order of the grid.
+    """Rows in the order real, duplicate, other baselines, generators; architectures in the order of the grid.
 
     `images` holds the numbers of test images that the runs recorded: one number, unless the test sets have changed.
     """
@@ -61,6 +61,7 @@ class Table:
     images: tuple[int, ...]
     architectures: tuple[str, ...]
     rows: tuple[Row, ...]
+    baselines: tuple[str, ...] = BASELINES
 
     def baseline(self, source: str, architecture: str) -> BySeed:
         """Return mDice by seed of a baseline, empty where it has not run."""
@@ -94,19 +95,19 @@ def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], gri
     scored = {(one.source, one.masks): one.metrics for one in scores if one.dataset == dataset}
     keys = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
     rows, seen = [], set()
-    for setting in _order(keys):
+    for setting in _order(keys, grid.baselines):
         kind = (setting.source, setting.masks)
-        belong = setting.source not in BASELINES and kind not in seen
-        seen.add(kind)
+        metrics = scored.get(kind, None if setting.source in grid.baselines else {})
         outcomes = {name: _outcome(name, setting, keys, found) for name in grid.architectures(dataset)}
-        rows.append(Row(setting, scored.get(kind, {}) if belong else None, outcomes))
+        rows.append(Row(setting, None if kind in seen else metrics, outcomes))
+        seen.add(kind)
     counts = sorted({int(found[key]["images"]) for key in keys if found.get(key, {}).get("images") is not None})
-    return Table(dataset, tuple(counts), grid.architectures(dataset), tuple(rows))
+    return Table(dataset, tuple(counts), grid.architectures(dataset), tuple(rows), grid.baselines)
 
 
-def _order(keys: Iterable[RunKey]) -> list[Setting]:
+def _order(keys: Iterable[RunKey], baselines: Sequence[str]) -> list[Setting]:
     settings = list(dict.fromkeys(Setting(key.source, key.masks, key.multiple) for key in keys))
-    sources = list(dict.fromkeys([*BASELINES, *(setting.source for setting in settings)]))
+    sources = list(dict.fromkeys([*BASELINES, *baselines, *(setting.source for setting in settings)]))
     masks = list(dict.fromkeys(["real", *(setting.masks for setting in settings)]))
     return sorted(settings, key=lambda one: (sources.index(one.source), masks.index(one.masks), one.multiple))
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from data.pairs.files import whole_folder, write_text
 from data.pairs.manifest import PairSet
-from evaluation import tables
+from evaluation import significance_text, tables
 from evaluation.comparison import build_table, volume_series
 from evaluation.conventions import render_conventions
 from evaluation.explain import score_section, weights_sentence
@@ -18,11 +18,13 @@ from evaluation.paper_pages import FIGURE, write_paper
 from evaluation.paper_render import NOTE, notes, text_table, title
 from evaluation.paper_tables import PaperTable
 from evaluation.results import Grid, Run, Scores, read_runs, read_scores
+from evaluation.significance import Comparison, compare_all
 from evaluation.verdict import FEW_SEEDS, judge
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 SetKey = tuple[str, str, str]  # dataset, generator, masks
+Tests = Mapping[str, Sequence[Comparison]]  # by data set
 
 
 class Picture(NamedTuple):
@@ -59,7 +61,8 @@ def write_report(
     `results` holds segmentation/, scores/ and details/. `samples` gives the real training pairs and the x1 set of each
     synthetic set that is to be shown, `pictured` the folder of PNGs of each data set that the pictures stage left.
     `provenance` is printed as it is, in its order. Written are
-    table_dir/<dataset>.md, <dataset>.csv, <dataset>-scores.csv and README.md,
+    table_dir/<dataset>.md, <dataset>.csv, <dataset>-scores.csv, <dataset>-conventions.md, <dataset>-tests.md,
+    <dataset>-tests.csv and README.md,
     plot_dir/<dataset>/<architecture>/<source>-<masks>.csv, figure_dir/<dataset>/<generator>-<masks>.png, volume.png,
     methods-<masks>.png where two generators had the same masks, and the page.
 
@@ -71,12 +74,13 @@ def write_report(
     """
     runs, scores = read_runs(results), read_scores(results)
     series = volume_series(grid.asked(runs))
+    tests = {dataset: compare_all(dataset, runs, grid) for dataset in grid.datasets()}
     paper = write_paper(results, grid, kinds or {}, paper_dir) if paper_dir else []
     with ExitStack() as stack:
         table_dir, plot_dir, figure_dir = (
             stack.enter_context(whole_folder(folder)) for folder in (table_dir, plot_dir, figure_dir)
         )
-        _write_tables(table_dir, runs, scores, grid)
+        _write_tables(table_dir, runs, scores, grid, tests)
         for (dataset, architecture, source, masks), points in series.items():
             path = plot_dir / dataset / architecture / f"{source}-{masks}.csv"
             write_text(path, tables.render_series_csv(points))
@@ -87,7 +91,8 @@ def write_report(
                 path = figure_dir / dataset / "volume.png"
                 volume_curve(curves, path)
                 pictures.append(Picture(dataset, "curve", "mDice against synthetic volume", path.read_bytes()))
-        pictures += _methods(samples, figure_dir)
+        made = {key: pairs for key, pairs in samples.items() if key[1] not in grid.baselines}
+        pictures += _methods(made, figure_dir)
         for (dataset, what), files in (losses or {}).items():
             stem = figure_dir / dataset / f"losses-{what}"
             loss_figure(files, stem)
@@ -102,7 +107,7 @@ def write_report(
             pictures += [
                 Picture(dataset, *_told(path.stem), path.read_bytes()) for path in sorted(folder.glob("*.png"))
             ]
-        write_text(page, render_report(runs, scores, grid, pictures, provenance, paper))
+        write_text(page, render_report(runs, scores, grid, pictures, provenance, tests, paper))
 
 
 def _methods(samples: Mapping[SetKey, tuple[PairSet, PairSet]], figure_dir: Path) -> list[Picture]:
@@ -124,7 +129,7 @@ def _told(name: str) -> tuple[str, str]:
     return "sets", {"tsne": "Features of real and synthetic images", "colour": "Colours in Lab"}.get(name, name)
 
 
-def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid) -> None:
+def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid, tests: Tests) -> None:
     index = ["# Tables", "", "Values in CSV files are 0-1 and as they were read; Markdown tables are in %.", ""]
     for dataset in grid.datasets():
         table = build_table(dataset, runs, scores, grid)
@@ -132,9 +137,12 @@ def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], g
         write_text(folder / f"{dataset}.csv", tables.render_csv(dataset, runs, grid))
         write_text(folder / f"{dataset}-scores.csv", tables.render_scores_csv(dataset, scores))
         write_text(folder / f"{dataset}-conventions.md", render_conventions(dataset, runs, grid))
+        write_text(folder / f"{dataset}-tests.md", significance_text.render_markdown(dataset, tests[dataset]))
+        write_text(folder / f"{dataset}-tests.csv", significance_text.render_csv(dataset, tests[dataset]))
         index.append(
             f"- {dataset}: [table]({dataset}.md), [one line a run]({dataset}.csv), "
-            f"[one line a synthetic set]({dataset}-scores.csv), [every convention]({dataset}-conventions.md)"
+            f"[one line a synthetic set]({dataset}-scores.csv), [every convention]({dataset}-conventions.md), "
+            f"[is a difference real?]({dataset}-tests.md), [the same as numbers]({dataset}-tests.csv)"
         )
     write_text(folder / "README.md", "\n".join([*index, ""]))
 
@@ -145,6 +153,7 @@ def render_report(
     grid: Grid,
     pictures: Sequence[Picture],
     provenance: Mapping[str, str],
+    tests: Tests,
     paper: Sequence[PaperTable] = (),
 ) -> str:
     """Return the page as HTML: no script, no request, all text escaped; the same input gives the same bytes."""
@@ -158,11 +167,17 @@ def render_report(
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     earlier = grid.earlier(runs)
     return template.render(
-        verdicts=[judge(table, name) for table in built for name in table.architectures],
+        verdicts=[judge(table, name, tests[table.dataset]) for table in built for name in table.architectures],
         datasets=[
             (table.dataset, tables.text_table(table), " ".join([*tables.tested_on(table), tables.NOTE]))
             for table in built
         ],
+        tested={
+            name: significance_text.comparison_table(found)
+            for name, found in tests.items()
+            if any(one.estimate for one in found)
+        },
+        tested_note=significance_text.NOTE,
         pictures=pictures,
         paper=[(title(table), text_table(table), notes(table)) for table in paper if table.asked or table.has_results],
         paper_note=NOTE,

@@ -56,6 +56,7 @@ class Grid:
     """The runs that params.yaml asks for now. Rows and columns of every table follow the order of first mention."""
 
     runs: tuple[RunKey, ...]
+    baselines: tuple[str, ...] = BASELINES  # sources that no generator made
 
     def datasets(self) -> tuple[str, ...]:
         """Return the data sets, in order."""
@@ -66,8 +67,8 @@ class Grid:
         return tuple(dict.fromkeys(key.architecture for key in self.runs if key.dataset == dataset))
 
     def sets(self) -> frozenset[tuple[str, str, str]]:
-        """Return (dataset, generator, masks) of every synthetic set that some run uses."""
-        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source not in BASELINES)
+        """Return (dataset, source, masks) of every added set that some run uses."""
+        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source != REAL)
 
     def asked(self, runs: Iterable[Run]) -> list[Run]:
         """Return those of the runs that are asked for, in the order of the grid."""
@@ -98,12 +99,18 @@ def read_runs(root: Path) -> list[Run]:
 def read_scores(root: Path) -> list[Scores]:
     """Return the scores of every synthetic set under root/scores, sorted by data set, generator and masks.
 
+    Where raters have answered (`mos score` wrote root/mos/<data set>.json), theirs are the scores mos and
+    mos_confidence.
+
     Raises: UserError naming every file that is damaged or has a name that no set can have.
     """
     problems: list[str] = []
     scores = []
     for path, match in _named(root / "scores", "*/*.json", SCORES_NAME, problems):
         metrics, details = _read_metrics(path, problems), _read_details(root, path, problems)
+        rated = _rated(root / "mos" / f"{path.parent.name}.json", path.stem, problems)
+        metrics |= {name: row["value"] for name, row in rated.items() if row["value"] is not None}
+        details |= rated
         scores.append(Scores(path.parent.name, match["source"], match["masks"], metrics, details))
     _refuse(problems)
     return sorted(scores, key=lambda one: (one.dataset, one.source, one.masks))
@@ -147,6 +154,13 @@ def _read_metrics(path: Path, problems: list[str]) -> dict[str, Any]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _rated(path: Path, name: str, problems: list[str]) -> dict[str, Any]:
+    """Return the rows of a rating study for one set, empty where there was none."""
+    sets = _read_object(path, problems).get("sets", {}) if path.is_file() else {}
+    rows = sets.get(name, {}) if isinstance(sets, dict) else {}
+    return {key: rows[key] for key in ("mos", "mos_confidence") if key in rows}
 
 
 def _read_details(root: Path, path: Path, problems: list[str]) -> dict[str, object]:

@@ -73,7 +73,7 @@ def text_table(table: Table) -> TextTable:
     settings = [row.setting for row in table.rows]
     columns: list[tuple[str, list[Cell]]] = [
         ("Trained on", [Cell(NAMES.get(one.source, one.source)) for one in settings]),
-        ("Masks", [Cell("" if one.source in NAMES else one.masks) for one in settings]),
+        ("Masks", [Cell("" if one.source in table.baselines else one.masks) for one in settings]),
         ("Volume", [Cell("" if one.source in NAMES else f"{TIMES}{one.multiple}") for one in settings]),
     ]
     groups = [("", 3)]
@@ -178,7 +178,7 @@ def render_csv(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
         [*key, int(key in asked), *(found[key].metrics.get(name) if key in found else None for name in names)]
         for key in [*asked, *others]
     ]
-    return _csv([*RunKey._fields, "asked", *names], lines)
+    return csv_text([*RunKey._fields, "asked", *names], lines)
 
 
 def render_scores_csv(dataset: str, scores: Sequence[Scores]) -> str:
@@ -186,16 +186,17 @@ def render_scores_csv(dataset: str, scores: Sequence[Scores]) -> str:
     mine = [one for one in scores if one.dataset == dataset]
     names = sorted({name for one in mine for name in one.metrics})
     lines = [[dataset, one.source, one.masks, *(one.metrics.get(name) for name in names)] for one in mine]
-    return _csv(["dataset", "source", "masks", *names], lines)
+    return csv_text(["dataset", "source", "masks", *names], lines)
 
 
 def render_series_csv(points: Sequence[Point]) -> str:
     """Return one curve for `dvc plots`: multiple, mean and standard deviation of mDice and mIoU (0-1), and n."""
     lines = [[one.multiple, one.mdice.mean, one.mdice.sd, one.miou.mean, one.miou.sd, one.mdice.n] for one in points]
-    return _csv(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n"], lines)
+    return csv_text(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n"], lines)
 
 
-def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Return a CSV file; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -1,10 +1,13 @@
 """What the runs of one architecture on one data set say, in plain words and never more than they say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from evaluation.comparison import BySeed, Row, Table, differences, summarize
 from evaluation.results import BASELINES, DUPLICATE, REAL
+from evaluation.significance import Comparison
+from evaluation.significance_text import sentence
 from evaluation.tables import PLUS_MINUS, percent, setting_name, tested_on
 
 FEW_SEEDS = 3
@@ -15,7 +18,7 @@ ONE_SEED = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """A headline and the sentences under it. `tone` is gain only when every seed beats both baselines."""
+    """A headline and the sentences under it. `tone` is gain only when tests found a gain over both baselines."""
 
     dataset: str
     architecture: str
@@ -24,13 +27,14 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def judge(table: Table, architecture: str) -> Verdict:
+def judge(table: Table, architecture: str, tests: Sequence[Comparison] = ()) -> Verdict:
     """Return the verdict on the best synthetic setting against real pairs only and against real pairs used twice.
 
-    Best is the highest mean mDice among the settings with the most seeds. Comparisons are made seed by seed.
+    Best is the highest mean mDice among the settings with the most seeds. Comparisons are made seed by seed. `tests` of
+    the data set decide whether more than chance is behind it; without them no gain is called one.
     """
     real, twice = (table.baseline(name, architecture) for name in (REAL, DUPLICATE))
-    rows = [row for row in table.rows if row.setting.source not in BASELINES and row.outcomes[architecture].asked]
+    rows = [row for row in table.rows if row.setting.source not in table.baselines and row.outcomes[architecture].asked]
     done = [row for row in rows if row.outcomes[architecture].values["mDice"]]
     if not done or not real:
         lacking = "No run with real pairs only is there." if not real else "No run with synthetic pairs is there."
@@ -38,9 +42,12 @@ def judge(table: Table, architecture: str) -> Verdict:
     best = max(done, key=lambda row: _rank(row, architecture))
     values = best.outcomes[architecture].values["mDice"]
     gains, over_twice = differences(values, real), differences(values, twice)
-    tone, headline = _headline(gains, over_twice)
+    mine = [one for one in tests if (one.architecture, one.setting) == (architecture, best.setting)]
+    tone, headline = _headline(gains, over_twice, tuple(one.baseline for one in mine if one.found) == BASELINES)
     name = setting_name(best.setting)
-    sentences = [_comparison(name, values, real, twice), *_evidence(gains, over_twice), *tested_on(table)]
+    sentences = [_comparison(name, values, real, twice), *_evidence(gains, over_twice)]
+    sentences += [sentence(one) for one in mine if one.estimate is not None]
+    sentences += tested_on(table)
     if len(done) > 1:
         sentences.append(
             f"It is the best of {len(done)} synthetic settings, picked on the test images that it is judged by, "
@@ -58,7 +65,7 @@ def _rank(row: Row, architecture: str) -> tuple[int, float]:
     return summary.n, summary.mean or 0.0
 
 
-def _headline(gains: BySeed, over_twice: BySeed) -> tuple[Literal["gain", "none", "open"], str]:
+def _headline(gains: BySeed, over_twice: BySeed, tested: bool) -> tuple[Literal["gain", "none", "open"], str]:
     if not gains:
         return "open", "Nothing to compare yet: no seed in common with real pairs only"
     if len(gains) == 1:
@@ -71,8 +78,10 @@ def _headline(gains: BySeed, over_twice: BySeed) -> tuple[Literal["gain", "none"
         return "none", "No gain over using the real pairs twice"
     if len(gains) < FEW_SEEDS or len(over_twice) < FEW_SEEDS:
         return "open", "Higher on average, with too few seeds to tell"
+    if tested:
+        return "gain", "Higher than both baselines, by more than chance explains"
     if min(gains.values()) > 0 and min(over_twice.values()) > 0:
-        return "gain", f"Higher than both baselines in each of {len(over_twice)} seeds"
+        return "open", f"Higher than both baselines in each of {len(over_twice)} seeds; chance is not ruled out"
     return "open", "Unclear: higher on average, but not in every seed"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process
 from pipeline import export as exporting
+from pipeline import mos
 from pipeline import weights as weighing
 
 # verb -> what it does, and the options that identify its run
@@ -28,7 +29,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
     "features": ("extract the features of a pair set", ("dataset", "source", "masks", "extractor")),
     "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "masks")),
-    "score": ("score a synthetic pair set", ("dataset", "generator", "masks")),
+    "score": ("score a pair set", ("dataset", "source", "masks")),
     "filter": ("drop pairs of a synthetic set", ("dataset", "generator", "masks", "filter")),
     "pictures": ("draw what the features and audits of a data set show", ("dataset",)),
     "segment": (
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--layout", help="take this layout instead of the first that fits")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
+    rating = verbs.add_parser("mos", help="write a blinded deck of images for raters, and score their answers")
+    mos.add_arguments(rating)
     weights = verbs.add_parser("weights", help="list the pretrained weights of the paper's scores, or fetch them")
     weighing.add_arguments(weights)
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
@@ -95,6 +98,8 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
         elif verb == "export":
             exporting.run(item)
+        elif verb == "mos":
+            mos.run(item)
         elif verb == "weights":
             weighing.run(item)
         elif verb == "datasets":

@@ -1,20 +1,53 @@
-"""baseline: the pair sets that need no generator: nothing, and the real pairs once more."""
+"""baseline: the pair sets that need no generator of ours: nothing, the real pairs once more, changed, or imported."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from data.pairs.assemble import write_duplicate, write_empty
-from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
-from data.pairs.manifest import read_pairs
+from data.pairs.manifest import MANIFEST, PairSet, read_pairs
 from pipeline import paths
 
-READS: dict[str, str] = {}
+READS = {"row": "baselines.{source}"}
+HeldOut = dict[str, PairSet]
 
-BASELINES = {"real": lambda real, out: write_empty(out), "duplicate": write_duplicate}
+
+def _augment(name: str, row: Any, real: PairSet, _held_out: HeldOut, out: Path) -> PairSet:
+    from data.pairs.augmented import write_augmented
+
+    return write_augmented(real, name, row, out)
+
+
+def _cut_paste(name: str, row: Any, real: PairSet, _held_out: HeldOut, out: Path) -> PairSet:
+    from data.pairs.cut_paste import write_cut_paste
+
+    return write_cut_paste(real, name, row, out)
+
+
+def _imported(name: str, row: Any, real: PairSet, held_out: HeldOut, out: Path) -> PairSet:
+    from data.pairs.imported import write_imported
+
+    return write_imported(real, name, row, out, held_out)
+
+
+# kind -> writes the pair set of a row to a folder
+KINDS: dict[str, Callable[[str, Any, PairSet, HeldOut, Path], PairSet]] = {
+    "real": lambda _name, _row, _real, _held_out, out: write_empty(out),
+    "duplicate": lambda _name, _row, real, _held_out, out: write_duplicate(real, out),
+    "augment": _augment,
+    "cut_paste": _cut_paste,
+    "imported": _imported,
+}
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/samples/<dataset>/<source>-real/x1/."""
-    if item["source"] not in BASELINES:
-        raise UserError(f"--source {item['source']}: no such baseline; allowed: {', '.join(BASELINES)}")
-    real = read_pairs(paths.processed(item["dataset"], "train"))
+    """Write outputs/samples/<dataset>/<source>-real/x1/.
+
+    Raises: UserError when imported pairs cannot be used, or no lesion can be cut.
+    """
+    root = paths.processed(item["dataset"])
+    splits = {path.parent.name: read_pairs(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))}
+    real = splits.pop("train")
     with whole_folder(paths.samples(item["dataset"], item["source"], "real")) as out:
-        BASELINES[item["source"]](real, out)
+        KINDS[params.row.kind](item["source"], params.row, real, splits, out)

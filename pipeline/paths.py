@@ -69,9 +69,9 @@ def inspected(dataset: str, source: str, mask_name: str) -> Path:
     return Path("outputs/inspected") / dataset / f"{source}-{mask_name}"
 
 
-def scored(dataset: str, generator: str, mask_name: str) -> Path:
+def scored(dataset: str, source: str, mask_name: str) -> Path:
     """Return the table with one row of scores an image."""
-    return Path("outputs/scored") / dataset / f"{generator}-{mask_name}" / "images.csv"
+    return Path("outputs/scored") / dataset / f"{source}-{mask_name}" / "images.csv"
 
 
 def segmenter(dataset: str, architecture: str, run: str) -> Path:

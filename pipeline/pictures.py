@@ -6,7 +6,7 @@ from data.pairs.files import whole_folder
 from data.pairs.manifest import read_pairs
 from pipeline import paths
 
-READS = {"comparison": "comparison", "scores": "scores"}
+READS = {"comparison": "comparison", "other_masks": "other_masks", "scores": "scores"}
 VECTORS = ("inception", "clip_b32", "clip_l336", "demo")  # the first that is extracted is drawn
 
 
@@ -17,8 +17,10 @@ def run(item: dict, params) -> None:
     from evaluation.features import read_features
     from evaluation.filters import read_table
 
-    dataset, grid = item["dataset"], params.comparison
-    sets = {f"{generator}-{masks}": (generator, masks) for generator, masks in product(grid.generators, grid.masks)}
+    dataset, grid, other = item["dataset"], params.comparison, params.other_masks
+    keys = [*product(grid.generators, grid.masks), *((name, "real") for name in grid.scored_baselines)]
+    keys += product(other.generators, other.masks) if dataset in other.datasets else ()
+    sets = {f"{source}-{masks}": (source, masks) for source, masks in keys}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
     train = read_pairs(paths.processed(dataset, "train"))
     extractor = next((name for name in VECTORS if name in params.scores.extractors), None)
@@ -36,7 +38,7 @@ def run(item: dict, params) -> None:
             for name, (source, masks, file) in parts.items()
         }
         pictures.draw_colour(histograms, out / "colour.png")
-        for name, (generator, masks) in sets.items():
-            rows = read_table(paths.scored(dataset, generator, masks))
-            synthetic = read_pairs(paths.samples(dataset, generator, masks))
+        for name, (source, masks) in sets.items():
+            rows = read_table(paths.scored(dataset, source, masks))
+            synthetic = read_pairs(paths.samples(dataset, source, masks))
             pictures.contact_sheet(rows, train, synthetic, out / f"copies-{name}.png")

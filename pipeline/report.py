@@ -8,28 +8,42 @@ from data.pairs.manifest import read_pairs
 from pipeline import paths
 
 SECTIONS = (
-    *("comparison", "volume", "filtered", "datasets", "downloads", "base", "generators", "training", "masks"),
+    *(
+        "comparison",
+        "other_masks",
+        "volume",
+        "filtered",
+        "datasets",
+        "downloads",
+        "base",
+        "generators",
+        "training",
+        "masks",
+    ),
     *("sampling", "filters"),
 )
 READS = {name: name for name in SECTIONS}
 VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations", "dvc")
 
 
-def _asked(comparison, volume, filtered) -> list[tuple]:
+def _asked(params) -> list[tuple]:
     """Return (dataset, architecture, source, masks, multiple, seed) of every run that params.yaml asks for."""
-    block = comparison
-    places = list(product(block.datasets, block.architectures))
-    runs = [(*p, source, "real", 1, seed) for p, source, seed in product(places, block.baselines, block.seeds)]
-    runs += [
-        (*p, *set_, 1, seed) for p, set_, seed in product(places, product(block.generators, block.masks), block.seeds)
+    main, other, volume, filtered = params.comparison, params.other_masks, params.volume, params.filtered
+
+    def runs(block, sets, multiples=(1,)) -> list[tuple]:
+        places = product(block.datasets, block.architectures)
+        return [(*p, *set_, m, seed) for p, set_, m, seed in product(places, sets, multiples, block.seeds)]
+
+    passed = [
+        (f"{name}-{row}", masks) for name, row, masks in product(filtered.generators, filtered.filters, filtered.masks)
     ]
-    sets = list(product(volume.generators, volume.masks))
-    places = list(product(volume.datasets, volume.architectures))
-    runs += [(*p, *set_, m, seed) for p, set_, m, seed in product(places, sets, volume.multiples, volume.seeds)]
-    block = filtered
-    places = list(product(block.datasets, block.architectures))
-    sets = [(f"{name}-{row}", masks) for name, row, masks in product(block.generators, block.filters, block.masks)]
-    return runs + [(*p, *set_, 1, seed) for p, set_, seed in product(places, sets, block.seeds)]
+    return [
+        *runs(main, [(source, "real") for source in main.baselines]),
+        *runs(main, list(product(main.generators, main.masks))),
+        *runs(other, list(product(other.generators, other.masks))),
+        *runs(volume, list(product(volume.generators, volume.masks)), volume.multiples),
+        *runs(filtered, passed),
+    ]
 
 
 def _commit() -> str:
@@ -43,20 +57,27 @@ def run(item: dict, params) -> None:
     Raises: UserError naming every result file that is damaged.
     """
     from evaluation.html import write_report
-    from evaluation.results import Grid, RunKey, Scores, read_scores
+    from evaluation.results import BASELINES, Grid, RunKey, Scores, read_scores
     from pipeline.cards import write_all
 
-    comparison = params.comparison
+    comparison, other = params.comparison, params.other_masks
     samples = {}
-    for dataset, generator, masks in product(comparison.datasets, comparison.generators, comparison.masks):
+    shown = [
+        *product(comparison.datasets, product(comparison.generators, comparison.masks)),
+        *product(other.datasets, product(other.generators, other.masks)),
+        *product(comparison.datasets, ((name, "real") for name in comparison.baselines if name not in BASELINES)),
+    ]
+    for dataset, (source, masks) in shown:
         real = read_pairs(paths.processed(dataset, "train"))
-        samples[dataset, generator, masks] = (real, read_pairs(paths.samples(dataset, generator, masks)))
+        samples[dataset, source, masks] = (real, read_pairs(paths.samples(dataset, source, masks)))
     versions = {name: version(name) for name in VERSIONS}
     provenance = {"code": _commit()} | versions
     provenance |= {f"data set {name}": f"{row.kind}, {row.path}" for name, row in params.datasets.items()}
-    grid = Grid(tuple(RunKey(*key) for key in _asked(comparison, params.volume, params.filtered)))
+    runs = tuple(RunKey(*key) for key in _asked(params))
+    grid = Grid(runs, tuple(comparison.baselines))
     scores = {(one.dataset, one.source, one.masks): one for one in read_scores(paths.RESULTS)}
-    write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in sorted(grid.sets())], versions)
+    made = sorted(key for key in grid.sets() if key[1] not in grid.baselines)
+    write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in made], versions)
     pictures = {name: paths.RESULTS / "pictures" / name for name in comparison.datasets}
     write_report(
         paths.RESULTS,

@@ -1,6 +1,5 @@
 """sample: one synthetic image for each mask of the first copy."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,34 +16,25 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
     """
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
-    from siamese.base import base_info, load_scheduler, load_vae
-    from siamese.checkpoint import load_generator
-    from siamese.devices import accelerator
-    from siamese.sample import sample_images
+    from siamese.base import base_info
+    from siamese.load import load
+    from siamese.sample import provenance_of, sample_images
 
     dataset, name = item["dataset"], item["generator"]
     base_dir, folder = paths.base(dataset), paths.generator(dataset, name)
-    trained, vae, scheduler = load_generator(folder, base_dir), load_vae(base_dir), load_scheduler(base_dir)
-    digest = sha256_tree(folder / "generator.safetensors")
-    provenance = {
-        "generator": f"{name} {digest}",
-        "base": base_info(base_dir)["sha256"],
-        "steps": str(sampling.steps),
-        "guidance": str(sampling.guidance),
-        "precision": accelerator().mixed_precision,
-        "synthetic": "yes",
-    }
-    others = sampling.model_dump(exclude={"steps", "guidance", "batch", "seed"}, exclude_defaults=True)
-    if others:
-        provenance["options"] = json.dumps(others, sort_keys=True)
+    sampler = load(folder, base_dir, sampling)
+    base = {"base": base_info(base_dir)["sha256"]} if sampler.needs.latents else {}
+    digest = sha256_tree(*sorted(folder.glob("*.safetensors")))
+    provenance = {"generator": f"{name} {digest}", **base, **provenance_of(sampler)}
     fingerprint = {**provenance, "sampling": sampling.model_dump(mode="json")}
     fingerprint |= {"code": code_fingerprint("data", "siamese")}
+    real = read_pairs(paths.processed(dataset, "train")) if sampler.needs.reference else None
     most = max((count for _, count in targets), default=0)
     mask_sets = [read_pairs(paths.masks(dataset, item["masks"], copy)) for copy in range(1, most + 1)]
     with work_folder(f"sample/{dataset}/{name}/{item['masks']}", fingerprint, keep=True) as work:
         drawn = [work / sha256_tree(masks.folder)[:16] for masks in mask_sets]
         for masks, images in zip(mask_sets, drawn, strict=True):
-            sample_images(masks, trained, vae, scheduler, sampling, images, provenance)
+            sample_images(masks, sampler, sampling, images, provenance, real)
         for target, count in targets if is_main_process() else ():
             with whole_folder(target) as out:
                 write_synthetic(mask_sets[:count], drawn[:count], name, out)

@@ -10,22 +10,22 @@ READS = {"scores": "scores"}
 
 
 def run(item: dict, params) -> None:
-    """Write results/scores/<dataset>/<generator>-<masks>.json, its details, and outputs/scored/.../images.csv."""
+    """Write results/scores/<dataset>/<source>-<masks>.json, its details, and outputs/scored/.../images.csv."""
     from evaluation.features import read_parts
     from evaluation.image_entries import COLUMNS
     from evaluation.score import read_sets, score
 
-    dataset, generator, masks = item["dataset"], item["generator"], item["masks"]
-    name = f"{generator}-{masks}"
+    dataset, source, masks = item["dataset"], item["source"], item["masks"]
+    name = f"{source}-{masks}"
     extractors = params.scores.extractors
-    features = read_sets(paths.features(dataset, "real", "real"), paths.features(dataset, generator, masks), extractors)
+    features = read_sets(paths.features(dataset, "real", "real"), paths.features(dataset, source, masks), extractors)
     inspected = read_parts(paths.inspected(dataset, "real", "real")) | read_parts(
-        paths.inspected(dataset, generator, masks)
+        paths.inspected(dataset, source, masks)
     )
     scored = score(features, inspected, params.scores)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([COLUMNS, *scored.images])
-    write_text(paths.scored(dataset, generator, masks), table.getvalue())
+    write_text(paths.scored(dataset, source, masks), table.getvalue())
     write_json(paths.RESULTS / "details/scores" / dataset / f"{name}.json", scored.details)
     write_json(paths.RESULTS / "scores" / dataset / f"{name}.json", scored.flat)

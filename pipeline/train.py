@@ -15,14 +15,13 @@ def run(item: dict, params) -> None:
     """
     from data.pairs.manifest import read_pairs
     from siamese.devices import accelerator
-    from siamese.latents import load_training_data
+    from siamese.fit import fit, load_data
     from siamese.official import import_generator
-    from siamese.train import train_generator
 
     dataset, name = item["dataset"], item["generator"]
     base_dir = paths.base(dataset)
-    data = load_training_data(read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
-    if params.generator.weights:
+    data = load_data(params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
+    if getattr(params.generator, "weights", None):
         if is_main_process():
             with whole_folder(paths.generator(dataset, name)) as out:
                 import_generator(params.generator, data.context, base_dir, out)
@@ -37,4 +36,4 @@ def run(item: dict, params) -> None:
         work_folder(f"train/{dataset}/{name}", fingerprint) as work,
         whole_folder(paths.generator(dataset, name)) as out,
     ):
-        train_generator(data, params.generator, params.training, base_dir, out, work)
+        fit(data, params.generator, params.training, base_dir, out, work)

@@ -3,4 +3,7 @@
 Words: the *mask branch* sees the mask as its hint, the *image branch* the image; both run the same ControlNet. *Noise
 consistency* pulls the mask branch to the image branch (Eq. 9), *online augmentation* trains the mask branch on latents
 that the image branch has denoised (Eq. 11-12), the *dense hint* encoder replaces ControlNet's own.
+
+Other methods stand beside it: needs.py lists them all, fit.py and load.py are the two entry points, and methods.py has
+the parts of those on latents.
 """

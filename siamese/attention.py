@@ -1,7 +1,6 @@
 """Attention on the CPU for narrow networks: the same numbers, at a head size that PyTorch's kernel is fast on."""
 
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,7 +47,7 @@ class NarrowHeads:
         return functional.linear(mixed.transpose(1, 2).flatten(2), weight, output.bias)
 
 
-def place(network: ControlNetModel | UNet2DConditionModel, device: torch.device) -> None:
+def place(network: nn.Module, device: torch.device) -> None:
     """Move a network to its device, in the memory layout that is fast there."""
     network.to(device, memory_format=torch.channels_last)
     for module in network.modules() if device.type == "cpu" else ():

@@ -3,10 +3,11 @@
 So nothing depends on the number of processes, on micro-batches or on when a run was interrupted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from diffusers import DDIMScheduler
+from torch import Tensor
 
 from data.pairs.seeds import item_seed
 from siamese.config import TrainingConfig
@@ -23,6 +24,20 @@ def pair_order(count: int, seed: int) -> Iterator[int]:
         epoch += 1
 
 
+def _uniform(count: int, rng: torch.Generator) -> Tensor:
+    return torch.randint(0, count, (), generator=rng)
+
+
+def _cubic(count: int, rng: torch.Generator) -> Tensor:
+    """Return t = (1 - u^3) * count, u uniform in [0, 1): large timesteps more often; u = 0 would give count itself."""
+    u = torch.rand((), generator=rng, dtype=torch.float64)
+    return ((1 - u**3) * count).long().clamp_max(count - 1)
+
+
+# name of t_sampling -> one timestep of 0..count-1
+TIMESTEPS: dict[str, Callable[[int, torch.Generator], Tensor]] = {"uniform": _uniform, "cubic": _cubic}
+
+
 def draw_batch(
     data: TrainingData,
     indices: list[int],
@@ -30,13 +45,14 @@ def draw_batch(
     scheduler: DDIMScheduler,
     cfg: TrainingConfig,
     device: torch.device | str = "cpu",
+    t_sampling: str = "uniform",
 ) -> Batch:
     """Return the batch of the given pairs on `device`; every draw comes from the seed of its position."""
     timesteps, noises, latents, empty = [], [], [], []
     for index, position in zip(indices, positions, strict=True):
         rng = torch.Generator().manual_seed(item_seed(cfg.seed, "position", position))
         shape = data.mean[index].shape
-        timesteps.append(torch.randint(0, scheduler.config.num_train_timesteps, (), generator=rng))
+        timesteps.append(TIMESTEPS[t_sampling](scheduler.config.num_train_timesteps, rng))
         latents.append(data.mean[index] + data.std[index] * torch.randn(shape, generator=rng))
         noises.append(torch.randn(shape, generator=rng))
         empty.append(int(torch.rand((), generator=rng) < cfg.prompt_dropout))

@@ -1,14 +1,12 @@
 """The base model, the generators, their training and their sampling as sections of params.yaml."""
 
-from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from data.pairs.config import Config, Probability
+from data.pairs.config import Config, Count, Probability
+from siamese.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths
 
-Count = Annotated[int, Field(ge=1)]
-Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
 Positive = Annotated[float, Field(gt=0)]
 Schedule = Literal["constant", "one_cycle"]
 
@@ -70,81 +68,7 @@ class SingleFileBase(Config):
 Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discriminator="kind")]
 
 
-class Switches(NamedTuple):
-    """What tells the generators of the paper's Tables 5 and 6 apart."""
-
-    noise_consistency: bool
-    online_augmentation: bool
-    w_c: float
-    w_m: float
-    image_weight: str
-    augment_after: float
-    augment_t_max: int
-    image_branch_trains_decoder: bool
-
-    @property
-    def image_branch(self) -> bool:
-        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
-        return self.noise_consistency or self.online_augmentation
-
-
-class _GeneratorRow(Config):
-    hint: Literal["hi", "dhi"] = Field(description="ControlNet's hint encoder, or the paper's dense one")
-    hint_widths: Widths = Field(description="channels of the hint encoder's stages; SD 1.5: see docs/fidelity.md")
-    weights: str | None = Field(
-        default=None, description="a checkpoint of the paper's official code, to import in place of training"
-    )
-    weights_sha256: str | None = Field(default=None, description="its hash, as for a base model in one file")
-    train_decoder: bool = Field(
-        default=True, description="train the UNet's decoder too, as the paper does; false: the usual ControlNet"
-    )
-
-    @model_validator(mode="after")
-    def _dense_widths_double(self) -> "_GeneratorRow":
-        pairs = list(pairwise(self.hint_widths[1:]))
-        if self.hint == "dhi" and (not pairs or any(b != 2 * a for a, b in pairs)):
-            raise ValueError(f"hint_widths of dhi must double from the second on, got {list(self.hint_widths)}")
-        return self
-
-
-class ControlNetRow(_GeneratorRow):
-    """ControlNet on masks with a trained decoder: Setting 1 of Table 5."""
-
-    method: Literal["controlnet"]
-
-    @property
-    def switches(self) -> Switches:
-        """Return the switches of a Siamese-Diffusion with everything off."""
-        return Switches(False, False, 0.0, 1.0, "linear_ramp", 1.0, 0, False)
-
-
-class SiameseRow(_GeneratorRow):
-    """Siamese-Diffusion and its ablations."""
-
-    method: Literal["siamese"]
-    noise_consistency: bool = True
-    online_augmentation: bool = True
-    w_c: float = Field(default=1.0, ge=0, description="weight of the consistency loss, Eq. 9")
-    w_m: float = Field(default=1.0, ge=0, description="weight of the mask residuals in the mixture, Eq. 5")
-    image_weight: Literal["linear_ramp", "constant"] = Field(
-        default="linear_ramp", description="w_i of Eq. 5: step / steps as in the paper, or 1"
-    )
-    augment_after: float = Field(
-        default=1 / 3, ge=0, le=1, description="online augmentation starts after this share of the steps"
-    )
-    augment_t_max: int = Field(default=200, ge=0, le=999, description="and only at timesteps up to this one, included")
-    image_branch_trains_decoder: bool = Field(
-        default=False, description="whether L_i changes the decoder's weights; the official code drops that gradient"
-    )
-
-    @property
-    def switches(self) -> Switches:
-        """Return the part of the row that the training step reads."""
-        names = Switches._fields
-        return Switches(**{name: getattr(self, name) for name in names})
-
-
-Generator = Annotated[ControlNetRow | SiameseRow, Field(discriminator="method")]
+Generator = Annotated[ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow, Field(discriminator="method")]
 
 
 class TrainingConfig(Config):

@@ -1,5 +1,7 @@
 """ControlNet's residuals, their mixing (Eq. 5), and the two halves of the UNet that they join."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
@@ -22,13 +24,42 @@ class EncoderFeatures(NamedTuple):
     time: Tensor  # (B, 4 * width)
 
 
-def _down_and_mid(net: UNet2DConditionModel | ControlNetModel, sample: Tensor, time: Tensor, context: Tensor):
-    skips = (sample,)
-    for block in net.down_blocks:
-        if getattr(block, "has_cross_attention", False):
-            sample, more = block(hidden_states=sample, temb=time, encoder_hidden_states=context)
+def _plain_block(block: torch.nn.Module, sample: Tensor, time: Tensor, extra: Tensor):
+    """Return what a down block without attention gives, with `extra` added to its last residual block's output.
+
+    diffusers adds it behind the downsampler, which is the same only in the last block of a UNet.
+    """
+    outputs: tuple[Tensor, ...] = ()
+    for resnet in block.resnets:
+        if block.gradient_checkpointing and torch.is_grad_enabled():
+            sample = block._gradient_checkpointing_func(resnet, sample, time)
         else:
+            sample = resnet(sample, time)
+        outputs += (sample,)
+    sample = sample + extra
+    outputs = (*outputs[:-1], sample)
+    for downsampler in block.downsamplers or ():
+        sample = downsampler(sample)
+        outputs += (sample,)
+    return sample, outputs
+
+
+def _down_and_mid(
+    net: UNet2DConditionModel | ControlNetModel,
+    sample: Tensor,
+    time: Tensor,
+    context: Tensor,
+    adapter: Sequence[Tensor] = (),
+):
+    skips = (sample,)
+    for block, extra in zip_longest(net.down_blocks, adapter):
+        if getattr(block, "has_cross_attention", False):
+            added = {} if extra is None else {"additional_residuals": extra}
+            sample, more = block(hidden_states=sample, temb=time, encoder_hidden_states=context, **added)
+        elif extra is None:
             sample, more = block(hidden_states=sample, temb=time)
+        else:
+            sample, more = _plain_block(block, sample, time, extra)
         skips += more
     return skips, net.mid_block(sample, time, encoder_hidden_states=context)
 
@@ -61,22 +92,32 @@ def mix_residuals(
     return ControlResiduals(down, w_image * image.mid + w_mask * mask.mid.detach())
 
 
-def unet_encode(unet: UNet2DConditionModel, sample: Tensor, timesteps: Tensor, context: Tensor) -> EncoderFeatures:
-    """Return E(z_t): the frozen half of the UNet, down blocks and mid block."""
+def unet_encode(
+    unet: UNet2DConditionModel, sample: Tensor, timesteps: Tensor, context: Tensor, adapter: Sequence[Tensor] = ()
+) -> EncoderFeatures:
+    """Return E(z_t): the frozen half of the UNet, down blocks and mid block.
+
+    The maps of a T2I-Adapter, one for each down block, are added to the output of the block's last layer, before its
+    downsampler, so that they are in the skip connection too.
+    """
     time = time_embedding(unet, timesteps, sample.dtype)
-    skips, mid = _down_and_mid(unet, unet.conv_in(sample), time, context)
+    skips, mid = _down_and_mid(unet, unet.conv_in(sample), time, context, adapter)
     return EncoderFeatures(skips, mid, time)
 
 
 def unet_decode(
-    unet: UNet2DConditionModel, features: EncoderFeatures, residuals: ControlResiduals, context: Tensor
+    unet: UNet2DConditionModel, features: EncoderFeatures, residuals: ControlResiduals | None, context: Tensor
 ) -> Tensor:
     """Return the predicted noise D(E(z_t), c), (B, 4, h, w): the trained half of the UNet, up blocks and output.
 
+    Without residuals it is D(E(z_t)).
+
     The latent sides must be multiples of the UNet's downsampling; `siamese.latents.check_size` checks it.
     """
-    skips = [skip + extra for skip, extra in zip(features.skips, residuals.down, strict=True)]
-    sample = features.mid + residuals.mid
+    skips, sample = list(features.skips), features.mid
+    if residuals:
+        skips = [skip + extra for skip, extra in zip(skips, residuals.down, strict=True)]
+        sample = sample + residuals.mid
     for block in unet.up_blocks:
         count = len(block.resnets)
         used, skips = tuple(skips[-count:]), skips[:-count]

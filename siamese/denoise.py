@@ -7,8 +7,10 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
 from torch import Tensor
 
 from siamese.checkpoint import Trained
+from siamese.condition import summed_residuals
 from siamese.config import SamplingConfig
-from siamese.control import control_residuals, time_embedding, unet_decode, unet_encode
+from siamese.control import time_embedding, unet_decode, unet_encode
+from siamese.methods import METHODS
 
 SOLVERS: dict[str, Callable[[DDIMScheduler], SchedulerMixin]] = {
     "ddim": lambda schedule: DDIMScheduler.from_config(schedule.config),
@@ -28,32 +30,44 @@ def rescale_guidance(noise: Tensor, with_prompt: Tensor, share: float) -> Tensor
 
 
 @torch.inference_mode()
-def denoise(trained: Trained, scheduler: DDIMScheduler, latents: Tensor, hints: Tensor, cfg: SamplingConfig) -> Tensor:
+def denoise(
+    trained: Trained,
+    scheduler: DDIMScheduler,
+    latents: Tensor,
+    hints: Tensor,
+    cfg: SamplingConfig,
+    *,
+    images: Tensor | None = None,
+    prompts: Tensor | None = None,
+) -> Tensor:
     """Return clean latents (B, C, h, w) from noise, for mask hints (B, 3, H, W) in [0, 1].
 
-    `scheduler` gives the noise schedule. DDIM has eta 0. Guidance acts on the prompt alone: both halves keep the mask,
-    as in the official sampler (spec 1.4, row 16). The hint does not depend on the timestep, so it is encoded once.
+    images: the hints of methods that see the real image, as the mask hints; prompts: embeddings (B, 77, D) in place of
+    the prompt of the training. `scheduler` gives the noise schedule. DDIM has eta 0. Guidance acts on the prompt alone:
+    both halves keep every hint, as in the official sampler (spec 1.4, row 16). Hints do not depend on the timestep, so
+    they are encoded once.
     """
-    controlnet, unet, prompts = trained.controlnet, trained.unet, trained.context.to(latents.device)
-    count = len(latents)
-    hint = controlnet.controlnet_cond_embedding(hints)
-    hint_twice = torch.cat([hint, hint])
-    prompt, empty = (prompts[row : row + 1].expand(count, -1, -1) for row in (0, 1))
-    both_prompts = torch.cat([empty, prompt])
+    unet, context, count = trained.networks.unet, trained.context.to(latents.device), len(latents)
+    condition = METHODS[trained.row.method].condition(trained.networks, trained.row, hints, images)
+    doubled = condition.twice()
+    prompt = context[:1].expand(count, -1, -1) if prompts is None else prompts
+    both_prompts = torch.cat([context[1:].expand(count, -1, -1), prompt])
     solver = SOLVERS[cfg.solver](scheduler)
     solver.set_timesteps(cfg.steps)
     guided_steps = round(cfg.guided_share * cfg.steps) if cfg.guidance > 1 else 0
+    adapted_steps = round(condition.adapter_share * cfg.steps)
     for index, timestep in enumerate(solver.timesteps.to(latents.device)):
         guided = index < guided_steps
         inputs = torch.cat([latents, latents]) if guided else latents
-        context = both_prompts if guided else prompt
+        acting, text = (doubled, both_prompts) if guided else (condition, prompt)
         times = timestep.expand(len(inputs))
-        if index % cfg.encoder_every == 0 or index == guided_steps:
-            residuals = control_residuals(controlnet, inputs, times, context, hint_twice if guided else hint)
-            features = unet_encode(unet, inputs, times, context)
+        if index % cfg.encoder_every == 0 or index in (guided_steps, adapted_steps):
+            residuals = summed_residuals(acting, inputs, times, text)
+            adapter = acting.adapter if index < adapted_steps else ()
+            features = unet_encode(unet, inputs, times, text, adapter)
         else:
             features = features._replace(time=time_embedding(unet, times, inputs.dtype))
-        noise = unet_decode(unet, features, residuals, context)
+        noise = unet_decode(unet, features, residuals, text)
         if guided:
             without, with_prompt = noise.chunk(2)
             noise = without + cfg.guidance * (with_prompt - without)

@@ -34,7 +34,7 @@ class PatchMerging(nn.Module):
 
 
 class DenseHintEncoder(nn.Module):
-    """Maps a hint (B, 3, H, W) in [0, 1] to (B, out_channels, H/2^m, W/2^m), m = len(widths) - 2 patch mergings.
+    """Maps a hint (B, in_channels, H, W) in [0, 1] to (B, out_channels, H/2^m, W/2^m): m = len(widths) - 2 mergings.
 
     Widths from the second on must double; SD 1.5 takes (16, 32, 64, 128, 256). The last convolution starts at zero, so
     that training starts from the base model. Spec: generators.md table 1.5.
@@ -42,12 +42,12 @@ class DenseHintEncoder(nn.Module):
     Raises: ValueError for widths that do not double.
     """
 
-    def __init__(self, widths: Sequence[int], out_channels: int) -> None:
+    def __init__(self, widths: Sequence[int], out_channels: int, in_channels: int = 3) -> None:
         super().__init__()
         if len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:])):
             raise ValueError(f"dense hint widths must be three or more and double from the second on, got {widths}")
         layers: list[nn.Module] = []
-        previous = 3
+        previous = in_channels
         for stage, width in enumerate(widths):
             layers += [nn.Conv2d(previous, width, 3, padding=1), ResidualBlock(width)]
             merges = 0 < stage < len(widths) - 1

@@ -76,3 +76,15 @@ def load_training_data(real: PairSet, latents_dir: Path) -> TrainingData:
     """Return the cached latents with the pairs that they were made from."""
     tensors = load_file(latents_dir / "latents.safetensors")
     return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.hints())
+
+
+class PixelData(NamedTuple):
+    """All training pairs of one data set in memory, for methods that use no latents."""
+
+    images: np.ndarray  # uint8 (N, H, W, 3)
+    masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
+
+
+def load_pixels(real: PairSet) -> PixelData:
+    """Return the pairs."""
+    return PixelData(real.images(), real.hints())

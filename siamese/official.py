@@ -11,9 +11,9 @@ from data.pairs.errors import UserError
 from data.pairs.files import sha256_file
 from siamese.base import base_info
 from siamese.checkpoint import build_networks, save_generator
-from siamese.config import Generator
 from siamese.control import decoder_modules
 from siamese.hint import DenseHintEncoder
+from siamese.rows import HintRow
 from siamese.weight_files import UNET, convert, misfits, read_checkpoint, refuse_misfits, without_wrappers
 
 CONTROL = "control_model."
@@ -74,7 +74,7 @@ def load_official(state: Mapping[str, Tensor], controlnet: ControlNetModel, unet
         module.load_state_dict({name: decoders[f"{part}.{name}"] for name in module.state_dict()})
 
 
-def import_generator(row: Generator, context: Tensor, base_dir: Path, out_dir: Path) -> None:
+def import_generator(row: HintRow, context: Tensor, base_dir: Path, out_dir: Path) -> None:
     """Write the generator of the checkpoint `row.weights` to out_dir, as training writes one, without loss.csv.
 
     context (2, 77, D) are the embeddings of the prompt and of the empty one.
@@ -85,8 +85,8 @@ def import_generator(row: Generator, context: Tensor, base_dir: Path, out_dir: P
         raise ValueError("the row names no checkpoint")
     path = Path(row.weights).expanduser()
     state = read_checkpoint(path, row.weights_sha256)
-    controlnet, unet = build_networks(row, base_dir)
-    load_official(state, controlnet, unet)
+    networks = build_networks(row, base_dir)
+    load_official(state, networks.controlnet, networks.unet)
     imported = {"path": str(path), "sha256": sha256_file(path)}
     config = {"generator": row.model_dump(mode="json"), "imported": imported, "base": base_info(base_dir)["sha256"]}
-    save_generator(controlnet, unet, context, config, out_dir)
+    save_generator(networks, context, config, out_dir)

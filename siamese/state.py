@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -17,6 +16,7 @@ from torch import nn
 from data.pairs.errors import UserError
 from siamese.checkpoint import load_trained_state, trained_state
 from siamese.config import TrainingConfig
+from siamese.networks import Networks
 
 LOG_ROWS = 100
 
@@ -52,8 +52,7 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.opt
 class TrainingState:
     """Networks, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run."""
 
-    controlnet: ControlNetModel
-    unet: UNet2DConditionModel
+    networks: Networks
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -62,14 +61,12 @@ class TrainingState:
     rows: list[list[float]] = field(default_factory=list)  # step and loss terms
 
     @classmethod
-    def begin(
-        cls, controlnet: ControlNetModel, unet: UNet2DConditionModel, cfg: TrainingConfig, scaler: torch.amp.GradScaler
-    ) -> "TrainingState":
+    def begin(cls, networks: Networks, cfg: TrainingConfig, scaler: torch.amp.GradScaler) -> "TrainingState":
         """Return the state before the first step. Raises: UserError when the optimiser's package is missing."""
-        parameters = [p for net in (controlnet, unet) for p in net.parameters() if p.requires_grad]
+        parameters = [p for net in networks.all() for p in net.parameters() if p.requires_grad]
         optimizer = OPTIMIZERS[cfg.optimizer](parameters, cfg)
         average = EMAModel(parameters, decay=cfg.ema) if cfg.ema else None
-        return cls(controlnet, unet, parameters, optimizer, SCHEDULES[cfg.schedule](optimizer, cfg), scaler, average)
+        return cls(networks, parameters, optimizer, SCHEDULES[cfg.schedule](optimizer, cfg), scaler, average)
 
     def update(self) -> None:
         """Take one optimiser step with the gradients that are there."""
@@ -90,7 +87,7 @@ class TrainingState:
         part = work / f".step-{step}.{os.getpid()}"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        save_file(trained_state(self.controlnet, self.unet), part / "weights.safetensors")
+        save_file(trained_state(self.networks), part / "weights.safetensors")
         states = {name: value.state_dict() for name, value in self._parts().items()}
         torch.save({**states, "rows": self.rows}, part / "state.pt")
         part.rename(work / f"step-{step}")
@@ -104,7 +101,7 @@ class TrainingState:
         if not steps:
             return 0
         folder = work / f"step-{steps[-1]}"
-        load_trained_state(self.controlnet, self.unet, load_file(folder / "weights.safetensors"))
+        load_trained_state(self.networks, load_file(folder / "weights.safetensors"))
         states = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         for name, value in self._parts().items():
             value.load_state_dict(states[name])

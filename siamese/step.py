@@ -10,6 +10,9 @@ The official code copies ControlNet and UNet at every step to cut these gradient
 ControlNet runs once on both hints, and its residuals are cut from the graph as leaves. L_i is walked back to the leaves
 at once, while the decoder's weights are constants (D' of the paper); ControlNet is walked back once, at the end
 (spec 1.6). Only one decoder graph is ever alive.
+
+`loss_reweight: arsdm` weighs the cells of the denoising losses L_m, L_i and L_m'. L_c stays as it is: it compares two
+predictions with each other and none with the noise.
 """
 
 import contextlib
@@ -29,6 +32,7 @@ from siamese.control import (
     unet_encode,
 )
 from siamese.losses import augmented_latents, consistency_loss, denoising_loss
+from siamese.reweight import weighted_denoising_loss
 from siamese.weights import LossWeights
 
 TERMS = ("mask", "image", "consistency", "online")
@@ -65,12 +69,25 @@ def _constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def mask_step(controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, share: float | Tensor) -> Tensor:
-    """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet."""
+def _denoising(noise_pred: Tensor, noise: Tensor, lesion: Tensor | None) -> Tensor:
+    return denoising_loss(noise_pred, noise) if lesion is None else weighted_denoising_loss(noise_pred, noise, lesion)
+
+
+def mask_step(
+    controlnet: ControlNetModel,
+    unet: UNet2DConditionModel,
+    batch: Batch,
+    share: float | Tensor,
+    lesion: Tensor | None = None,
+) -> Tensor:
+    """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet.
+
+    lesion: weights of the cells, (B, 1, h, w).
+    """
     with torch.no_grad():
         features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
     residuals = _control(controlnet, batch.noisy_latents, batch.timesteps, batch.context, batch.mask_hint)
-    loss = denoising_loss(unet_decode(unet, features, residuals, batch.context), batch.noise)
+    loss = _denoising(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
     (share * loss.sum()).backward()
     return loss.detach()
 
@@ -97,11 +114,11 @@ def siamese_step(
     with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
         mix_pred = unet_decode(unet, features, mixed, batch.context)
-        image_loss = denoising_loss(mix_pred, batch.noise)
+        image_loss = _denoising(mix_pred, batch.noise, weights.lesion)
         (share * image_loss.sum()).backward()
 
     mask_pred = unet_decode(unet, features, mask, batch.context)
-    mask_loss = denoising_loss(mask_pred, batch.noise)
+    mask_loss = _denoising(mask_pred, batch.noise, weights.lesion)
     consistency = consistency_loss(mask_pred, mix_pred)
     (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
     torch.autograd.backward(graph, [leaf.grad for leaf in leaves])
@@ -110,6 +127,7 @@ def siamese_step(
     if weights.online.any():
         latents = augmented_latents(batch.noisy_latents, batch.sigmas, batch.noise, mix_pred)
         chosen = Batch(*(tensor[weights.online] for tensor in batch._replace(noisy_latents=latents)))
-        online[weights.online] = mask_step(controlnet, unet, chosen, share)
+        lesion = None if weights.lesion is None else weights.lesion[weights.online]
+        online[weights.online] = mask_step(controlnet, unet, chosen, share, lesion)
     terms = (mask_loss.detach(), image_loss.detach(), consistency.detach(), online)
     return dict(zip(TERMS, terms, strict=True))

@@ -1,4 +1,4 @@
-"""Training a generator on cached latents with accelerate: any number of processes, resumed after a crash.
+"""Training a generator of any method on cached latents with accelerate: any number of processes, resumed after a crash.
 
 On the CPU the resumed run ends with the bytes of an unbroken one; on a GPU as far as its kernels repeat themselves.
 """
@@ -8,10 +8,10 @@ import sys
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,32 +22,31 @@ from siamese.attention import place
 from siamese.base import base_info, load_scheduler
 from siamese.batches import draw_batch, pair_order
 from siamese.checkpoint import build_networks, save_generator
-from siamese.config import Generator, TrainingConfig
+from siamese.config import TrainingConfig
 from siamese.gradients import accumulate, out_of_memory
 from siamese.latents import TrainingData
+from siamese.methods import METHODS
+from siamese.networks import Networks
 from siamese.state import TrainingState
-from siamese.step import TERMS, mask_step, siamese_step
-from siamese.weights import loss_weights
+from siamese.step import TERMS
 
 COMPILED_VARIANTS = 64
 
 
-def _networks(
-    row: Generator, cfg: TrainingConfig, base_dir: Path, device: torch.device
-) -> tuple[ControlNetModel, UNet2DConditionModel]:
-    controlnet, unet = build_networks(row, base_dir, item_seed(cfg.seed, "weights"))
-    controlnet.train()
-    unet.eval()
-    for network in (controlnet, unet):
+def _networks(row: Any, cfg: TrainingConfig, base_dir: Path, device: torch.device) -> Networks:
+    networks = build_networks(row, base_dir, item_seed(cfg.seed, "weights"))
+    for network in networks.all():
+        network.train(network is not networks.unet)
         place(network, device)
-        if cfg.gradient_checkpointing:
+        if cfg.gradient_checkpointing and getattr(network, "_supports_gradient_checkpointing", False):
             network.enable_gradient_checkpointing()
         if cfg.compile:
-            for block in (*network.down_blocks, network.mid_block, *getattr(network, "up_blocks", [])):
+            middle = [network.mid_block] if hasattr(network, "mid_block") else []
+            for block in (*getattr(network, "down_blocks", []), *middle, *getattr(network, "up_blocks", [])):
                 block.compile(dynamic=True)  # the number of samples that are augmented online varies
     if cfg.compile:  # blocks of one class share the limit, and past it they would silently run uncompiled
         torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
-    return controlnet, unet
+    return networks
 
 
 def _check_finite(means: list[float], method: str, step: int, lr: float) -> None:
@@ -59,14 +58,14 @@ def _check_finite(means: list[float], method: str, step: int, lr: float) -> None
 
 def _train(
     data: TrainingData,
-    row: Generator,
+    row: Any,
     cfg: TrainingConfig,
     base_dir: Path,
     work: Path,
     state: TrainingState,
     accelerator: Accelerator,
 ) -> None:
-    device, processes = accelerator.device, accelerator.num_processes
+    device, processes, method = accelerator.device, accelerator.num_processes, METHODS[row.method]
     mine = slice(accelerator.process_index, None, processes)
     count = len(range(cfg.batch)[mine])
     most = math.ceil(cfg.batch / processes)
@@ -87,13 +86,9 @@ def _train(
         share = state.scaler.scale(torch.tensor(1 / cfg.batch, device=device))
 
         def add_gradients(part: slice, *, indices=indices, positions=positions, share=share, step=step) -> Tensor:
-            batch = draw_batch(data, indices[part], positions[part], scheduler, cfg, device)
-            weights = loss_weights(step, cfg.steps, batch.timesteps, row.switches)
+            batch = draw_batch(data, indices[part], positions[part], scheduler, cfg, device, row.t_sampling)
             with accelerator.autocast():
-                if row.switches.image_branch:
-                    terms = siamese_step(state.controlnet, state.unet, batch, weights, share)
-                else:
-                    terms = {"mask": mask_step(state.controlnet, state.unet, batch, share)}
+                terms = method.step(state.networks, row, batch, step, cfg.steps, share)
             return torch.stack([terms[name].sum() if name in terms else share.new_zeros(()) for name in TERMS])
 
         sums, fitting = accumulate(add_gradients, count, micro, state.parameters, accelerator, cfg)
@@ -112,9 +107,11 @@ def _train(
 
 
 def train_generator(
-    data: TrainingData, row: Generator, cfg: TrainingConfig, base_dir: Path, out_dir: Path, work: Path
+    data: TrainingData, row: Any, cfg: TrainingConfig, base_dir: Path, out_dir: Path, work: Path
 ) -> None:
     """Train a generator and write it with loss.csv to out_dir; `work` holds the checkpoints to resume from.
+
+    `row` is one of the classes in siamese.rows. A loss term that the method does not have is 0 in loss.csv.
 
     Every optimiser step sees cfg.batch pairs, however many processes and micro-batches share them. Only the first
     process writes.
@@ -127,8 +124,8 @@ def train_generator(
     accelerator.wait_for_everyone()
     scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.mixed_precision == "fp16")
     try:
-        controlnet, unet = _networks(row, cfg, base_dir, accelerator.device)
-        state = TrainingState.begin(controlnet, unet, cfg, scaler)
+        networks = _networks(row, cfg, base_dir, accelerator.device)
+        state = TrainingState.begin(networks, cfg, scaler)
         _train(data, row, cfg, base_dir, work, state, accelerator)
     except RuntimeError as error:
         if not devices.is_out_of_memory(error):
@@ -146,6 +143,6 @@ def train_generator(
             "base": base_info(base_dir)["sha256"],
             "pairs": len(data.mean),
         }
-        save_generator(controlnet, unet, data.context, config, out_dir)
+        save_generator(networks, data.context, config, out_dir)
         state.write_losses(out_dir / "loss.csv", TERMS)
     accelerator.wait_for_everyone()

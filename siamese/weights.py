@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from siamese.config import Switches
+from siamese.rows import Switches
 
 
 class LossWeights(NamedTuple):
@@ -15,6 +15,7 @@ class LossWeights(NamedTuple):
     consistency: float  # w_c of Eq. 9
     image_trains_decoder: bool  # whether L_i reaches the decoder; never in the official code
     online: Tensor  # w_a of Eq. 13, (B,) bool: which samples are augmented online
+    lesion: Tensor | None = None  # W of `siamese.reweight`, (B, 1, h, w); not the paper's
 
 
 def loss_weights(step: int, num_steps: int, timesteps: Tensor, switches: Switches) -> LossWeights:

@@ -130,6 +130,12 @@ def test_volume_must_build_on_the_comparison(tmp_path, shipped):
         ),
         (lambda p: p["comparison"].update(seeds=["0"]), "comparison.seeds[0]: must be a valid integer, got '0'"),
         (lambda p: p["generators"].update(real=p["generators"]["siamese"]), "generators.real: the name is taken"),
+        (lambda p: p["comparison"].update(baselines=["real", "classik"]), "comparison.baselines: there is no 'cl"),
+        (lambda p: p["baselines"].update(real={"kind": "duplicate"}), "baselines.real: rows named real and duplicate"),
+        (
+            lambda p: p["baselines"].update(a={"kind": "augment", "transforms": [{"name": "swap"}]}),
+            "baselines.a.transforms[0]: must be one of flip, scale, rotate, shift, elastic, brightness_contrast",
+        ),
         (lambda p: p["sampling"].update(guidance=float("inf")), "sampling.guidance: must be"),
         (lambda p: p["volume"].update(multiples=[]), "volume.multiples: is empty although"),
         (lambda p: p["volume"].update(multiples=[1]), "volume.multiples[0]: must be greater than or equal to 2"),

@@ -142,3 +142,23 @@ def test_all_scores_on_toy_networks(inception_file, toy_clip, alexnet_file, draw
     orphans = measure(real, holdout, holdout, FULL_CONFIG, HOW, weights).details
     assert orphans["lpips_paired"]["value"] is None
     assert "parent" in orphans["lpips_paired"]["reason"]
+
+
+@pytest.mark.slow
+def test_all_scores_on_networks_of_the_real_size(inception_file, alexnet_file, draw, save, measure, tmp_path) -> None:
+    """Files as published, 2.7 GB of random weights: ViT-B/32 and ViT-L/14@336 are built as for the paper's scores."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    weights = {"inception": inception_file, "alexnet": alexnet_file}
+    for file, name in (("clip_b32", clip.CLIP_I_MODEL), ("clip_l336", clip.CMMD_MODEL)):
+        state = open_clip.create_model(name, pretrained=None).state_dict()
+        weights[file] = tmp_path / f"{file}.safetensors"
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, weights[file])
+        del state
+    real, holdout, synthetic = (save(tmp_path / name, *draw(4, seed), name) for seed, name in enumerate("rhs"))
+    entries = measure(real, holdout, synthetic, FULL_CONFIG, HOW, weights).details
+    for name in ("fid", "kid", "clip_i", "cmmd", "cmmd_unbiased", "lpips_unpaired", "copy_rate_clip"):
+        assert name in entries
+    assert entries["clip_i"]["value"] <= 1
+    assert entries["cmmd"]["value"] >= 0

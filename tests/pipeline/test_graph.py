@@ -30,7 +30,8 @@ NETWORK = {
 }  # fmt: skip
 TOY = {
     "comparison": {
-        "datasets": ["phantom"], "baselines": ["real", "duplicate"], "generators": ["controlnet", "siamese"],
+        "datasets": ["phantom"], "baselines": ["real", "duplicate"],
+        "scored_baselines": ["duplicate"], "generators": ["controlnet", "siamese"],
         "masks": ["random"], "architectures": ["unet"], "seeds": [0],
     },
     "volume": {

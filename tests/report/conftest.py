@@ -54,7 +54,7 @@ def tree(tmp_path: Path) -> Tree:
         dice = 0.7 + GAIN[key.source] + 0.01 * key.multiple + float(rng.normal(0, 0.002))
         tree.runs[key] = {"images": 40, "mDice": dice, "mIoU": dice - 0.1, "mDice_pooled": dice + 0.01}
         write_json(tree.path(key), tree.runs[key])
-    for dataset, source, masks in sorted(tree.grid().sets()):
+    for dataset, source, masks in sorted(key for key in tree.grid().sets() if key[1] != "duplicate"):
         flat = {
             "demo_swd": float(rng.uniform(5, 9)),
             "demo_fd_rand": float(rng.uniform(1, 2)),

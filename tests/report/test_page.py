@@ -11,6 +11,7 @@ from data.pairs.files import sha256_tree, write_json, write_text
 from data.pairs.image_io import write_image
 from evaluation.html import Picture, render_report, write_report
 from evaluation.results import Grid, RunKey, read_runs, read_scores
+from evaluation.significance import compare_all
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PROVENANCE = {"Git commit": "abc123", "Data set ph2": "PH2 <research> & education, https://example.org/licence"}
@@ -51,7 +52,9 @@ def targets(folder):
 
 def page_of(tree, grid, pictures=(), provenance=PROVENANCE):
     """Return the page and what a reader of it finds."""
-    page = render_report(read_runs(tree.root), read_scores(tree.root), grid, pictures, provenance)
+    runs = read_runs(tree.root)
+    tests = {dataset: compare_all(dataset, runs, grid) for dataset in grid.datasets()}
+    page = render_report(runs, read_scores(tree.root), grid, pictures, provenance, tests)
     return page, Page(page)
 
 
@@ -143,7 +146,11 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     out = tmp_path / "a"
     assert {path.name for path in (out / "tables").iterdir()} == {
         "README.md",
-        *(f"{name}{end}" for name in ("phantom", "ph2") for end in (".md", ".csv", "-scores.csv", "-conventions.md")),
+        *(
+            f"{name}{end}"
+            for name in ("phantom", "ph2")
+            for end in (".md", ".csv", "-scores.csv", "-conventions.md", "-tests.md", "-tests.csv")
+        ),
     }
     assert {path.relative_to(out / "figures").as_posix() for path in (out / "figures").rglob("*.png")} == {
         "phantom/siamese-random.png",

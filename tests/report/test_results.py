@@ -71,3 +71,14 @@ def test_the_grid_splits_runs_into_asked_for_and_earlier(tree):
     assert len(asked) + len(earlier) == len(runs)
     assert grid.architectures("ph2") == ("segformer", "unet")
     assert ("ph2", "real", "real") not in grid.sets()
+
+
+def test_answers_of_raters_take_the_place_of_the_missing_score(tree):
+    row = {"value": 0.4, "definition": "share", "reason": None}
+    write_json(tree.root / "mos/phantom.json", {"sets": {"siamese-real": {"mos": row, "d_prime": row}}})
+    found = {(one.dataset, one.source, one.masks): one for one in read_scores(tree.root)}
+    mine = found["phantom", "siamese", "real"]
+    assert mine.metrics["mos"] == 0.4
+    assert mine.details["mos"] == row
+    assert "d_prime" not in mine.details
+    assert all("mos" not in one.metrics for key, one in found.items() if key != ("phantom", "siamese", "real"))

@@ -31,6 +31,7 @@ from siamese.base import (
 from siamese.checkpoint import build_networks, load_generator
 from siamese.config import DiffusersBase, SingleFileBase
 from siamese.latents import cache_latents, check_size, load_training_data, to_signed
+from siamese.load import load
 from siamese.official import import_generator
 from siamese.pretrain import pretrain
 from siamese.sample import sample_images
@@ -75,8 +76,8 @@ def test_a_folder_in_the_diffusers_layout_is_used_where_it_lies(base_dir, tmp_pa
     (tmp_path / "out").mkdir()
     write_base_reference(DiffusersBase(kind="diffusers", model=str(model)), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["base.json"]
-    for load in (load_vae, load_unet):
-        ours, theirs = load(tmp_path / "out").state_dict(), load(base_dir).state_dict()
+    for part in (load_vae, load_unet):
+        ours, theirs = part(tmp_path / "out").state_dict(), part(base_dir).state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     prompts = ["a polyp", ""]
     assert torch.equal(encode_prompts(tmp_path / "out", prompts), encode_prompts(base_dir, prompts))
@@ -181,9 +182,9 @@ def test_a_row_with_a_checkpoint_of_the_official_code_is_imported_in_place_of_tr
     row = SIAMESE.model_copy(update={"hint_widths": ldm_layout.DENSE_WIDTHS, "weights": str(tmp_path / "merged.ckpt")})
     import_generator(row, torch.zeros(2, 77, ldm_layout.CONTEXT), tmp_path / "base", tmp_path / "out")
     trained = load_generator(tmp_path / "out", tmp_path / "base")
-    assert torch.equal(trained.unet.conv_out.bias, state[f"{ldm_layout.UNET}out.2.bias"])
+    assert torch.equal(trained.networks.unet.conv_out.bias, state[f"{ldm_layout.UNET}out.2.bias"])
     assert torch.equal(
-        trained.controlnet.controlnet_cond_embedding.out.bias, state["control_model.input_hint_block.1.bias"]
+        trained.networks.controlnet.controlnet_cond_embedding.out.bias, state["control_model.input_hint_block.1.bias"]
     )
     assert trained.config["imported"]["sha256"] == sha256_file(tmp_path / "merged.ckpt")
     with pytest.raises(UserError, match="is missing"):
@@ -272,7 +273,7 @@ def test_a_full_size_stable_diffusion_is_loaded_stepped_and_sampled(tmp_path):
     train_generator(load_training_data(real, latents), siamese, cfg, base, out, work)
     write_masks(real, "real", RealMasks(kind="real", copies=1), tmp_path / "masks")
     masks, trained = read_pairs(tmp_path / "masks/1"), load_generator(out, base)
-    assert sum(p.numel() for p in trained.controlnet.parameters()) == pytest.approx(363.5e6, rel=0.001)
+    assert sum(p.numel() for p in trained.networks.controlnet.parameters()) == pytest.approx(363.5e6, rel=0.001)
     cfg = SAMPLING.model_copy(update={"steps": 1})
-    sample_images(masks, trained, load_vae(base), load_scheduler(base), cfg, tmp_path / "images", {"generator": "x"})
+    sample_images(masks, load(out, base, cfg), cfg, tmp_path / "images", {"generator": "x"})
     assert len(list((tmp_path / "images").glob("*.png"))) == 4

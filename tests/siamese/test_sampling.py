@@ -19,13 +19,16 @@ from data.pairs.manifest import PairSet, read_pairs
 from data.pairs.mask_config import RealMasks
 from data.pairs.masks import write_masks
 from siamese import denoise as denoise_module
+from siamese import methods as methods_module
 from siamese import train as train_module
 from siamese.attention import FAST_HEAD, NarrowHeads, head_size, place
 from siamese.base import load_scheduler, load_unet, load_vae
 from siamese.checkpoint import load_generator
 from siamese.denoise import denoise, rescale_guidance
+from siamese.latent_sampler import start_noise
 from siamese.latents import cache_latents, load_training_data
-from siamese.sample import sample_images, start_noise
+from siamese.load import load
+from siamese.sample import sample_images
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
 
@@ -45,8 +48,7 @@ def masks(real, tmp_path):
 
 
 def draw(masks, folder, base_dir, images, cfg=SAMPLING):
-    trained = load_generator(folder, base_dir)
-    sample_images(masks, trained, load_vae(base_dir), load_scheduler(base_dir), cfg, images, {"generator": "x"})
+    sample_images(masks, load(folder, base_dir, cfg), cfg, images, {"generator": "x"})
     return {path.name: np.asarray(Image.open(path)).astype(int) for path in sorted(images.iterdir())}
 
 
@@ -115,8 +117,9 @@ def test_images_are_those_of_diffusers_pipeline(trained, base_dir, solver):
     if solver == "dpm++":
         scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
     pipeline = StableDiffusionControlNetPipeline(
-        vae=load_vae(base_dir), text_encoder=None, tokenizer=None, unet=trained.unet, controlnet=trained.controlnet,
-        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=load_vae(base_dir), text_encoder=None, tokenizer=None, unet=trained.networks.unet,
+        controlnet=trained.networks.controlnet, scheduler=scheduler, safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     prompts = {
@@ -189,16 +192,14 @@ PARALLEL = """
 import sys
 from pathlib import Path
 from data.pairs.manifest import read_pairs
-from siamese.base import load_scheduler, load_vae
-from siamese.checkpoint import load_generator
 from siamese.latents import load_training_data
+from siamese.load import load
 from siamese.sample import sample_images
 from siamese.train import train_generator
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
 real, latents, base, work, out, masks, images = map(Path, sys.argv[1:])
 train_generator(load_training_data(read_pairs(real), latents), SIAMESE, TRAINING, base, out, work)
-trained, vae, scheduler = load_generator(out, base), load_vae(base), load_scheduler(base)
-sample_images(read_pairs(masks), trained, vae, scheduler, SAMPLING, images, {"generator": "x"})
+sample_images(read_pairs(masks), load(out, base, SAMPLING), SAMPLING, images, {"generator": "x"})
 """
 
 
@@ -228,7 +229,7 @@ def test_two_processes_train_and_sample_the_same(real, base_dir, masks, generato
 
 def begun(real, base_dir, tmp_path):
     """Return the scratch folder of a training that one process has left after two steps."""
-    original, work, out = train_module.loss_weights, tmp_path / "work-1", tmp_path / "out-1"
+    original, work, out = methods_module.loss_weights, tmp_path / "work-1", tmp_path / "out-1"
     work.mkdir(), out.mkdir()
 
     def crash(step, *rest):
@@ -238,7 +239,7 @@ def begun(real, base_dir, tmp_path):
 
     data = load_training_data(real, tmp_path / "latents")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "loss_weights", crash)
+        patch.setattr(methods_module, "loss_weights", crash)
         with pytest.raises(KeyboardInterrupt):
             train_module.train_generator(data, SIAMESE, TRAINING, base_dir, out, work)
     return work

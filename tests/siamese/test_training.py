@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
+from siamese import methods as methods_module
 from siamese import train as train_module
 from siamese.base import load_scheduler, load_unet
 from siamese.batches import draw_batch
@@ -45,7 +46,7 @@ def close(a, b, atol=2e-5) -> bool:
 def test_resuming_ends_with_the_bytes_of_an_unbroken_run(
     name, generators, training_data, base_dir, tmp_path, monkeypatch
 ):
-    original, calls = train_module.loss_weights, []
+    original, calls = methods_module.loss_weights, []
 
     def crash(*arguments):
         calls.append(arguments[0])
@@ -55,7 +56,7 @@ def test_resuming_ends_with_the_bytes_of_an_unbroken_run(
 
     work, out = tmp_path / "work", tmp_path / "out"
     work.mkdir(), out.mkdir()
-    monkeypatch.setattr(train_module, "loss_weights", crash)
+    monkeypatch.setattr(methods_module, "loss_weights", crash)
     with pytest.raises(KeyboardInterrupt):
         train_generator(training_data, ROWS[name], TRAINING, base_dir, out, work)
     assert [path.name for path in work.iterdir()] == ["step-2"]
@@ -68,11 +69,11 @@ def test_resuming_ends_with_the_bytes_of_an_unbroken_run(
 def test_training_changes_what_is_trained_and_nothing_else(generators, base_dir):
     trained = load_generator(generators["siamese"], base_dir)
     before = load_unet(base_dir).state_dict()
-    after = trained.unet.state_dict()
+    after = trained.networks.unet.state_dict()
     for name in before:
         frozen = not name.startswith(("up_blocks", "conv_norm_out", "conv_out"))
         assert torch.equal(before[name], after[name]) == frozen, name
-    assert trained.controlnet.controlnet_mid_block.weight.abs().sum() > 0
+    assert trained.networks.controlnet.controlnet_mid_block.weight.abs().sum() > 0
 
 
 def test_loss_terms_are_logged(generators):
@@ -146,7 +147,7 @@ def test_what_saves_memory_changes_no_number(train, generators, settings):
 
 def test_too_little_memory_halves_the_micro_batch_and_keeps_the_batch(train, monkeypatch, capsys):
     expected = train("one", micro_batch=1)
-    original = train_module.siamese_step
+    original = methods_module.siamese_step
 
     def small_machine(controlnet, unet, batch, weights, share):
         terms = original(controlnet, unet, batch, weights, share)  # leaves gradients behind, as a late failure would
@@ -154,7 +155,7 @@ def test_too_little_memory_halves_the_micro_batch_and_keeps_the_batch(train, mon
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return terms
 
-    monkeypatch.setattr(train_module, "siamese_step", small_machine)
+    monkeypatch.setattr(methods_module, "siamese_step", small_machine)
     found = train("halved")
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert "now 1 pairs at a time on each, still 3 a step" in capsys.readouterr().err
@@ -164,7 +165,7 @@ def test_too_little_memory_for_one_pair_says_what_helps(train, monkeypatch):
     def tiny_machine(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(train_module, "siamese_step", tiny_machine)
+    monkeypatch.setattr(methods_module, "siamese_step", tiny_machine)
     with pytest.raises(UserError, match="one pair at a time") as caught:
         train(optimizer="adamw", ema=None)
     assert caught.value.problems[0] == "training.gradient_checkpointing: true"
@@ -181,7 +182,7 @@ def test_averaged_weights_are_saved_in_place_of_the_last(train):
 
 def test_averages_survive_a_crash(train, monkeypatch):
     whole = train("whole", CONTROLNET, ema=0.9)
-    original = train_module.loss_weights
+    original = methods_module.loss_weights
 
     def crash(step, *rest):
         if step == 3:
@@ -189,7 +190,7 @@ def test_averages_survive_a_crash(train, monkeypatch):
         return original(step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "loss_weights", crash)
+        patch.setattr(methods_module, "loss_weights", crash)
         with pytest.raises(KeyboardInterrupt):
             train("broken", CONTROLNET, ema=0.9)
     resumed = train("broken", CONTROLNET, ema=0.9)
@@ -233,8 +234,8 @@ def test_a_precision_that_cannot_be_had_is_named(train, precision, kind):
 
 def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(base_dir, tmp_path):
     """What fp16 adds, with a scaler that works on the CPU."""
-    controlnet, unet = train_module._networks(CONTROLNET, TRAINING, base_dir, torch.device("cpu"))
-    state = TrainingState.begin(controlnet, unet, TRAINING, torch.amp.GradScaler("cpu", init_scale=64.0))
+    networks = train_module._networks(CONTROLNET, TRAINING, base_dir, torch.device("cpu"))
+    state = TrainingState.begin(networks, TRAINING, torch.amp.GradScaler("cpu", init_scale=64.0))
     before = [parameter.detach().clone() for parameter in state.parameters]
 
     def fill(value: float) -> None:
@@ -250,7 +251,7 @@ def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(bas
     state.update()
     assert not any(torch.equal(a, b) for a, b in zip(before, state.parameters, strict=True))
     state.save(tmp_path, 2)
-    again = TrainingState.begin(controlnet, unet, TRAINING, torch.amp.GradScaler("cpu"))
+    again = TrainingState.begin(networks, TRAINING, torch.amp.GradScaler("cpu"))
     assert again.resume(tmp_path) == 2
     assert again.scaler.get_scale() == 32.0
 

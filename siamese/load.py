@@ -1,0 +1,20 @@
+"""The entry point of sampling: a trained generator of any method, by what its folder says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from siamese.checkpoint import read_config
+from siamese.config import SamplingConfig
+from siamese.latent_sampler import load_latent_sampler
+from siamese.methods import METHODS
+from siamese.sample import Sampler
+
+# method -> (its folder, the base model's, the sampling section) -> sampler; pixel methods bring a function of their own
+LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {
+    **dict.fromkeys(METHODS, load_latent_sampler),
+}
+
+
+def load(folder: Path, base_dir: Path, cfg: SamplingConfig) -> Sampler:
+    """Return a trained generator, ready to sample. Raises: UserError when the folder holds none that fits."""
+    return LOAD[read_config(folder)["generator"]["method"]](folder, base_dir, cfg)
