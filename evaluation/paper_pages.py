@@ -17,8 +17,9 @@ FIGURE = "figure7"
 def write_paper(results: Path, grid: Grid, kinds: Mapping[str, str], out_dir: Path) -> list[PaperTable]:
     """Write <table>.md, .csv and .tex of every table, README.md and, if it has results, figure7.png and .svg.
 
-    `results` holds segmentation/, scores/, details/ and mos/<data set>.json of raters; `kinds` is the kind of each data set in params.yaml. The folder
-    is replaced whole. Returns the tables, or none, with an empty folder, if `grid` asks for no cell of any.
+    `results` holds segmentation/, scores/, details/ and mos/<data set>.json of raters; `kinds` is the kind of each data
+    set in params.yaml. The folder is replaced whole. Returns the tables, or none, with an empty folder, if `grid` asks
+    for no cell of any.
 
     Raises: UserError naming every result file that is damaged.
     """
