@@ -18,8 +18,8 @@ def write_paper(results: Path, grid: Grid, kinds: Mapping[str, str], out_dir: Pa
     """Write <table>.md, .csv and .tex of every table, README.md and, if it has results, figure7.png and .svg.
 
     `results` holds segmentation/, scores/, details/ and mos/<data set>.json of raters; `kinds` is the kind of each data
-    set in params.yaml. The folder is replaced whole. Returns the tables, or none, with an empty folder, if `grid` asks
-    for no cell of any.
+    set in params.yaml. The folder is replaced whole. Returns the tables, or none, with README.md alone, if `grid`
+    asks for no cell of any.
 
     Raises: UserError naming every result file that is damaged.
     """
@@ -40,8 +40,7 @@ def write_paper(results: Path, grid: Grid, kinds: Mapping[str, str], out_dir: Pa
             index.append(f"- {title(table)}: [Markdown]({key}.md), [CSV]({key}.csv), [LaTeX]({key}.tex)")
             if key == FIGURE and table.has_results:
                 volume_figure(table, folder / FIGURE)
-        if tables:
-            write_text(folder / "README.md", "\n".join([*index, ""]))
+        write_text(folder / "README.md", "\n".join([*index, ""]))
     return tables
 
 
