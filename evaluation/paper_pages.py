@@ -26,12 +26,9 @@ def write_paper(results: Path, grid: Grid, kinds: Mapping[str, str], out_dir: Pa
     tables = paper_tables(read_runs(results), _rated(results, read_scores(results)), grid, kinds)
     tables = tables if any(table.asked for table in tables) else []
     with whole_folder(out_dir) as folder:
-        index = [
-            "# Beside the paper",
-            "",
-            "Tables that lie here without a result of ours show what they would need.",
-            "",
-        ]
+        # A page at least: git keeps no empty folder.
+        told = "Tables without a result of ours show what they need." if tables else "params.yaml asks for no cell of any."
+        index = ["# The paper's tables with our results", "", told, ""]
         for table in tables:
             write_text(folder / f"{table.key}.md", render_markdown(table))
             write_text(folder / f"{table.key}.csv", render_csv(table))
