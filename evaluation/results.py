@@ -96,10 +96,10 @@ def read_runs(root: Path) -> list[Run]:
     return sorted(runs, key=lambda run: run.key)
 
 
-def read_scores(root: Path) -> list[Scores]:
+def read_scores(root: Path, ratings: Path = Path("data/ratings")) -> list[Scores]:
     """Return the scores of every synthetic set under root/scores, sorted by data set, generator and masks.
 
-    Where raters have answered (`mos score` wrote root/mos/<data set>.json), theirs are the scores mos and
+    Where raters have answered (`mos score` wrote ratings/<data set>.json), theirs are the scores mos and
     mos_confidence.
 
     Raises: UserError naming every file that is damaged or has a name that no set can have.
@@ -108,7 +108,7 @@ def read_scores(root: Path) -> list[Scores]:
     scores = []
     for path, match in _named(root / "scores", "*/*.json", SCORES_NAME, problems):
         metrics, details = _read_metrics(path, problems), _read_details(root, path, problems)
-        rated = _rated(root / "mos" / f"{path.parent.name}.json", path.stem, problems)
+        rated = _rated(ratings / f"{path.parent.name}.json", path.stem, problems)
         metrics |= {name: row["value"] for name, row in rated.items() if row["value"] is not None}
         details |= rated
         scores.append(Scores(path.parent.name, match["source"], match["masks"], metrics, details))

@@ -29,13 +29,41 @@ class DatasetRow(Config):
     citation: str | None = Field(default=None, description="how to cite them, for the cards")
 
 
+Drawn = Annotated[int, Field(ge=4)]
+# What data/pairs/phantom_looks.py knows to draw.
+Look = Literal["endoscopy", "skin", "surface"]
+Style = Literal["same", "near", "colour", "faint", "small", "blur", "glare"]
+
+
+class PhantomTest(Config):
+    """One of several test sets that are drawn."""
+
+    count: Drawn
+    style: Style = Field(default="same", description="how its images differ from the training images")
+
+
 class PhantomDataset(DatasetRow):
-    """Endoscopy-like pairs that the project draws itself."""
+    """Pairs that the project draws itself."""
 
     kind: Literal["phantom"]
-    train: int = Field(ge=4)
-    test: int = Field(ge=4)
+    train: Drawn
+    val: Drawn | None = Field(default=None, description="pairs for validation; without it none")
+    test: Drawn | None = Field(default=None, description="pairs of the one test set, drawn as the training pairs are")
+    tests: dict[SplitName, PhantomTest] = Field(default={}, description="in place of test: several test sets by name")
+    look: Look = Field(default="endoscopy", description="what is drawn")
+    domains: Literal[1, 2] = Field(
+        default=1, description="2: every second training and validation pair has the colours of another camera"
+    )
     seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _test_sets_are_clear(self) -> "PhantomDataset":
+        if (self.test is None) == (not self.tests):
+            raise ValueError("needs either test or tests")
+        taken = sorted({"train", "val", "native"} & set(self.tests))
+        if taken:
+            raise ValueError(f"tests: {', '.join(taken)} cannot name a test set, take another")
+        return self
 
 
 Count = Annotated[int, Field(ge=1)]

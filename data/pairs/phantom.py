@@ -12,16 +12,17 @@ from data.pairs.seeds import item_seed
 
 Array = np.ndarray
 SUPERSAMPLING = 4
+RADII = (0.13, 0.27)  # of a lesion, shares of the side
 
 
-def _smooth_noise(rng: np.random.Generator, size_px: int, cells: float) -> Array:
+def smooth_noise(rng: np.random.Generator, size_px: int, cells: float) -> Array:
     """Return float32 (size, size) of zero mean and unit deviation that varies over about size / cells pixels."""
     coarse = rng.standard_normal((int(np.ceil(cells)) + 3,) * 2).astype(np.float32)
     field = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
     return (field - field.mean()) / (field.std() + 1e-6)
 
 
-def _outline(rng: np.random.Generator, size_px: int, radius: float, center: tuple[float, float]) -> Array:
+def outline(rng: np.random.Generator, size_px: int, radius: float, center: tuple[float, float]) -> Array:
     """Return float (200, 2) points of a closed, smooth, star-shaped curve in pixels, x before y."""
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     bend = np.ones_like(angle)
@@ -33,7 +34,7 @@ def _outline(rng: np.random.Generator, size_px: int, radius: float, center: tupl
     return (turned + center) * size_px
 
 
-def _coverage(points: Array, size_px: int) -> Array:
+def coverage(points: Array, size_px: int) -> Array:
     """Return float32 (size, size): the share of each pixel that lies within the outline, 0-1."""
     big = np.zeros((size_px * SUPERSAMPLING,) * 2, np.uint8)
     cv2.fillPoly(big, [np.round(points * SUPERSAMPLING).astype(np.int32)], 1)
@@ -58,7 +59,7 @@ def _vessels(rng: np.random.Generator, size_px: int) -> Array:
     return np.clip(cv2.resize(big, (size_px, size_px), interpolation=cv2.INTER_AREA), 0, 1)
 
 
-def _highlights(rng: np.random.Generator, size_px: int, center: tuple[float, float], radius: float) -> Array:
+def highlights(rng: np.random.Generator, size_px: int, center: tuple[float, float], radius: float) -> Array:
     """Return float32 (size, size) in 0-1: small bright reflections, most of them on the lesion."""
     big = np.zeros((size_px * SUPERSAMPLING,) * 2, np.float32)
     for number in range(int(rng.integers(2, 6))):
@@ -75,34 +76,37 @@ def _pits(rng: np.random.Generator, size_px: int) -> Array:
     pitch = size_px / 10
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32)
     turn = rng.uniform(0, np.pi)
-    wobble = 0.8 * _smooth_noise(rng, size_px, 6)
+    wobble = 0.8 * smooth_noise(rng, size_px, 6)
     u = (x * np.cos(turn) + y * np.sin(turn)) / pitch * 2 * np.pi + wobble
     v = (-x * np.sin(turn) + y * np.cos(turn)) / pitch * 2 * np.pi + wobble
     return (np.sin(u) * np.sin(v)).astype(np.float32)
 
 
-def draw_phantom(seed: int, pair_id: str, size_px: int) -> tuple[Array, Array]:
-    """Return the image, uint8 (size, size, 3), and the mask, uint8 (size, size) in {0, 1}, of one phantom."""
+def draw_phantom(seed: int, pair_id: str, size_px: int, radii: tuple[float, float] = RADII) -> tuple[Array, Array]:
+    """Return the image, uint8 (size, size, 3), and the mask, uint8 (size, size) in {0, 1}, of one phantom.
+
+    radii: smallest and largest radius of a lesion as shares of the side.
+    """
     rng = np.random.default_rng(item_seed("phantom", seed, pair_id))
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32) / size_px
 
     tint = np.array([0.74, 0.42, 0.34], np.float32) + rng.normal(0, [0.04, 0.04, 0.04]).astype(np.float32)
     lamp = rng.uniform(0.25, 0.75, 2)
     light = 1.12 - 0.9 * ((x - lamp[0]) ** 2 + (y - lamp[1]) ** 2)
-    folds = np.exp(-((_smooth_noise(rng, size_px, 2.5) - rng.uniform(-0.5, 0.5)) ** 2) / 0.02)
-    shade = light + 0.05 * _smooth_noise(rng, size_px, 5) - 0.13 * folds
+    folds = np.exp(-((smooth_noise(rng, size_px, 2.5) - rng.uniform(-0.5, 0.5)) ** 2) / 0.02)
+    shade = light + 0.05 * smooth_noise(rng, size_px, 5) - 0.13 * folds
     image = tint * shade[..., None]
-    image += 0.018 * _smooth_noise(rng, size_px, 24)[..., None]
+    image += 0.018 * smooth_noise(rng, size_px, 24)[..., None]
     image -= _vessels(rng, size_px)[..., None] * np.array([0.16, 0.17, 0.12], np.float32)
 
     for _ in range(int(rng.integers(0, 3))):
-        patch = _coverage(_outline(rng, size_px, rng.uniform(0.05, 0.1), tuple(rng.uniform(0.1, 0.9, 2))), size_px)
+        patch = coverage(outline(rng, size_px, rng.uniform(0.05, 0.1), tuple(rng.uniform(0.1, 0.9, 2))), size_px)
         soft = cv2.GaussianBlur(patch, (0, 0), 0.02 * size_px)[..., None]
         image = image * (1 - 0.55 * soft) + 0.55 * soft * np.array([0.80, 0.56, 0.36], np.float32) * shade[..., None]
 
-    radius = rng.uniform(0.13, 0.27)
+    radius = rng.uniform(*radii)
     center = tuple(rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2))
-    inside = _coverage(_outline(rng, size_px, radius, center), size_px)
+    inside = coverage(outline(rng, size_px, radius, center), size_px)
     soft = cv2.GaussianBlur(inside, (0, 0), 0.014 * size_px)[..., None]
     dome = 1 - ((x - center[0] + 0.3 * radius) ** 2 + (y - center[1] + 0.3 * radius) ** 2) / (2.2 * radius) ** 2
     flesh = 0.35 * tint + rng.normal([0.55, 0.18, 0.19], 0.04).astype(np.float32)
@@ -111,7 +115,7 @@ def draw_phantom(seed: int, pair_id: str, size_px: int) -> tuple[Array, Array]:
     edge = np.clip(4 * soft[..., 0] * (1 - soft[..., 0]), 0, 1)
     image -= 0.10 * edge[..., None] * np.array([1.0, 0.8, 0.7], np.float32)
 
-    bright = np.clip(_highlights(rng, size_px, center, radius), 0, 1)[..., None]
+    bright = np.clip(highlights(rng, size_px, center, radius), 0, 1)[..., None]
     image = image * (1 - 0.85 * bright) + 0.85 * bright
     image += rng.normal(0, 0.008, image.shape)
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), (inside > 0.5).astype(np.uint8)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.pairs.config import Dataset, FolderDataset, PhantomDataset
+from data.pairs.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.pairs.duplicates import SIDE, near_duplicates, thumbnail
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, read_pairs, write_manifest
 from data.pairs.parallel import threaded
-from data.pairs.phantom import draw_phantom
+from data.pairs.phantom_looks import draw_pair
 from data.pairs.resize import letterbox, resize_image, resize_mask
 from data.pairs.sources import Source, read_source
 from data.pairs.splits import split_sources
@@ -115,11 +115,18 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
 
 
 def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
-    for split, count in (("train", row.train), ("test", row.test)):
+    """Yield the drawn pairs, written to folder/<split>; the domain is `phantom`, or `phantom-` and the style."""
+    known: tuple[Style, ...] = ("same", "colour")[: row.domains]  # what training and validation take in turn
+    splits: dict[str, tuple[int, tuple[Style, ...]]] = {"train": (row.train, known), "val": (row.val or 0, known)}
+    splits |= {name: (test.count, (test.style,)) for name, test in row.tests.items()}
+    if row.test:
+        splits["test"] = (row.test, ("same",))
+    for split, (count, styles) in splits.items():
         for number in range(count):
-            pair_id = f"{split}-{number:04d}"
-            pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", "phantom")
-            yield _write_pair(folder / split, pair, *draw_phantom(row.seed, pair_id, row.size_px))
+            pair_id, style = f"{split}-{number:04d}", styles[number % len(styles)]
+            domain = "phantom" if style == "same" else f"phantom-{style}"
+            pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", domain)
+            yield _write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
 
 
 def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:

@@ -15,7 +15,7 @@ STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(
 # What these decide reaches a stage as its tracked params.
 FRONT_END = {"pipeline/params.py", "pipeline/param_checks.py", "pipeline/param_errors.py"}
 MOS_FORM = "evaluation/mos.html.j2"  # of the verb mos, which is no stage
-DATA_ROOTS = ("data/processed", "data/imported", "outputs", "results")
+DATA_ROOTS = ("data/processed", "data/imported", "data/ratings", "outputs", "results")
 
 
 def verb_of(stage: dict) -> str:

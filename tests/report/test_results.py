@@ -75,8 +75,8 @@ def test_the_grid_splits_runs_into_asked_for_and_earlier(tree):
 
 def test_answers_of_raters_take_the_place_of_the_missing_score(tree):
     row = {"value": 0.4, "definition": "share", "reason": None}
-    write_json(tree.root / "mos/phantom.json", {"sets": {"siamese-real": {"mos": row, "d_prime": row}}})
-    found = {(one.dataset, one.source, one.masks): one for one in read_scores(tree.root)}
+    write_json(tree.root.parent / "ratings/phantom.json", {"sets": {"siamese-real": {"mos": row, "d_prime": row}}})
+    found = {(one.dataset, one.source, one.masks): one for one in read_scores(tree.root, tree.root.parent / "ratings")}
     mine = found["phantom", "siamese", "real"]
     assert mine.metrics["mos"] == 0.4
     assert mine.details["mos"] == row

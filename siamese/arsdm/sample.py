@@ -1,0 +1,86 @@
+"""Images for masks by DDIM in pixel space, with all noise drawn from one generator an image."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from siamese.arsdm.checkpoint import check_size, load_network
+from siamese.arsdm.config import ArsdmRow
+from siamese.arsdm.network import SpadeUNet
+from siamese.devices import accelerator
+
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def noise_schedule(*, clip: bool = False) -> DDIMScheduler:
+    """Return ArSDM's schedule: 1000 steps, square roots of beta from 0.0015 to 0.0205 evenly spaced."""
+    return DDIMScheduler(
+        beta_start=0.0015, beta_end=0.0205, beta_schedule="scaled_linear", clip_sample=clip, set_alpha_to_one=False,
+        steps_offset=1,
+    )  # fmt: skip
+
+
+def mask_tensor(masks: np.ndarray) -> Tensor:
+    """Return float32 (N, 1, H, W) of 0 and 1 from masks (N, H, W); what is not 0 is lesion."""
+    return torch.from_numpy(masks != 0).float()[:, None]
+
+
+def denoise(
+    network: Network, masks: Tensor, seeds: Sequence[int], *, steps: int, eta: float, clip: bool = False
+) -> Tensor:
+    """Return images (B, 3, H, W) in about [-1, 1] for masks (B, 1, H, W), one seed each; the caller stops gradients.
+
+    An image's first noise and the noise of every step are a function of its seed alone, whatever the batch.
+    """
+    rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+    shape = (3, *masks.shape[2:])
+
+    def draw() -> Tensor:
+        return torch.stack([torch.randn(shape, generator=rng) for rng in rngs]).to(masks)
+
+    schedule = noise_schedule(clip=clip)
+    schedule.set_timesteps(steps)
+    images = draw()
+    for timestep in schedule.timesteps:
+        noise_pred = network(images, timestep.to(masks.device).expand(len(masks)), masks).to(masks.dtype)
+        fresh = draw() if eta else None
+        images = schedule.step(
+            noise_pred, timestep, images, eta=eta, variance_noise=fresh, use_clipped_model_output=clip
+        ).prev_sample
+    return images
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A trained network with its averaged weights, in evaluation mode."""
+
+    network: SpadeUNet
+    row: ArsdmRow
+
+    @torch.inference_mode()
+    def sample(self, masks: np.ndarray, seeds: Sequence[int], steps: int | None = None) -> np.ndarray:
+        """Return uint8 (B, H, W, 3) for masks (B, H, W) and as many seeds; `steps` is the row's unless it is given.
+
+        Raises: UserError when the masks' size does not fit the network.
+        """
+        row, processes = self.row, accelerator()
+        check_size(row, *masks.shape[1:])
+        inputs = mask_tensor(masks).to(processes.device)
+        with processes.autocast():
+            images = denoise(self.network, inputs, seeds, steps=steps or row.sample_steps, eta=row.eta, clip=row.clip)
+        levels = ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def load(folder: Path) -> Sampler:
+    """Return the sampler of a folder that `fit` wrote, on accelerate's device.
+
+    Raises: UserError when the folder is not complete, or is not of this method.
+    """
+    network, row = load_network(folder)
+    return Sampler(network.to(accelerator().device, memory_format=torch.channels_last), row)

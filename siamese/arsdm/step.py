@@ -1,0 +1,107 @@
+"""One pass of ArSDM's training: the weighted noise loss, and in the last steps a segmenter's opinion of the image."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from data.pairs.seeds import item_seed
+from siamese.arsdm.config import ArsdmRow
+from siamese.arsdm.loss import adaptive_weights, clean_images, denoising_loss
+from siamese.arsdm.sample import Network, denoise, mask_tensor
+from siamese.latents import to_signed
+
+TERMS = ("noise", "refinement")
+
+# (images (B, 3, H, W) in about [0, 1], masks (B, 1, H, W) of 0 and 1) -> the mean over the batch of a loss that each
+# sample has on its own, differentiable in the images
+Refinement = Callable[[Tensor, Tensor], Tensor]
+
+
+class Batch(NamedTuple):
+    """Noisy images and what the network is to find in them, all on one device."""
+
+    noisy: Tensor  # (B, 3, H, W)
+    noise: Tensor  # (B, 3, H, W)
+    timesteps: Tensor  # (B,)
+    masks: Tensor  # (B, 1, H, W), 0 or 1
+    seeds: tuple[int, ...]  # of the images that official_noop samples
+
+
+def draw_batch(
+    images: np.ndarray,
+    masks: np.ndarray,
+    indices: Sequence[int],
+    positions: Sequence[int],
+    schedule: DDIMScheduler,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Return the pairs of these indices, noised; each draw is a function of the seed and of its position alone."""
+    clean, timesteps, noises = to_signed(images[list(indices)]), [], []
+    for position in positions:
+        rng = torch.Generator().manual_seed(item_seed(seed, "position", position))
+        timesteps.append(torch.randint(0, schedule.config.num_train_timesteps, (), generator=rng))
+        noises.append(torch.randn(clean.shape[1:], generator=rng))
+    t, noise = torch.stack(timesteps), torch.stack(noises)
+    return Batch(
+        noisy=schedule.add_noise(clean, noise, t).to(device, memory_format=torch.channels_last),
+        noise=noise.to(device),
+        timesteps=t.to(device),
+        masks=mask_tensor(masks[list(indices)]).to(device),
+        seeds=tuple(item_seed(seed, "refine", position) for position in positions),
+    )
+
+
+def _one_step(
+    network: Network, batch: Batch, noise_pred: Tensor, schedule: DDIMScheduler, row: ArsdmRow, loss: Refinement
+) -> Tensor:
+    """Return the segmenter's loss on x_0 as one prediction gives it, summed over the samples with little noise.
+
+    Our own design: it costs no further pass of the network, and its gradient reaches it.
+    """
+    early = batch.timesteps <= row.refine_t_max
+    if not early.any():
+        return noise_pred.new_zeros(())
+    clean = clean_images(batch.noisy[early], noise_pred[early], batch.timesteps[early], schedule)
+    return loss(clean / 2 + 0.5, batch.masks[early]) * early.sum()
+
+
+@torch.no_grad()
+def _official_noop(
+    network: Network, batch: Batch, noise_pred: Tensor, schedule: DDIMScheduler, row: ArsdmRow, loss: Refinement
+) -> Tensor:
+    """Return the segmenter's loss on sampled images, summed over the samples: a constant, as in the released code.
+
+    There too the sampler runs without gradients and the segmenter is frozen, so that its loss changes no weight.
+    """
+    sampled = denoise(network, batch.masks, batch.seeds, steps=row.refine_sample_steps, eta=row.eta, clip=row.clip)
+    return loss(sampled / 2 + 0.5, batch.masks) * len(sampled)
+
+
+REFINEMENTS = {"one_step": _one_step, "official_noop": _official_noop}
+
+
+def add_step_gradients(
+    network: Network,
+    batch: Batch,
+    schedule: DDIMScheduler,
+    row: ArsdmRow,
+    share: Tensor,
+    refinement: Refinement | None,
+) -> Tensor:
+    """Add the gradients of `share` times the loss to the network; return the terms as sums over the batch, (2,).
+
+    `refinement` is None before the last steps. The order of TERMS is that of the result.
+    """
+    noise_pred = network(batch.noisy, batch.timesteps, batch.masks).float()
+    weights = adaptive_weights(batch.masks, normalize=row.reweight_normalize)
+    noise_term = denoising_loss(noise_pred, batch.noise, weights)
+    refined = noise_term.new_zeros(())
+    if refinement:
+        refined = REFINEMENTS[row.refine](network, batch, noise_pred, schedule, row, refinement).float()
+    (share * (noise_term + row.refine_weight * refined)).backward()
+    return torch.stack([noise_term.detach(), refined.detach()])
