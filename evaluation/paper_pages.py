@@ -1,15 +1,13 @@
 """What lies in results/paper: every table of the paper with our results, as Markdown, CSV and LaTeX, and Figure 7."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 from data.pairs.files import whole_folder, write_text
 from evaluation.paper_figures import volume_figure
 from evaluation.paper_render import render_csv, render_latex, render_markdown, title
 from evaluation.paper_tables import PaperTable, paper_tables
-from evaluation.results import Grid, Scores, read_runs, read_scores
+from evaluation.results import Grid, read_runs, read_scores
 
 FIGURE = "figure7"
 
@@ -17,17 +15,16 @@ FIGURE = "figure7"
 def write_paper(results: Path, grid: Grid, kinds: Mapping[str, str], out_dir: Path) -> list[PaperTable]:
     """Write <table>.md, .csv and .tex of every table, README.md and, if it has results, figure7.png and .svg.
 
-    `results` holds segmentation/, scores/, details/ and mos/<data set>.json of raters; `kinds` is the kind of each data
-    set in params.yaml. The folder is replaced whole. Returns the tables, or none, with README.md alone, if `grid`
-    asks for no cell of any.
+    `results` holds segmentation/, scores/ and details/; `kinds` is the kind of each data set in params.yaml. The folder
+    is replaced whole. Returns the tables, or none, with README.md alone, if `grid` asks for no cell of any.
 
     Raises: UserError naming every result file that is damaged.
     """
-    tables = paper_tables(read_runs(results), _rated(results, read_scores(results)), grid, kinds)
+    tables = paper_tables(read_runs(results), read_scores(results), grid, kinds)
     tables = tables if any(table.asked for table in tables) else []
     with whole_folder(out_dir) as folder:
         # A page at least: git keeps no empty folder.
-        told = "Tables without a result of ours show what they need." if tables else "params.yaml asks for no cell of any."
+        told = "Tables without a result of ours show what they need." if tables else "params.yaml asks for none."
         index = ["# The paper's tables with our results", "", told, ""]
         for table in tables:
             write_text(folder / f"{table.key}.md", render_markdown(table))
@@ -39,15 +36,3 @@ def write_paper(results: Path, grid: Grid, kinds: Mapping[str, str], out_dir: Pa
                 volume_figure(table, folder / FIGURE)
         write_text(folder / "README.md", "\n".join([*index, ""]))
     return tables
-
-
-def _rated(results: Path, scores: Sequence[Scores]) -> list[Scores]:
-    """Return the scores with the mean opinion scores of the sets that were rated."""
-    rated = {}
-    for path in sorted((results / "mos").glob("*.json")):
-        for name, found in json.loads(path.read_text(encoding="utf-8"))["sets"].items():
-            rated[path.stem, name] = {score: found[score]["value"] for score in ("mos", "mos_confidence")}
-    return [
-        replace(one, metrics={**one.metrics, **rated.get((one.dataset, f"{one.source}-{one.masks}"), {})})
-        for one in scores
-    ]

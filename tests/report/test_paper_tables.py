@@ -241,12 +241,8 @@ def test_a_table_that_does_not_add_up_is_refused():
             PaperFacts.model_validate({**good, **change}, strict=False)
 
 
-def test_opinions_of_raters_stand_in_table_1(tmp_path):
-    for name in ("siamese-real", "controlnet-real"):
-        write_json(tmp_path / f"scores/polyps/{name}.json", {"mos": None, "n_real": 1450, "n_synthetic": 1450})
-    found = {"siamese-real": {"mos": {"value": 0.6}, "mos_confidence": {"value": 7.0}}}
-    write_json(tmp_path / "mos/polyps.json", {"sets": found})
-    first = write_paper(tmp_path, Grid((polyp_run().key,)), FOLDER, tmp_path / "paper")[0]
+def test_opinions_of_raters_stand_in_table_1():
+    first = build(scores=[scored(mos=0.6, mos_confidence=7.0), scored("controlnet", mos=None)])["table1"]
     assert cell(first, "Ours", "MOS").difference == pytest.approx(0.6 - 0.587)
     assert cell(first, "Ours", "MOS confidence").ours.mean == 7.0
     assert cell(first, "ControlNet", "MOS").reason == NO_RATERS
