@@ -3,6 +3,7 @@
 import subprocess
 from importlib.metadata import version
 from itertools import product
+from pathlib import Path
 
 from data.pairs.manifest import read_pairs
 from pipeline import paths
@@ -46,6 +47,26 @@ def _asked(params) -> list[tuple]:
     ]
 
 
+def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
+    """Return the files of losses by (data set, generators or architecture): of segmenters those of their first seed."""
+    files = [
+        ((dataset, "generators"), name, paths.generator(dataset, name) / "loss.csv")
+        for dataset, name in product(comparison.datasets, comparison.generators)
+    ]
+    first = min((run.seed for run in runs), default=0)
+    files += [
+        ((run.dataset, run.architecture), name, paths.curve(run.dataset, run.architecture, name))
+        for run in runs
+        if run.seed == first
+        for name in [paths.run_name(*run[2:])]
+    ]
+    losses: dict[tuple[str, str], dict[str, Path]] = {}
+    for place, name, path in files:
+        if path.is_file():  # imported weights have none
+            losses.setdefault(place, {})[name] = path
+    return losses
+
+
 def _commit() -> str:
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or "not a git checkout"
@@ -79,6 +100,7 @@ def run(item: dict, params) -> None:
     made = sorted(key for key in grid.sets() if key[1] not in grid.baselines)
     write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in made], versions)
     pictures = {name: paths.RESULTS / "pictures" / name for name in comparison.datasets}
+    kinds = {name: row.kind for name, row in params.datasets.items()}
     write_report(
         paths.RESULTS,
         grid,
@@ -89,4 +111,7 @@ def run(item: dict, params) -> None:
         plot_dir=paths.RESULTS / "plots",
         figure_dir=paths.RESULTS / "figures",
         page=paths.RESULTS / "report.html",
+        paper_dir=paths.RESULTS / "paper",
+        kinds=kinds,
+        losses=_losses(runs, comparison),
     )
