@@ -69,6 +69,8 @@ class Params(Config):
     """The whole of params.yaml."""
 
     comparison: Comparison
+    second: Comparison = Field(description="a further comparison, of other data sets than the first")
+    third: Comparison = Field(description="one more")
     other_masks: Grid = Field(description="further masks at 1x, for some of the data sets and generators of comparison")
     volume: Volume
     filtered: Filtered
