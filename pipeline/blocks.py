@@ -5,7 +5,8 @@ from itertools import product
 from typing import Any
 
 COMPARISONS = ("comparison", "second", "third")  # of different data sets
-BLOCKS = (*COMPARISONS, "other_masks", "volume", "filtered")
+VOLUMES = ("volume", "second_volume")  # of different data sets
+BLOCKS = (*COMPARISONS, "other_masks", *VOLUMES, "filtered")
 SET_KEYS = ("datasets", "generators", "masks")
 
 
@@ -32,7 +33,7 @@ def comparisons(params) -> list:
 
 def asked_runs(params) -> list[tuple]:
     """Return (dataset, architecture, source, masks, multiple, seed) of every segmenter that params.yaml asks for."""
-    other, volume, filtered = params.other_masks, params.volume, params.filtered
+    other, filtered = params.other_masks, params.filtered
 
     def runs(block, sets, multiples=(1,)) -> Iterator[tuple]:
         places = product(block.datasets, block.architectures)
@@ -44,7 +45,8 @@ def asked_runs(params) -> list[tuple]:
         found += runs(block, [(source, "real") for source in block.baselines])
         found += runs(block, list(product(block.generators, block.masks)))
     found += runs(other, list(product(other.generators, other.masks)))
-    found += runs(volume, list(product(volume.generators, volume.masks)), volume.multiples)
+    for volume in (getattr(params, name) for name in VOLUMES):
+        found += runs(volume, list(product(volume.generators, volume.masks)), volume.multiples)
     passed = product(filtered.generators, filtered.filters, filtered.masks)
     return found + list(runs(filtered, [(f"{generator}-{row}", masks) for generator, row, masks in passed]))
 
