@@ -13,6 +13,10 @@ from evaluation.comparison import build_table, volume_series
 from evaluation.conventions import render_conventions
 from evaluation.explain import score_section, weights_sentence
 from evaluation.figures import pair_grid, volume_curve
+from evaluation.paper_figures import loss_figure, method_grid
+from evaluation.paper_pages import FIGURE, write_paper
+from evaluation.paper_render import NOTE, notes, text_table, title
+from evaluation.paper_tables import PaperTable
 from evaluation.results import Grid, Run, Scores, read_runs, read_scores
 from evaluation.significance import Comparison, compare_all
 from evaluation.verdict import FEW_SEEDS, judge
@@ -24,7 +28,7 @@ Tests = Mapping[str, Sequence[Comparison]]  # by data set
 
 
 class Picture(NamedTuple):
-    """A PNG of the report, what it shows, and its kind: curve, pairs, sets or copies."""
+    """A PNG of the report, what it shows, and its kind: curve, methods, pairs, sets, copies, losses or paper."""
 
     dataset: str
     kind: str
@@ -48,6 +52,9 @@ def write_report(
     plot_dir: Path,
     figure_dir: Path,
     page: Path,
+    paper_dir: Path | None = None,
+    kinds: Mapping[str, str] | None = None,
+    losses: Mapping[tuple[str, str], Mapping[str, Path]] | None = None,
 ) -> None:
     """Write everything that the report stage leaves; each folder is replaced whole, also when it ends up empty.
 
@@ -56,14 +63,19 @@ def write_report(
     `provenance` is printed as it is, in its order. Written are
     table_dir/<dataset>.md, <dataset>.csv, <dataset>-scores.csv, <dataset>-conventions.md, <dataset>-tests.md,
     <dataset>-tests.csv and README.md,
-    plot_dir/<dataset>/<architecture>/<source>-<masks>.csv, figure_dir/<dataset>/<generator>-<masks>.png and volume.png,
-    and the page.
+    plot_dir/<dataset>/<architecture>/<source>-<masks>.csv, figure_dir/<dataset>/<generator>-<masks>.png, volume.png,
+    methods-<masks>.png where two generators had the same masks, and the page.
+
+    With `paper_dir` the tables of the paper are written there with our results; `kinds` is the kind of each data set of
+    params.yaml. `losses` gives, for (data set, what was trained), name -> CSV file of losses; each is drawn as
+    figure_dir/<dataset>/losses-<what>.png and .svg.
 
     Raises: UserError naming every result file that is damaged.
     """
     runs, scores = read_runs(results), read_scores(results)
     series = volume_series(grid.asked(runs))
     tests = {dataset: compare_all(dataset, runs, grid) for dataset in grid.datasets()}
+    paper = write_paper(results, grid, kinds or {}, paper_dir) if paper_dir else []
     with ExitStack() as stack:
         table_dir, plot_dir, figure_dir = (
             stack.enter_context(whole_folder(folder)) for folder in (table_dir, plot_dir, figure_dir)
@@ -79,6 +91,14 @@ def write_report(
                 path = figure_dir / dataset / "volume.png"
                 volume_curve(curves, path)
                 pictures.append(Picture(dataset, "curve", "mDice against synthetic volume", path.read_bytes()))
+        made = {key: pairs for key, pairs in samples.items() if key[1] not in grid.baselines}
+        pictures += _methods(made, figure_dir)
+        for (dataset, what), files in (losses or {}).items():
+            stem = figure_dir / dataset / f"losses-{what}"
+            loss_figure(files, stem)
+            pictures.append(Picture(dataset, "losses", f"Losses: {what}", stem.with_suffix(".png").read_bytes()))
+        if paper_dir and (paper_dir / f"{FIGURE}.png").is_file():
+            pictures.append(Picture("", "paper", "Figure 7", (paper_dir / f"{FIGURE}.png").read_bytes()))
         for (dataset, generator, masks), (real, synthetic) in samples.items():
             path = figure_dir / dataset / f"{generator}-{masks}.png"
             pair_grid(real, synthetic, path)
@@ -87,7 +107,19 @@ def write_report(
             pictures += [
                 Picture(dataset, *_told(path.stem), path.read_bytes()) for path in sorted(folder.glob("*.png"))
             ]
-        write_text(page, render_report(runs, scores, grid, pictures, provenance, tests))
+        write_text(page, render_report(runs, scores, grid, pictures, provenance, tests, paper))
+
+
+def _methods(samples: Mapping[SetKey, tuple[PairSet, PairSet]], figure_dir: Path) -> list[Picture]:
+    """Draw the generators of each data set on the same masks, where there are two or more."""
+    pictures = []
+    for dataset, masks in dict.fromkeys((key[0], key[2]) for key in samples):
+        sets = {key[1]: pairs for key, (_, pairs) in samples.items() if (key[0], key[2]) == (dataset, masks)}
+        real = next(real for key, (real, _) in samples.items() if key[0] == dataset)
+        path = figure_dir / dataset / f"methods-{masks}.png"
+        if len(sets) > 1 and method_grid(real, sets, path):
+            pictures.append(Picture(dataset, "methods", f"All generators, {masks} masks", path.read_bytes()))
+    return pictures
 
 
 def _told(name: str) -> tuple[str, str]:
@@ -122,6 +154,7 @@ def render_report(
     pictures: Sequence[Picture],
     provenance: Mapping[str, str],
     tests: Tests,
+    paper: Sequence[PaperTable] = (),
 ) -> str:
     """Return the page as HTML: no script, no request, all text escaped; the same input gives the same bytes."""
     from jinja2 import Environment, StrictUndefined
@@ -146,6 +179,8 @@ def render_report(
         },
         tested_note=significance_text.NOTE,
         pictures=pictures,
+        paper=[(title(table), text_table(table), notes(table)) for table in paper if table.asked or table.has_results],
+        paper_note=NOTE,
         sections=sections,
         asked=len(set(grid.runs)),
         done=len(grid.asked(runs)),

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train": ("train a generator", ("dataset", "generator")),
     "sample": ("make one image for each mask", ("dataset", "generator", "masks")),
     "sample_volume": ("make the further multiples", ("dataset", "generator", "masks")),
+    "sample_second_volume": ("make those of the second volume", ("dataset", "generator", "masks")),
     "baseline": ("write the pair sets that need no generator", ("dataset", "source")),
     "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
     "features": ("extract the features of a pair set", ("dataset", "source", "masks", "extractor")),
@@ -41,7 +42,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-PARALLEL = ("train", "sample", "sample_volume")
+PARALLEL = ("train", "sample", "sample_volume", "sample_second_volume")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     plan = verbs.add_parser("plan", help="what a params.yaml will run, what is cached, the time, the disk, what lacks")
     plan.add_argument("--file", type=Path, default=Path("params.yaml"), help="or a preset that is not in use yet")
     plan.add_argument("--json", action="store_true", help="print one JSON object")
+    preset = verbs.add_parser("preset", help="write params.yaml from a preset, or list the presets")
+    preset.add_argument("name", nargs="?", metavar="NAME", help="a file of presets/ without .yaml")
+    preset.add_argument("--out", type=Path, default=Path("params.yaml"))
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
     repro.add_argument("--jobs", type=int, help="how many at a time")
@@ -120,6 +124,14 @@ def main(argv: list[str] | None = None) -> int:
             from pipeline import plan
 
             plan.run(item)
+        elif verb == "preset":
+            from pipeline import preset
+
+            if item["name"]:
+                preset.run(item["name"], item["out"])
+            else:
+                sys.stdout.write("\n".join([*preset.preset_names(), ""]))
+                sys.stdout.flush()
         elif verb == "repro":
             from pipeline import repro
 

@@ -1,10 +1,10 @@
 """Checks between sections of params.yaml: names that lists give, blocks that build on others, values that must fit."""
 
 from collections.abc import Iterable, Mapping
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from data.pairs.mask_config import RealMasks
+from pipeline.blocks import BLOCKS, COMPARISONS, VOLUMES
 from pipeline.param_errors import dangling
 from siamese.config import PretrainedHere
 from siamese.needs import NEEDS
@@ -13,7 +13,6 @@ from siamese.rows import HintRow
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-BLOCKS = ("comparison", "other_masks", "volume", "filtered")
 FIXED = ("real", "duplicate")  # names that the report knows, so each has its own kind
 
 
@@ -44,31 +43,50 @@ def check_lists(data: Any) -> Iterable[str]:
 
 def _check_blocks(params: "Params") -> Iterable[str]:
     """Yield a line for every name in a block that does not fit the blocks that it builds on."""
-    main, other = params.comparison, params.other_masks
-    for block, key in product(BLOCKS[1:], ("datasets", "generators", "masks", "architectures", "seeds")):
-        allowed = {*getattr(main, key), *(other.masks if key == "masks" else ())}
-        for name in getattr(getattr(params, block), key):
-            if block == "other_masks" and key == "masks":
-                if name in main.masks:
-                    yield f"other_masks.masks: {name} is in comparison.masks already"
-            elif name not in allowed:
-                yield f"{block}.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
-    for grid in (params.volume, params.filtered):
-        if set(grid.masks) & set(other.masks):
-            for key in ("datasets", "generators"):
-                if set(getattr(grid, key)) - set(getattr(other, key)):
-                    yield f"other_masks.{key}: must name all {key} that volume and filtered take with these masks"
-    for name in main.scored_baselines:
-        if name not in main.baselines or name == "real":
-            yield f"comparison.scored_baselines: {name} must be in comparison.baselines, and not real, which is empty"
-    for title, one in (("comparison", main), ("other_masks", other)):
-        moved = [name for name in one.masks if not isinstance(params.masks[name], RealMasks)]
-        for name in one.generators:
+    home = {name: block for block in COMPARISONS for name in getattr(params, block).datasets}  # data set -> comparison
+    for block in COMPARISONS:
+        grid = getattr(params, block)
+        yield from (f"{block}.datasets: {n} stands in {home[n]} too" for n in grid.datasets if home[n] != block)
+        for name in grid.scored_baselines:
+            if name not in grid.baselines or name == "real":
+                yield f"{block}.scored_baselines: {name} must be in {block}.baselines, and not real, which is empty"
+    for block in BLOCKS[len(COMPARISONS) :]:
+        for dataset in getattr(params, block).datasets:
+            if dataset not in home:
+                yield f"{block}.datasets: {dataset} must be in comparison.datasets too, where its 1x runs are"
+            else:
+                yield from _check_extension(params, block, home[dataset])
+    for block in (*COMPARISONS, "other_masks"):
+        grid = getattr(params, block)
+        moved = [name for name in grid.masks if not isinstance(params.masks[name], RealMasks)]
+        for name in grid.generators:
             if moved and NEEDS[params.generators[name].method].reference:
                 yield (
-                    f"{title}.generators: {name} samples each mask with its own real image, so {title}.masks must all "
+                    f"{block}.generators: {name} samples each mask with its own real image, so {block}.masks must all "
                     f"be of kind real, got {', '.join(moved)}: masks of a few generators can stand in other_masks"
                 )
+
+
+def _check_extension(params: "Params", block: str, home: str) -> Iterable[str]:
+    """Yield a line for every name of a block that its data set's comparison lacks."""
+    grid, main, other = getattr(params, block), getattr(params, home), params.other_masks
+    for key in ("generators", "seeds"):
+        for name in getattr(grid, key):
+            if name not in getattr(main, key):
+                yield f"{block}.{key}: {name} must be in {home}.{key} too, where its 1x runs are"
+    compared = {name for one in COMPARISONS for name in getattr(params, one).architectures}
+    for name in grid.architectures:
+        if name not in compared and params.architectures[name].real_pairs:
+            yield f"{block}.architectures: {name} must be in {home}.architectures too, where its 1x runs are"
+    for name in grid.masks:
+        if block == "other_masks" and name in main.masks:
+            yield f"other_masks.masks: {name} is in {home}.masks already"
+        elif block != "other_masks" and name not in (*main.masks, *other.masks):
+            yield f"{block}.masks: {name} must be in {home}.masks or other_masks.masks too, where its 1x runs are"
+    if block != "other_masks" and (set(grid.masks) & set(other.masks)) - set(main.masks):
+        for key in ("datasets", "generators"):
+            if set(getattr(grid, key)) - set(getattr(other, key)):
+                yield f"other_masks.{key}: must name all {key} that {block} takes with these masks"
 
 
 def check_values(params: "Params") -> Iterable[str]:
@@ -77,18 +95,22 @@ def check_values(params: "Params") -> Iterable[str]:
     for name in (f"{generator}-{row}" for generator in params.generators for row in params.filters):
         if name in params.generators:
             yield f"generators.{name}: is the name of a filtered set too: rename the generator or the filter"
-    if params.volume.datasets and params.volume.generators and params.volume.masks and not params.volume.multiples:
-        yield "volume.multiples: is empty although volume names data sets: give some, or set volume.datasets: []"
+    for block in VOLUMES:
+        volume = getattr(params, block)
+        if volume.datasets and volume.generators and volume.masks and not volume.multiples:
+            yield f"{block}.multiples: is empty although data sets are named: give some, or set {block}.datasets: []"
+        most = max(volume.multiples, default=1)
+        for name in volume.masks:
+            if params.masks[name].copies < most:
+                yield f"masks.{name}.copies: must be at least {most}, the largest of {block}.multiples"
+    for name in set(params.volume.datasets) & set(params.second_volume.datasets):
+        yield f"second_volume.datasets: {name} stands in volume too"
     for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
         if name != kind and (name in FIXED or kind in FIXED):
             yield f"baselines.{name}: rows named {' and '.join(FIXED)} are those of these kinds, got kind {kind}"
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
     if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):
         yield "judge: sees training pairs alone: keep: last or best_val, and with validation a val_share"
-    most = max(params.volume.multiples, default=1)
-    for name in params.volume.masks:
-        if params.masks[name].copies < most:
-            yield f"masks.{name}.copies: must be at least {most}, the largest of volume.multiples"
     if isinstance(params.base, PretrainedHere):
         factor = 2 ** (len(params.base.vae.channels) - 1)
         for name, row in params.generators.items():

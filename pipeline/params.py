@@ -19,6 +19,7 @@ from evaluation.config import FeaturesConfig, ScoresConfig
 from evaluation.filters import FilterRow
 from pipeline.param_checks import check_lists, check_values
 from pipeline.param_errors import dangling, format_errors
+from pipeline.preset import composed
 from segmentation.config import ArchitectureRow
 from siamese.config import Base, Generator, SamplingConfig, TrainingConfig
 
@@ -69,8 +70,11 @@ class Params(Config):
     """The whole of params.yaml."""
 
     comparison: Comparison
+    second: Comparison = Field(description="a further comparison, of other data sets than the first")
+    third: Comparison = Field(description="one more")
     other_masks: Grid = Field(description="further masks at 1x, for some of the data sets and generators of comparison")
     volume: Volume
+    second_volume: Volume = Field(description="one more, of other data sets")
     filtered: Filtered
     downloads: dict[Name, Download] = Field(default={}, description="archives that `acquire` fetches and unpacks")
     datasets: dict[Name, Dataset]
@@ -95,9 +99,17 @@ def read_params(path: Path) -> Params:
     if not path.is_file():
         raise UserError(f"{path}: no such file; run from the folder that holds params.yaml, or give --file")
     try:
-        data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return check_text(composed(path), path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not readable as YAML with text keys", str(error).splitlines()) from error
+
+
+def check_text(text_of_file: str, path: Path) -> Params:
+    """Return what a text says as `read_params` does; `path` is what errors call it."""
+    try:
+        data = YAML(typ="safe").load(text_of_file)
         text = json.dumps(data, default=str)
-    except (YAMLError, UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:
+    except (YAMLError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as YAML with text keys", str(error).splitlines()) from error
     problems = list(check_lists(data))
     try:

@@ -1,12 +1,11 @@
 """pictures: where real and synthetic images lie among each other, their colours, and what looks most like a copy."""
 
-from itertools import product
-
 from data.pairs.files import whole_folder
 from data.pairs.manifest import read_pairs
 from pipeline import paths
+from pipeline.blocks import scored_sets, set_lists
 
-READS = {"comparison": "comparison", "other_masks": "other_masks", "scores": "scores"}
+READS = {**set_lists(), "extractors": "scores.extractors"}
 VECTORS = ("inception", "clip_b32", "clip_l336", "demo")  # the first that is extracted is drawn
 
 
@@ -17,13 +16,11 @@ def run(item: dict, params) -> None:
     from evaluation.features import read_features
     from evaluation.filters import read_table
 
-    dataset, grid, other = item["dataset"], params.comparison, params.other_masks
-    keys = [*product(grid.generators, grid.masks), *((name, "real") for name in grid.scored_baselines)]
-    keys += product(other.generators, other.masks) if dataset in other.datasets else ()
-    sets = {f"{source}-{masks}": (source, masks) for source, masks in keys}
+    dataset = item["dataset"]
+    sets = {f"{source}-{masks}": (source, masks) for source, masks in scored_sets(vars(params), dataset)}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
     train = read_pairs(paths.processed(dataset, "train"))
-    extractor = next((name for name in VECTORS if name in params.scores.extractors), None)
+    extractor = next((name for name in VECTORS if name in params.extractors), None)
     with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
         if extractor:
             found = {

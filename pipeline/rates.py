@@ -76,7 +76,7 @@ def _sampling(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) 
 
 
 def _volume(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
-    return _sampling(item, params, pairs, px) * (max(params.volume.multiples) - 1)
+    return _sampling(item, params, pairs, px) * (max(params.volume.multiples, default=2) - 1)
 
 
 def _segmenter(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:

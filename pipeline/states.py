@@ -3,11 +3,13 @@
 import logging
 import os
 import shlex
+import tempfile
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from data.pairs.errors import UserError
+from pipeline.preset import composed
 
 State = Literal["up to date", "cached", "to run"]
 PARAMS = Path("params.yaml")
@@ -38,7 +40,7 @@ def _repo(params: Path):
         def open(self, path, *args, **kwargs):
             return super().open(str(params) if os.path.abspath(path) == here else path, *args, **kwargs)
 
-    return Repo(fs=WithOtherParams() if params.resolve() != PARAMS.resolve() else None, _wait_for_lock=True)
+    return Repo(fs=WithOtherParams(), _wait_for_lock=True)
 
 
 def verb_and_item(command: str) -> tuple[str, dict[str, str | int]]:
@@ -93,30 +95,32 @@ def plan_stages(params: Path) -> list[Planned]:
     from dvc.repo import lock_repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # "is cached - skipping run": nothing is checked out here
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / PARAMS
+        whole.write_text(composed(params), encoding="utf-8")  # a preset may take sections from others
+        try:
+            with _repo(whole) as repo, lock_repo(repo):
+                return _planned(repo)
+        except DvcException as error:
+            raise UserError(f"dvc cannot plan {params}: {error}") from error
+
+
+def _planned(repo) -> list[Planned]:
+    graph = repo.index.graph  # an edge leads from a stage to one that it needs
+    status = repo.status()
+    made = [out.fs_path for stage in graph for out in stage.outs]
     found: list[Planned] = []
-    try:
-        with _repo(params) as repo, lock_repo(repo):
-            graph = repo.index.graph  # an edge leads from a stage to one that it needs
-            status = repo.status()
-            made = [out.fs_path for stage in graph for out in stage.outs]
-            states: dict[str, State] = {}
-            moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
-            for stage in TopologicalSorter({one: list(graph.successors(one)) for one in graph}).static_order():
-                name, changes = stage.addressing, status.get(stage.addressing, [])
-                needs = {other.addressing for other in graph.successors(stage)}
-                sizes = [out.meta.size for out in stage.outs]
-                size = sum(filter(None, sizes)) if any(sizes) else None
-                if needs & moved:
-                    states[name] = "to run"
-                    moved.add(name)
-                elif not changes:
-                    states[name] = "up to date"
-                elif state := _when_only_files_lack(stage, changes, made):
-                    states[name] = state
-                else:
-                    states[name] = "cached" if _restorable(repo, stage) else "to run"
-                    moved.add(name)
-                found.append(Planned(name, *verb_and_item(stage.cmd), states[name], needs, size))
-    except DvcException as error:
-        raise UserError(f"dvc cannot plan {params}: {error}") from error
+    moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
+    for stage in TopologicalSorter({one: list(graph.successors(one)) for one in graph}).static_order():
+        name, changes = stage.addressing, status.get(stage.addressing, [])
+        needs = {other.addressing for other in graph.successors(stage)}
+        sizes = [out.meta.size for out in stage.outs]
+        state: State | None = "to run" if needs & moved else "up to date" if not changes else None
+        state = state or _when_only_files_lack(stage, changes, made)
+        if state is None or needs & moved:
+            moved.add(name)
+        if state is None:
+            state = "cached" if _restorable(repo, stage) else "to run"
+        size = sum(filter(None, sizes)) if any(sizes) else None
+        found.append(Planned(name, *verb_and_item(stage.cmd), state, needs, size))
     return found

@@ -20,6 +20,8 @@ def run(item: dict, params) -> None:
 
     dataset, name = item["dataset"], item["generator"]
     base_dir = paths.base(dataset)
+    steps = params.training.steps_of.get(dataset, params.training.steps)
+    training = params.training.model_copy(update={"steps": steps, "steps_of": {}})
     data = load_data(params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
     if getattr(params.generator, "weights", None):
         if is_main_process():
@@ -30,7 +32,7 @@ def run(item: dict, params) -> None:
         "data": sha256_tree(
             paths.latents(dataset), paths.processed(dataset, "train"), base_dir, paths.refiner(dataset, name)
         ),
-        "params": [params.generator.model_dump(mode="json"), params.training.model_dump(mode="json")],
+        "params": [params.generator.model_dump(mode="json"), training.model_dump(mode="json")],
         "precision": accelerator().mixed_precision,
         "code": code_fingerprint("data", "siamese"),
     }
@@ -38,4 +40,4 @@ def run(item: dict, params) -> None:
         work_folder(f"train/{dataset}/{name}", fingerprint) as work,
         whole_folder(paths.generator(dataset, name)) as out,
     ):
-        fit(data, params.generator, params.training, base_dir, out, work, paths.refiner(dataset, name))
+        fit(data, params.generator, training, base_dir, out, work, paths.refiner(dataset, name))

@@ -78,6 +78,7 @@ class TrainingConfig(Config):
     """How every generator is trained."""
 
     steps: Count = Field(description="optimiser steps, N of the paper")
+    steps_of: dict[str, Count] = Field(default={}, description="data set -> steps in place of these")
     batch: Count = Field(description="pairs an optimiser step sees, over all processes and micro-batches")
     micro_batch: Count | None = Field(
         default=None, description="pairs that a process computes at a time; null: all, halved as often as memory needs"

@@ -57,7 +57,8 @@ def test_pairs_alone_train_it_and_requests_sample_it(refiner, real, tmp_path):
     data = load_data(ROW, real, tmp_path / "there are no latents")
     nowhere = tmp_path / "no base model"
     for name, folder in (("refined", refiner), ("again", refiner)):
-        (tmp_path / name).mkdir()
+        for made in (tmp_path / name, tmp_path / f"work-{name}"):
+            made.mkdir()
         fit(data, ROW, TRAINING, nowhere, tmp_path / name, tmp_path / f"work-{name}", folder)
     rows = (tmp_path / "refined/loss.csv").read_text().splitlines()
     assert rows[-1].split(",")[0] == "3", "four steps, as the row says and not the training section"
