@@ -12,7 +12,7 @@ from pathlib import Path
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process
 from pipeline import export as exporting
-from pipeline import mos
+from pipeline import mos, warm
 from pipeline import weights as weighing
 
 # verb -> what it does, and the options that identify its run
@@ -159,4 +159,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    handed_over = warm.hand_over(sys.argv[1:]) if sys.argv[1:2] and sys.argv[1] in VERBS else None
+    sys.exit(main() if handed_over is None else handed_over)

@@ -15,9 +15,11 @@ from tqdm import tqdm
 from data.pairs.errors import UserError
 from pipeline.engines import ENGINES, Place, Run, Task, parse_settings
 from pipeline.param_errors import dangling
+from pipeline.warm import warm_process
 
 LOGS = Path(".work/logs")
 LAST_LINES = 30
+WORTH_WARMING = 6  # stages; for fewer, imports in one process more are no gain
 
 
 def stages_to_run(targets: list[str]) -> dict[str, set[str]]:
@@ -134,7 +136,8 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
     with connect(parse_settings(settings)) as start:
         waiting = stages_to_run(targets)
         LOGS.mkdir(parents=True, exist_ok=True)
-        with _stop_file() as stop:
+        warm = warm_process() if engine == "local" and len(waiting) >= WORTH_WARMING else contextlib.nullcontext()
+        with warm, _stop_file() as stop:
             failed = _run_in_order(waiting, start, [slots[n % len(slots)] for n in range(count)], stop)
     if failed:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]

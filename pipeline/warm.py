@@ -1,0 +1,133 @@
+"""A process that has imported the libraries and forks itself for every stage, so that stages of seconds need not.
+
+`repro` starts it and names its socket in the variable SIAMESE_WARM; `python -m pipeline VERB` hands itself over if that
+socket answers, and runs by itself if not. Nothing of this project is imported before the fork, so a stage sees the code
+of its start, and no GPU is touched before it either.
+"""
+
+import array
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+
+VARIABLE = "SIAMESE_WARM"
+# what most stages import, in the order of what takes longest; one that is not there is no matter here
+LIBRARIES = (
+    "torch", "torchvision", "torch._dynamo", "numpy", "scipy.stats", "cv2", "PIL.Image", "pydantic",
+    "safetensors.torch", "accelerate", "diffusers", "diffusers.models.unets.unet_2d_condition", "diffusers.models.controlnets.controlnet",
+    "diffusers.models.autoencoders.autoencoder_kl", "diffusers.schedulers.scheduling_ddim", "timm",
+    "segmentation_models_pytorch", "albumentations", "ruamel.yaml", "sklearn.manifold", "matplotlib.figure",
+)  # fmt: skip
+Main = Callable[[list[str]], int]
+
+
+@contextlib.contextmanager
+def warm_process() -> Iterator[None]:
+    """Start the process, let stages find it, and end it with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/socket"
+        env = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        server = subprocess.Popen([sys.executable, "-m", "pipeline.warm", path], env=env)
+        os.environ[VARIABLE] = path
+        try:
+            yield
+        finally:
+            del os.environ[VARIABLE]
+            server.terminate()
+            server.wait()
+
+
+def hand_over(arguments: list[str]) -> int | None:
+    """Run a command line in the warm process and return its exit code; None when none answers."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(path)
+    except OSError:  # not ready yet, or gone
+        return None
+    message = json.dumps({"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)}).encode()
+    files = array.array("i", [0, 1, 2])
+    connection.sendmsg([len(message).to_bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+    connection.sendall(message)
+    answer = connection.recv(1)
+    if not answer:
+        sys.stderr.write("the process that ran this stage was killed: there may be too little memory\n")
+        return 1
+    return answer[0]
+
+
+def _die_with(connection: socket.socket) -> None:
+    """End this process when the one that asked for it is gone."""
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _work(connection: socket.socket, main: Main) -> None:
+    """Read one command line with its open files, run it as `python -m pipeline` would, and answer its exit code."""
+    head, ancillary, _, _ = connection.recvmsg(8, socket.CMSG_SPACE(3 * 4))
+    files = array.array("i")
+    files.frombytes(ancillary[0][2][: 3 * files.itemsize])
+    wanted, message = int.from_bytes(head), b""
+    while len(message) < wanted:
+        message += connection.recv(wanted - len(message))
+    asked = json.loads(message)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    sys.argv = ["pipeline", *asked["arguments"]]
+    threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
+    try:
+        code = main(asked["arguments"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except Exception:  # noqa: BLE001 (what python itself does with an exception that nobody caught)
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.sendall(bytes([code % 256]))
+
+
+def serve(path: str) -> None:
+    """Import the libraries, then fork for every connection, until the parent is gone."""
+    for library in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    parent = os.getppid()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(64)
+        server.settimeout(1)
+        while os.getppid() == parent:
+            try:
+                connection, _ = server.accept()
+            except TimeoutError:
+                continue
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                server.close()
+                connection.settimeout(None)
+                from pipeline.__main__ import main
+
+                _work(connection, main)
+                os._exit(0)
+            connection.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(sys.argv[1])
