@@ -59,6 +59,7 @@ def _written(stage: Planned, params: Params) -> int | None:
         "sample": [1],
         "filter": [1],
         "sample_volume": params.volume.multiples,
+        "sample_second_volume": params.second_volume.multiples,
     }
     if stage.verb not in multiples:
         return stage.bytes

@@ -79,6 +79,10 @@ def _volume(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) ->
     return _sampling(item, params, pairs, px) * (max(params.volume.multiples, default=2) - 1)
 
 
+def _second_volume(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
+    return _sampling(item, params, pairs, px) * (max(params.second_volume.multiples, default=2) - 1)
+
+
 def _segmenter(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
     row = params.architectures[item["architecture"]]
     added = 0 if item["source"] == "real" or row.budget == "equal_steps" else item["multiple"]
@@ -115,6 +119,7 @@ WORK: dict[str, Callable[[Mapping, Params, Mapping[str, int], int], float]] = {
     "train": _training,
     "sample": _sampling,
     "sample_volume": _volume,
+    "sample_second_volume": _second_volume,
     "judge": _judge,
     "refiner": _refiner,
     "segment": _segmenter,
@@ -132,7 +137,7 @@ def work_of(verb: str, item: Mapping, params: Params) -> float | None:
 
 def kind_of(verb: str, item: Mapping, params: Params) -> str:
     """Return the name that stages of one rate share: the verb and what it runs."""
-    if verb in ("train", "sample", "sample_volume"):
+    if verb in ("train", "sample", "sample_volume", "sample_second_volume"):
         row = params.generators[item["generator"]]
         base = f"base {params.base.unet.channels}" if params.base.kind == "pretrain" else "sd1"
         weights = "imported " if verb == "train" and getattr(row, "weights", None) else ""
