@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator
 VARIABLE = "SIAMESE_WARM"
 # what most stages import, in the order of what takes longest; one that is not there is no matter here
 LIBRARIES = (
-    "torch", "torchvision", "torch._dynamo", "numpy", "scipy.stats", "cv2", "PIL.Image", "pydantic",
-    "safetensors.torch", "accelerate", "diffusers", "diffusers.models.unets.unet_2d_condition", "diffusers.models.controlnets.controlnet",
-    "diffusers.models.autoencoders.autoencoder_kl", "diffusers.schedulers.scheduling_ddim", "timm",
-    "segmentation_models_pytorch", "albumentations", "ruamel.yaml", "sklearn.manifold", "matplotlib.figure",
-)  # fmt: skip
+    *("torch", "torchvision", "torch._dynamo", "numpy", "scipy.stats", "cv2", "PIL.Image", "pydantic", "ruamel.yaml"),
+    *("safetensors.torch", "accelerate", "diffusers", "diffusers.models.unets.unet_2d_condition"),
+    *("diffusers.models.controlnets.controlnet", "diffusers.models.autoencoders.autoencoder_kl"),
+    *("diffusers.schedulers.scheduling_ddim", "timm", "segmentation_models_pytorch", "albumentations"),
+    *("sklearn.manifold", "matplotlib.figure"),
+)
 Main = Callable[[list[str]], int]
 
 

@@ -1,0 +1,96 @@
+"""Stages that a process with the libraries runs: the same files, the same words, and none that outlives its caller."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data.pairs.files import sha256_tree
+from pipeline import warm
+from tests.contracts.imports import ROOT
+
+
+@pytest.fixture(scope="module")
+def socket_path():
+    """Yield the socket of a warm process that is ready."""
+    with warm.warm_process():
+        path = os.environ[warm.VARIABLE]
+        until = time.monotonic() + 120
+        while not Path(path).exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        yield path
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text().replace("size_px: 64", "size_px: 32", 1)
+    Path("params.yaml").write_text(text.replace("train: 48 ", "train: 4 ").replace("test: 64", "test: 4", 1))
+    return tmp_path
+
+
+def stage(*arguments, variable="") -> subprocess.CompletedProcess:
+    env = os.environ | {"PYTHONPATH": str(ROOT), warm.VARIABLE: variable}
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+def test_a_stage_leaves_the_same_files_and_is_run_by_the_other_process(project, socket_path):
+    found = []
+    for variable in ("", socket_path):
+        done = stage("prepare", "--dataset", "phantom", variable=variable)
+        assert done.returncode == 0, done.stderr
+        found.append(sha256_tree(project / "data/processed"))
+    assert found[0] == found[1]
+
+
+def test_mistakes_of_the_user_are_told_as_ever(project, socket_path):
+    for arguments in (["prepare", "--dataset", "nonesuch"], ["prepare"]):
+        plain, warmed = (stage(*arguments, variable=variable) for variable in ("", socket_path))
+        assert plain.returncode == warmed.returncode == 2
+        assert plain.stderr.splitlines()[-1] == warmed.stderr.splitlines()[-1]
+
+
+def test_without_a_process_a_stage_runs_by_itself(project):
+    assert stage("prepare", "--dataset", "phantom", variable=str(project / "nobody")).returncode == 0
+
+
+def test_what_a_stage_imports_is_the_code_of_now(project, socket_path):
+    """The process knows libraries only, so that no stage runs code that was edited after its start."""
+    ours = ("data", "siamese", "segmentation", "evaluation")
+    assert not [name for name in warm.LIBRARIES if name.split(".")[0] in ours]
+
+
+def test_a_stage_ends_with_its_caller(project, socket_path):
+    """A worker that stands in a long stage is killed when the one that asked for it is."""
+    text = Path("params.yaml").read_text().replace("train: 4 ", "train: 4000 ")
+    Path("params.yaml").write_text(text)
+    env = os.environ | {"PYTHONPATH": str(ROOT), warm.VARIABLE: socket_path}
+    caller = subprocess.Popen([sys.executable, "-m", "pipeline", "prepare", "--dataset", "phantom"], env=env)
+
+    def workers() -> list[int]:
+        return [
+            int(name) for name in os.listdir("/proc") if name.isdigit() and here(int(name)) and int(name) != caller.pid
+        ]
+
+    def here(number: int) -> bool:
+        try:
+            return os.readlink(f"/proc/{number}/cwd") == str(project) and number != os.getpid()
+        except OSError:
+            return False
+
+    until = time.monotonic() + 60
+    while not list(project.glob("data/processed/.phantom*")) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert workers()
+    caller.send_signal(signal.SIGKILL)
+    caller.wait()
+    until = time.monotonic() + 30
+    while workers() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not workers()
+    assert not (project / "data/processed/phantom").exists()
