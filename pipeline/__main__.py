@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     preset = verbs.add_parser("preset", help="write params.yaml from a preset, or list the presets")
     preset.add_argument("name", nargs="?", metavar="NAME", help="a file of presets/ without .yaml")
     preset.add_argument("--out", type=Path, default=Path("params.yaml"))
+    times = verbs.add_parser("times", help="what every stage took on this machine, as table, CSV and picture")
+    times.add_argument("--out", type=Path, default=Path(".work"))
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
     repro.add_argument("--jobs", type=int, help="how many at a time")
@@ -132,6 +134,10 @@ def main(argv: list[str] | None = None) -> int:
             else:
                 sys.stdout.write("\n".join([*preset.preset_names(), ""]))
                 sys.stdout.flush()
+        elif verb == "times":
+            from pipeline import times
+
+            times.run(item["out"])
         elif verb == "repro":
             from pipeline import repro
 

@@ -53,7 +53,7 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
     synthetic = read_pairs(paths.samples(dataset, source, masks))
     made_by = _provenance(synthetic)
     base, on_hub = _base(params.base, made_by.get("base"))
-    terms = _terms(params.datasets[dataset].model_dump(mode="json"), params.downloads)
+    terms = terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads)
     volume = params.volume
     more = dataset in volume.datasets and source in volume.generators and masks in volume.masks
     return CardFacts(
@@ -120,7 +120,7 @@ def _base(row, digest: str | None) -> tuple[dict[str, Any], bool]:
     return {**facts, "name": _name(row.path) if row.kind == "single_file" else "pretrained here"}, False
 
 
-def _terms(row: Mapping[str, Any], downloads: Mapping[str, Any]) -> dict[str, str | None]:
+def terms_of(row: Mapping[str, Any], downloads: Mapping[str, Any]) -> dict[str, str | None]:
     """Return licence, page and citation: as the row states them, else of the download or catalogue row it reads."""
     from pipeline.datasets import read_catalogue
 

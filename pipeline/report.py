@@ -1,6 +1,5 @@
 """report: tables, figures and one page from everything that is in results/."""
 
-import subprocess
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from data.pairs.manifest import read_pairs
 from pipeline import paths
 from pipeline.blocks import BLOCKS, asked_runs, comparisons, shown_sets
+from pipeline.provenance import provenance
 
 ROWS = ("datasets", "downloads", "base", "generators", "training", "masks", "sampling", "filters")
 READS = {name: name for name in (*BLOCKS, *ROWS)}
@@ -35,11 +35,6 @@ def _losses(runs, blocks) -> dict[tuple[str, str], dict[str, Path]]:
     return losses
 
 
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "not a git checkout"
-
-
 def run(item: dict, params) -> None:
     """Write results/tables, results/plots, results/figures, results/cards and results/report.html.
 
@@ -55,8 +50,6 @@ def run(item: dict, params) -> None:
         real = read_pairs(paths.processed(dataset, "train"))
         samples[dataset, source, masks] = (real, read_pairs(paths.samples(dataset, source, masks)))
     versions = {name: version(name) for name in VERSIONS}
-    provenance = {"code": _commit()} | versions
-    provenance |= {f"data set {name}": f"{row.kind}, {row.path}" for name, row in params.datasets.items()}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
     grid = Grid(runs, tuple(dict.fromkeys(name for block in blocks for name in block.baselines)))
     scores = {(one.dataset, one.source, one.masks): one for one in read_scores(paths.RESULTS)}
@@ -69,7 +62,7 @@ def run(item: dict, params) -> None:
         grid,
         samples,
         pictures,
-        provenance,
+        provenance(params, versions),
         table_dir=paths.RESULTS / "tables",
         plot_dir=paths.RESULTS / "plots",
         figure_dir=paths.RESULTS / "figures",

@@ -16,7 +16,7 @@ from evaluation.cards import AUDIT, CardFacts, render_cards, told_as, write_card
 from evaluation.entry import entry
 from evaluation.results import Scores, read_scores
 from pipeline import paths
-from pipeline.cards import _base, _split_source, _terms, card_facts, card_folder, write_all
+from pipeline.cards import _base, _split_source, card_facts, card_folder, terms_of, write_all
 from pipeline.params import read_params
 from tests.data.export_sets import phantom
 
@@ -210,11 +210,11 @@ def test_a_filtered_set_names_its_generator_and_its_counts(tmp_path, monkeypatch
 
 def test_terms_are_those_of_the_download_then_of_the_catalogue():
     row = {"path": "data/raw/mvtec/carpet"}
-    assert _terms(row, {})["licence"] == "CC BY-NC-SA 4.0"
+    assert terms_of(row, {})["licence"] == "CC BY-NC-SA 4.0"
     mine = Download.model_validate_json('{"page": "p", "licence": "mine", "archives": [{"name": "a.zip"}]}')
-    assert _terms(row, {"mvtec": mine}) == {"licence": "mine", "page": "p", "citation": None}
+    assert terms_of(row, {"mvtec": mine}) == {"licence": "mine", "page": "p", "citation": None}
     for unknown in ("data/raw/other", "data/raw", "/somewhere/mvtec"):
-        assert not any(_terms({"path": unknown}, {}).values())
+        assert not any(terms_of({"path": unknown}, {}).values())
 
 
 def test_names_of_sources_and_bases():

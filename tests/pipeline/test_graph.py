@@ -57,10 +57,10 @@ TOY = {
     "sampling": {"steps": 8, "guidance": 2.0, "batch": 2, "seed": 0},
 }  # fmt: skip
 SIAMESE_CHAIN = {
-    "refiner@phantom-siamese", "train@phantom-siamese", "sample@phantom-siamese-random", "sample_volume@phantom-siamese-random",
-    "features@phantom-siamese-random-demo", "inspect@phantom-siamese-random", "score@phantom-siamese-random",
-    "pictures@phantom", "filter@phantom-siamese-random-loose", "segment_filtered@phantom-siamese-loose-random-unet-0",
-    "segment@phantom-siamese-random-unet-1-0",
+    "refiner@phantom-siamese", "train@phantom-siamese", "sample@phantom-siamese-random",
+    "sample_volume@phantom-siamese-random", "features@phantom-siamese-random-demo", "inspect@phantom-siamese-random",
+    "score@phantom-siamese-random", "pictures@phantom", "filter@phantom-siamese-random-loose",
+    "segment_filtered@phantom-siamese-loose-random-unet-0", "segment@phantom-siamese-random-unet-1-0",
 }  # fmt: skip
 
 

@@ -1,0 +1,50 @@
+"""What a report says of its origin, and the table of times."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from data.pairs.config import FolderDataset, PhantomDataset
+from data.pairs.errors import UserError
+from data.pairs.files import write_json
+from pipeline import times
+from pipeline.provenance import provenance
+from pipeline.rates import FOLDER
+
+
+def test_times_are_told_by_stage_and_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no stage was measured"):
+        times.run(Path("out"))
+    for stage, seconds in (("train@a-b", 7.5), ("segment@a-x", 2.0), ("segment@a-y", 3.0)):
+        record = {"stage": stage, "kind": "k", "work": 1.0, "seconds": seconds, "peak_mib": 100.0, "device": "cpu"}
+        write_json(FOLDER / f"{stage}.json", record)
+    times.run(Path("out"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["train", "1", "7.5", "100"]
+    assert lines[2].split() == ["segment", "2", "5.0", "100"]
+    assert Path("out/times.csv").read_text().splitlines()[1] == "train@a-b,k,7.5,100,cpu"
+    assert Path("out/times.png").stat().st_size > 1000
+
+
+def test_the_lock_counts_without_the_report_and_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn = PhantomDataset(kind="phantom", path="p", size_px=32, prompt="", train=4, test=4, seed=0)
+    mine = FolderDataset(
+        kind="folder", path="/d", size_px=32, prompt="", splits={"train": 0.5, "test": 0.5}, licence="CC0 1.0"
+    )
+    params = SimpleNamespace(datasets={"drawn": drawn, "mine": mine}, downloads={})
+    found = []
+    for text in (
+        "stages:\n  a: {x: 1}\n  b: {x: 2}\n  report: {x: 1}\n",
+        "stages:\n  b: {x: 2}\n  report: {}\n  a: {x: 1}\n",
+    ):
+        Path("dvc.lock").write_text(text)
+        found.append(provenance(params, {"torch": "9"}))
+    assert found[0] == found[1]
+    assert found[0]["stages before the report"].startswith("2 in dvc.lock, SHA-256 ")
+    assert found[0]["data set mine"] == "folder, /d; CC0 1.0"
+    assert found[0]["data set drawn"] == "phantom, p; drawn by this project"
+    Path("dvc.lock").write_text("stages:\n  a: {x: 1}\n  b: {x: 3}\n")
+    assert provenance(params, {}) != found[0]
