@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from evaluation import swd
 from evaluation.config import ScoresConfig
-from evaluation.distances import Entries, common_facts, frechet_entry, kernel_entry, prdc_entries, sets_of
+from evaluation.distances import PRDC_TEXT, Entries, common_facts, frechet_entry, kernel_entry, prdc_entries, sets_of
 from evaluation.entry import entry, spread
 from evaluation.features import Features
 
@@ -18,7 +18,12 @@ KID = (
     "Squared maximum mean discrepancy between the same features, cubic kernel, unbiased; mean over seeds, "
     "standard error by jackknife (mean over seeds)."
 )
-DEFINITIONS = {"demo_swd": swd.DEFINITION, "demo_fd_rand": FD, "demo_kid_rand": KID}
+DEFINITIONS = {
+    "demo_swd": swd.DEFINITION,
+    "demo_fd_rand": FD,
+    "demo_kid_rand": KID,
+    **{f"demo_{name}": text for name, text in PRDC_TEXT.items()},
+}
 
 
 def demo_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:

@@ -16,6 +16,7 @@ Statistic = Callable[[np.ndarray, np.ndarray], float]
 Entries = dict[str, dict[str, object]]
 SUBSET_SIZE = 1000
 UNEQUAL = "the sets differ in size, and the bias depends on it: compare with other sets at the same sizes only"
+FEW_HELD_OUT = "the floor is of another number of images (n_floor), so its bias is another: fewer raise it"
 SMALL = "biased upwards in small sets: compare only at equal n; no spread, because a bootstrap is biased too"
 PRDC_TEXT = {"precision": PRECISION, "recall": RECALL, "density": DENSITY, "coverage": COVERAGE}
 
@@ -51,7 +52,11 @@ def common_facts(parts: Mapping[str, Features]) -> dict[str, object]:
 def too_few(parts: Mapping[str, Features]) -> str | None:
     """Return why there is nothing to compare, or None."""
     n, m = len(parts["train"]), len(parts["synthetic"])
-    return f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}" if min(n, m) < 3 else None
+    return (
+        f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
+        if min(n, m) < MIN_IMAGES
+        else None
+    )
 
 
 def yardsticks(statistic: Statistic, sets: Sets) -> dict[str, float | None]:
@@ -85,8 +90,8 @@ def over_seeds(statistic: Statistic, found: Sequence[Sets]) -> dict[str, object]
 def frechet_entry(definition: str, found: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
     """Return the row of a Frechet distance."""
     told = over_seeds(frechet, found)
-    unequal = facts["n_real"] != facts["n_synthetic"]
-    notes = [note, SMALL, UNEQUAL if unequal else ""]
+    unequal, apart = facts["n_real"] != facts["n_synthetic"], facts["n_floor"] != facts["n_synthetic"]
+    notes = [note, SMALL, UNEQUAL if unequal else "", FEW_HELD_OUT if apart else ""]
     more = {"halves": told["halves"], "codec": told["codec"]} | ({"values": told["values"]} if len(found) > 1 else {})
     return entry(
         told["value"], definition, sd=told["sd"], floor=told["floor"],
@@ -129,12 +134,14 @@ def prdc_entries(
     prefix: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str
 ) -> Entries:
     """Return the rows of precision, recall, density and coverage, at equal numbers of real and synthetic images."""
-    values, floors = (_prdc(found, Sets._fields.index(name), cfg.neighbours) for name in ("synthetic", "holdout"))
+    fewest = min(len(found[0].train), len(found[0].synthetic))
+    held_out = len(found[0].holdout)
+    n = min(fewest, held_out) if held_out > cfg.neighbours else fewest  # the floor is read at the same number
+    values, floors = (_prdc(found, Sets._fields.index(name), cfg.neighbours, n) for name in ("synthetic", "holdout"))
     rows = {}
     for name, text in PRDC_TEXT.items():
         mine = [getattr(one, name) for one in values]
         yardstick = [getattr(one, name) for one in floors]
-        n = min(len(found[0].train), len(found[0].synthetic))
         rows[f"{prefix}{name}"] = entry(
             None if None in mine else float(np.mean(mine)),
             f"{text} k = {cfg.neighbours}, {n} images of each set.",
@@ -147,7 +154,7 @@ def prdc_entries(
     return rows
 
 
-def _prdc(found: Sequence[Sets], other: int, k: int) -> list[Prdc]:
+def _prdc(found: Sequence[Sets], other: int, k: int, n: int) -> list[Prdc]:
     rng = np.random.default_rng(item_seed("prdc", other))
-    real, theirs = equal_counts(len(found[0].train), len(found[0][other]), rng)
+    real, theirs = (places[:n] for places in equal_counts(len(found[0].train), len(found[0][other]), rng))
     return [prdc(sets.train[real], sets[other][theirs], k) for sets in found]

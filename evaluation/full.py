@@ -6,6 +6,7 @@ import numpy as np
 
 from evaluation.config import ScoresConfig
 from evaluation.distances import (
+    PRDC_TEXT,
     Entries,
     Statistic,
     common_facts,
@@ -35,9 +36,10 @@ CMMD_UNBIASED = "CMMD as the unbiased U-statistic; standard error by a two-sampl
 PAIRED = "Mean LPIPS between each synthetic image and the real training image whose mask it was made from."
 UNPAIRED = "Mean LPIPS over random pairs of a real training image and a synthetic one that is not made from its mask."
 DIVERSITY = "Mean LPIPS over random pairs of two synthetic images; higher is more diverse."
+COPIES_CLIP = "The copy rate on CLIP embeddings, which sees copies that are cropped or moved."
 DEFINITIONS = {
-    "inception": {"fid": FID, "kid": KID},
-    "clip_b32": {"clip_i": CLIP_I, "clip_i_paired": CLIP_I_PAIRED},
+    "inception": {"fid": FID, "kid": KID, **PRDC_TEXT},
+    "clip_b32": {"clip_i": CLIP_I, "clip_i_paired": CLIP_I_PAIRED, "copy_rate_clip": COPIES_CLIP},
     "clip_l336": {"cmmd": CMMD, "cmmd_unbiased": CMMD_UNBIASED},
     "lpips": {"lpips_paired": PAIRED, "lpips_unpaired": UNPAIRED, "lpips_diversity": DIVERSITY},
 }

@@ -9,15 +9,15 @@ from data.pairs.manifest import content_box
 from evaluation.colour import lab_statistics
 from evaluation.copies import thumbnails
 from evaluation.features import Features
-from evaluation.fidelity import Judge, mask_fidelity
+from evaluation.fidelity import Fidelity, Judge, mask_fidelity
 from evaluation.images import Images, check_alike
 
 
 def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> dict[str, Features]:
     """Return the measures of each part, one row an image.
 
-    Arrays: `parents`; `dice` in [0, 1], what the judge finds against the mask, and `permuted`, against another image's
-    mask (empty where that is impossible; `reason` in meta says why); `thumbnails` (N, 16, 16, 3); `lab_mean` and
+    Arrays: `parents`; of all but `train` `dice` in [0, 1], what the judge finds against the mask, and `permuted`,
+    against another image's mask (empty where that is impossible; `reason` in meta says why); `thumbnails` (N, 16, 16, 3); `lab_mean` and
     `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
 
     Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
@@ -27,7 +27,8 @@ def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> 
 
 
 def _inspect(images: Images, judge: Judge, batch: int, name: str) -> Features:
-    fidelity = mask_fidelity(images, judge, batch=batch)
+    nothing = Fidelity(np.empty(0), None, "the judge was trained on these images")
+    fidelity = nothing if name == "train" else mask_fidelity(images, judge, batch=batch)
     every = [content_box(pair) for pair in images.pairs]
     looked_at = []
     for number, some in enumerate(tqdm(images.batches(batch), desc=name, unit="batch", mininterval=5)):

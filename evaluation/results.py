@@ -57,18 +57,19 @@ class Grid:
 
     runs: tuple[RunKey, ...]
     baselines: tuple[str, ...] = BASELINES  # sources that no generator made
+    made: tuple[tuple[str, str, str], ...] = ()  # (dataset, source, masks) of added sets, trained on or only scored
 
     def datasets(self) -> tuple[str, ...]:
         """Return the data sets, in order."""
-        return tuple(dict.fromkeys(key.dataset for key in self.runs))
+        return tuple(dict.fromkeys([*(key.dataset for key in self.runs), *(dataset for dataset, _, _ in self.made)]))
 
     def architectures(self, dataset: str) -> tuple[str, ...]:
         """Return the architectures that run on a data set, in order."""
         return tuple(dict.fromkeys(key.architecture for key in self.runs if key.dataset == dataset))
 
     def sets(self) -> frozenset[tuple[str, str, str]]:
-        """Return (dataset, source, masks) of every added set that some run uses."""
-        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source != REAL)
+        """Return (dataset, source, masks) of every added set that some run uses, or that is only scored."""
+        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source != REAL) | {*self.made}
 
     def asked(self, runs: Iterable[Run]) -> list[Run]:
         """Return those of the runs that are asked for, in the order of the grid."""

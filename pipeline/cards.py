@@ -9,6 +9,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
 from data.pairs.manifest import PairSet, read_pairs
 from pipeline import paths
+from pipeline.blocks import VOLUMES
 from siamese.needs import NEEDS
 
 if TYPE_CHECKING:
@@ -54,8 +55,14 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
     made_by = _provenance(synthetic)
     base, on_hub = _base(params.base, made_by.get("base"))
     terms = terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads)
-    volume = params.volume
-    more = dataset in volume.datasets and source in volume.generators and masks in volume.masks
+    multiples = [
+        multiple
+        for volume in (getattr(params, name) for name in VOLUMES)
+        if dataset in volume.datasets and source in volume.generators and masks in volume.masks
+        for multiple in volume.multiples
+    ]
+    steps = params.training.steps_of.get(dataset, params.training.steps)
+    training = params.training.model_copy(update={"steps": steps, "steps_of": {}} | row.own_training())
     return CardFacts(
         dataset=dataset,
         dataset_row=_plain(params.datasets[dataset]),
@@ -66,12 +73,12 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
         generator_sha256=made_by.get("generator", "").rpartition(" ")[2] or None,
         base=base,
         base_on_hub=on_hub,
-        training=_plain(params.training),
-        sampling=_plain(params.sampling),
+        training=_plain(training),
+        sampling=_plain(params.sampling) if NEEDS[row.method].latents else {},
         masks=masks,
         mask_row=_plain(params.masks[masks]),
         pairs=len(synthetic.pairs),
-        multiples=(1, *(volume.multiples if more else ())),
+        multiples=(1, *multiples),
         versions=versions,
         filters=_filters(params, dataset, source, masks, filter_name),
         near_copies=NEEDS[row.method].near_copies,

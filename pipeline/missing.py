@@ -55,7 +55,7 @@ def _baseline(item: Mapping, params: Params) -> Iterable[str]:
 def _train(item: Mapping, params: Params) -> Iterable[str]:
     name = item["generator"]
     weights = getattr(params.generators[name], "weights", None)
-    if weights and not Path(weights).is_file():
+    if weights and not Path(weights).expanduser().is_file():
         yield f"generators.{name}.weights: {weights} does not exist"
 
 

@@ -1,6 +1,7 @@
 """Checks between sections of params.yaml: names that lists give, blocks that build on others, values that must fit."""
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from data.pairs.mask_config import RealMasks
@@ -32,7 +33,7 @@ def check_lists(data: Any) -> Iterable[str]:
             names = _names(data, block, key)
             yield from (f"{block}.{key}: {n} stands twice" for i, n in enumerate(names) if n in names[:i])
             known = rows.get(key)
-            if known:
+            if known is not None and (known or (isinstance(data, Mapping) and isinstance(data.get(key), Mapping))):
                 yield from (dangling(f"{block}.{key}", name, known) for name in names if name not in known)
     yield from (
         f"generators.{name}: the name is taken by a baseline"
@@ -53,7 +54,7 @@ def _check_blocks(params: "Params") -> Iterable[str]:
     for block in BLOCKS[len(COMPARISONS) :]:
         for dataset in getattr(params, block).datasets:
             if dataset not in home:
-                yield f"{block}.datasets: {dataset} must be in comparison.datasets too, where its 1x runs are"
+                yield f"{block}.datasets: {dataset} must be in comparison, second or third too, where its 1x runs are"
             else:
                 yield from _check_extension(params, block, home[dataset])
     for block in (*COMPARISONS, "other_masks"):
@@ -92,9 +93,10 @@ def _check_extension(params: "Params", block: str, home: str) -> Iterable[str]:
 def check_values(params: "Params") -> Iterable[str]:
     """Yield a line for every value that does not fit one of another section; every name has its row by now."""
     yield from _check_blocks(params)
-    for name in (f"{generator}-{row}" for generator in params.generators for row in params.filters):
-        if name in params.generators:
-            yield f"generators.{name}: is the name of a filtered set too: rename the generator or the filter"
+    passed = [f"{generator}-{row}" for generator in params.generators for row in params.filters]
+    for name in dict.fromkeys(passed):
+        if name in params.generators or name in params.baselines or passed.count(name) > 1:
+            yield f"filters: {name} is the name of another generator, baseline or filtered set too: rename one of them"
     for block in VOLUMES:
         volume = getattr(params, block)
         if volume.datasets and volume.generators and volume.masks and not volume.multiples:
@@ -111,6 +113,12 @@ def check_values(params: "Params") -> Iterable[str]:
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
     if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):
         yield "judge: sees training pairs alone: keep: last or best_val, and with validation a val_share"
+    for block in COMPARISONS:
+        grid = getattr(params, block)
+        for name, dataset in product(grid.generators, grid.datasets):
+            multiple = getattr(params.generators[name], "size_multiple", 1)
+            if params.datasets[dataset].size_px % multiple:
+                yield f"datasets.{dataset}.size_px: must be a multiple of {multiple} for generators.{name}"
     if isinstance(params.base, PretrainedHere):
         factor = 2 ** (len(params.base.vae.channels) - 1)
         for name, row in params.generators.items():

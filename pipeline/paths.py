@@ -76,7 +76,7 @@ def inspected(dataset: str, source: str, mask_name: str) -> Path:
 
 def scored(dataset: str, source: str, mask_name: str) -> Path:
     """Return the table with one row of scores an image."""
-    return Path("outputs/scored") / dataset / f"{source}-{mask_name}" / "images.csv"
+    return Path("outputs/inspected") / dataset / f"{source}-{mask_name}.csv"
 
 
 def segmenter(dataset: str, architecture: str, run: str) -> Path:

@@ -21,7 +21,9 @@ def provenance(params, versions: Mapping[str, str]) -> dict[str, str]:
 
     Times are not in here, because they differ from run to run: `python -m pipeline times` has them.
     """
-    found = {"code": _commit(), "stages before the report": _lock()} | dict(versions) | {"machine": _machine()}
+    found = (
+        {"code": _commit(), "stages before the report": _lock()} | dict(versions) | {"machine of this page": _machine()}
+    )
     for name, row in params.datasets.items():
         terms = terms_of(row.model_dump(mode="json"), params.downloads)
         told = "drawn by this project" if row.kind == "phantom" else terms["licence"] or "terms are not stated"
@@ -30,7 +32,7 @@ def provenance(params, versions: Mapping[str, str]) -> dict[str, str]:
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or "not a git checkout"
 
 

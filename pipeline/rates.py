@@ -5,6 +5,7 @@ from a checkpoint is recorded with the rest alone; other stages on the same mach
 """
 
 import csv
+import functools
 import json
 import math
 import os
@@ -41,6 +42,7 @@ class Estimate(NamedTuple):
     measured_on: str | None
 
 
+@functools.cache
 def _rows(manifest: Path) -> int:
     with manifest.open(newline="") as file:
         return sum(1 for _ in csv.DictReader(file))
@@ -60,7 +62,9 @@ def pair_counts(params: Params, dataset: str) -> dict[str, int] | None:
 
 
 def _training(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
-    return params.training.steps * params.training.batch * px
+    steps = params.training.steps_of.get(str(item["dataset"]), params.training.steps)
+    own = {"steps": steps, "batch": params.training.batch} | params.generators[item["generator"]].own_training()
+    return own["steps"] * own["batch"] * px
 
 
 def _base(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
@@ -71,7 +75,8 @@ def _base(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> f
 
 
 def _sampling(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
-    passes = params.sampling.steps * (1 if params.sampling.guidance == 1 else 2)
+    guided = params.sampling.steps * (1 if params.sampling.guidance == 1 else 2)
+    passes = getattr(params.generators[item["generator"]], "sample_steps", guided)  # in pixels: the row's own
     return pairs["train"] * passes * px
 
 
@@ -141,7 +146,8 @@ def kind_of(verb: str, item: Mapping, params: Params) -> str:
         row = params.generators[item["generator"]]
         base = f"base {params.base.unet.channels}" if params.base.kind == "pretrain" else "sd1"
         weights = "imported " if verb == "train" and getattr(row, "weights", None) else ""
-        return f"{'train' if verb == 'train' else 'sample'} {weights}{row.method} on {base}"
+        kind = " ".join([row.method, getattr(row, "mode", ""), getattr(row, "refine", "") if verb == "train" else ""])
+        return f"{'train' if verb == 'train' else 'sample'} {weights}{kind.strip()} on {base}"
     if verb == "segment":
         return f"segment {_network(params.architectures[item['architecture']])}"
     if verb == "judge" or (verb == "refiner" and _refines(item, params)):

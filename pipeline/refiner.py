@@ -1,6 +1,9 @@
 """refiner: for a generator that a segmenter refines, that segmenter's loss as one file; for any other nothing."""
 
-from data.pairs.files import whole_folder, work_folder, write_json
+import tempfile
+from pathlib import Path
+
+from data.pairs.files import whole_folder, write_json
 from data.pairs.manifest import PairSet, read_pairs
 from pipeline import paths
 
@@ -24,6 +27,7 @@ def run(item: dict, params) -> None:
             from segmentation.train import train
 
             real = read_pairs(paths.processed(dataset, "train"))
-            with work_folder(f"refiner/{dataset}/{name}", params.judge.model_dump(mode="json")) as work:
-                train(real, PairSet(work, ()), params.judge, work, seed=SEED)
-                export_loss(load_segmenter(work), real.image(real.pairs[0]).shape[:2], out / "loss.pt2")
+            with tempfile.TemporaryDirectory() as name_of_folder:
+                folder = Path(name_of_folder)
+                train(real, PairSet(folder, ()), params.judge, folder, seed=SEED)
+                export_loss(load_segmenter(folder), real.image(real.pairs[0]).shape[:2], out / "loss.pt2")

@@ -51,7 +51,7 @@ def run(item: dict, params) -> None:
         samples[dataset, source, masks] = (real, read_pairs(paths.samples(dataset, source, masks)))
     versions = {name: version(name) for name in VERSIONS}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
-    grid = Grid(runs, tuple(dict.fromkeys(name for block in blocks for name in block.baselines)))
+    grid = Grid(runs, tuple(dict.fromkeys(name for block in blocks for name in block.baselines)), tuple(samples))
     scores = {(one.dataset, one.source, one.masks): one for one in read_scores(paths.RESULTS)}
     made = sorted(key for key in grid.sets() if key[1] not in grid.baselines)
     write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in made], versions)

@@ -136,7 +136,12 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
     with connect(parse_settings(settings)) as start:
         waiting = stages_to_run(targets)
         LOGS.mkdir(parents=True, exist_ok=True)
-        warm = warm_process() if engine == "local" and len(waiting) >= WORTH_WARMING else contextlib.nullcontext()
+        on_gpus = any("CUDA_VISIBLE_DEVICES" in slot for slot in slots)
+        warm = (
+            warm_process(on_gpus=on_gpus)
+            if engine == "local" and len(waiting) >= WORTH_WARMING
+            else contextlib.nullcontext()
+        )
         with warm, _stop_file() as stop:
             failed = _run_in_order(waiting, start, [slots[n % len(slots)] for n in range(count)], stop)
     if failed:

@@ -17,6 +17,7 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
     from siamese.base import base_info
+    from siamese.checkpoint import read_config
     from siamese.load import load
     from siamese.sample import provenance_of, sample_images
 
@@ -26,7 +27,8 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
     base = {"base": base_info(base_dir)["sha256"]} if sampler.needs.latents else {}
     digest = sha256_tree(*sorted(folder.glob("*.safetensors")))
     provenance = {"generator": f"{name} {digest}", **base, **provenance_of(sampler)}
-    fingerprint = {**provenance, "sampling": sampling.model_dump(mode="json")}
+    row = read_config(folder)["generator"]  # some of its keys change images and no weight
+    fingerprint = {**provenance, "row": row, "sampling": sampling.model_dump(mode="json")}
     fingerprint |= {"code": code_fingerprint("data", "siamese")}
     real = read_pairs(paths.processed(dataset, "train")) if sampler.needs.reference else None
     most = max((count for _, count in targets), default=0)

@@ -47,7 +47,7 @@ def verb_and_item(command: str) -> tuple[str, dict[str, str | int]]:
     """Return what `python -m pipeline VERB --key value ...` names."""
     _, _, _, verb, *options = shlex.split(command)
     pairs = zip(options[::2], options[1::2], strict=True)
-    return verb, {key[2:]: int(value) if value.isdigit() and key != "--dataset" else value for key, value in pairs}
+    return verb, {key[2:]: int(value) if key in ("--multiple", "--seed") else value for key, value in pairs}
 
 
 def _restorable(repo, stage) -> bool:

@@ -16,6 +16,7 @@ def run(item: dict, params) -> None:
     from data.pairs.manifest import read_pairs
     from siamese.devices import accelerator
     from siamese.fit import fit, load_data
+    from siamese.needs import NEEDS
     from siamese.official import import_generator
 
     dataset, name = item["dataset"], item["generator"]
@@ -28,10 +29,9 @@ def run(item: dict, params) -> None:
             with whole_folder(paths.generator(dataset, name)) as out:
                 import_generator(params.generator, data.context, base_dir, out)
         return
+    encoded = (paths.latents(dataset), base_dir) if NEEDS[params.generator.method].latents else ()
     fingerprint = {
-        "data": sha256_tree(
-            paths.latents(dataset), paths.processed(dataset, "train"), base_dir, paths.refiner(dataset, name)
-        ),
+        "data": sha256_tree(paths.processed(dataset, "train"), paths.refiner(dataset, name), *encoded),
         "params": [params.generator.model_dump(mode="json"), training.model_dump(mode="json")],
         "precision": accelerator().mixed_precision,
         "code": code_fingerprint("data", "siamese"),

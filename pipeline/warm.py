@@ -31,12 +31,13 @@ Main = Callable[[list[str]], int]
 
 
 @contextlib.contextmanager
-def warm_process() -> Iterator[None]:
+def warm_process(*, on_gpus: bool = False) -> Iterator[None]:
     """Start the process, let stages find it, and end it with the block."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
-        env = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-        server = subprocess.Popen([sys.executable, "-m", "pipeline.warm", path], env=env)
+        threads = {} if on_gpus else {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # as stages have it
+        command = [sys.executable, "-m", "pipeline.warm", path]
+        server = subprocess.Popen(command, env=os.environ | threads, start_new_session=True)  # Ctrl-C is for `repro`
         os.environ[VARIABLE] = path
         try:
             yield

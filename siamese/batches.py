@@ -3,7 +3,7 @@
 So nothing depends on the number of processes, on micro-batches or on when a run was interrupted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from diffusers import DDIMScheduler
@@ -40,8 +40,8 @@ TIMESTEPS: dict[str, Callable[[int, torch.Generator], Tensor]] = {"uniform": _un
 
 def draw_batch(
     data: TrainingData,
-    indices: list[int],
-    positions: list[int],
+    indices: Sequence[int],
+    positions: Sequence[int],
     scheduler: DDIMScheduler,
     cfg: TrainingConfig,
     device: torch.device | str = "cpu",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import TypeAdapter
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -94,8 +94,11 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     if config["base"] != found:
         raise UserError(f"{folder} was trained on the base model {config['base'][:12]}, but {base_dir} is {found[:12]}")
     wanted = _kind(config["generator"])
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        kind = (file.metadata() or {}).get("generator", "no method")
+    try:
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            kind = (file.metadata() or {}).get("generator", "no method")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{folder} holds no whole generator ({error}): run dvc repro, which trains it anew") from error
     if kind != wanted:
         raise UserError(
             f"the checkpoint is of another generator: {folder / WEIGHTS} names {kind}, config.json {wanted}",

@@ -10,7 +10,9 @@ from data.pairs.config import Config
 class GeneratorRow(Config):
     """Values of the training section that a method needs otherwise, such as ArSDM's steps or an adapter's rate."""
 
-    steps: Annotated[int, Field(ge=1)] | None = Field(default=None, description="in place of training.steps")
+    steps: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="in place of training.steps and steps_of"
+    )
     batch: Annotated[int, Field(ge=1)] | None = Field(default=None, description="in place of training.batch")
     lr: Annotated[float, Field(gt=0)] | None = Field(default=None, description="in place of training.lr")
 

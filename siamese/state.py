@@ -3,20 +3,19 @@
 import csv
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from data.pairs.errors import UserError
-from siamese.checkpoint import load_trained_state, trained_state
 from siamese.config import TrainingConfig
-from siamese.networks import Networks
 
 LOG_ROWS = 100
 
@@ -48,11 +47,18 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.opt
 }
 
 
+class Weights(NamedTuple):
+    """What a checkpoint holds of the networks, by name, and how it is put back."""
+
+    read: Callable[[], dict[str, Tensor]]
+    write: Callable[[dict[str, Tensor]], None]
+
+
 @dataclass
 class TrainingState:
-    """Networks, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run."""
+    """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run."""
 
-    networks: Networks
+    weights: Weights
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -61,12 +67,22 @@ class TrainingState:
     rows: list[list[float]] = field(default_factory=list)  # step and loss terms
 
     @classmethod
-    def begin(cls, networks: Networks, cfg: TrainingConfig, scaler: torch.amp.GradScaler) -> "TrainingState":
-        """Return the state before the first step. Raises: UserError when the optimiser's package is missing."""
-        parameters = [p for net in networks.all() for p in net.parameters() if p.requires_grad]
+    def begin(
+        cls,
+        networks: Sequence[nn.Module],
+        weights: Weights,
+        cfg: TrainingConfig,
+        scaler: torch.amp.GradScaler,
+        average: Callable[[list[nn.Parameter]], EMAModel | None],
+    ) -> "TrainingState":
+        """Return the state before the first step; what has requires_grad set in the networks is trained.
+
+        Raises: UserError when the optimiser's package is missing.
+        """
+        parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
         optimizer = OPTIMIZERS[cfg.optimizer](parameters, cfg)
-        average = EMAModel(parameters, decay=cfg.ema) if cfg.ema else None
-        return cls(networks, parameters, optimizer, SCHEDULES[cfg.schedule](optimizer, cfg), scaler, average)
+        schedule = SCHEDULES[cfg.schedule](optimizer, cfg)
+        return cls(weights, parameters, optimizer, schedule, scaler, average(parameters))
 
     def update(self) -> None:
         """Take one optimiser step with the gradients that are there."""
@@ -87,7 +103,7 @@ class TrainingState:
         part = work / f".step-{step}.{os.getpid()}"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        save_file(trained_state(self.networks), part / "weights.safetensors")
+        save_file(self.weights.read(), part / "weights.safetensors")
         states = {name: value.state_dict() for name, value in self._parts().items()}
         torch.save({**states, "rows": self.rows}, part / "state.pt")
         part.rename(work / f"step-{step}")
@@ -101,7 +117,7 @@ class TrainingState:
         if not steps:
             return 0
         folder = work / f"step-{steps[-1]}"
-        load_trained_state(self.networks, load_file(folder / "weights.safetensors"))
+        self.weights.write(load_file(folder / "weights.safetensors"))
         states = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         for name, value in self._parts().items():
             value.load_state_dict(states[name])

@@ -133,13 +133,17 @@ def apply_changes(image: Array, labels: Array, moves: Sequence[Move], border: st
         together = list(group)
         if affine:
             in_px = [{**m, "x": round(m.get("x", 0) * width), "y": round(m.get("y", 0) * height)} for m in together]
-            canvas, masks = turned(canvas, masks, in_px, BORDER[border])
+            own = turned(canvas, masks[1:], in_px, cv2.BORDER_CONSTANT)[1]  # no mirrored lesion is one that can be lost
+            canvas, masks = turned(canvas, masks[:1], in_px, BORDER[border])
+            masks += own
             continue
         for move in together:
             if move["name"] == "flip":
                 canvas, masks = flipped(canvas, move), [flipped(mask, move) for mask in masks]
             else:
-                canvas, masks = _bent(canvas, masks, move, min(height, width), BORDER[border])
+                own = _bent(canvas, masks[1:], move, min(height, width), cv2.BORDER_CONSTANT)[1]
+                canvas, masks = _bent(canvas, masks[:1], move, min(height, width), BORDER[border])
+                masks += own
     inner = np.s_[up : up + height, left : left + width]
     before, kept = np.count_nonzero(masks[1]), np.count_nonzero(masks[1][inner])
     lost = (1 - kept / before if before else 1.0) if labels.any() else 0.0

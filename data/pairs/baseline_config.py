@@ -106,7 +106,7 @@ class CutPaste(MadePairs):
     edge_px: int = Field(default=2, ge=0, description="width of the rim around the lesion that is blended")
     area: Range = Field(default=(1e-6, 0.8), description="share of the frame that all lesions may cover")
     overlap: Probability = Field(
-        default=0.1, description="share of the pasted lesion that may cover the receiver's own"
+        default=0.1, description="share of the smaller of both lesions that the pasted one may cover"
     )
     black: Probability = Field(default=0.02, description="share of it that may lie on black, as corners of endoscopes")
 

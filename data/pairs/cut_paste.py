@@ -101,7 +101,8 @@ BLEND: dict[str, Callable[[Array, Array, Array, int], Array]] = {"alpha": _blend
 def _broken(row: CutPaste, image: Array, labels: Array, pasted: Array) -> str:
     """Return the name of the first constraint that a place breaks, or an empty text."""
     here = pasted > 0
-    if (labels[here] > 0).mean() > row.overlap:
+    shared = np.count_nonzero(labels[here])
+    if shared > row.overlap * min(np.count_nonzero(here), np.count_nonzero(labels) or 1):
         return "overlap"
     if (image[here].max(-1) < BLACK).mean() > row.black:
         return "black"

@@ -25,7 +25,7 @@ from data.pairs.resize import resize_image, resize_mask
 from data.pairs.sources import Found, Source, read_source
 
 REFUSED = {code for code, (severity, _) in FAULTS.items() if severity == STOPS} | {
-    "full_mask", "mask_is_image", "class_mask",
+    "full_mask", "inverted_mask", "mask_is_image", "class_mask",
 }  # fmt: skip
 OF_VALUES = {"zero_one_mask", "class_mask", "colour_mask", "dim_mask", "grey_mask"}  # what `classes` is the answer to
 

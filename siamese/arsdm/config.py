@@ -35,8 +35,10 @@ class ArsdmRow(GeneratorRow):
     )
     refine_weight: float = Field(default=1.0, ge=0, description="weight of the segmenter's loss")
     refine_t_max: int = Field(default=200, ge=0, le=999, description="one_step: only timesteps up to this, included")
-    refine_sample_steps: int = Field(default=200, ge=1, le=1000, description="official_noop: DDIM steps of its images")
-    sample_steps: int = Field(default=200, ge=1, le=1000, description="DDIM steps of an image")
+    refine_sample_steps: int = Field(default=200, ge=1, le=500, description="official_noop: DDIM steps of its images")
+    sample_steps: int = Field(
+        default=200, ge=1, le=500, description="DDIM steps of an image; one that divides 1000 starts from the noisiest"
+    )
     eta: Probability = Field(default=1.0, description="share of DDPM's noise that every DDIM step adds")
     clip: bool = Field(
         default=False, description="keep what every step takes for the clean image in [-1, 1]; helps short trainings"

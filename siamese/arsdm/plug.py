@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from siamese.arsdm import sample as pixel
 from siamese.arsdm.config import ArsdmRow
@@ -24,7 +25,14 @@ def load_refinement(folder: Path | None) -> Refinement | None:
     """Return the loss of a trained segmenter that the refiner stage has exported, or None where it left none."""
     if folder is None or not (folder / REFINER).is_file():
         return None
-    return torch.export.load(folder / REFINER).module().to(accelerator().device)
+    where = accelerator().device
+    program = torch.export.load(folder / REFINER).module().to(where)
+
+    def loss(images: Tensor, masks: Tensor) -> Tensor:
+        with torch.autocast(where.type, enabled=False):  # losses are in full precision everywhere
+            return program(images.float(), masks.float())
+
+    return loss
 
 
 def fit_pairs(

@@ -99,7 +99,7 @@ def test_paths_are_those_of_dvc_yaml():
         "features": {paths.features("D", "S", "M", "E")},
         "inspect": {paths.inspected("D", "S", "M")},
         "score": {paths.scored("D", "S", "M"), paths.RESULTS / "details/scores/D/S-M.json"},
-        "filter": {paths.samples("D", "G-F", "M")},
+        "filter": {paths.samples("D", "G-F", "M"), paths.RESULTS / "details/filters/D/G-F-M.json"},
         "pictures": {paths.RESULTS / "pictures/D"},
         "segment_filtered": {
             paths.segmenter("D", "A", filtered),
@@ -117,3 +117,9 @@ def test_the_graph_of_the_shipped_params_has_no_clash():
     with Repo(str(ROOT)) as repo:
         names = {stage.addressing for stage in repo.index.graph}
     assert {"prepare@phantom", "report"} <= names
+
+
+def test_what_users_put_into_the_project_is_watched():
+    assert "data/imported" in STAGES["baseline"]["deps"]
+    assert "data/ratings" in STAGES["report"]["deps"]
+    assert "${item.path}" in STAGES["prepare"]["deps"]

@@ -231,7 +231,7 @@ def test_a_mistake_of_the_user_is_told_once_by_two_processes(project, monkeypatc
 def test_a_generators_switch_leaves_the_other_generator_alone(project):
     """Training and sampling at w_c = 0.5 ran in the two tests above; what hangs on them runs now."""
     volume = {f"segment_volume@phantom-siamese-random-unet-{multiple}-0" for multiple in (2, 3)}
-    done = {"train@phantom-siamese", "sample@phantom-siamese-random"}
+    done = {"refiner@phantom-siamese", "train@phantom-siamese", "sample@phantom-siamese-random"}
     assert repro() == (SIAMESE_CHAIN - done) | volume | {"report"}
 
 

@@ -14,7 +14,7 @@ from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.loss import adaptive_weights, clean_images, denoising_loss
 from siamese.arsdm.network import BlindNorm, ResBlock, Spade, SpadeUNet, double, halve
 from siamese.arsdm.sample import denoise, noise_schedule
-from siamese.arsdm.state import RunState
+from siamese.arsdm.train import begin
 from siamese.config import TrainingConfig
 
 TINY = ArsdmRow(
@@ -219,7 +219,7 @@ def test_averaged_weights_warm_up_as_published():
         seed=0,
     )
     network = torch.nn.Linear(1, 1, bias=False).double()
-    state = RunState.begin(network, TINY, cfg, torch.amp.GradScaler("cpu", enabled=False))
+    state = begin(network, TINY, cfg, torch.amp.GradScaler("cpu", enabled=False))
     expected = network.weight.item()
     for n in range(1, 121):
         network.weight.grad = torch.ones_like(network.weight)

@@ -18,7 +18,6 @@ from siamese.base import load_scheduler, load_unet
 from siamese.batches import draw_batch
 from siamese.checkpoint import load_generator
 from siamese.config import SiameseRow
-from siamese.state import TrainingState
 from siamese.train import train_generator
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import CONTROLNET, ROWS, SIAMESE, TRAINING
@@ -235,7 +234,7 @@ def test_a_precision_that_cannot_be_had_is_named(train, precision, kind):
 def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(base_dir, tmp_path):
     """What fp16 adds, with a scaler that works on the CPU."""
     networks = train_module._networks(CONTROLNET, TRAINING, base_dir, torch.device("cpu"))
-    state = TrainingState.begin(networks, TRAINING, torch.amp.GradScaler("cpu", init_scale=64.0))
+    state = train_module._state(networks, TRAINING, torch.amp.GradScaler("cpu", init_scale=64.0))
     before = [parameter.detach().clone() for parameter in state.parameters]
 
     def fill(value: float) -> None:
@@ -251,7 +250,7 @@ def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(bas
     state.update()
     assert not any(torch.equal(a, b) for a, b in zip(before, state.parameters, strict=True))
     state.save(tmp_path, 2)
-    again = TrainingState.begin(networks, TRAINING, torch.amp.GradScaler("cpu"))
+    again = train_module._state(networks, TRAINING, torch.amp.GradScaler("cpu"))
     assert again.resume(tmp_path) == 2
     assert again.scaler.get_scale() == 32.0
 
