@@ -17,8 +17,8 @@ def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> 
     """Return the measures of each part, one row an image.
 
     Arrays: `parents`; of all but `train` `dice` in [0, 1], what the judge finds against the mask, and `permuted`,
-    against another image's mask (empty where that is impossible; `reason` in meta says why); `thumbnails` (N, 16, 16, 3); `lab_mean` and
-    `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
+    against another image's mask (empty where that is impossible; `reason` in meta says why); `thumbnails`
+    (N, 16, 16, 3); `lab_mean` and `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
 
     Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
     """

@@ -45,8 +45,9 @@ def run(pairs, tmp_path):
     def fit_in(name, *, refinement=None, images=pairs[0], masks=pairs[1], **settings):
         work, out = tmp_path / f"{name}-work", tmp_path / name
         work.mkdir(exist_ok=True), out.mkdir(exist_ok=True)
-        row = TINY.model_copy(update={k: v for k, v in settings.items() if hasattr(TINY, k)})
-        cfg = CFG.model_copy(update={k: v for k, v in settings.items() if not hasattr(TINY, k)})
+        of_training = ("steps", "batch", "lr", "micro_batch", *(k for k in settings if not hasattr(TINY, k)))
+        row = TINY.model_copy(update={k: v for k, v in settings.items() if k not in of_training})
+        cfg = CFG.model_copy(update={k: v for k, v in settings.items() if k in of_training})
         fit(images, masks, row, cfg, out, work, refinement=refinement)
         return out
 
