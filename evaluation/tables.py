@@ -12,6 +12,7 @@ from evaluation.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores
 MISSING = "\u2013"
 PLUS_MINUS = "\u00b1"
 TIMES = "\u00d7"
+ROUNDING = 1e-9  # what float64 leaves of an exact zero
 ARROWS = {"lower": "\u00a0\u2193", "higher": "\u00a0\u2191", "neither": ""}
 NAMES = {REAL: "real pairs only", DUPLICATE: "real pairs twice"}
 
@@ -48,6 +49,8 @@ def number(value: float | None) -> str:
     """Return three significant digits, or a dash for what is not there."""
     if value is None:
         return MISSING
+    if abs(value) < ROUNDING:
+        return "0.00"
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
