@@ -29,4 +29,4 @@ install: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .work outputs data/processed results/figures results/report.html
+	rm -rf .work outputs data/processed results/figures results/pictures results/cards results/report.html
