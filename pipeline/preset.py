@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from data.pairs.errors import UserError
 from data.pairs.files import write_text
 from pipeline.blocks import BLOCKS
 
 FOLDER = Path("presets")
 SECTION = re.compile(r"^([a-z_]+):", re.MULTILINE)
+ROW = re.compile(r"^  ([\w-]+):.*\n(?:    .*\n)*", re.MULTILINE)
 SEEDS = re.compile(r"seeds: \[\d[^\]]*\]")
 EXTENDS = re.compile(r"^extends: \[([^\]]*)\]\n", re.MULTILINE)
 
@@ -29,7 +32,8 @@ def composed(path: Path) -> str:
     """Return the text of a preset: the sections of the files that it extends, in order, then its own in their place.
 
     Sections are taken whole: a file that gives `generators` replaces all rows of an earlier one. `seeds` in such a file
-    takes the place of the seeds in every block.
+    takes the place of the seeds in every block. Rows of data sets that no block names are left out, with the downloads
+    that only they read, because every row is prepared.
 
     Raises: UserError when a file is not there or extends itself.
     """
@@ -56,7 +60,22 @@ def _composed(path: Path, above: tuple[Path, ...]) -> str:
     if seeds:
         found |= {name: SEEDS.sub(seeds, text) for name, text in found.items() if name in BLOCKS}
     head = text[: text.index("extends:")].rstrip("\n")
-    return "\n".join([f"{head}\n", *found.values()])
+    return "\n".join([f"{head}\n", *(found if above else _needed(found)).values()])
+
+
+def _needed(found: dict[str, str]) -> dict[str, str]:
+    """Return the sections without rows of data sets that no block names, nor downloads that no row left reads."""
+    values = YAML(typ="safe").load("".join(found.values()))
+    used = {name for block in BLOCKS for name in (values.get(block) or {}).get("datasets", ())}
+    rows = {name: row for name, row in (values.get("datasets") or {}).items() if name in used}
+    read = {Path(row["path"]).parts[2] for row in rows.values() if row["path"].startswith("data/raw/")}
+    kept = {"datasets": set(rows), "downloads": read}
+    return {name: _rows(name, text, kept[name]) if name in kept else text for name, text in found.items()}
+
+
+def _rows(section: str, text: str, names: set[str]) -> str:
+    """Return the text of a section without the rows of other names."""
+    return ROW.sub(lambda row: row[0] if row[1] in names else "", text) if names else f"{section}: {{}}\n"
 
 
 def run(name: str, out: Path) -> None:

@@ -107,3 +107,11 @@ def test_names_are_listed_and_a_wrong_one_is_told(tmp_path):
         run("paper-tabel2", tmp_path / "params.yaml")
     assert "paper-table2" in str(error.value)
     assert not (tmp_path / "params.yaml").exists()
+
+
+def test_a_preset_of_one_table_prepares_its_own_data_sets_alone():
+    found = read_params(ROOT / "presets/paper-table3.yaml")
+    assert (set(found.datasets), set(found.downloads)) == ({"isic2016", "isic2018"}, {"isic2016", "isic2018"})
+    found = read_params(ROOT / "presets/toy-table4.yaml")
+    assert (set(found.datasets), set(found.downloads)) == ({"stain", "faeces"}, set())
+    assert len(read_params(ROOT / "presets/paper-all.yaml").datasets) == 5
