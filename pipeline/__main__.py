@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -147,6 +148,8 @@ def main(argv: list[str] | None = None) -> int:
             from pipeline.params import load_params
             from pipeline.rates import record
 
+            if "DVC_STAGE" in os.environ:  # a shell in the background lets its children ignore it, but `repro` asks so
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             stage = importlib.import_module(f"pipeline.{verb}")
             params = load_params(stage.READS, item)
             count = processes_to_start() if verb in PARALLEL else 1

@@ -78,7 +78,7 @@ def repro(*targets: str) -> set[str]:
 
 
 def shrink(data) -> None:
-    data.update(TOY)
+    data.update(json.loads(json.dumps(TOY)))  # a copy: callers edit what they get
     data["datasets"]["phantom"].update(size_px=32, train=12, test=4)
     data["generators"]["controlnet"]["hint_widths"] = [4, 8]
     data["generators"]["siamese"]["hint_widths"] = [4, 8, 16]
