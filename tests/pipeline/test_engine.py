@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
 from pipeline.__main__ import main
-from tests.contracts.imports import ROOT
-from tests.pipeline.test_graph import edit, shrink
+from tests.pipeline.projects import edit, stand_in_project
+from tests.pipeline.test_graph import shrink
 
 pytest.importorskip("submitit")
 pytestmark = pytest.mark.graph
@@ -26,7 +26,6 @@ TARGETS = [
     "segment_baseline@phantom-real-real-unet-1-0",
     "segment_baseline@phantom-real-real-unet-1-1",
 ]
-GIT = ["git", "-c", "user.name=t", "-c", "user.email=t"]
 
 
 def two_seeds(data) -> None:
@@ -39,22 +38,9 @@ def projects(tmp_path_factory):
     """Return two equal repositories of what git tracks, with a small params.yaml, and stand in the second."""
     root = tmp_path_factory.mktemp("engine")
     serial, workers = root / "serial", root / "workers"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if not name.startswith(("results/", "dvc.lock", "tests/")) and (ROOT / name).is_file():
-            (serial / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, serial / name)
     patch = pytest.MonkeyPatch()
-    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    patch.setenv("PYTHONPATH", ".")
-    patch.setenv("DVC_NO_ANALYTICS", "1")
     patch.setenv("OMP_NUM_THREADS", "1")
-    patch.chdir(serial)
-    edit(two_seeds)
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "toy"]):
-        subprocess.run([*GIT, *command], check=True)
+    stand_in_project(serial, two_seeds, patch)
     shutil.copytree(serial, workers)
     patch.chdir(workers)
     yield serial, workers

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
-from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
 from data.pairs.manifest import read_pairs, verify
-from tests.contracts.imports import ROOT
 from tests.data import trees
+from tests.pipeline.projects import edit, stand_in_project
 
 pytestmark = pytest.mark.graph
 
@@ -64,14 +63,6 @@ SIAMESE_CHAIN = {
 }  # fmt: skip
 
 
-def edit(change) -> None:
-    yaml = YAML()
-    data = yaml.load(Path("params.yaml"))
-    change(data)
-    with Path("params.yaml").open("w") as file:
-        yaml.dump(data, file)
-
-
 def repro(*targets: str) -> set[str]:
     with Repo() as repo:
         return {stage.addressing for stage in repo.reproduce(targets=list(targets) or None)}
@@ -89,20 +80,8 @@ def shrink(data) -> None:
 def project(tmp_path_factory):
     """Copy what git tracks into a fresh repository, shrink params.yaml and stand in it."""
     path = tmp_path_factory.mktemp("graph") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if not name.startswith(("results/", "dvc.lock")) and (ROOT / name).is_file():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, path / name)
     patch = pytest.MonkeyPatch()
-    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    patch.setenv("DVC_NO_ANALYTICS", "1")
-    patch.chdir(path)
-    edit(shrink)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t", "commit", "-qm", "toy"]):
-        subprocess.run(["git", *command], check=True)
+    stand_in_project(path, shrink, patch)
     yield path
     patch.undo()
 

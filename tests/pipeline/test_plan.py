@@ -1,10 +1,8 @@
 """plan: what DVC itself would do, told before, without touching anything; and all that is missing, at once."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,8 @@ from pipeline.plan import Row, longest_chain
 from pipeline.rates import Estimate, Record, estimate, kind_of, work_of
 from pipeline.states import Planned, plan_stages
 from tests.contracts.imports import ROOT
-from tests.pipeline.test_graph import edit, shrink
+from tests.pipeline.projects import edit, stand_in_project
+from tests.pipeline.test_graph import shrink
 
 CHEAP = ["prepare@phantom", "masks@phantom-random", "baseline@phantom-duplicate"]  # that import no torch
 
@@ -29,22 +28,9 @@ CHEAP = ["prepare@phantom", "masks@phantom-random", "baseline@phantom-duplicate"
 def project(tmp_path_factory):
     """Stand in a fresh repository of what git tracks, with a small params.yaml."""
     path = tmp_path_factory.mktemp("plan") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if not name.startswith(("results/", "dvc.lock", "tests/")) and (ROOT / name).is_file():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, path / name)
     patch = pytest.MonkeyPatch()
-    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    patch.setenv("DVC_NO_ANALYTICS", "1")
-    patch.setenv("PYTHONPATH", ".")
     patch.delenv("METRIC_WEIGHTS", raising=False)
-    patch.chdir(path)
-    edit(shrink)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t", "commit", "-qm", "toy"]):
-        subprocess.run(["git", *command], check=True)
+    stand_in_project(path, shrink, patch)
     yield path
     patch.undo()
 

@@ -1,0 +1,43 @@
+"""Projects to run stages in: what git tracks, in a repository of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.contracts.imports import ROOT
+
+LEFT_OUT = ("results/", "dvc.lock", "tests/")
+GIT = ["git", "-c", "user.name=t", "-c", "user.email=t"]
+
+
+def edit(change: Callable) -> None:
+    """Change params.yaml of the folder that this process stands in."""
+    yaml = YAML()
+    data = yaml.load(Path("params.yaml"))
+    change(data)
+    with Path("params.yaml").open("w") as file:
+        yaml.dump(data, file)
+
+
+def stand_in_project(path: Path, change: Callable, patch: pytest.MonkeyPatch) -> None:
+    """Copy what git tracks, without results and tests, into a fresh repository, change params.yaml and stand in it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if not name.startswith(LEFT_OUT) and (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    patch.setenv("PYTHONPATH", ".")
+    patch.setenv("DVC_NO_ANALYTICS", "1")
+    patch.chdir(path)
+    edit(change)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "toy"]):
+        subprocess.run([*GIT, *command], check=True)
