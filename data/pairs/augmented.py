@@ -8,6 +8,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,14 @@ def _bent(image: Array, masks: Sequence[Array], move: Move, side: int, border: i
     return _apply(step, image, masks, move["seed"])
 
 
+def _both(warp: Callable, image: Array, masks: Sequence[Array], border: int) -> tuple[Array, list[Array]]:
+    """Return the image, its labels and the lesion alone after a move; of the lesion no mirror image comes in."""
+    if border == cv2.BORDER_CONSTANT:
+        return warp(image, masks, border=border)
+    moved, (labels,) = warp(image, masks[:1], border=border)
+    return moved, [labels, *warp(image, masks[1:], border=cv2.BORDER_CONSTANT)[1]]
+
+
 def _coloured(image: Array, move: Move) -> Array:
     import albumentations
 
@@ -133,17 +142,14 @@ def apply_changes(image: Array, labels: Array, moves: Sequence[Move], border: st
         together = list(group)
         if affine:
             in_px = [{**m, "x": round(m.get("x", 0) * width), "y": round(m.get("y", 0) * height)} for m in together]
-            own = turned(canvas, masks[1:], in_px, cv2.BORDER_CONSTANT)[1]  # no mirrored lesion is one that can be lost
-            canvas, masks = turned(canvas, masks[:1], in_px, BORDER[border])
-            masks += own
+            canvas, masks = _both(partial(turned, moves=in_px), canvas, masks, BORDER[border])
             continue
         for move in together:
             if move["name"] == "flip":
                 canvas, masks = flipped(canvas, move), [flipped(mask, move) for mask in masks]
             else:
-                own = _bent(canvas, masks[1:], move, min(height, width), cv2.BORDER_CONSTANT)[1]
-                canvas, masks = _bent(canvas, masks[:1], move, min(height, width), BORDER[border])
-                masks += own
+                bend = partial(_bent, move=move, side=min(height, width))
+                canvas, masks = _both(bend, canvas, masks, BORDER[border])
     inner = np.s_[up : up + height, left : left + width]
     before, kept = np.count_nonzero(masks[1]), np.count_nonzero(masks[1][inner])
     lost = (1 - kept / before if before else 1.0) if labels.any() else 0.0
