@@ -59,52 +59,59 @@ def too_few(parts: Mapping[str, Features]) -> str | None:
     )
 
 
-def yardsticks(statistic: Statistic, sets: Sets) -> dict[str, float | None]:
-    """Return the statistic of the synthetic set and of what it is to be read against.
+def yardsticks(statistic: Statistic, found: Sequence[Sets]) -> dict[str, float | None]:
+    """Return what a value is to be read against, each as the mean over `found`, which are several seeds or one set.
 
     `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
     the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
     Each is None where a set is too small.
     """
-    order = np.random.default_rng(item_seed("halves")).permutation(len(sets.train))
-    one, other = np.array_split(sets.train[order], 2)
-    pairs = {
-        "value": (sets.train, sets.synthetic),
-        "floor": (sets.train, sets.holdout),
-        "halves": (one, other),
-        "codec": (sets.train, sets.codec),
+
+    def mean(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+        if min(len(one) for both in pairs for one in both) < MIN_IMAGES:
+            return None
+        return float(np.mean([statistic(*both) for both in pairs]))
+
+    order = np.random.default_rng(item_seed("halves")).permutation(len(found[0].train))
+    one, other = np.array_split(order, 2)
+    return {
+        "floor": mean([(sets.train, sets.holdout) for sets in found]),
+        "halves": mean([(sets.train[one], sets.train[other]) for sets in found]),
+        "codec": mean([(sets.train, sets.codec) for sets in found]),
     }
-    return {name: statistic(*both) if min(map(len, both)) >= MIN_IMAGES else None for name, both in pairs.items()}
 
 
-def over_seeds(statistic: Statistic, found: Sequence[Sets]) -> dict[str, object]:
-    """Return the yardsticks, each as the mean over seeds, with the spread and the list of the values."""
-    each = [yardsticks(statistic, sets) for sets in found]
-    columns = {name: [one[name] for one in each] for name in each[0]}
-    means: dict[str, object] = {
-        name: None if None in column else float(np.mean(column)) for name, column in columns.items()
-    }
-    return means | {"sd": spread(columns["value"]), "values": columns["value"]}
+def distance_entry(
+    definition: str,
+    values: Sequence[float],
+    beside: dict[str, float | None],
+    facts: Mapping[str, object],
+    *,
+    note: str = "",
+    se: float | None = None,
+    more: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """Return the row of a distance from its values, one a seed, and its yardsticks."""
+    told = {"halves": beside["halves"], "codec": beside["codec"], **(more or {})}
+    told |= {"values": list(values)} if len(values) > 1 else {}
+    mean, sd = float(np.mean(values)), spread(values)
+    return entry(mean, definition, sd=sd, se=se, floor=beside["floor"], note=note or None, more=told, **facts)
 
 
 def frechet_entry(definition: str, found: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
     """Return the row of a Frechet distance."""
-    told = over_seeds(frechet, found)
     unequal, apart = facts["n_real"] != facts["n_synthetic"], facts["n_floor"] != facts["n_synthetic"]
     notes = [note, SMALL, UNEQUAL if unequal else "", FEW_HELD_OUT if apart else ""]
-    more = {"halves": told["halves"], "codec": told["codec"]} | ({"values": told["values"]} if len(found) > 1 else {})
-    return entry(
-        told["value"], definition, sd=told["sd"], floor=told["floor"],
-        note=" ".join(filter(None, notes)), more=more, **facts,
-    )  # fmt: skip
+    values = [frechet(sets.train, sets.synthetic) for sets in found]
+    beside = yardsticks(frechet, found)
+    return distance_entry(definition, values, beside, facts, note=" ".join(filter(None, notes)))
 
 
 def kernel_entry(
     definition: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str = ""
 ) -> dict:
     """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
-    told = over_seeds(lambda a, b: mmd2_u(a, b, poly)[0], found)
-    errors = [mmd2_u(sets.train, sets.synthetic, poly)[1] for sets in found]
+    values, errors = zip(*(mmd2_u(sets.train, sets.synthetic, poly) for sets in found), strict=True)
     smallest = min(len(found[0].train), len(found[0].synthetic))
     automatic = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
     size = automatic if cfg.kid_subset_size == "auto" else cfg.kid_subset_size
@@ -113,21 +120,10 @@ def kernel_entry(
         mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in found
     ]
     mean, sd = np.mean(subsets, axis=0)
-    return entry(
-        told["value"],
-        definition,
-        sd=told["sd"],
-        se=float(np.mean(errors)),
-        floor=told["floor"],
-        note=note or None,
-        more={
-            "halves": told["halves"],
-            "codec": told["codec"],
-            "subsets": {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size},
-        }
-        | ({"values": told["values"]} if len(found) > 1 else {}),
-        **facts,
-    )
+    printed = {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}
+    beside = yardsticks(lambda a, b: mmd2_u(a, b, poly)[0], found)
+    se = float(np.mean(errors))
+    return distance_entry(definition, values, beside, facts, note=note, se=se, more={"subsets": printed})
 
 
 def prdc_entries(

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from data.pairs.files import sha256_file
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
-from evaluation import clip, inception, perceptual, random_encoder, swd
+from evaluation import clip, inception, pairing, perceptual, random_encoder, swd
 from evaluation.config import FeaturesConfig
 from evaluation.features import Features
 from evaluation.images import Images, check_alike
@@ -84,14 +84,14 @@ def _lpips(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], devic
         # An image that comes from none of the real ones, as held-out ones, is a stranger to all but itself.
         origins = [parent or name for name, parent in zip(images.ids, images.parents, strict=True)]
         pairs = {
-            "paired": perceptual.paired(real.ids, images.parents),
-            "unpaired": perceptual.unpaired(real.ids, origins, most, rng("unpaired")),
+            "paired": pairing.paired(real.ids, images.parents),
+            "unpaired": pairing.unpaired(real.ids, origins, most, rng("unpaired")),
         }
         found = {
             name: perceptual.lpips_distances(network, real, images, some, batch=cfg.batch)
             for name, some in pairs.items()
         }
-        inside = perceptual.within(len(images), most, rng("diversity"))
+        inside = pairing.within(len(images), most, rng("diversity"))
         return found | {"diversity": perceptual.lpips_distances(network, images, images, inside, batch=cfg.batch)}
 
     return extract

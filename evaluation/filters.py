@@ -45,7 +45,7 @@ class FilterRow(Config):
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of images.csv.
+    """Return the rows of the table that the score stage writes.
 
     Raises: UserError when it is not there or lacks a column.
     """

@@ -10,6 +10,7 @@ from evaluation.distances import (
     Entries,
     Statistic,
     common_facts,
+    distance_entry,
     frechet_entry,
     kernel_entry,
     prdc_entries,
@@ -18,6 +19,7 @@ from evaluation.distances import (
 )
 from evaluation.entry import entry, spread, standard_error
 from evaluation.features import Features
+from evaluation.pairing import paired
 from evaluation.statistics import clip_i, mmd2_u, mmd2_v, rbf, within_cosine
 
 CMMD_SCALE = 1000
@@ -59,8 +61,7 @@ def inception_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entri
 def clip_i_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     """Return CLIP-I over all pairs and over the pairs of one mask."""
     facts, sets = common_facts(parts), sets_of(parts)
-    place = {name: i for i, name in enumerate(parts["train"].ids)}
-    both = [(place[parent], j) for j, parent in enumerate(parts["synthetic"]["parents"].tolist()) if parent in place]
+    both = paired(parts["train"].ids, parts["synthetic"]["parents"].tolist())
     real, synthetic = (list(column) for column in zip(*both, strict=True)) if both else ([], [])
     cosines = (sets.train[real].astype(np.float64) * sets.synthetic[synthetic]).sum(1)
     return {
@@ -90,16 +91,14 @@ def cmmd_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     """Return CMMD as its reference code has it, and unbiased."""
     facts, sets = common_facts(parts), sets_of(parts)
 
-    def row(statistic: Statistic, definition: str, se: float | None = None) -> dict[str, object]:
-        told = yardsticks(lambda a, b: CMMD_SCALE * statistic(a, b), sets)
-        more = {"halves": told["halves"], "codec": told["codec"]}
-        return entry(told["value"], definition, se=se, floor=told["floor"], more=more, **facts)
+    def row(definition: str, value: float, statistic: Statistic, se: float | None = None) -> dict[str, object]:
+        beside = yardsticks(lambda a, b: CMMD_SCALE * statistic(a, b), [sets])
+        return distance_entry(definition, [CMMD_SCALE * value], beside, facts, se=se)
 
+    unbiased, error = mmd2_u(sets.train, sets.synthetic, rbf)
     return {
-        "cmmd": row(lambda a, b: mmd2_v(a, b, rbf), CMMD),
-        "cmmd_unbiased": row(
-            lambda a, b: mmd2_u(a, b, rbf)[0], CMMD_UNBIASED, CMMD_SCALE * mmd2_u(sets.train, sets.synthetic, rbf)[1]
-        ),
+        "cmmd": row(CMMD, mmd2_v(sets.train, sets.synthetic, rbf), lambda a, b: mmd2_v(a, b, rbf)),
+        "cmmd_unbiased": row(CMMD_UNBIASED, unbiased, lambda a, b: mmd2_u(a, b, rbf)[0], CMMD_SCALE * error),
     }
 
 

@@ -3,8 +3,6 @@
 The paper asks clinicians whether an image is real; how is not printed. docs/mos.md has the protocol that is used here.
 """
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ from data.pairs.files import sha256_tree, whole_folder, write_json, write_text
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
+from evaluation.csv_text import csv_text
 from evaluation.mos_choice import PRACTICE, RATED, REAL, Options, Pick, pick_controls, pick_synthetic
 
 TEMPLATE = Path(__file__).with_name("mos.html.j2")
@@ -79,11 +78,7 @@ def render_form(deck: str, cards: Sequence[Card]) -> str:
 
 
 def _key_csv(deck: str, cards: Sequence[Card]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["deck", *Card._fields])
-    writer.writerows([deck, *card] for card in sorted(cards))
-    return text.getvalue()
+    return csv_text(["deck", *Card._fields], ([deck, *card] for card in sorted(cards)))
 
 
 def _blockers(out: Path, key: Path) -> Iterator[str]:

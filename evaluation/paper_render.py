@@ -1,10 +1,9 @@
 """Tables of the paper as text cells, Markdown, CSV and LaTeX: for each row our line and the paper's."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from string import ascii_lowercase
 
+from evaluation.csv_text import csv_text
 from evaluation.paper import Column
 from evaluation.paper_tables import DEMO, DEMO_NOTE, PaperTable
 from evaluation.paper_values import TOY, Value
@@ -136,19 +135,17 @@ def render_markdown(table: PaperTable) -> str:
 
 def render_csv(table: PaperTable) -> str:
     """Return one line a cell, in the paper's units; ticks are 1 or 0 in the column `paper`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
     facts = table.facts
+    lines: list[list[object]] = []
     for row, values in zip(facts.rows, table.values, strict=True):
         for name, on in row.settings.items():
             told = " / ".join(facts.footnotes[n].text for n in _footnotes_at(table, row.name, name))
-            writer.writerow([facts.title, row.name, name, None, None, None, int(on), None, "a setting", told])
+            lines.append([facts.title, row.name, name, None, None, None, int(on), None, "a setting", told])
         for column, value in zip(table.columns, values, strict=True):
             told = " / ".join(facts.footnotes[number].text for number in value.footnotes)
             numbers = [None if x is None else round(x, 6) for x in (*value.ours, value.paper, value.difference)]
-            writer.writerow([facts.title, row.name, column.name, *numbers, value.reason, told])
-    return text.getvalue()
+            lines.append([facts.title, row.name, column.name, *numbers, value.reason, told])
+    return csv_text(CSV_HEADER, lines)
 
 
 def render_latex(table: PaperTable) -> str:

@@ -1,7 +1,6 @@
 """LPIPS (AlexNet, version 0.1) of the full profile, over pairs of images."""
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,9 @@ from torch import nn
 from tqdm import tqdm
 
 from evaluation.images import Images
+from evaluation.pairing import Pairs
 
 BACKBONE = "AlexNet trunk, LPIPS v0.1 heads of the lpips wheel"
-Pairs = Sequence[tuple[int, int]]
 
 
 def load_lpips(path: Path, device: str = "cpu") -> nn.Module:
@@ -45,23 +44,3 @@ def lpips_distances(network: nn.Module, first: Images, second: Images, pairs: Pa
         i, j = (list(column) for column in zip(*pairs[start : start + batch], strict=True))
         parts.append(network(side(first, i), side(second, j)).flatten().double().cpu())
     return torch.cat(parts).numpy() if parts else np.empty(0)
-
-
-def paired(real_ids: Sequence[str], parents: Sequence[str]) -> list[tuple[int, int]]:
-    """Return (i, j) for every synthetic j whose parent is the real i."""
-    place = {name: i for i, name in enumerate(real_ids)}
-    return [(place[parent], j) for j, parent in enumerate(parents) if parent in place]
-
-
-def unpaired(first: Sequence[str], second: Sequence[str], most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Return at most `most` different random pairs (i, j), sorted, whose names differ, of all that there are."""
-    allowed = np.argwhere(np.asarray(first)[:, None] != np.asarray(second)[None])
-    chosen = rng.choice(len(allowed), min(most, len(allowed)), replace=False)
-    return [(int(i), int(j)) for i, j in allowed[np.sort(chosen)]]
-
-
-def within(n: int, most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Return at most `most` different random pairs i < j of n images, sorted, of all that there are."""
-    allowed = np.argwhere(np.triu(np.ones((n, n), bool), 1))
-    chosen = rng.choice(len(allowed), min(most, len(allowed)), replace=False)
-    return [(int(i), int(j)) for i, j in allowed[np.sort(chosen)]]

@@ -1,6 +1,5 @@
 """Pictures of whole sets: t-SNE of features (Fig. 4 of the paper), colour histograms, and a sheet of likely copies."""
 
-import csv
 import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from data.pairs.files import write_text
 from data.pairs.manifest import Pair, PairSet, content
 from evaluation.colour import BINS, RANGES
 from evaluation.copies import symmetries, thumbnails
+from evaluation.csv_text import csv_text
 from evaluation.figures import CELL_PX, COLOURS, EMPTY, FONT_PX, GAP_PX, INK, MARKERS, PAPER
 
 if TYPE_CHECKING:
@@ -75,12 +75,8 @@ def draw_tsne(places: Points, path: Path, caption: str) -> None:
             panel.set_aspect("equal", adjustable="box")
             panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False)
         _save(figure, path, caption)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("set", "x", "y"))
-    for name, found in places.items():
-        writer.writerows((name, f"{x:.4f}", f"{y:.4f}") for x, y in found)
-    write_text(path.with_suffix(".csv"), text.getvalue())
+    lines = [(name, f"{x:.4f}", f"{y:.4f}") for name, found in places.items() for x, y in found]
+    write_text(path.with_suffix(".csv"), csv_text(("set", "x", "y"), lines))
 
 
 def draw_colour(histograms: Points, path: Path) -> None:
@@ -133,8 +129,8 @@ def contact_sheet(
 ) -> None:
     """Write a PNG of the synthetic images nearest to a training image, nearest first, each beside that image.
 
-    `rows` are those of images.csv (id, nearest, copy, copy_distance). The training image, on the right, is turned and
-    mirrored as it fits best. A training image that is not in `train` leaves a grey field.
+    `rows` are those of the score stage's table (id, nearest, copy, copy_distance). The training image, on the right, is
+    turned and mirrored as it fits best. A training image that is not in `train` leaves a grey field.
     """
     near = sorted(rows, key=lambda row: (float(row["copy_distance"]), row["id"]))[:top]
     if not near:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from evaluation.comparison import Setting
+from evaluation.csv_text import csv_text
 from evaluation.inference import Estimate
 from evaluation.results import BASELINES, RunKey
 from evaluation.significance import BELIEVED, Comparison
-from evaluation.tables import MISSING, NAMES, TIMES, Cell, TextTable, csv_text, markdown_line, percent, setting_name
+from evaluation.tables import MISSING, NAMES, TIMES, Cell, TextTable, markdown_line, percent, setting_name
 
 COLUMNS = ("points", "95 % interval", "p", "p, Holm", f"seeds {TIMES} images")
 NOTE = (

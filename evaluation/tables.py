@@ -1,11 +1,10 @@
 """Tables as text cells, Markdown and CSV."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from evaluation.comparison import Outcome, Point, Setting, Summary, Table, differences, summarize
+from evaluation.csv_text import csv_text
 from evaluation.glossary import SCORES
 from evaluation.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores
 
@@ -196,12 +195,3 @@ def render_series_csv(points: Sequence[Point]) -> str:
     """Return one curve for `dvc plots`: multiple, mean and standard deviation of mDice and mIoU (0-1), and n."""
     lines = [[one.multiple, one.mdice.mean, one.mdice.sd, one.miou.mean, one.miou.sd, one.mdice.n] for one in points]
     return csv_text(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n"], lines)
-
-
-def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """Return a CSV file; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return text.getvalue()

@@ -1,8 +1,5 @@
 """score: the quality of one synthetic set, from features and inspected images."""
 
-import csv
-import io
-
 from data.pairs.files import write_json, write_text
 from pipeline import paths
 
@@ -10,7 +7,8 @@ READS = {"scores": "scores"}
 
 
 def run(item: dict, params) -> None:
-    """Write results/scores/<dataset>/<source>-<masks>.json, its details, and outputs/scored/.../images.csv."""
+    """Write results/scores/<dataset>/<source>-<masks>.json, its details, and a table with one row an image."""
+    from evaluation.csv_text import csv_text
     from evaluation.features import read_parts
     from evaluation.image_entries import COLUMNS
     from evaluation.score import read_sets, score
@@ -23,9 +21,6 @@ def run(item: dict, params) -> None:
         paths.inspected(dataset, source, masks)
     )
     scored = score(features, inspected, params.scores)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([COLUMNS, *scored.images])
-    write_text(paths.scored(dataset, source, masks), table.getvalue())
+    write_text(paths.scored(dataset, source, masks), csv_text(COLUMNS, scored.images))
     write_json(paths.RESULTS / "details/scores" / dataset / f"{name}.json", scored.details)
     write_json(paths.RESULTS / "scores" / dataset / f"{name}.json", scored.flat)

@@ -1,12 +1,11 @@
 """times: what every stage took on this machine, as far as it was measured: a table, a CSV and a picture."""
 
-import csv
-import io
 import sys
 from pathlib import Path
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_text
+from evaluation.csv_text import csv_text
 from pipeline.rates import Record, read_records
 
 MOST = 30  # bars
@@ -23,11 +22,8 @@ def run(out: Path) -> None:
     records = sorted(read_records(), key=lambda one: -one.seconds)
     if not records:
         raise UserError("no stage was measured here yet: run `dvc repro` or `python -m pipeline repro` first")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([one.stage, one.kind, f"{one.seconds:.1f}", f"{one.peak_mib:.0f}", one.device] for one in records)
-    write_text(out / "times.csv", text.getvalue())
+    lines = [(one.stage, one.kind, f"{one.seconds:.1f}", f"{one.peak_mib:.0f}", one.device) for one in records]
+    write_text(out / "times.csv", csv_text(COLUMNS, lines))
     _draw(records[:MOST], out / "times.png")
     kinds: dict[str, list[Record]] = {}
     for one in records:

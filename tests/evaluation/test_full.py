@@ -9,7 +9,7 @@ import torch
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
-from evaluation import clip, inception, perceptual
+from evaluation import clip, inception, pairing, perceptual
 from evaluation.config import FULL, FeaturesConfig, ScoresConfig
 from evaluation.statistics import frechet
 
@@ -80,12 +80,12 @@ def test_lpips_trunk_comes_from_the_file(alexnet_file: Path, draw, images_of) ->
 
 
 def test_pairs_of_images() -> None:
-    assert perceptual.paired(["a", "b"], ["b", "", "a", "b", "gone"]) == [(1, 0), (0, 2), (1, 3)]
+    assert pairing.paired(["a", "b"], ["b", "", "a", "b", "gone"]) == [(1, 0), (0, 2), (1, 3)]
     rng = np.random.default_rng(0)
-    assert perceptual.unpaired(["a", "b"], ["b", "a", ""], 99, rng) == [(0, 0), (0, 2), (1, 1), (1, 2)]
-    assert perceptual.within(3, 99, rng) == [(0, 1), (0, 2), (1, 2)]
-    assert perceptual.within(1, 99, rng) == []
-    some = perceptual.within(40, 50, rng)
+    assert pairing.unpaired(["a", "b"], ["b", "a", ""], 99, rng) == [(0, 0), (0, 2), (1, 1), (1, 2)]
+    assert pairing.within(3, 99, rng) == [(0, 1), (0, 2), (1, 2)]
+    assert pairing.within(1, 99, rng) == []
+    some = pairing.within(40, 50, rng)
     assert len(set(some)) == 50
     assert all(0 <= i < j < 40 for i, j in some)
 
