@@ -1,4 +1,4 @@
-"""The lesion weights of ArSDM as an option of every latent method (`loss_reweight: arsdm`).
+"""The lesion weights of ArSDM: its own, and an option of every latent method (`loss_reweight: arsdm`).
 
 Du et al., ArSDM: Colonoscopy Images Synthesis with Adaptive Refinement Semantic Diffusion Models, MICCAI 2023: with r
 the lesion's share of the image and M its mask, W = M (1 - r) + (1 - M) r, so that lesion and background weigh alike.
@@ -11,20 +11,27 @@ from torch.nn import functional
 from siamese.rows import LatentRow
 
 
-def lesion_weights(mask_hints: Tensor, size: tuple[int, int], *, normalize: bool) -> Tensor:
-    """Return W, float32 (B, 1, h, w), for mask hints (B, 3, H, W) in [0, 1], where lesion is what is not 0.
+def adaptive_weights(masks: Tensor, *, normalize: bool) -> Tensor:
+    """Return W for masks M (B, 1, H, W), 0 or 1, in their shape and type.
 
-    The mask is resized to the latents' `size` by nearest neighbour, and r is its share there, so that the mean of W is
-    exactly 2 r (1 - r): as in the official code a small lesion makes the loss small, and an empty mask makes it 0.
-    `normalize` divides W by its mean; masks that are empty or full then weigh 1 everywhere.
+    The mean of W is exactly 2 r (1 - r): as in the official code a small lesion makes the loss small, and an empty mask
+    makes it 0. `normalize` divides W by its mean; masks that are empty or full then weigh 1 everywhere.
     """
-    lesion = functional.interpolate((mask_hints[:, :1] > 0).float(), size, mode="nearest")
-    share = lesion.mean((2, 3), keepdim=True)
-    weights = lesion * (1 - share) + (1 - lesion) * share
+    share = masks.mean((1, 2, 3), keepdim=True)
+    weights = masks * (1 - share) + (1 - masks) * share
     if not normalize:
         return weights
     mean = 2 * share * (1 - share)
     return torch.where(mean > 0, weights / mean.clamp_min(torch.finfo(mean.dtype).tiny), torch.ones_like(weights))
+
+
+def lesion_weights(mask_hints: Tensor, size: tuple[int, int], *, normalize: bool) -> Tensor:
+    """Return W, float32 (B, 1, h, w), for mask hints (B, 3, H, W) in [0, 1], where lesion is what is not 0.
+
+    The mask is resized to the latents' `size` by nearest neighbour, and r is the lesion's share there.
+    """
+    lesion = functional.interpolate((mask_hints[:, :1] > 0).float(), size, mode="nearest")
+    return adaptive_weights(lesion, normalize=normalize)
 
 
 def row_weights(row: LatentRow, mask_hints: Tensor, latents: Tensor) -> Tensor | None:

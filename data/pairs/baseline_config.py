@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from data.pairs.config import ClassName, Config, Probability, Value
-from data.pairs.mask_config import Constraints, Flip, Range, Rotate, Scale, Shift, Transform
+from data.pairs.mask_config import Constraints, Flip, Range, Ranged, Rotate, Scale, Shift, Transform
 
 
 class Real(Config):
@@ -43,23 +43,14 @@ class Hue(Transform):
     saturation: float = Field(ge=0, lt=1, description="0.2: the factor is drawn from 0.8 to 1.2")
 
 
-class _Drawn(Transform):
-    @model_validator(mode="after")
-    def _is_ordered(self) -> "_Drawn":
-        for key, value in self:
-            if isinstance(value, tuple) and not 0 < value[0] <= value[1]:
-                raise ValueError(f"{key} must be [low, high] with 0 < low <= high, got {list(value)}")
-        return self
-
-
-class Blur(_Drawn):
+class Blur(Ranged):
     """Blurred by a Gaussian."""
 
     name: Literal["blur"]
     sigma_px: Range
 
 
-class Noise(_Drawn):
+class Noise(Ranged):
     """Gaussian noise in every pixel and channel."""
 
     name: Literal["noise"]

@@ -16,6 +16,17 @@ class Transform(Config):
     probability: Probability = 1.0
 
 
+class Ranged(Transform):
+    """A transform whose pairs of numbers are ranges of factors or sizes."""
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> "Ranged":
+        for key, value in self:
+            if isinstance(value, tuple) and not 0 < value[0] <= value[1]:
+                raise ValueError(f"{key} must be [low, high] with 0 < low <= high, got {list(value)}")
+        return self
+
+
 class Flip(Transform):
     """Left and right, and top and bottom, are each exchanged with this probability."""
 
@@ -23,17 +34,11 @@ class Flip(Transform):
     probability: Probability = 0.5
 
 
-class Scale(Transform):
+class Scale(Ranged):
     """Larger or smaller about the centre of the lesion."""
 
     name: Literal["scale"]
     factor: Range = Field(description="[low, high] of the factor on lengths, drawn on a log scale")
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> "Scale":
-        if not 0 < self.factor[0] <= self.factor[1]:
-            raise ValueError(f"factor must be [low, high] with 0 < low <= high, got {list(self.factor)}")
-        return self
 
 
 class Rotate(Transform):

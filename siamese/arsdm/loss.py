@@ -1,22 +1,7 @@
 """ArSDM's loss terms as sums over samples, so that micro-batches add up."""
 
-import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
-
-
-def adaptive_weights(masks: Tensor, *, normalize: bool) -> Tensor:
-    """Return W = M (1 - r) + (1 - M) r for masks M (B, 1, H, W), 0 or 1, with r the share of lesion in each.
-
-    The mean of W is 2 r (1 - r): small lesions weigh little, and an empty mask nothing at all. `normalize` divides by
-    that mean, and where it is zero all pixels weigh the same. Source: ArSDM, adaptive loss re-weighting.
-    """
-    share = masks.mean((1, 2, 3), keepdim=True)
-    weights = masks * (1 - share) + (1 - masks) * share
-    if not normalize:
-        return weights
-    mean = weights.mean((1, 2, 3), keepdim=True)
-    return torch.where(mean > 0, weights / mean.clamp(min=torch.finfo(mean.dtype).tiny), torch.ones_like(weights))
 
 
 def denoising_loss(noise_pred: Tensor, noise: Tensor, weights: Tensor) -> Tensor:

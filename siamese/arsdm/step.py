@@ -10,9 +10,10 @@ from torch import Tensor
 
 from data.pairs.seeds import item_seed
 from siamese.arsdm.config import ArsdmRow
-from siamese.arsdm.loss import adaptive_weights, clean_images, denoising_loss
+from siamese.arsdm.loss import clean_images, denoising_loss
 from siamese.arsdm.sample import Network, denoise, mask_tensor
 from siamese.latents import to_signed
+from siamese.reweight import adaptive_weights
 
 TERMS = ("noise", "refinement")
 
