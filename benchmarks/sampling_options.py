@@ -37,7 +37,11 @@ def _changed(cfg, change: dict):
 def main() -> None:
     """Sample with every option and print time and scores side by side."""
     from data.pairs.assemble import write_synthetic
-    from data.pairs.manifest import held_out_splits, read_pairs
+    from data.pairs.manifest import read_pairs
+    from evaluation.extractors import extract_features
+    from evaluation.features import read_parts
+    from evaluation.images import Images
+    from evaluation.inspected import inspect_images
     from evaluation.score import score
     from pipeline import paths
     from pipeline.params import load_params
@@ -49,14 +53,14 @@ def main() -> None:
     for name, default in (("dataset", "phantom"), ("generator", "siamese"), ("masks", "random")):
         parser.add_argument(f"--{name}", default=default)
     args = parser.parse_args()
-    params = load_params({"sampling": "sampling", "scores": "scores"}, {})
+    params = load_params({"sampling": "sampling", "features": "features", "scores": "scores"}, {})
+    scores = params.scores.model_copy(update={"extractors": ("demo",)})
     base = paths.base(args.dataset)
     folder = paths.generator(args.dataset, args.generator)
     masks = read_pairs(paths.masks(args.dataset, args.masks, 1))
-    real = [
-        read_pairs(paths.processed(args.dataset, s))
-        for s in ("train", held_out_splits(paths.processed(args.dataset))[0])
-    ]
+    train = read_pairs(paths.processed(args.dataset, "train"))
+    features = read_parts(paths.features(args.dataset, "real", "real", "demo"))
+    inspected = read_parts(paths.inspected(args.dataset, "real", "real"))
     judge = load_segmenter(paths.judge(args.dataset))
     found: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -69,7 +73,10 @@ def main() -> None:
                 sample_images(masks, sampler, cfg, images, {})
                 seconds.append(time.perf_counter() - start)
             pairs = write_synthetic([masks], [images], args.generator, Path(scratch) / f"pairs-{number}")
-            flat, _ = score(*real, pairs, params.scores, judge)
+            parts = {"synthetic": Images(pairs)}
+            drawn = extract_features("demo", train, parts, params.features, {})
+            looked_at = inspect_images(parts, judge, batch=params.features.batch)
+            flat = score({"demo": features | drawn}, inspected | looked_at, scores).flat
             quality = {key: flat[key] for key in ("demo_swd", "mask_fidelity")}
             found[name] = {"seconds": round(min(seconds[1:]), 2), **quality}
     first = found["as in params.yaml"]["seconds"]
