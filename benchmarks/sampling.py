@@ -12,7 +12,7 @@ does for narrow heads on the CPU; --stock-attention leaves it out, and the full 
 import argparse
 import json
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,8 +21,10 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionControlNetPipeline
 from PIL import Image
+from torch import Tensor
 
-from benchmarks.sd15 import ROW, WIDTHS, build
+from benchmarks.measuring import autocast, take_turns
+from benchmarks.sd15 import ROW, WIDTHS, Networks, build
 from siamese.attention import place
 from siamese.checkpoint import Trained
 from siamese.config import SamplingConfig
@@ -32,6 +34,71 @@ from siamese.latents import mask_hints
 from siamese.single_file import clip_tokenizer
 
 PROMPT = "a photo of a polyp"
+Sampler = Callable[[Tensor, np.ndarray], np.ndarray]  # noise (B, 4, h, w), masks (B, H, W) -> images (B, H, W, 3)
+
+
+def draw_masks(batch: int, size_px: int) -> np.ndarray:
+    """Return masks with one rectangle each, (B, H, W) of 0 and 1."""
+    masks = np.zeros((batch, size_px, size_px), np.uint8)
+    for number, mask in enumerate(masks):
+        mask[20 + 5 * number : 90, 30 : 100 + 10 * number] = 1
+    return masks
+
+
+def draw_noise(batch: int, size_px: int, device: torch.device) -> Tensor:
+    """Return the noise that images start from."""
+    return start_noise(0, [str(number) for number in range(batch)], (4, size_px // 8, size_px // 8)).to(device)
+
+
+def build_pipeline(nets: Networks, device: torch.device, dtype: torch.dtype) -> StableDiffusionControlNetPipeline:
+    """Return diffusers' pipeline with all weights in one precision, as its documentation loads it."""
+    pipeline = StableDiffusionControlNetPipeline(
+        vae=nets.vae, text_encoder=nets.text, tokenizer=clip_tokenizer(), unet=nets.unet,
+        controlnet=nets.controlnet.requires_grad_(False), scheduler=nets.scheduler,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).to(device)  # fmt: skip
+    if dtype != torch.float32:
+        pipeline.to(dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def their_sampler(pipeline: StableDiffusionControlNetPipeline, cfg: SamplingConfig) -> Sampler:
+    """Return the pipeline as its documentation calls it."""
+
+    def run(noise: Tensor, masks: np.ndarray) -> np.ndarray:
+        hints = [Image.fromarray(mask * 255).convert("RGB") for mask in masks]
+        return pipeline(
+            [PROMPT] * len(hints), image=hints, latents=noise.to(pipeline.dtype), num_inference_steps=cfg.steps,
+            guidance_scale=cfg.guidance, output_type="np",
+        ).images  # fmt: skip
+
+    return run
+
+
+def our_sampler(
+    nets: Networks,
+    context: Tensor,
+    cfg: SamplingConfig,
+    device: torch.device,
+    precision: str = "fp32",
+    *,
+    narrow_heads: bool = True,
+) -> Sampler:
+    """Return our sampler as the stages call it; context (2, 77, D) are the embeddings of the prompt and of none."""
+    trained = Trained(nets.controlled(), context, {}, ROW)
+    nets.vae.to(device, memory_format=torch.channels_last)
+    for network in trained.networks.all():
+        network.to(device, memory_format=torch.channels_last)
+        if narrow_heads:
+            place(network, device)
+
+    def run(noise: Tensor, masks: np.ndarray) -> np.ndarray:
+        with autocast(device, precision):
+            latents = denoise(trained, nets.scheduler, noise, mask_hints(masks, device), cfg)
+        return torch.stack(list(decode_images(nets.vae, latents.float()))).numpy()
+
+    return run
 
 
 def _arguments() -> argparse.Namespace:
@@ -53,46 +120,22 @@ def main() -> None:
     args = _arguments()
     device = torch.device(args.device)
     theirs, ours = build(args.width, args.hint), build(args.width, args.hint)
-    pipeline = StableDiffusionControlNetPipeline(
-        vae=theirs.vae, text_encoder=theirs.text, tokenizer=clip_tokenizer(), unet=theirs.unet,
-        controlnet=theirs.controlnet.requires_grad_(False), scheduler=theirs.scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).to(device)  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
-    masks = np.zeros((args.batch, args.size_px, args.size_px), np.uint8)
-    for number, mask in enumerate(masks):
-        mask[20 + 5 * number : 90, 30 : 100 + 10 * number] = 1
-    noise = start_noise(0, [str(i) for i in range(args.batch)], (4, args.size_px // 8, args.size_px // 8)).to(device)
-
-    def run_pipeline(rows: slice) -> np.ndarray:
-        hints = [Image.fromarray(mask * 255).convert("RGB") for mask in masks[rows]]
-        return pipeline(
-            [PROMPT] * len(hints), image=hints, latents=noise[rows], num_inference_steps=args.steps,
-            guidance_scale=args.guidance, output_type="np",
-        ).images  # fmt: skip
-
+    pipeline = build_pipeline(theirs, device, torch.float32)
     context = torch.cat(pipeline.encode_prompt(PROMPT, device, 1, True)[:2])
-    trained = Trained(ours.controlled(), context, {}, ROW)
-    vae = ours.vae.to(device, memory_format=torch.channels_last)
-    for network in trained.networks.all():
-        network.to(device, memory_format=torch.channels_last)
-        if not args.stock_attention:
-            place(network, device)
     cfg = SamplingConfig(steps=args.steps, guidance=args.guidance, batch=args.batch, seed=0)
-
-    def run_ours(rows: slice) -> np.ndarray:
-        latents = denoise(trained, ours.scheduler, noise[rows], mask_hints(masks[rows], device), cfg)
-        return torch.stack(list(decode_images(vae, latents))).numpy()
-
-    whole, one = slice(0, args.batch), slice(0, 1)
-    runs = {"ours": (run_ours, whole), "pipeline": (run_pipeline, whole), "pipeline_1": (run_pipeline, one)}
-    images = {name: run(rows) for name, (run, rows) in runs.items()}  # warms up
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(args.rounds):
-        for name, (run, rows) in runs.items():
-            start = time.perf_counter()
-            run(rows)
-            seconds[name].append((time.perf_counter() - start) / len(images[name]))
+    our_run = our_sampler(ours, context, cfg, device, narrow_heads=not args.stock_attention)
+    their_run = their_sampler(pipeline, cfg)
+    masks, noise = draw_masks(args.batch, args.size_px), draw_noise(args.batch, args.size_px, device)
+    runs = {
+        "ours": lambda: our_run(noise, masks),
+        "pipeline": lambda: their_run(noise, masks),
+        "pipeline_1": lambda: their_run(noise[:1], masks[:1]),
+    }
+    images = {name: run() for name, run in runs.items()}  # warms up
+    seconds = {
+        name: [value / len(images[name]) for value in values]
+        for name, values in take_turns(runs, args.rounds, device).items()
+    }
     for name, values in seconds.items():
         sys.stdout.write(f"{name:11s} {min(values):8.3f} s an image ({' '.join(f'{v:.3f}' for v in values)})\n")
     best = {name: min(values) for name, values in seconds.items()}

@@ -18,12 +18,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NUM_STEPS = 3000
-CACHE_SHARE = 1450 / (NUM_STEPS * 48)  # how often a training image is encoded, per time that it is used
+sys.path.insert(0, str(ROOT))
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,91 +46,47 @@ def _side(args: argparse.Namespace) -> dict:
     import torch
     from safetensors.torch import load_file, save_file
 
+    from benchmarks import training
+    from benchmarks.measuring import seconds_of
     from benchmarks.sd15 import build
-    from siamese.attention import place
-    from siamese.config import SiameseRow
-    from siamese.control import decoder_modules
-    from siamese.step import Batch, siamese_step
-    from siamese.weights import loss_weights
-    from tests.siamese.oracle import official_step
 
     device = torch.device(args.device)
     imports_kib = int(Path("/proc/self/statm").read_text().split()[1]) * 4
     nets = build(args.width)
-    vae, text = nets.vae.to(device), nets.text.to(device)
-    unet, controlnet = nets.unet, nets.controlnet
-    for network in (unet, controlnet):
-        network.to(device, memory_format=torch.channels_last)
-        if args.side == "ours" and not args.stock_attention:
-            place(network, device)
-    if args.checkpointing:
-        unet.enable_gradient_checkpointing()
-        controlnet.enable_gradient_checkpointing()
-    alphas = nets.scheduler.alphas_cumprod.to(device)
-    rng = torch.Generator().manual_seed(0)
-    images = torch.rand((args.batch, 3, args.size_px, args.size_px), generator=rng).to(device)
-    masks = (images[:, :1] > 0.5).float().expand(-1, 3, -1, -1)
-    hints = [hint.contiguous(memory_format=torch.channels_last) for hint in (masks, images)]
-    tokens = torch.randint(0, 1000, (args.batch, 77), generator=rng).to(device)
-    autocast = torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
-
-    def encode() -> dict[str, torch.Tensor]:
-        with torch.inference_mode(), autocast:
-            posterior = vae.encode(images * 2 - 1).latent_dist
-            return {"mean": posterior.mean.float(), "std": posterior.std.float(), "context": text(tokens)[0].float()}
-
-    def now() -> float:
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
+    narrow_heads = args.side == "ours" and not args.stock_attention
+    training.place_networks(nets, device, narrow_heads=narrow_heads, checkpointing=args.checkpointing)
+    pairs = training.draw_pairs(args.batch, args.size_px, args.steps, device)
+    if args.side != "ours":
+        nets.vae.to(device)
+        nets.text.to(device)
 
     if args.side == "cache":
-        encode()
-        start = now()
-        cached = encode()
-        seconds = now() - start
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in cached.items()}, args.folder / "cache.safetensors"
-        )
+        latents = training.encode(nets, pairs, args.precision)
+        seconds = seconds_of(lambda: training.encode(nets, pairs, args.precision), device)
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in latents.items()}
+        save_file(tensors, args.folder / "cache.safetensors")
         return {"seconds": seconds}
     if args.side == "ours":
         cached = {name: tensor.to(device) for name, tensor in load_file(args.folder / "cache.safetensors").items()}
-        del vae, text, nets
-
-    def step(number: int, timesteps: torch.Tensor) -> None:
-        latents = encode() if args.side == "official" else cached
-        draw = torch.Generator().manual_seed(number)
-        z_noise, noise = (torch.randn(latents["mean"].shape, generator=draw).to(device) for _ in range(2))
-        clean = 0.18215 * (latents["mean"] + latents["std"] * z_noise)
-        sigmas = (1 - alphas[timesteps]).sqrt()
-        noisy = alphas[timesteps].sqrt().view(-1, 1, 1, 1) * clean + sigmas.view(-1, 1, 1, 1) * noise
-        batch = Batch(noisy, timesteps, sigmas, noise, latents["context"].clone(), *hints)
-        with autocast:
-            if args.side == "official":
-                official_step(controlnet, unet, batch, step=number, num_steps=NUM_STEPS)
-            else:
-                weights = loss_weights(number, NUM_STEPS, timesteps, switches)
-                siamese_step(controlnet, unet, batch, weights, 1 / args.batch)
-
-    switches = SiameseRow(method="siamese", hint="dhi", hint_widths=(16, 32, 64)).switches
-    named = {f"controlnet.{name}": p for name, p in controlnet.named_parameters()}
-    named |= {f"{k}.{name}": p for k, m in decoder_modules(unet).items() for name, p in m.named_parameters()}
+        nets = nets._replace(vae=None, text=None)
+        step = training.ours(nets, pairs, cached, args.precision)
+    else:
+        step = training.official(nets, pairs, args.precision)
+    named = training.trained_parameters(nets)
     optimizer = torch.optim.AdamW(named.values(), lr=1e-5, fused=True)
-    total = args.batch * args.steps
-    order = torch.randperm(total, generator=rng)
-    spread = ((torch.arange(total)[order] + 0.5) / total * 1000).long().view(args.steps, args.batch).to(device)
 
-    step(NUM_STEPS - 1, torch.linspace(50, 950, args.batch).long().to(device))  # warms up; some are augmented
+    def whole_step(index: int) -> None:
+        step(training.number_of(index, args.steps), pairs.timesteps[index])
+        optimizer.step()
+
+    step(*training.some_augmented(args.batch, device))  # warms up
     save_file({k: p.grad.cpu().contiguous() for k, p in named.items()}, args.folder / f"{args.side}.safetensors")
     if args.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds = []
     for index in range(args.steps):
         optimizer.zero_grad(set_to_none=True)
-        start = now()
-        step(int((index + 0.5) / args.steps * NUM_STEPS), spread[index])
-        optimizer.step()
-        seconds.append(now() - start)
+        seconds.append(seconds_of(lambda index=index: whole_step(index), device))
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imports_kib
     peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else peak_kib * 1024
     return {"seconds": seconds, "peak_bytes": peak, "threads": torch.get_num_threads()}
@@ -151,17 +105,16 @@ def _gradient_difference(folder: Path) -> float:
     """Return |ours - official| / |official| over all trained parameters."""
     from safetensors import safe_open
 
-    difference = size = 0.0
+    from benchmarks.training import relative_difference
+
     with safe_open(folder / "ours.safetensors", "pt") as a, safe_open(folder / "official.safetensors", "pt") as b:
-        for name in b.keys():  # noqa: SIM118 - not a dict
-            theirs = b.get_tensor(name).double()
-            difference += float((a.get_tensor(name).double() - theirs).square().sum())
-            size += float(theirs.square().sum())
-    return (difference / size) ** 0.5
+        return relative_difference(b.keys(), a.get_tensor, b.get_tensor)
 
 
 def main() -> None:
     """Run every side and print what was found."""
+    from benchmarks.training import CACHE_SHARE
+
     args = _arguments()
     write = sys.stdout.write
     if args.side:
