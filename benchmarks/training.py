@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import autocast
+from benchmarks.measuring import autocast, seconds_of
 from benchmarks.sd15 import Networks
 from siamese.attention import place
 from siamese.config import SiameseRow
@@ -96,6 +96,30 @@ def ours(nets: Networks, pairs: Pairs, cached: Latents, precision: str) -> Step:
             siamese_step(nets.controlnet, nets.unet, batch, weights, 1 / len(timesteps))
 
     return step
+
+
+def make_step(nets: Networks, side: str, pairs: Pairs, precision: str) -> tuple[Step, float]:
+    """Return the step of a side, `ours` or `official`, and the seconds a step that encoding costs beside it.
+
+    VAE and text encoder are on the device for the official side alone.
+    """
+    device = pairs.images.device
+    nets.vae.to(device)
+    nets.text.to(device)
+    if side == "official":
+        return official(nets, pairs, precision), 0.0
+    cached = encode(nets, pairs, precision)
+    seconds = seconds_of(lambda: encode(nets, pairs, precision), device)
+    nets.vae.to("cpu")
+    nets.text.to("cpu")
+    return ours(nets, pairs, cached, precision), seconds * CACHE_SHARE
+
+
+def augmented(timesteps: Tensor) -> list[int]:
+    """Return how many samples are augmented online in each of the steps (steps, B), spread evenly over the run."""
+    late = [number_of(index, len(timesteps)) > SWITCHES.augment_after * NUM_STEPS for index in range(len(timesteps))]
+    chosen = (timesteps <= SWITCHES.augment_t_max).sum(1).tolist()
+    return [count if is_late else 0 for count, is_late in zip(chosen, late, strict=True)]
 
 
 def trained_parameters(nets: Networks) -> dict[str, torch.nn.Parameter]:
