@@ -13,7 +13,8 @@ from siamese.pretrain import seeded
 from siamese.rows import SiameseRow
 
 ROW = SiameseRow(method="siamese", hint="dhi", hint_widths=(16, 32, 64, 128, 256))
-WIDTHS = {"toy": 8, "quarter": 4, "full": 1}  # divisors of the channels of Stable Diffusion 1.5
+WIDTHS = {"tiny": 8, "toy": 8, "quarter": 4, "full": 1}  # divisors of the channels of Stable Diffusion 1.5
+SHALLOW = ("tiny",)  # one layer a block in place of two
 
 
 class Networks(NamedTuple):
@@ -34,12 +35,16 @@ def _divided(widths: tuple[int, ...], width: str) -> tuple[int, ...]:
     return tuple(value // WIDTHS[width] for value in widths)
 
 
+def _layers(width: str) -> int:
+    return 1 if width in SHALLOW else 2
+
+
 def _vae(width: str) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=_divided((128, 256, 512, 512), width),
-        layers_per_block=2,
+        layers_per_block=_layers(width),
         norm_num_groups=32 // WIDTHS[width],
         latent_channels=4,
     )
@@ -49,7 +54,7 @@ def _unet(width: str) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=48,
         block_out_channels=_divided((320, 640, 1280, 1280), width),
-        layers_per_block=2,
+        layers_per_block=_layers(width),
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
         cross_attention_dim=768 // WIDTHS[width],
@@ -61,7 +66,10 @@ def _unet(width: str) -> UNet2DConditionModel:
 def _text(width: str) -> CLIPTextModel:
     hidden = 768 // WIDTHS[width]
     config = CLIPTextConfig(
-        hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=12, num_attention_heads=12
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=6 * _layers(width),
+        num_attention_heads=12,
     )
     return CLIPTextModel(config)
 
