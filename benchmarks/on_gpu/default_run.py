@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.on_gpu.runner import ROOT, end_tree
 
-GENTLE_S, LAST_LINES = 8.0, 25
+GENTLE_S = 8.0
 VALUES = {"scores": "mask_fidelity", "segmentation": "mDice"}  # folder of results/ -> what is read of each file
 
 

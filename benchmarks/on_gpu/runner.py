@@ -11,19 +11,23 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST_LINES = 25
+GONE_S = 2.0
 
 
 def end_tree(process: subprocess.Popen) -> None:
-    """Kill a process and all that it started, sessions of their own included."""
+    """Kill a process and all that it started, sessions of their own included, and wait until they are gone."""
     import psutil
 
+    family: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+        family = psutil.Process(process.pid).children(recursive=True)
+    for child in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     process.wait()
+    psutil.wait_procs(family, timeout=GONE_S)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
