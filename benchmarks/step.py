@@ -79,7 +79,7 @@ def _side(args: argparse.Namespace) -> dict:
         step(training.number_of(index, args.steps), pairs.timesteps[index])
         optimizer.step()
 
-    step(*training.some_augmented(args.batch, device))  # warms up
+    step(*training.some_augmented(args.batch))  # warms up
     save_file({k: p.grad.cpu().contiguous() for k, p in named.items()}, args.folder / f"{args.side}.safetensors")
     if args.device == "cuda":
         torch.cuda.reset_peak_memory_stats()

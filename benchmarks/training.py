@@ -28,7 +28,7 @@ class Pairs(NamedTuple):
     images: Tensor  # (B, 3, H, W) in [0, 1]
     hints: tuple[Tensor, Tensor]  # of mask and image, in channels_last memory
     tokens: Tensor  # (B, 77)
-    timesteps: Tensor  # (steps, B), spread evenly over 0..999
+    timesteps: Tensor  # (steps, B), spread evenly over 0..999, on the CPU as in training
 
 
 def draw_pairs(batch: int, size_px: int, steps: int, device: torch.device) -> Pairs:
@@ -40,7 +40,7 @@ def draw_pairs(batch: int, size_px: int, steps: int, device: torch.device) -> Pa
     tokens = torch.randint(0, 1000, (batch, 77), generator=rng).to(device)
     total = batch * steps
     order = torch.randperm(total, generator=rng)
-    timesteps = ((torch.arange(total)[order] + 0.5) / total * 1000).long().view(steps, batch).to(device)
+    timesteps = ((torch.arange(total)[order] + 0.5) / total * 1000).long().view(steps, batch)
     return Pairs(images, (mask_hint, image_hint), tokens, timesteps)
 
 
@@ -64,17 +64,19 @@ def encode(nets: Networks, pairs: Pairs, precision: str) -> Latents:
 
 def _noisy(alphas: Tensor, pairs: Pairs, latents: Latents, number: int, timesteps: Tensor) -> Batch:
     draw = torch.Generator().manual_seed(number)
-    z_noise, noise = (torch.randn(latents["mean"].shape, generator=draw).to(alphas.device) for _ in range(2))
+    device = pairs.images.device
+    z_noise, noise = (torch.randn(latents["mean"].shape, generator=draw).to(device) for _ in range(2))
     clean = 0.18215 * (latents["mean"] + latents["std"] * z_noise)
-    sigmas = (1 - alphas[timesteps]).sqrt()
-    noisy = alphas[timesteps].sqrt().view(-1, 1, 1, 1) * clean + sigmas.view(-1, 1, 1, 1) * noise
-    return Batch(noisy, timesteps, sigmas, noise, latents["context"].clone(), *pairs.hints)
+    kept = alphas[timesteps].to(device)
+    sigmas = (1 - kept).sqrt()
+    noisy = kept.sqrt().view(-1, 1, 1, 1) * clean + sigmas.view(-1, 1, 1, 1) * noise
+    return Batch(noisy, timesteps.to(device), sigmas, noise, latents["context"].clone(), *pairs.hints)
 
 
 def official(nets: Networks, pairs: Pairs, precision: str) -> Step:
     """Return the official step, which encodes its batch at every step."""
     device = pairs.images.device
-    alphas = nets.scheduler.alphas_cumprod.to(device)
+    alphas = nets.scheduler.alphas_cumprod
 
     def step(number: int, timesteps: Tensor) -> None:
         batch = _noisy(alphas, pairs, encode(nets, pairs, precision), number, timesteps)
@@ -87,12 +89,12 @@ def official(nets: Networks, pairs: Pairs, precision: str) -> Step:
 def ours(nets: Networks, pairs: Pairs, cached: Latents, precision: str) -> Step:
     """Return our step, which reads what was encoded once."""
     device = pairs.images.device
-    alphas = nets.scheduler.alphas_cumprod.to(device)
+    alphas = nets.scheduler.alphas_cumprod
 
     def step(number: int, timesteps: Tensor) -> None:
         batch = _noisy(alphas, pairs, cached, number, timesteps)
         with autocast(device, precision):
-            weights = loss_weights(number, NUM_STEPS, timesteps, SWITCHES)
+            weights = loss_weights(number, NUM_STEPS, batch.timesteps, SWITCHES)
             siamese_step(nets.controlnet, nets.unet, batch, weights, 1 / len(timesteps))
 
     return step
@@ -134,9 +136,9 @@ def number_of(index: int, steps: int) -> int:
     return int((index + 0.5) / steps * NUM_STEPS)
 
 
-def some_augmented(batch: int, device: torch.device) -> tuple[int, Tensor]:
+def some_augmented(batch: int) -> tuple[int, Tensor]:
     """Return a late step and timesteps at which some samples are augmented online."""
-    return NUM_STEPS - 1, torch.linspace(50, 950, batch).long().to(device)
+    return NUM_STEPS - 1, torch.linspace(50, 950, batch).long()
 
 
 def relative_difference(

@@ -13,12 +13,12 @@ from benchmarks.training import NUM_STEPS, SWITCHES, augmented
 Counts = tuple[int, int]  # of one sample: not augmented online, augmented
 
 
-def count(step: Callable[[int, Tensor], None], device: torch.device) -> Counts:
+def count(step: Callable[[int, Tensor], None]) -> Counts:
     """Return what one sample costs; the step is of a batch of one pair. A multiply-add counts as two."""
     counts = []
     for timestep in (SWITCHES.augment_t_max + 1, SWITCHES.augment_t_max):
         with FlopCounterMode(display=False) as counter:
-            step(NUM_STEPS - 1, torch.tensor([timestep], device=device))
+            step(NUM_STEPS - 1, torch.tensor([timestep]))
         counts.append(counter.get_total_flops())
     return counts[0], counts[1]
 

@@ -67,7 +67,7 @@ def training_peak(part: Part, nets: Networks, setting: Setting, batch: int) -> i
     for _ in range(2):
         reset_peak(device)
         optimizer.zero_grad(set_to_none=True)
-        step(*some_augmented(batch, device))
+        step(*some_augmented(batch))
         optimizer.step()
         if average:
             average.step(parameters)

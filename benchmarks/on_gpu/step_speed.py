@@ -51,7 +51,7 @@ class Sides:
         pairs = draw_pairs(1, self.scale.size_px, 1, self.device)
         for side in SIDES:
             step, _ = make_step(self.nets, side, pairs, "fp32")
-            self.counts[side] = flops.count(step, self.device)
+            self.counts[side] = flops.count(step)
 
     def speed(self, side: str, precision: str, batch: int) -> dict:
         """Return what one side does at one batch."""
@@ -69,7 +69,7 @@ class Sides:
             for index in range(steps):
                 take(number_of(index, steps), pairs.timesteps[index])
 
-        take(*some_augmented(batch, self.device))  # warms up
+        take(*some_augmented(batch))  # warms up
         reset_peak(self.device)
         rounds = take_turns({side: one_round}, self.scale.rounds, self.device, RUNG_S)[side]
         seconds = spread([value / steps + cache_s for value in rounds])
@@ -90,7 +90,7 @@ class Sides:
         self.clear()
         pairs = draw_pairs(GRADIENT_BATCH, self.scale.size_px, 1, self.device)
         step, _ = make_step(self.nets, side, pairs, precision)
-        step(*some_augmented(GRADIENT_BATCH, self.device))
+        step(*some_augmented(GRADIENT_BATCH))
 
     def gradients(self) -> dict[str, torch.Tensor]:
         """Return the gradients that are there, on the CPU."""

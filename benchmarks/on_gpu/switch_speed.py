@@ -67,7 +67,7 @@ class Ours:
                 take(number_of(index, steps), pairs.timesteps[index])
 
         def gradients() -> dict[str, torch.Tensor]:
-            take(*some_augmented(self.batch, self.device))
+            take(*some_augmented(self.batch))
             return {name: self.named[name].grad.clone() for name in list(self.named)[::EVERY]}
 
         def difference(found: dict[str, torch.Tensor], shipped: dict[str, torch.Tensor]) -> dict[str, float]:
