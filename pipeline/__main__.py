@@ -43,9 +43,6 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-PARALLEL = ("train", "sample", "sample_volume", "sample_second_volume")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline", description="The stages that `dvc repro` runs, and helpers.", allow_abbrev=False
@@ -83,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
     repro.add_argument("--jobs", type=int, help="how many at a time")
-    repro.add_argument("--engine", default="local", help="local, or workers or slurm (docs/scale.md)")
-    repro.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of slurm, such as time=60")
+    repro.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
+    repro.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
     return parser
 
 
@@ -144,17 +141,18 @@ def main(argv: list[str] | None = None) -> int:
 
             repro.run(item["targets"], item["jobs"], item["engine"], item["set"])
         else:
-            from pipeline.launch import launch, processes_to_start
+            from pipeline.launch import PARALLEL, launch, nodes_to_use, processes_to_start
             from pipeline.params import load_params
             from pipeline.rates import record
 
-            if "DVC_STAGE" in os.environ:  # a shell in the background lets its children ignore it, but `repro` asks so
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if "DVC_STAGE" in os.environ:  # a shell's background ignores INT, `repro` lets DVC ignore TERM
+                for word in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(word, signal.default_int_handler)
             stage = importlib.import_module(f"pipeline.{verb}")
             params = load_params(stage.READS, item)
-            count = processes_to_start() if verb in PARALLEL else 1
-            if count > 1:
-                return launch(count, sys.argv[1:] if argv is None else argv)
+            count, nodes = (processes_to_start(), nodes_to_use()) if verb in PARALLEL else (1, 1)
+            if count * nodes > 1:
+                return launch(count, nodes, sys.argv[1:] if argv is None else argv)
             start = time.monotonic()
             with _after_the_main_process():
                 stage.run(item, params)

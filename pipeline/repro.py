@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from tqdm import tqdm
 
 from data.pairs.errors import UserError
+from pipeline.dvc_locks import held_locks, locked
 from pipeline.engines import ENGINES, Place, Run, Task, parse_settings
 from pipeline.param_errors import dangling
 from pipeline.warm import warm_process
@@ -22,8 +23,16 @@ LAST_LINES = 30
 WORTH_WARMING = 6  # stages; for fewer, imports in one process more are no gain
 
 
-def stages_to_run(targets: list[str]) -> dict[str, set[str]]:
+def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
+    while after := {name for name, others in needs.items() if name not in changed and others & changed}:
+        changed = changed | after
+    return changed
+
+
+def stages_to_run(targets: list[str], running: Set[str] = frozenset()) -> dict[str, set[str]]:
     """Return the stages that are not up to date or come after one that is not -> those of them that each waits for.
+
+    `running` are stages that are at work already; they and those after them count as not up to date.
 
     Raises: UserError when a target is no stage of dvc.yaml, or dvc.yaml and params.yaml do not fit.
     """
@@ -31,7 +40,7 @@ def stages_to_run(targets: list[str]) -> dict[str, set[str]]:
     from dvc.repo import Repo
 
     try:
-        with Repo() as repo:
+        with Repo() as repo, locked(repo):
             graph = repo.index.graph  # an edge leads from a stage to one that it needs
             todo = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
             wanted: set = set()
@@ -40,12 +49,13 @@ def stages_to_run(targets: list[str]) -> dict[str, set[str]]:
                 if stage not in wanted:
                     wanted.add(stage)
                     todo.extend(graph.successors(stage))
-            changed = set(repo.status([stage.addressing for stage in wanted]) if wanted else ())
+            needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
+            changed = _with_those_after({*running} & needs.keys(), needs)
+            if asked := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
+                changed |= set(repo.status(asked))
     except DvcException as error:
-        raise UserError(f"dvc cannot plan the run: {error}") from error
-    needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
-    while after := {name for name, others in needs.items() if name not in changed and others & changed}:
-        changed |= after
+        raise UserError(f"dvc cannot plan the run: {error}", held_locks()) from error
+    changed = _with_those_after(changed, needs)
     return {name: others & changed for name, others in needs.items() if name in changed}
 
 
@@ -124,17 +134,15 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
 
     Raises: UserError naming every stage that failed, with the end of its log.
     """
-    from pipeline.launch import processes_to_start
-
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
     if engine not in ENGINES:
         raise UserError(dangling("--engine", engine, ENGINES))
-    places, connect = ENGINES[engine]
+    places, connect, running = ENGINES[engine]
     slots = places()
-    count = jobs or (1 if engine != "slurm" and processes_to_start() > 1 else len(slots))
+    count = jobs or len(slots)
     with connect(parse_settings(settings)) as start:
-        waiting = stages_to_run(targets)
+        waiting = stages_to_run(targets, running())
         LOGS.mkdir(parents=True, exist_ok=True)
         on_gpus = any("CUDA_VISIBLE_DEVICES" in slot for slot in slots)
         warm = (

@@ -1,0 +1,240 @@
+"""repro --engine slurm on a real Slurm: jobs that are queued again, taken back, followed anew, and that never start."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from data.pairs.files import sha256_tree
+from tests.contracts.imports import ROOT
+from tests.pipeline.cluster import cluster, needs_slurm, slurm
+from tests.pipeline.projects import GIT, stand_in_project
+from tests.pipeline.test_graph import shrink
+
+pytestmark = [pytest.mark.graph, needs_slurm]
+
+STAGE = """
+import os, sys, time
+from pathlib import Path
+
+name = sys.argv[1]
+with open("starts", "a") as starts:
+    starts.write(f"{name} {os.environ.get('GREETING')}\\n")
+print("begun", flush=True)
+while Path(f"hold-{name}").exists():
+    time.sleep(0.1)
+Path(f"{name}.txt").write_text(name)
+"""
+STAGES = {
+    "stages": {
+        "first": {"cmd": "python stage.py first", "deps": ["stage.py"], "outs": ["first.txt"]},
+        "second": {"cmd": "python stage.py second", "deps": ["stage.py", "first.txt"], "outs": ["second.txt"]},
+        "other": {"cmd": "python stage.py other", "deps": ["stage.py"], "outs": ["other.txt"]},
+    }
+}
+REPRO = [sys.executable, "-m", "pipeline", "repro", "--engine", "slurm"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPATH", str(ROOT))
+    patch.setenv("DVC_NO_ANALYTICS", "1")
+    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    with cluster(tmp_path_factory.mktemp("slurm")) as path:
+        yield path
+    patch.undo()
+
+
+def stages_of_seconds(path: Path) -> None:
+    """Write a repository of three stages, which end once nothing holds them."""
+    path.mkdir()
+    (path / "stage.py").write_text(STAGE)
+    with (path / "dvc.yaml").open("w") as file:
+        YAML().dump(STAGES, file)
+    subprocess.run([*GIT, "init", "-q", str(path)], check=True)
+    with Repo.init(str(path)) as repo, repo.config.edit("local") as config:
+        config["core"]["hardlink_lock"] = True
+
+
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    stages_of_seconds(tmp_path / "stages")
+    monkeypatch.chdir(tmp_path / "stages")
+
+
+@pytest.fixture(scope="module")
+def never(tmp_path_factory, folder):
+    """Start a stage that no node can take, and return what its launcher said, its exit code and its seconds, later."""
+    path = tmp_path_factory.mktemp("never") / "stages"
+    stages_of_seconds(path)
+    said: dict = {}
+
+    def run() -> None:
+        since = time.monotonic()
+        said["done"] = subprocess.run(
+            [*REPRO, "--set", "cpus_per_task=64", "other"], cwd=path, capture_output=True, text=True, check=False
+        )
+        said["seconds"] = time.monotonic() - since
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield thread, said
+    thread.join()
+
+
+@contextlib.contextmanager
+def launcher(*arguments: str):
+    process = subprocess.Popen([*REPRO, *arguments], stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(happened: Callable[[], object], process: subprocess.Popen, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def jobs(*options: str) -> list[str]:
+    """Return number, name and state of the jobs of the project that this process stands in."""
+    lines = slurm("squeue", "-h", "--format=%i %j %T %Z", *options).splitlines()
+    return [line.rsplit(" ", 1)[0] for line in lines if line.endswith(f" {Path.cwd()}")]
+
+
+def test_a_job_that_can_never_start_is_being_told(never):
+    """It runs beside the other tests, and is looked at in the last."""
+    assert never[0].is_alive()
+
+
+def test_jobs_have_the_name_of_their_stage_the_options_and_the_setup_lines_given(stages):
+    Path(".work/logs").mkdir(parents=True)
+    Path(".work/logs/first.log").write_text("of an earlier run\n")
+    Path("hold-second").touch()
+    options = ["--set", "setup=export GREETING=hello", "--set", "setup=echo set up", "--set", "comment=a b"]
+    with launcher(*options, "second") as process:
+        until(lambda: Path("starts").exists() and "second" in Path("starts").read_text(), process)
+        number, name, state = jobs()[0].split()
+        assert (name, state) == ("second", "RUNNING")
+        assert "Comment=a b" in slurm("scontrol", "show", "job", number)
+        Path("hold-second").unlink()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert f"job {number}  second" in said
+    assert Path("starts").read_text() == "first hello\nsecond hello\n"
+    log = Path(".work/logs/first.log").read_text()
+    assert log.startswith("set up\n")
+    assert "begun" in log
+
+
+def test_a_launcher_that_is_killed_and_started_again_runs_no_stage_twice(stages):
+    Path("hold-first").touch()
+    with launcher("second") as process:
+        until(lambda: Path("starts").exists(), process)
+    (before,) = jobs()
+    with launcher("second") as process:
+        time.sleep(3)
+        Path("hold-first").unlink()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert f"job {before.split()[0]}  first: submitted earlier, now RUNNING" in said
+    assert Path("starts").read_text() == "first None\nsecond None\n"
+
+
+def test_a_waiting_job_that_somebody_cancels_is_noticed_at_once(stages):
+    with launcher("--set", "hold=true", "first") as process:
+        until(lambda: jobs("--states=PENDING"), process)
+        slurm("scancel", jobs()[0].split()[0])
+        since = time.monotonic()
+        _, said = process.communicate(timeout=60)
+    assert time.monotonic() - since < 15
+    assert process.returncode == 2
+    assert "left no result: CANCELLED" in said
+
+
+def test_a_launcher_that_is_told_to_end_takes_waiting_jobs_back_and_stops_running_ones(stages):
+    """There is no accounting here, and nothing asks for it."""
+    Path("hold-first").touch()
+    with launcher("--set", "exclusive=true", "--set", "nodelist=left", "second", "other") as process:
+        until(lambda: len(jobs()) == 2 and jobs("--states=RUNNING"), process)
+        until(lambda: Path("starts").exists(), process)
+        process.send_signal(signal.SIGTERM)
+        since = time.monotonic()
+        _, said = process.communicate(timeout=60)
+    assert time.monotonic() - since < 30
+    assert process.returncode == 2
+    assert "stopped: what was running goes on" in said
+    assert jobs() == []
+    assert Path("starts").read_text() == "first None\n"
+    assert not [name for name in ("lock", "rwlock.lock") if Path(".dvc/tmp", name).exists()]
+
+
+def test_a_job_whose_time_is_nearly_over_and_one_that_is_preempted_are_queued_again(stages):
+    Path("hold-first").touch()
+
+    def lives() -> int:
+        return Path("starts").read_text().count("first") if Path("starts").exists() else 0
+
+    with launcher("--set", "time=4", "--set", "nodes=1", "--set", "exclusive=true", "first") as process:
+        until(lambda: lives() == 1, process)
+        slurm("scancel", "--signal=USR2", "--batch", jobs()[0].split()[0])
+        until(lambda: lives() == 2, process)
+        for node in ("left", "right"):
+            slurm("sbatch", "--partition=urgent", "--exclusive", f"--nodelist={node}", "--wrap=sleep 1")
+        until(lambda: lives() == 3, process)
+        Path("hold-first").unlink()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert said.count("job ") == 1, said
+    log = Path(".work/logs/first.log").read_text()
+    assert "the time is nearly over: queued again" in log
+    assert "PREEMPTION" in log
+    assert "life 3" in log
+
+
+def test_a_training_that_slurm_queues_again_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, monkeypatch, folder):
+    def longer(data) -> None:
+        shrink(data)
+        data["judge"]["epochs"] = 150
+
+    judge = "judge@phantom"
+    stand_in_project(tmp_path / "undisturbed", longer, monkeypatch)
+    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.hardlink_lock", "true"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "prepare@phantom"], check=True, capture_output=True)
+    shutil.copytree(tmp_path / "undisturbed", tmp_path / "disturbed")
+    whole = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "--single-item", judge], stdout=subprocess.DEVNULL)
+    monkeypatch.chdir(tmp_path / "disturbed")
+    with launcher(judge) as process:
+        work = Path(".work/judge/phantom")
+        until(lambda: [path for path in work.glob("*/*") if path.is_file()], process)
+        slurm("scontrol", "requeue", jobs()[0].split()[0])
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("job ") == 1, said
+    assert "life 2" in Path(f".work/logs/{judge}.log").read_text()
+    assert whole.wait(60) == 0
+    for name in ("outputs", "dvc.lock"):
+        assert sha256_tree(Path(name)) == sha256_tree(tmp_path / "undisturbed" / name)
+
+
+def test_a_job_that_can_never_start_was_told_within_a_minute_with_slurms_reason(never):
+    thread, said = never
+    thread.join(60)
+    assert said["seconds"] < 60
+    assert said["done"].returncode == 2
+    assert "can never start and is taken back. Slurm's reason: PartitionConfig" in said["done"].stderr
