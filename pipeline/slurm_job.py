@@ -38,6 +38,17 @@ def _queue_again(seconds: float) -> int:
     return -1 if done.returncode == 0 else 1
 
 
+def _slurm_has_ended_this_job() -> bool:
+    """Wait until Slurm no longer counts this job as running: after a warning that may take minutes."""
+    until = time.monotonic() + GRACE_S
+    command = ["squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%T"]
+    while time.monotonic() < until:
+        if subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() not in ("", "RUNNING"):
+            return True
+        time.sleep(2)
+    return False
+
+
 def main(stage: str) -> int:
     """Run a stage by DVC, leave DVC's exit code in a file unless Slurm is to run this job again, and return it."""
     words: set[int] = set()
@@ -51,11 +62,10 @@ def main(stage: str) -> int:
     place = {NODES: os.environ.get("SLURM_JOB_NUM_NODES", "1")}
     code = run_dvc(stage, place, sys.stdout, lambda: bool(words))
     if signal.SIGTERM in words:
-        time.sleep(GRACE_S)
-        code = _queue_again(SHORT_S)
-    elif code and signal.SIGUSR2 in words and signal.SIGUSR1 not in words:
+        return 1 if _slurm_has_ended_this_job() else abs(_queue_again(SHORT_S))
+    if code and signal.SIGUSR2 in words and signal.SIGUSR1 not in words:
         code = _queue_again(time.monotonic() - began)
-    if code >= 0 and signal.SIGTERM not in words:
+    if code >= 0:
         write_text(result_file(stage), str(code))
     return abs(code)
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from pipeline.__main__ import main
 from tests.contracts.imports import ROOT
 
 LEFT_OUT = ("results/", "dvc.lock", "tests/")
@@ -41,3 +43,18 @@ def stand_in_project(path: Path, change: Callable, patch: pytest.MonkeyPatch) ->
     edit(change)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "toy"]):
         subprocess.run([*GIT, *command], check=True)
+
+
+def project_to_train_in(path: Path, change: Callable, patch: pytest.MonkeyPatch) -> None:
+    """Stand in a project in which all is made and recorded that a training of `controlnet` on `phantom` needs."""
+    stand_in_project(path, change, patch)
+    stages = [
+        ["prepare", "--dataset", "phantom"],
+        ["base", "--dataset", "phantom"],
+        ["latents", "--dataset", "phantom"],
+    ]
+    for stage in [*stages, ["masks", "--dataset", "phantom", "--masks", "random"]]:
+        assert main(stage) == 0
+    with Repo() as repo:
+        for name in ("prepare@phantom", "base@phantom", "latents@phantom", "masks@phantom-random"):
+            repo.commit(name, force=True)

@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
+from pipeline.__main__ import main
 from tests.contracts.imports import ROOT
 from tests.pipeline.cluster import cluster, needs_slurm, slurm
-from tests.pipeline.projects import GIT, stand_in_project
+from tests.pipeline.projects import GIT, project_to_train_in
 from tests.pipeline.test_graph import shrink
+from tests.pipeline.test_nodes import assert_close
 
 pytestmark = [pytest.mark.graph, needs_slurm]
 
@@ -207,29 +210,28 @@ def test_a_job_whose_time_is_nearly_over_and_one_that_is_preempted_are_queued_ag
     assert "life 3" in log
 
 
-def test_a_training_that_slurm_queues_again_ends_with_the_bytes_of_an_undisturbed_one(tmp_path, monkeypatch, folder):
-    def longer(data) -> None:
-        shrink(data)
-        data["judge"]["epochs"] = 150
-
-    judge = "judge@phantom"
-    stand_in_project(tmp_path / "undisturbed", longer, monkeypatch)
+def test_a_training_is_the_same_after_a_requeue_and_close_on_two_nodes(tmp_path, monkeypatch):
+    project_to_train_in(tmp_path / "one", shrink, monkeypatch)
     subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.hardlink_lock", "true"], check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "prepare@phantom"], check=True, capture_output=True)
-    shutil.copytree(tmp_path / "undisturbed", tmp_path / "disturbed")
-    whole = subprocess.Popen([sys.executable, "-m", "dvc", "repro", "--single-item", judge], stdout=subprocess.DEVNULL)
-    monkeypatch.chdir(tmp_path / "disturbed")
-    with launcher(judge) as process:
-        work = Path(".work/judge/phantom")
-        until(lambda: [path for path in work.glob("*/*") if path.is_file()], process)
+    train, out = "train@phantom-controlnet", Path("outputs/generators/phantom/controlnet")
+    shutil.copytree(tmp_path / "one", tmp_path / "again")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    assert main(["train", "--dataset", "phantom", "--generator", "controlnet"]) == 0
+    monkeypatch.chdir(tmp_path / "again")
+    with launcher("--set", "nodes=1", train) as process:
+        until(lambda: list(Path(".work/train").rglob("*.safetensors")), process)
         slurm("scontrol", "requeue", jobs()[0].split()[0])
         _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert said.count("job ") == 1, said
-    assert "life 2" in Path(f".work/logs/{judge}.log").read_text()
-    assert whole.wait(60) == 0
-    for name in ("outputs", "dvc.lock"):
-        assert sha256_tree(Path(name)) == sha256_tree(tmp_path / "undisturbed" / name)
+    assert "life 2" in Path(f".work/logs/{train}.log").read_text()
+    assert sha256_tree(out) == sha256_tree(tmp_path / "one" / out)
+    monkeypatch.chdir(tmp_path / "two")
+    with launcher("--set", "nodes=2", train) as process:
+        until(lambda: any(psutil.Process(one).name() == "srun" for one in psutil.pids()), process)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert_close(out, tmp_path / "one" / out)
 
 
 def test_a_job_that_can_never_start_was_told_within_a_minute_with_slurms_reason(never):
