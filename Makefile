@@ -4,12 +4,12 @@ BIN := .venv/bin
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test browser install check clean
+.PHONY: repro test browser slurm install check clean
 
 repro: install
 	python -m pipeline repro
 
-test: install browser
+test: install browser slurm
 	$(BIN)/python -m pytest
 
 # The rating form is tested in a real browser. In a container (root, Debian) it is installed; elsewhere its tests are skipped.
@@ -17,6 +17,13 @@ browser:
 	@command -v chromedriver > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 	  && { apt-get install -y -qq chromium chromium-driver || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }; } \
 	  > /dev/null 2>&1; } || echo "no Chromium with chromedriver here: the tests of the rating form will be skipped"
+
+# Slurm jobs are tested on a Slurm of two nodes that a test starts and ends, by root; elsewhere its tests are skipped.
+slurm:
+	@{ command -v slurmctld && command -v slurmd && command -v munged; } > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	  && { apt-get install -y -qq --no-install-recommends slurm-wlm munge \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; }; } > /dev/null 2>&1; } \
+	  || echo "no Slurm here: the tests of Slurm jobs will be skipped"
 
 check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

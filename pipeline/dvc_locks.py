@@ -1,30 +1,42 @@
-"""DVC's locks by hard link (core.hardlink_lock), which a DVC that is killed while it holds one leaves for good."""
+"""DVC's locks by hard link (core.hardlink_lock), for file systems without flock. DVC waits for one that is left.
+
+A DVC that is killed while it holds one leaves it. The file of a lock by flock from before that setting blocks as well.
+"""
 
 import contextlib
+import fcntl
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(".dvc/tmp")
+LOCKS = (Path(".dvc/tmp/lock"), Path(".dvc/tmp/rwlock.lock"))
 WAIT_S = 60
-LIFETIME_S = 365 * 24 * 3600  # such a lock is dated by when it ends
+LIFETIME_S = 365 * 24 * 3600  # a lock by hard link is dated by when it ends
 
 
 def held_locks(older_than_s: float = 0) -> list[str]:
-    """Return a line for each lock that was taken so many seconds ago, with what frees it. flock leaves none behind."""
+    """Return a line for each lock by hard link that was taken so many seconds ago, with what frees it."""
     lines = []
-    for path in (FOLDER / "lock", FOLDER / "rwlock.lock"):
-        try:
+    for path in LOCKS:
+        with contextlib.suppress(FileNotFoundError):
             age = time.time() - (path.stat().st_mtime - LIFETIME_S)
-        except FileNotFoundError:
-            continue
-        if older_than_s <= age < LIFETIME_S / 2:  # the file of a flock has its own date and no future
-            lines.append(
-                f"{path} is held for {age:.0f} s: if no DVC runs in this clone, on any machine, a killed one left it; "
-                f"remove it then: rm {path}"
-            )
+            if older_than_s <= age < LIFETIME_S / 2:  # the file of a flock has its own date and no future
+                lines.append(
+                    f"{path} is held for {age:.0f} s: if no DVC runs in this clone, on any machine, a killed one left "
+                    f"it; remove it then: rm {path}"
+                )
     return lines
+
+
+def _drop_files_of_flock() -> None:
+    """Remove the files of locks by flock that nobody holds: with core.hardlink_lock DVC waits for them for ever."""
+    for path in LOCKS:
+        with contextlib.suppress(OSError), path.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state = path.stat()
+            if state.st_nlink == 1 and state.st_mtime < time.time():
+                path.unlink()
 
 
 @contextlib.contextmanager
@@ -33,6 +45,8 @@ def locked(repo: Any) -> Iterator[None]:
     from dvc.lock import LockError
     from dvc.repo import lock_repo
 
+    if repo.config["core"].get("hardlink_lock"):
+        _drop_files_of_flock()
     until = time.monotonic() + WAIT_S
     with contextlib.ExitStack() as stack:
         while True:

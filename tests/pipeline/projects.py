@@ -48,13 +48,11 @@ def stand_in_project(path: Path, change: Callable, patch: pytest.MonkeyPatch) ->
 def project_to_train_in(path: Path, change: Callable, patch: pytest.MonkeyPatch) -> None:
     """Stand in a project in which all is made and recorded that a training of `controlnet` on `phantom` needs."""
     stand_in_project(path, change, patch)
-    stages = [
-        ["prepare", "--dataset", "phantom"],
-        ["base", "--dataset", "phantom"],
-        ["latents", "--dataset", "phantom"],
-    ]
-    for stage in [*stages, ["masks", "--dataset", "phantom", "--masks", "random"]]:
-        assert main(stage) == 0
+    made = {name: ["--dataset", "phantom"] for name in ("prepare@phantom", "base@phantom", "latents@phantom")}
+    made["masks@phantom-random"] = ["--dataset", "phantom", "--masks", "random"]
+    made["refiner@phantom-controlnet"] = ["--dataset", "phantom", "--generator", "controlnet"]
+    for name, options in made.items():
+        assert main([name.partition("@")[0], *options]) == 0
     with Repo() as repo:
-        for name in ("prepare@phantom", "base@phantom", "latents@phantom", "masks@phantom-random"):
+        for name in made:
             repo.commit(name, force=True)
