@@ -43,6 +43,9 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline", description="The stages that `dvc repro` runs, and helpers.", allow_abbrev=False
@@ -83,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     repro.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
     repro.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
     return parser
+
+
+def _stop_once(*_: object) -> None:
+    """Interrupt this process, and let nothing that is said later disturb its tidying up."""
+    for word in STOPPING:
+        signal.signal(word, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -146,8 +156,8 @@ def main(argv: list[str] | None = None) -> int:
             from pipeline.rates import record
 
             if "DVC_STAGE" in os.environ:  # a shell's background ignores INT, `repro` lets DVC ignore TERM
-                for word in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(word, signal.default_int_handler)
+                for word in STOPPING if "RANK" not in os.environ else STOPPING[:1]:
+                    signal.signal(word, _stop_once)
             stage = importlib.import_module(f"pipeline.{verb}")
             params = load_params(stage.READS, item)
             count, nodes = (processes_to_start(), nodes_to_use()) if verb in PARALLEL else (1, 1)
