@@ -209,30 +209,46 @@ def test_a_job_whose_time_is_nearly_over_and_one_that_is_preempted_are_queued_ag
     assert "life 3" in log
 
 
-def test_a_training_is_the_same_after_a_requeue_and_close_on_two_nodes(tmp_path, monkeypatch):
-    project_to_train_in(tmp_path / "one", shrink, monkeypatch)
+TRAIN, OUT = "train@phantom-controlnet", Path("outputs/generators/phantom/controlnet")
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory, folder):
+    """Return a project in which all but the training is done, and the generator that one process trains there."""
+    root, patch = tmp_path_factory.mktemp("training"), pytest.MonkeyPatch()
+    project_to_train_in(root / "project", shrink, patch)
     subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.hardlink_lock", "true"], check=True)
-    train, out = "train@phantom-controlnet", Path("outputs/generators/phantom/controlnet")
-    shutil.copytree(tmp_path / "one", tmp_path / "again")
-    shutil.copytree(tmp_path / "one", tmp_path / "two")
     assert main(["train", "--dataset", "phantom", "--generator", "controlnet"]) == 0
+    OUT.rename(root / "generator")
+    patch.undo()
+    return root / "project", root / "generator"
+
+
+def test_a_training_that_slurm_queues_again_goes_on_and_leaves_the_same_bytes(untrained, tmp_path, monkeypatch):
+    project, alone = untrained
+    shutil.copytree(project, tmp_path / "again")
     monkeypatch.chdir(tmp_path / "again")
-    with launcher("--set", "nodes=1", train) as process:
+    with launcher(TRAIN) as process:
         until(lambda: list(Path(".work/train").rglob("step-*")), process)
         slurm("scontrol", "requeue", jobs()[0].split()[0])
         _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert said.count("job ") == 1, said
-    first, second = Path(f".work/logs/{train}.log").read_text().split("life 2")
-    assert "0/40" in first
-    assert "0/40" not in second
-    assert sha256_tree(out) == sha256_tree(tmp_path / "one" / out)
+    first, second = Path(f".work/logs/{TRAIN}.log").read_text().split("life 2")
+    assert " 0/40" in first
+    assert " 0/40" not in second
+    assert sha256_tree(OUT) == sha256_tree(alone)
+
+
+def test_one_training_runs_on_two_nodes(untrained, tmp_path, monkeypatch):
+    project, alone = untrained
+    shutil.copytree(project, tmp_path / "two")
     monkeypatch.chdir(tmp_path / "two")
-    with launcher("--set", "nodes=2", train) as process:
+    with launcher("--set", "nodes=2", TRAIN) as process:
         _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    assert "on 2 x cpu" in Path(f".work/logs/{train}.log").read_text()
-    assert_close(out, tmp_path / "one" / out)
+    assert "on 2 x cpu" in Path(f".work/logs/{TRAIN}.log").read_text()
+    assert_close(OUT, alone)
 
 
 def test_a_job_that_can_never_start_was_told_within_a_minute_with_slurms_reason(never):
