@@ -44,6 +44,7 @@ STAGES = {
         "other": {"cmd": "python stage.py other", "deps": ["stage.py"], "outs": ["other.txt"]},
     }
 }
+SAID = Path("said")
 REPRO = [sys.executable, "-m", "pipeline", "repro", "--engine", "slurm"]
 
 
@@ -97,7 +98,9 @@ def never(tmp_path_factory, folder):
 
 @contextlib.contextmanager
 def launcher(*arguments: str):
-    process = subprocess.Popen([*REPRO, *arguments], stderr=subprocess.PIPE, text=True)
+    """Yield a launcher in this folder; what it says goes to the file SAID."""
+    with SAID.open("w") as said:
+        process = subprocess.Popen([*REPRO, *arguments], stderr=said)
     try:
         yield process
     finally:
@@ -105,10 +108,16 @@ def launcher(*arguments: str):
         process.wait()
 
 
+def ended(process: subprocess.Popen) -> str:
+    """Wait for the end of a launcher and return what it has said."""
+    process.wait(300)
+    return SAID.read_text()
+
+
 def until(happened: Callable[[], object], process: subprocess.Popen, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, SAID.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -135,7 +144,7 @@ def test_jobs_have_the_name_of_their_stage_the_options_and_the_setup_lines_given
         assert (name, state) == ("second", "RUNNING")
         assert "Comment=a b" in slurm("scontrol", "show", "job", number)
         Path("hold-second").unlink()
-        _, said = process.communicate(timeout=120)
+        said = ended(process)
     assert process.returncode == 0, said
     assert f"job {number}  second" in said
     assert Path("starts").read_text() == "first hello\nsecond hello\n"
@@ -150,9 +159,9 @@ def test_a_launcher_that_is_killed_and_started_again_runs_no_stage_twice(stages)
         until(lambda: Path("starts").exists(), process)
     (before,) = jobs()
     with launcher("second") as process:
-        time.sleep(3)
+        until(lambda: "submitted earlier" in SAID.read_text(), process)
         Path("hold-first").unlink()
-        _, said = process.communicate(timeout=120)
+        said = ended(process)
     assert process.returncode == 0, said
     assert f"job {before.split()[0]}  first: submitted earlier, now RUNNING" in said
     assert Path("starts").read_text() == "first None\nsecond None\n"
@@ -163,7 +172,7 @@ def test_a_waiting_job_that_somebody_cancels_is_noticed_at_once(stages):
         until(lambda: jobs("--states=PENDING"), process)
         slurm("scancel", jobs()[0].split()[0])
         since = time.monotonic()
-        _, said = process.communicate(timeout=120)
+        said = ended(process)
     assert time.monotonic() - since < 15
     assert process.returncode == 2
     assert "left no result: CANCELLED" in said
@@ -177,7 +186,7 @@ def test_a_launcher_that_is_told_to_end_takes_waiting_jobs_back_and_stops_runnin
         until(lambda: Path("starts").exists(), process)
         process.send_signal(signal.SIGTERM)
         since = time.monotonic()
-        _, said = process.communicate(timeout=120)
+        said = ended(process)
     assert time.monotonic() - since < 30
     assert process.returncode == 2
     assert "stopped: what was running goes on" in said
@@ -200,7 +209,7 @@ def test_a_job_whose_time_is_nearly_over_and_one_that_is_preempted_are_queued_ag
             slurm("sbatch", "--partition=urgent", "--exclusive", f"--nodelist={node}", "--wrap=sleep 1")
         until(lambda: lives() == 3, process)
         Path("hold-first").unlink()
-        _, said = process.communicate(timeout=120)
+        said = ended(process)
     assert process.returncode == 0, said
     assert said.count("job ") == 1, said
     log = Path(".work/logs/first.log").read_text()
@@ -231,7 +240,7 @@ def test_a_training_that_slurm_queues_again_goes_on_and_leaves_the_same_bytes(un
     with launcher(TRAIN) as process:
         until(lambda: list(Path(".work/train").rglob("step-*")), process)
         slurm("scontrol", "requeue", jobs()[0].split()[0])
-        _, said = process.communicate(timeout=300)
+        said = ended(process)
     assert process.returncode == 0, said
     assert said.count("job ") == 1, said
     first, second = Path(f".work/logs/{TRAIN}.log").read_text().split("life 2")
@@ -245,7 +254,7 @@ def test_one_training_runs_on_two_nodes(untrained, tmp_path, monkeypatch):
     shutil.copytree(project, tmp_path / "two")
     monkeypatch.chdir(tmp_path / "two")
     with launcher("--set", "nodes=2", TRAIN) as process:
-        _, said = process.communicate(timeout=300)
+        said = ended(process)
     assert process.returncode == 0, said
     assert "on 2 x cpu" in Path(f".work/logs/{TRAIN}.log").read_text()
     assert_close(OUT, alone)
