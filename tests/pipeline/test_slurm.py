@@ -180,7 +180,8 @@ def test_a_waiting_job_that_somebody_cancels_is_noticed_at_once(stages):
 
 def test_a_launcher_that_is_told_to_end_takes_waiting_jobs_back_and_stops_running_ones(stages):
     """There is no accounting here, and nothing asks for it."""
-    Path("hold-first").touch()
+    for name in ("first", "other"):  # only one of them finds room, whichever comes first
+        Path(f"hold-{name}").touch()
     with launcher("--set", "exclusive=true", "--set", "nodelist=left", "second", "other") as process:
         until(lambda: len(jobs()) == 2 and jobs("--states=RUNNING"), process)
         until(lambda: Path("starts").exists(), process)
@@ -191,7 +192,7 @@ def test_a_launcher_that_is_told_to_end_takes_waiting_jobs_back_and_stops_runnin
     assert process.returncode == 2
     assert "stopped: what was running goes on" in said
     assert jobs() == []
-    assert Path("starts").read_text() == "first None\n"
+    assert len(Path("starts").read_text().splitlines()) == 1
     assert not [name for name in ("lock", "rwlock.lock") if Path(".dvc/tmp", name).exists()]
 
 
