@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
+from pipeline.leash import with_leader
 
 POLL_S = 0.2
 GENTLE_S = 15
@@ -77,7 +78,7 @@ def _interrupt(process: subprocess.Popen, since: float) -> None:
 
 
 def run_stage(task: Task) -> int:
-    """Run `dvc repro --single-item` on one stage and return its exit code; what it prints goes to the task's log.
+    """Let DVC run one stage, and return its exit code; what it prints goes to the task's log.
 
     On the CPU a stage gets one thread, because narrow networks hardly gain from a second one, and because sums over
     pixels are rounded by their number of threads: the results are then those of any other number of cores.
@@ -85,9 +86,9 @@ def run_stage(task: Task) -> int:
     # Waiting for the lock: another stage may just be recording what it wrote. USR2 is Slurm's word to the launcher
     # of a job that its time is nearly over, and would end DVC.
     command = ["sh", "-c", 'trap "" USR2; exec "$@"', "sh"]
-    command += [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", task.name]
+    command += [sys.executable, "-m", "pipeline.recording", task.name]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages start `python`
-    env = os.environ | {"PATH": path} | dict(task.place)
+    env = with_leader(os.environ | {"PATH": path} | dict(task.place))
     if not env.get("CUDA_VISIBLE_DEVICES"):
         env.setdefault("OMP_NUM_THREADS", "1")
     since = None
