@@ -23,9 +23,8 @@ WAIT_S = 5
 
 def _written_to_its_end(item: Any) -> bool:
     """Return whether a file has its hash and size in dvc.lock, and a folder its number of files."""
-    if not isinstance(item, dict) or "path" not in item:
-        return False
-    return "md5" not in item or ("size" in item and ("nfiles" in item or not str(item["md5"]).endswith(".dir")))
+    folder = isinstance(item, dict) and str(item.get("md5")).endswith(".dir")
+    return isinstance(item, dict) and {"path", "md5", "size", *(["nfiles"] if folder else [])} <= set(item)
 
 
 def _stages(text: str) -> dict[str, Any] | None:
@@ -45,8 +44,9 @@ def _stages(text: str) -> dict[str, Any] | None:
     lists = [one[key] for one in stages.values() for key in ("deps", "outs") if key in one]
     if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
         return None
-    last = next(reversed(stages.values()), {"outs": [{"path": ""}]})
-    return stages if last.get("outs") and _written_to_its_end(last["outs"][-1]) else None
+    last = next(reversed(stages.values()), None)
+    whole = last is None or (last.get("outs") and _written_to_its_end(last["outs"][-1]))
+    return stages if whole else None
 
 
 def _read(path: Path) -> str:

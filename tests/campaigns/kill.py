@@ -1,4 +1,4 @@
-"""Whole runs of a tiny graph, killed at random moments and run again: python tests/campaigns/kill.py --runs 40 --seed 1.
+"""Whole runs of a tiny graph, killed at random and run again: python tests/campaigns/kill.py --runs 40 --seed 1.
 
 Every run starts from a fresh copy of the project, is killed at least once, and is started again until it ends. Its
 results/, outputs/, data/processed/ and the entries of dvc.lock are then compared by byte with those of a run that
@@ -34,19 +34,14 @@ from tests.pipeline.projects import stand_in_project
 from tests.pipeline.test_graph import shrink
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
-LIGHT = (
-    "masks@phantom-random",
-    "baseline@phantom-duplicate",
-    "baseline@phantom-real",
-    "inspect_baseline@phantom-duplicate-real",
-)
-TRAINED = (*LIGHT, "judge@phantom")  # six stages with `prepare`: enough for the process that has imported the libraries
-TRAINED_EVERY = 5
+LIGHT = ("masks@phantom-random", "baseline@phantom-duplicate", "baseline@phantom-real")  # and `prepare`
+TRAINED = (*LIGHT, "inspect_baseline@phantom-duplicate-real")  # with the judge six: enough for a warm process
+TRAINED_EVERY = 10
 PLAIN_EVERY = {"any": 4, "lock": 2}
 COMPARED = ("results", "outputs", "data/processed")
 LIMIT_S = 180  # of one start
 ATTEMPTS = 3
-PADDING = 12  # entries of stages that are no more, which DVC keeps, so that writing dvc.lock takes as long as it does
+PADDING = 4  # entries of stages that are no more, which DVC keeps, so that writing dvc.lock takes as long as it does
 
 
 class Process(NamedTuple):
@@ -62,6 +57,11 @@ class Reference(NamedTuple):
     files: dict[str, str]
     lock: dict[str, Any]
     seconds: float
+
+
+def say(text: str) -> None:
+    """Print a line beside the counts."""
+    sys.stderr.write(f"{text}\n")
 
 
 def role_of(words: list[str]) -> str:
@@ -157,7 +157,7 @@ def kill_once(folder: Path, words: list[str], rng: random.Random, moment: float 
     Return whether it was killed before its end; None when it hung afterwards.
     """
     with started(folder, words) as process:
-        start, skipped = time.monotonic(), rng.randrange(4)
+        start, skipped = time.monotonic(), rng.randrange(3)
         writing, was = writes_lock(folder), False
         while process.poll() is None and time.monotonic() - start < LIMIT_S:
             if moment is not None:
@@ -192,7 +192,7 @@ def kill_once(folder: Path, words: list[str], rng: random.Random, moment: float 
             time.sleep(0.05)
         if orphans := processes_in(folder):
             counts["orphans"] += len(orphans)
-            print(f"{folder.name}: {name} to {victim} left {orphans}", file=sys.stderr)
+            say(f"{folder.name}: {name} to {victim} left {orphans}")
         return True
 
 
@@ -213,7 +213,7 @@ def one_run(template: Path, folder: Path, reference: Reference, task: dict[str, 
         if plain and hit:
             counts["mends"] += 1
             if run_to_its_end(folder, [sys.executable, "-m", "pipeline", "mend"]) != 0:
-                print(f"{folder.name}: mend failed", file=sys.stderr)
+                say(f"{folder.name}: mend failed")
         if not hit or rng.random() < 0.5:
             break
     if not killed:
@@ -223,7 +223,7 @@ def one_run(template: Path, folder: Path, reference: Reference, task: dict[str, 
         if code == 0:
             break
         counts["failed reruns"] += 1
-        print(f"{folder.name}: rerun {attempt + 1} ended with {code}", file=sys.stderr)
+        say(f"{folder.name}: rerun {attempt + 1} ended with {code}")
     else:
         counts["stuck"] += 1
         return True
@@ -241,7 +241,7 @@ def compare(folder: Path, reference: Reference, counts: Counter) -> None:
     counts["differing"] += len(names - left)
     counts["differing entries"] += lock != reference.lock
     if names or lock != reference.lock:
-        print(f"{folder.name}: {sorted(names)[:5]} differ, dvc.lock equal: {lock == reference.lock}", file=sys.stderr)
+        say(f"{folder.name}: {sorted(names)[:5]} differ, dvc.lock equal: {lock == reference.lock}")
 
 
 def pad(folder: Path) -> None:
@@ -266,7 +266,10 @@ def reference_of(template: Path, folder: Path, targets: tuple[str, ...]) -> Refe
 
 def campaign(root: Path, runs: int, seed: int, aim: str, minutes: float) -> Counter:
     """Return the counts of a campaign in a folder."""
-    counts, start = Counter({"runs": 0, "kills": 0, "stuck": 0, "differing": 0, "differing entries": 0}), time.monotonic()
+    counts, start = (
+        Counter({"runs": 0, "kills": 0, "stuck": 0, "differing": 0, "differing entries": 0}),
+        time.monotonic(),
+    )
     counts.update({"orphans": 0, "leftovers": 0, "failed reruns": 0, "cut locks": 0, "mends": 0, "not killed": 0})
     template = root / "template"
     template.mkdir()
@@ -293,7 +296,7 @@ def campaign(root: Path, runs: int, seed: int, aim: str, minutes: float) -> Coun
                     break
             counts["runs"] += 1
             counts["not killed"] += not killed
-            print(f"run {number}: {dict(counts)}", file=sys.stderr, flush=True)
+            say(f"run {number}: {dict(counts)}")
     counts["seconds"] = round(time.monotonic() - start)
     return counts
 
@@ -308,7 +311,7 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         counts = campaign(Path(folder).resolve(), asked.runs, asked.seed, asked.aim, asked.minutes)
-    print(json.dumps({"seed": asked.seed, "aim": asked.aim} | dict(counts)))
+    sys.stdout.write(json.dumps({"seed": asked.seed, "aim": asked.aim} | dict(counts)) + "\n")
     return int(any(counts[name] for name in ("stuck", "differing", "differing entries", "orphans", "leftovers")))
 
 
