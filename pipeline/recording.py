@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import sys
@@ -60,7 +61,6 @@ def main(stage: str) -> int:
     leash.follow(leash.leaders())
     os.environ.update(leash.with_leader(dict(os.environ)))
     from dvc.exceptions import DvcException
-    from dvc.log import logger
     from dvc.repo import Repo
 
     params = PARAMS.read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def main(stage: str) -> int:
         with Repo(fs=file_system(params), _wait_for_lock=True) as repo:
             repo.reproduce(targets=[stage], single_item=True)
     except DvcException:
-        logger.exception("")
+        logging.getLogger("dvc").exception("")  # without a traceback: DVC's own handlers leave it out
         return 255
     return 0
 
