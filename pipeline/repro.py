@@ -38,7 +38,7 @@ def stages_to_run(targets: list[str]) -> dict[str, set[str]]:
     from dvc.repo import Repo
 
     try:
-        with Repo(fs=file_system(), _wait_for_lock=True) as repo:
+        with Repo(fs=file_system()) as repo:
             graph = repo.index.graph  # an edge leads from a stage to one that it needs
             todo = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
             wanted: set = set()
