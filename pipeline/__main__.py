@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process
 from pipeline import export as exporting
-from pipeline import mos, warm
+from pipeline import leash, mos, warm
 from pipeline import weights as weighing
 
 # verb -> what it does, and the options that identify its run
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     preset.add_argument("--out", type=Path, default=Path("params.yaml"))
     times = verbs.add_parser("times", help="what every stage took on this machine, as table, CSV and picture")
     times.add_argument("--out", type=Path, default=Path(".work"))
+    verbs.add_parser("mend", help="put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it")
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
     repro.add_argument("--jobs", type=int, help="how many at a time")
@@ -104,6 +106,41 @@ def _after_the_main_process() -> Iterator[None]:
         if not is_main_process():
             time.sleep(5)
         raise
+
+
+def _run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
+    """Run one stage, here or in several processes, and hold params.yaml and its inputs to what they were at its start.
+
+    Raises: UserError when they have changed: DVC then records nothing.
+    """
+    from pipeline.launch import PARALLEL, launch, nodes_to_use, processes_to_start
+    from pipeline.lock_file import keep_copy
+    from pipeline.params import load_params
+    from pipeline.rates import record
+    from pipeline.snapshot import Snapshot
+
+    if "DVC_STAGE" in os.environ:  # a shell's background ignores INT, `repro` lets DVC ignore TERM
+        for word in STOPPING if "RANK" not in os.environ else STOPPING[:1]:
+            signal.signal(word, _stop_once)
+        if leash.VARIABLE not in os.environ:  # plain dvc, which may cut dvc.lock when it records this stage
+            keep_copy()
+    alone = "RANK" not in os.environ  # one of several is held to nothing: the process that started them is
+    reads = importlib.import_module(f"pipeline.{verb}").READS
+    snapshot = Snapshot([key.format(**item) for key in reads.values()]) if alone else None
+    params = load_params(reads, item)
+    count, nodes = (processes_to_start(), nodes_to_use()) if verb in PARALLEL else (1, 1)
+    if count * nodes > 1:
+        code = launch(count, nodes, arguments)
+        if code:
+            return code
+    else:
+        start = time.monotonic()
+        with _after_the_main_process():
+            importlib.import_module(f"pipeline.{verb}").run(item, params)
+        record(verb, item, time.monotonic() - start)
+    if snapshot:
+        snapshot.check()
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -146,27 +183,16 @@ def main(argv: list[str] | None = None) -> int:
             from pipeline import times
 
             times.run(item["out"])
+        elif verb == "mend":
+            from pipeline import lock_file
+
+            sys.stdout.write("\n".join([*(lock_file.mend() or ["nothing is broken"]), ""]))
         elif verb == "repro":
             from pipeline import repro
 
             repro.run(item["targets"], item["jobs"], item["engine"], item["set"])
         else:
-            from pipeline.launch import PARALLEL, launch, nodes_to_use, processes_to_start
-            from pipeline.params import load_params
-            from pipeline.rates import record
-
-            if "DVC_STAGE" in os.environ:  # a shell's background ignores INT, `repro` lets DVC ignore TERM
-                for word in STOPPING if "RANK" not in os.environ else STOPPING[:1]:
-                    signal.signal(word, _stop_once)
-            stage = importlib.import_module(f"pipeline.{verb}")
-            params = load_params(stage.READS, item)
-            count, nodes = (processes_to_start(), nodes_to_use()) if verb in PARALLEL else (1, 1)
-            if count * nodes > 1:
-                return launch(count, nodes, sys.argv[1:] if argv is None else argv)
-            start = time.monotonic()
-            with _after_the_main_process():
-                stage.run(item, params)
-            record(verb, item, time.monotonic() - start)
+            return _run_stage(verb, item, sys.argv[1:] if argv is None else argv)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -176,5 +202,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    handed_over = warm.hand_over(sys.argv[1:]) if sys.argv[1:2] and sys.argv[1] in VERBS else None
+    handed_over = None
+    if sys.argv[1:2] and sys.argv[1] in VERBS:
+        if leading := leash.leaders():
+            leash.follow(leading)
+        handed_over = warm.hand_over(sys.argv[1:])
     sys.exit(main() if handed_over is None else handed_over)

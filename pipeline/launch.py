@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from data.pairs.errors import UserError
+from pipeline import leash
 
 VARIABLE, NODES, MEET = "SIAMESE_PROCESSES", "SIAMESE_NODES", "SIAMESE_MEET"
 PARALLEL = ("train", "sample", "sample_volume", "sample_second_volume")  # the verbs that several processes can share
@@ -45,7 +46,7 @@ def _agent_on_every_node(nodes: int, arguments: list[str]) -> int:
         os.environ[MEET] = f"{socket.gethostname()}:{free.getsockname()[1]}"
     command = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
     command += ["--kill-on-bad-exit=1", "--export=ALL", sys.executable, "-m", "pipeline", *arguments]
-    with subprocess.Popen(command) as agents:
+    with subprocess.Popen(command, env=os.environ | {leash.VARIABLE: ""}) as agents:  # those are of this node
         try:
             return agents.wait()
         except KeyboardInterrupt:  # srun keeps a first Ctrl-C to itself: this tells the agents and what they started

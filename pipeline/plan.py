@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline import paths
+from pipeline.lock_file import mend
 from pipeline.missing import missing
 from pipeline.params import Params, read_params
 from pipeline.rates import Estimate, estimate, kind_of, pair_counts, read_records, work_of
@@ -160,6 +161,8 @@ def _json(file: Path, rows: list[Row], problems: list[str]) -> str:
 
 def run(item: dict) -> None:
     """Print the plan. Raises: UserError for a wrong file, and with all that is missing, after the plan."""
+    for told in mend():
+        sys.stderr.write(f"{told}\n")
     rows, problems = make_plan(item["file"])
     sys.stdout.write(_json(item["file"], rows, problems) if item["json"] else _table(item["file"], rows))
     sys.stdout.flush()

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from pipeline.cards import terms_of
 
 LOCK = Path("dvc.lock")
+CODE = ("*.py", "*.yaml", "*.j2", *(f":(exclude){name}" for name in ("results", "tests", "benchmarks", "presets")))
 
 
 def provenance(params, versions: Mapping[str, str]) -> dict[str, str]:
@@ -31,9 +32,15 @@ def provenance(params, versions: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+
+
 def _commit() -> str:
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "not a git checkout"
+    """Return the commit, "-dirty" if tracked code or params differ from it: what a run writes itself does not count."""
+    commit = _git("describe", "--always")
+    dirty = _git("diff", "--name-only", "HEAD", "--", *CODE)
+    return f"{commit}-dirty" if commit and dirty else commit or "not a git checkout"
 
 
 def _lock() -> str:

@@ -1,6 +1,7 @@
 """repro: `dvc repro`, several stages at a time. DVC itself runs every stage, so that the two can be mixed freely."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -13,12 +14,17 @@ from queue import SimpleQueue
 from tqdm import tqdm
 
 from data.pairs.errors import UserError
+from data.pairs.files import sweep
 from pipeline.dvc_locks import held_locks, locked
 from pipeline.engines import ENGINES, Place, Run, Task, parse_settings
+from pipeline.lock_file import mend
 from pipeline.param_errors import dangling
+from pipeline.recording import file_system
 from pipeline.warm import warm_process
 
 LOGS = Path(".work/logs")
+HOLDER = Path(".work/repro.lock")
+WRITTEN = (Path("results"), Path("outputs"), Path("data/processed"), Path("data/raw"), Path("data/checksums"))
 LAST_LINES = 30
 WORTH_WARMING = 6  # stages; for fewer, imports in one process more are no gain
 
@@ -40,7 +46,7 @@ def stages_to_run(targets: list[str], running: Set[str] = frozenset()) -> dict[s
     from dvc.repo import Repo
 
     try:
-        with Repo() as repo, locked(repo):
+        with Repo(fs=file_system()) as repo, locked(repo):
             graph = repo.index.graph  # an edge leads from a stage to one that it needs
             todo = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
             wanted: set = set()
@@ -127,12 +133,39 @@ def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Pla
     return failed
 
 
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """Keep every other `repro` out of this folder; the lock goes with this process, however it ends.
+
+    Raises: UserError naming the one that runs.
+    """
+    HOLDER.parent.mkdir(exist_ok=True)
+    with HOLDER.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UserError(
+                f"another repro runs ({file.read() or 'it has just begun'}): wait for it, or end it"
+            ) from error
+        file.truncate(0)
+        file.write(f"PID {os.getpid()} on host {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def _tidy() -> None:
+    """Mend what a kill has cut, and remove what it has left half written in folders that DVC or git tracks."""
+    for told in [*mend(), *(f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))]:
+        sys.stderr.write(f"{told}\n")
+
+
 def run(targets: list[str], jobs: int | None, engine: str = "local", settings: Sequence[str] = ()) -> None:
     """Run all stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
 
     What a stage prints goes to .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
 
-    Raises: UserError naming every stage that failed, with the end of its log.
+    Raises: UserError naming every stage that failed, with the end of its log, or the `repro` that runs here already.
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
@@ -141,7 +174,8 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
     places, connect, running = ENGINES[engine]
     slots = places()
     count = jobs or len(slots)
-    with connect(parse_settings(settings)) as start:
+    with _only_one(), connect(parse_settings(settings)) as start:
+        _tidy()
         waiting = stages_to_run(targets, running())
         LOGS.mkdir(parents=True, exist_ok=True)
         on_gpus = any("CUDA_VISIBLE_DEVICES" in slot for slot in slots)

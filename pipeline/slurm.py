@@ -17,6 +17,7 @@ from pathlib import Path
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_text
+from pipeline import leash
 from pipeline.slurm_options import WARNING_S, check, options
 from pipeline.slurm_queue import Job, Queue, say
 from pipeline.tasks import Run, Task
@@ -101,6 +102,7 @@ class Launcher:
         command += [*options(task.name, self._settings), str(script)]
         # what Slurm tells the job that this launcher may run in is not for the jobs that it submits
         env = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key in KEPT}
+        env.pop(leash.VARIABLE, None)  # the processes of another machine
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, start_new_session=True)
         self._queue.forget()
         number = done.stdout.strip().partition(";")[0]

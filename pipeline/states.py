@@ -3,16 +3,15 @@
 import logging
 import os
 import shlex
-import tempfile
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline.preset import composed
+from pipeline.recording import file_system
 
 State = Literal["up to date", "cached", "to run"]
-PARAMS = Path("params.yaml")
 
 
 class Planned(NamedTuple):
@@ -27,20 +26,6 @@ class Planned(NamedTuple):
     state: State
     needs: set[str]
     bytes: int | None
-
-
-def _repo(params: Path):
-    """Return the repository as if `params` lay at params.yaml; DVC reads that file from nothing else than its fs."""
-    from dvc.fs import LocalFileSystem
-    from dvc.repo import Repo
-
-    here = os.path.abspath(PARAMS)
-
-    class WithOtherParams(LocalFileSystem):
-        def open(self, path, *args, **kwargs):
-            return super().open(str(params) if os.path.abspath(path) == here else path, *args, **kwargs)
-
-    return Repo(fs=WithOtherParams(), _wait_for_lock=True)
 
 
 def verb_and_item(command: str) -> tuple[str, dict[str, str | int]]:
@@ -92,17 +77,15 @@ def plan_stages(params: Path) -> list[Planned]:
     Raises: UserError when dvc.yaml and the file do not fit.
     """
     from dvc.exceptions import DvcException
-    from dvc.repo import lock_repo
+    from dvc.repo import Repo, lock_repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # "is cached - skipping run": nothing is checked out here
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / PARAMS
-        whole.write_text(composed(params), encoding="utf-8")  # a preset may take sections from others
-        try:
-            with _repo(whole) as repo, lock_repo(repo):
-                return _planned(repo)
-        except DvcException as error:
-            raise UserError(f"dvc cannot plan {params}: {error}") from error
+    as_params = file_system(composed(params))  # a preset may take sections from others
+    try:
+        with Repo(fs=as_params, _wait_for_lock=True) as repo, lock_repo(repo):
+            return _planned(repo)
+    except DvcException as error:
+        raise UserError(f"dvc cannot plan {params}: {error}") from error
 
 
 def _planned(repo) -> list[Planned]:

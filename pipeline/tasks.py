@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pipeline.leash import with_leader
+
 POLL_S = 0.2
 REPEAT_S = 2  # a process that starts may miss the first word
 GENTLE_S = 15
@@ -55,7 +57,7 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def run_dvc(name: str, place: Place, log: IO[str], stopped: Callable[[], bool]) -> int:
-    """Run `dvc repro --single-item` on one stage, what it prints into `log`, and return DVC's exit code.
+    """Let DVC run one stage, what it prints into `log`, and return DVC's exit code.
 
     Once `stopped` says so the stage is stopped. On the CPU a stage gets one thread, because narrow networks hardly gain
     from a second one, and because sums over pixels are rounded by their number of threads: the results are then those
@@ -64,9 +66,9 @@ def run_dvc(name: str, place: Place, log: IO[str], stopped: Callable[[], bool]) 
     # Waiting for the lock: another stage may just be recording what it wrote. Slurm sends TERM, USR1 and USR2 to jobs;
     # who started DVC answers them, and DVC itself must not end while it writes.
     command = ["sh", "-c", 'trap "" TERM USR1 USR2; exec "$@"', "sh"]
-    command += [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+    command += [sys.executable, "-m", "pipeline.recording", name]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages start `python`
-    env = os.environ | {"PATH": path} | dict(place)
+    env = with_leader(os.environ | {"PATH": path} | dict(place))
     if not env.get("CUDA_VISIBLE_DEVICES"):
         env.setdefault("OMP_NUM_THREADS", "1")
     process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

@@ -2,11 +2,12 @@
 
 `repro` starts it and names its socket in the variable SIAMESE_WARM; `python -m pipeline VERB` hands itself over if that
 socket answers, and runs by itself if not. Nothing of this project is imported before the fork, so a stage sees the code
-of its start, and no GPU is touched before it either.
+of its start. Where a fork cannot use the GPU, because a library has already asked for it, there is no such process.
 """
 
 import array
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -36,14 +37,14 @@ def warm_process(*, on_gpus: bool = False) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
         threads = {} if on_gpus else {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # as stages have it
-        command = [sys.executable, "-m", "pipeline.warm", path]
+        command = [sys.executable, "-m", "pipeline.warm", path, str(os.getpid())]
         server = subprocess.Popen(command, env=os.environ | threads, start_new_session=True)  # Ctrl-C is for `repro`
         os.environ[VARIABLE] = path
         try:
             yield
         finally:
             del os.environ[VARIABLE]
-            server.terminate()
+            server.kill()
             server.wait()
 
 
@@ -103,13 +104,54 @@ def _work(connection: socket.socket, main: Main) -> None:
     connection.sendall(bytes([code % 256]))
 
 
-def serve(path: str) -> None:
-    """Import the libraries, then fork for every connection, until the parent is gone."""
+def in_a_fork(question: Callable[[], bool]) -> bool:
+    """Return what a fork of this process answers; False when it cannot."""
+    process = os.fork()
+    if process == 0:
+        answer = False
+        with contextlib.suppress(Exception):
+            answer = question()
+        os._exit(0 if answer else 1)
+    return os.waitpid(process, 0)[1] == 0
+
+
+def import_libraries() -> bool:
+    """Import the libraries, and return whether a fork of this process can do what a process of its own could.
+
+    diffusers asks for a GPU at import. Asked by NVML, torch leaves CUDA alone; asked by CUDA itself, no fork can use it
+    any more. Where there is no GPU, CUDA is not asked at all.
+    """
+    try:
+        import torch
+    except ImportError:
+        return True
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # for this process: a fork takes its caller's environment
+    on_gpu = in_a_fork(torch.cuda.is_available)
+    if not on_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
+    return in_a_fork(
+        lambda: not torch.cuda._is_in_bad_fork() and (not on_gpu or torch.ones(1, device="cuda").item() == 1)
+    )
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process with its parent, whatever kills that; Linux only, others see to it in `serve`."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        sys.exit()
+
+
+def serve(path: str, parent: int) -> None:
+    """Import the libraries, then fork for every connection, until the parent is gone."""
+    _end_with(parent)
+    if not import_libraries():
+        sys.stderr.write("stages start by themselves: a fork of one process for all cannot use the GPU here\n")
+        return
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
-    parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen(64)
@@ -132,4 +174,4 @@ def serve(path: str) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        serve(sys.argv[1])
+        serve(sys.argv[1], int(sys.argv[2]))

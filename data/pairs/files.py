@@ -2,15 +2,21 @@
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from data.pairs.errors import UserError
+
+# what is still being written, beside its place: .NAME.HOST-PID.tmp; .gitignore and .dvcignore name it too
+TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.(?:tmp|partial)")
 
 
 def sha256_file(path: Path) -> str:
@@ -20,23 +26,72 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_tree(*paths: Path) -> str:
-    """Return one hex SHA-256 for files and folders: names and contents count, times and bytecode do not."""
+    """Return one hex SHA-256 for files and folders: names and contents; no times, bytecode, temporary files."""
     digest = hashlib.sha256()
     for root in paths:
         files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
         for path in files:
-            if "__pycache__" not in path.parts:
+            if "__pycache__" not in path.parts and not any(map(TEMPORARY.fullmatch, path.relative_to(root).parts)):
                 name = path.name if path == root else path.relative_to(root).as_posix()
                 digest.update(f"{name}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
 
 
+def _host() -> str:
+    return socket.gethostname().replace(".", "_")
+
+
+def _runs(process: int) -> bool:
+    """Return whether another process with this number runs on this machine; one that waits to be buried does not."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's, or no /proc here
+        return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _beside(target: Path, kind: str) -> Path:
+    """Return where to write what will be `target`, after removing what processes that are gone have left there."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.{kind}"):
+        left = TEMPORARY.fullmatch(path.name)
+        if left and not (left["host"] == _host() and _runs(int(left["process"]))):
+            _remove(path)
+    return target.with_name(f".{target.name}.{_host()}-{os.getpid()}.{kind}")
+
+
+def sweep(*roots: Path) -> list[Path]:
+    """Remove every temporary file and folder below these folders whose process ran here and is gone; return them."""
+    swept = []
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            for name in (*folders, *files):
+                left = TEMPORARY.fullmatch(name)
+                if left and left["host"] == _host() and not _runs(int(left["process"])):
+                    swept.append(Path(folder, name))
+                    _remove(swept[-1])
+    return sorted(swept)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file beside its place and rename it, so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    beside = _beside(path, "tmp")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -49,24 +104,16 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _runs(process: str) -> bool:
-    """Return whether a process with this number runs on this machine; what is no number counts as one that does."""
-    return not process.isdigit() or (int(process) != os.getpid() and (Path("/proc") / process).is_dir())
-
-
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that takes its place when the block ends well, and vanishes otherwise.
 
     Only the main process makes it; the others get a path to which they must not write.
     """
-    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     if not is_main_process():
-        yield beside
+        yield target.with_name(f".{target.name}.not-the-main-process.partial")
         return
-    for left_by_a_crash in target.parent.glob(f".{target.name}.*.partial"):
-        if not _runs(left_by_a_crash.suffixes[-2][1:]):
-            shutil.rmtree(left_by_a_crash)
+    beside = _beside(target, "partial")
     beside.mkdir(parents=True)
     try:
         yield beside

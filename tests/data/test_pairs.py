@@ -1,7 +1,9 @@
 """Pair sets, phantoms and files: exact bytes, whole or not at all."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 from data.pairs.assemble import write_duplicate, write_empty, write_synthetic
 from data.pairs.config import PhantomDataset
 from data.pairs.errors import UserError
-from data.pairs.files import sha256_tree, whole_folder, work_folder, write_json
+from data.pairs.files import TEMPORARY, sha256_tree, sweep, whole_folder, work_folder, write_json, write_text
 from data.pairs.image_io import read_image, write_image, write_mask
 from data.pairs.manifest import read_pairs, verify
 from data.pairs.phantom import draw_phantom
@@ -133,6 +135,46 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
     with whole_folder(tmp_path / "out") as folder:
         (folder / "b").touch()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+
+
+def half_of(target: Path, kind: str, process: int) -> Path:
+    """Write what a process of this machine leaves when it is killed while it writes `target`."""
+    host = os.uname().nodename.replace(".", "_")
+    path = target.with_name(f".{target.name}.{host}-{process}.{kind}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("half")
+    return path
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_text(tmp_path / "a.json", "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_killed_processes_leave_changes_no_hash_and_is_removed(tmp_path):
+    """By the next to write the same file, or by a sweep; what another process still writes stays."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    write_text(tmp_path / "a.json", "x")
+    before = sha256_tree(tmp_path)
+    same, other, folder = (
+        half_of(tmp_path / "a.json", "tmp", gone.pid),
+        half_of(tmp_path / "sub/b.csv", "tmp", gone.pid),
+        half_of(tmp_path / "c", "partial", gone.pid),
+    )
+    running = half_of(tmp_path / "sub/b.csv", "tmp", os.getppid())
+    elsewhere = tmp_path / ".a.json.another_machine-1.partial"
+    elsewhere.mkdir()
+    assert sha256_tree(tmp_path) == before
+    write_text(tmp_path / "a.json", "x")
+    assert (same.exists(), other.exists()) == (False, True)
+    assert sweep(tmp_path) == sorted([other, folder])
+    assert (other.exists(), folder.exists(), running.exists(), elsewhere.exists()) == (False, False, True, True)
+    for name in (".gitignore", ".dvcignore"):
+        assert {".*-[0-9]*.tmp", ".*-[0-9]*.partial"} <= set((ROOT / name).read_text().splitlines())
+    assert not TEMPORARY.fullmatch(".hidden.tmp")
 
 
 def test_a_work_folder_survives_and_goes_when_its_inputs_change(tmp_path, monkeypatch):

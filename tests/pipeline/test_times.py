@@ -1,5 +1,6 @@
 """What a report says of its origin, and the table of times."""
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +10,11 @@ from data.pairs.config import FolderDataset, PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from pipeline import times
+from pipeline.params import read_params
 from pipeline.provenance import provenance
 from pipeline.rates import FOLDER
+from tests.contracts.imports import ROOT
+from tests.pipeline.projects import GIT
 
 
 def test_times_are_told_by_stage_and_drawn(tmp_path, monkeypatch, capsys):
@@ -48,3 +52,35 @@ def test_the_lock_counts_without_the_report_and_in_any_order(tmp_path, monkeypat
     assert found[0]["data set drawn"] == "phantom, p; drawn by this project"
     Path("dvc.lock").write_text("stages:\n  a: {x: 1}\n  b: {x: 3}\n")
     assert provenance(params, {}) != found[0]
+
+
+def test_the_page_calls_a_commit_dirty_for_code_and_params_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = read_params(ROOT / "params.yaml")
+
+    def code() -> str:
+        return provenance(params, {})["code"]
+
+    assert code() == "not a git checkout"
+    names = (
+        "params.yaml",
+        "dvc.lock",
+        "README.md",
+        "siamese/step.py",
+        "results/a.json",
+        "results/b.yaml",
+        "tests/t.py",
+    )
+    for name in (*names, "data/checksums/x.json", "evaluation/page.html.j2"):
+        Path(name).parent.mkdir(exist_ok=True, parents=True)
+        Path(name).write_text("v: 1\n")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run([*GIT, *words], check=True)
+    clean = code()
+    for name in ("dvc.lock", "README.md", "results/a.json", "results/b.yaml", "tests/t.py", "data/checksums/x.json"):
+        Path(name).write_text("v: 2\n")
+    assert code() == clean
+    for name in ("params.yaml", "siamese/step.py", "evaluation/page.html.j2"):
+        Path(name).write_text("v: 2\n")
+        assert code() == f"{clean}-dirty", name
+        Path(name).write_text("v: 1\n")

@@ -65,6 +65,58 @@ def test_what_a_stage_imports_is_the_code_of_now(project, socket_path):
     assert not [name for name in warm.LIBRARIES if name.split(".")[0] in ours]
 
 
+def test_a_fork_can_use_what_the_libraries_have_asked_for():
+    """diffusers asks for a GPU at import: asked in the wrong way, no fork could use one any more."""
+    code = "import os, torch; from pipeline import warm; sound = warm.import_libraries()\n"
+    code += "process = os.fork()\n"
+    code += "if process == 0: os._exit(torch._C._cuda_isInBadFork())\n"
+    code += "assert sound == (os.waitpid(process, 0)[1] == 0); print(sound)"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_where_a_fork_is_bad_no_process_answers(tmp_path, monkeypatch):
+    """A library that asks CUDA itself: the process ends, and every stage runs by itself."""
+    (tmp_path / "asks.py").write_text(
+        "import torch\ntry: torch.cuda.init()\nexcept Exception: torch._C._cuda_getDeviceCount()\n"
+    )
+    code = (
+        "import sys; from pipeline import warm; warm.LIBRARIES = ('asks',); warm.serve(sys.argv[1], int(sys.argv[2]))"
+    )
+    env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-c", code, str(tmp_path / "socket"), str(os.getpid())]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert "stages start by themselves" in done.stderr
+    assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.3, 1])
+def test_the_process_never_outlives_its_parent(seconds):
+    """Also one that is killed while the libraries are being imported."""
+    code = "import os, signal, time; from pipeline.warm import warm_process\n"
+    code += f"with warm_process(): time.sleep({seconds}); os.kill(os.getpid(), signal.SIGKILL)"
+    mark = f"WARM_TEST={time.time_ns()}"
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | dict([mark.split("=")])
+    subprocess.run([sys.executable, "-c", code], env=env, check=False)
+
+    def left() -> list[str]:
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                marked = mark in (place / "environ").read_text(errors="replace").split("\0")
+                if marked and "pipeline.warm" in (place / "cmdline").read_text():
+                    found.append(place.name)
+            except OSError:
+                continue
+        return found
+
+    until = time.monotonic() + 3
+    while left() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left() == []
+
+
 def test_a_stage_ends_with_its_caller(project, socket_path):
     """A worker that stands in a long stage is killed when the one that asked for it is."""
     text = Path("params.yaml").read_text().replace("train: 4 ", "train: 4000 ")
