@@ -1,5 +1,6 @@
 """The device of this process, how tensors reach it, and what libraries say when its memory does not suffice."""
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -55,10 +56,16 @@ def rows_of(tensor: Tensor, rows: Tensor) -> Tensor:
     return found if plain else found.contiguous(memory_format=torch.channels_last)
 
 
+def full_precision(where: torch.device) -> contextlib.AbstractContextManager:
+    """Return a block in which nothing is cast to half precision."""
+    cast = torch.amp.is_autocast_available(where.type)
+    return torch.autocast(where.type, enabled=False) if cast else contextlib.nullcontext()
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether an error says that memory did not suffice: what accelerate knows, and the libraries' own words."""
     known = isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
     return known or any(form in str(error) for form in OTHER_FORMS)
 
 
-__all__ = ["accelerator", "device", "is_out_of_memory", "moved", "packed", "rows_of", "unpack"]
+__all__ = ["accelerator", "device", "full_precision", "is_out_of_memory", "moved", "packed", "rows_of", "unpack"]

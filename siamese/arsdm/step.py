@@ -12,7 +12,7 @@ from data.pairs.seeds import item_seed
 from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.loss import clean_images, denoising_loss
 from siamese.arsdm.sample import Network, denoise, mask_tensor
-from siamese.devices import moved, rows_of
+from siamese.devices import full_precision, moved, rows_of
 from siamese.latents import to_signed
 from siamese.reweight import adaptive_weights
 
@@ -113,8 +113,6 @@ def add_step_gradients(
     refined = noise_term.new_zeros(())
     if refinement:
         refined = REFINEMENTS[row.refine](network, batch, noise_pred, schedule, row, refinement).float()
-    with torch.autocast(
-        noise_pred.device.type, enabled=False
-    ):  # a refiner's gradient is in full precision, as its loss
+    with full_precision(noise_pred.device):  # a refiner's gradient too, as its loss
         (share * (noise_term + row.refine_weight * refined)).backward()
     return torch.stack([noise_term.detach(), refined.detach()])
