@@ -165,7 +165,7 @@ def passes(monkeypatch):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("micro", [1, 2, 3, 8])
 def test_one_late_pass_gives_the_gradients_of_many(make_networks, make_batch, passes, micro, weighted):
-    """To 1e-10 in float64 over several micro-batches, with no more samples at a time; also those of the official step."""
+    """To 1e-10 in float64 over several micro-batches, with no more samples at a time; so does the official step."""
     controlnet, unet = make_networks()
     batch = make_batch([100, 900, 200, 150, 201, 10, 0, 600])
     weights = loss_weights(40, 60, batch.timesteps, SWITCHES)
