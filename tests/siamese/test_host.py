@@ -26,7 +26,7 @@ from tests.siamese.test_arsdm import TINY
 from tests.siamese.test_methods import ALL_ROWS
 from tests.siamese.test_step import SWITCHES, gradients, worst_difference, zero
 
-READS = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "equal", "unique")
+READS = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "masked_select", "equal", "unique")
 ROWS = {**ALL_ROWS, "dense": SIAMESE, "weighted": SIAMESE.model_copy(update={"loss_reweight": "arsdm"})}
 
 
@@ -47,7 +47,7 @@ class Traffic(TorchDispatchMode):
         if there and (name in READS or by_mask):
             self.reads.append(name)
         result = func(*args, **(kwargs or {}))
-        if name in ("_to_copy", "copy_") and isinstance(result, torch.Tensor):
+        if name in ("to", "_to_copy", "copy_") and isinstance(result, torch.Tensor):
             source = args[1] if name == "copy_" else args[0]
             if source.device.type != result.device.type:
                 if result.device.type == self.device:

@@ -33,6 +33,7 @@ from siamese.load import load
 from siamese.sample import WAITING, ImageWriter, sample_images
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+from tests.siamese.test_host import Traffic
 
 
 def test_ddim_visits_the_documented_timesteps(base_dir):
@@ -210,6 +211,20 @@ def test_rescaled_guidance_is_that_of_diffusers(trained, base_dir):
 
 
 @pytest.mark.parametrize("solver", ["ddim", "dpm++"])
+def test_denoising_reads_nothing_from_the_device(generators, base_dir, solver):
+    """On tensors without numbers; the timesteps go there at once, and the solver looks them up on the CPU."""
+    trained = load_generator(generators["siamese"], base_dir)
+    for network in trained.networks.all():
+        network.to("meta")
+    cfg = SAMPLING.model_copy(update={"steps": 8, "guidance": 5.0, "solver": solver, "guidance_rescale": 0.5})
+    with Traffic() as traffic:
+        found = denoise(trained, load_scheduler(base_dir), NOISE.to("meta"), HINTS.to("meta"), cfg)
+    assert traffic.reads == []
+    assert traffic.to_device == 4  # noise, hints, prompts, timesteps
+    assert found.shape == NOISE.shape
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm++"])
 def test_guidance_and_solver_compute_in_float32_under_bf16(trained, base_dir, monkeypatch, solver):
     """The networks may be in half precision; what is done with their predictions is not."""
     original, predicted = denoise_module.unet_decode, []
@@ -289,6 +304,7 @@ from siamese.load import load
 from siamese.sample import WAITING, ImageWriter, sample_images
 from siamese.train import train_generator
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+from tests.siamese.test_host import Traffic
 real, latents, base, work, out, masks, images = map(Path, sys.argv[1:])
 train_generator(load_training_data(read_pairs(real), latents), SIAMESE, TRAINING, base, out, work)
 sample_images(read_pairs(masks), load(out, base, SAMPLING), SAMPLING, images, {"generator": "x"})
