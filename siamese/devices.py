@@ -41,9 +41,12 @@ def packed(tensors: Sequence[Tensor], *, pinned: bool = False) -> Tensor:
 
 
 def moved(tensors: Sequence[Tensor], where: torch.device | str) -> list[Tensor]:
-    """Return CPU tensors on a device: on a GPU by one copy that the host does not wait for, contiguous in memory."""
+    """Return CPU tensors on a device: on a GPU by one copy that the host does not wait for, contiguous in memory.
+
+    Tensors that are there already are returned as they are.
+    """
     where = torch.device(where)
-    if where.type == "cpu":
+    if all(tensor.device.type == where.type for tensor in tensors):
         return list(tensors)
     buffer = packed(tensors, pinned=where.type == "cuda")
     return unpack(buffer.to(where, non_blocking=True), tensors)
