@@ -92,7 +92,7 @@ def ours(nets: Networks, pairs: Pairs, cached: Latents, precision: str) -> Step:
     alphas = nets.scheduler.alphas_cumprod
 
     def step(number: int, timesteps: Tensor) -> None:
-        batch = _noisy(alphas, pairs, cached, number, timesteps)
+        batch = _noisy(alphas, pairs, cached, number, timesteps)._replace(timesteps=timesteps)  # on the CPU
         with autocast(device, precision):
             weights = loss_weights(number, NUM_STEPS, batch.timesteps, SWITCHES)
             siamese_step(nets.controlnet, nets.unet, batch, weights, 1 / len(timesteps))

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.pairs import devices
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
+from data.pairs.finite import check_losses, check_weights
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
 from segmentation.batches import Batch, TrainingPairs, chosen_pairs, count_batches
@@ -37,19 +39,19 @@ def steps_a_batch(row: ArchitectureRow) -> int:
     return len(row.scales.factors) if row.scales and row.scales.draw == "each" else 1
 
 
-def _check_loss(loss: float, row: ArchitectureRow, step: int, steps: int) -> None:
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss of the {row.network} is {loss} at step {step} of {steps}",
-            [f"lower lr, which is {row.lr:g}", "or train in full precision (ACCELERATE_MIXED_PRECISION=no)"],
-        )
+def _advice(row: ArchitectureRow, settings: str | None) -> list[str]:
+    of = f" of {settings}" if settings else ""
+    return [f"lower lr{of}, which is {row.lr:g}", "train in full precision (ACCELERATE_MIXED_PRECISION=no)"]
 
 
 class Stepper:
     """One optimiser step after the other, on accelerate's device and in its precision."""
 
-    def __init__(self, run: Run, row: ArchitectureRow, accelerator: Any, steps: int) -> None:
+    def __init__(
+        self, run: Run, row: ArchitectureRow, accelerator: Any, steps: int, name: str, settings: str | None
+    ) -> None:
         self.run, self.row, self.accelerator, self.steps = run, row, accelerator, steps
+        self.name, self.advice = name, _advice(row, settings)
 
     def batch(self, batch: Batch, sizes: Sequence[int]) -> None:
         """Take a step at every size."""
@@ -67,7 +69,8 @@ class Stepper:
         embedding = None if outputs.embedding is None else outputs.embedding.float()
         loss = run.validation.loss_of(outputs._replace(maps=maps, embedding=embedding), targets)
         run.log.losses.append(loss.item())
-        _check_loss(run.log.losses[-1], self.row, len(run.log.losses), self.steps)
+        step = len(run.log.losses) - 1
+        check_losses(self.name, step, self.steps, {"loss": run.log.losses[-1]}, self.advice)
         run.optimizer.zero_grad()
         self.accelerator.backward(loss)
         if self.row.gradient_clamp is not None:
@@ -95,6 +98,8 @@ def train(
     val: PairSet | None = None,
     tests: Sequence[PairSet] = (),
     work: Path | None = None,
+    name: str | None = None,
+    settings: str | None = None,
 ) -> dict[str, object]:
     """Return what was done, and write the weights, the configuration and the loss curve into a fresh folder.
 
@@ -102,13 +107,14 @@ def train(
     so that runs with different pairs start alike. Device and precision are accelerate's, from the environment.
     `val` is the validation split where there is one; `tests` are looked at only with keep: best_test. From `work`, a
     folder that outlives a crash, a run goes on at its last saved epoch and, on the CPU, ends with the same bytes.
+    `name` is the training's own in messages (else the network's), `settings` the key of params.yaml that `row` is.
 
     Raises: UserError when there are no pairs, or fewer than the row asks for, when the row needs validation pairs and
-    there are none, when the encoder is unusable, or when the loss is no longer a finite number.
+    there are none, when the encoder is unusable, when the loss or a weight is no longer a finite number, and as
+    `data.pairs.devices.accelerator`.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator()
+    accelerator = devices.accelerator()
+    name = name or row.network
     planned = len(real)
     used, added, looked_at = validation_sets(
         row, real, synthetic, val, tests, seed, lambda text: sys.stderr.write(f"warning: {text}\n")
@@ -127,7 +133,8 @@ def train(
         run = Run(network, accelerator.prepare_optimizer(optimizer), rate, validation, Log())
         if work and (work / STATE).is_file():
             run.load(work / STATE)
-        _train_epochs(run, row, pairs, Stepper(run, row, accelerator, steps), batches, work, seed)
+        _train_epochs(run, row, pairs, Stepper(run, row, accelerator, steps, name, settings), batches, work, seed)
+    check_weights(name, len(run.log.losses), network.parameters(), _advice(row, settings))
     facts: dict[str, object] = {
         "seed": seed,
         "real": len(used),
@@ -149,7 +156,7 @@ def _train_epochs(
     from tqdm import tqdm
 
     started = saved = time.monotonic()
-    bar = tqdm(total=stepper.steps, initial=len(run.log.losses), desc=row.network, mininterval=5)
+    bar = tqdm(total=stepper.steps, initial=len(run.log.losses), desc=stepper.name, mininterval=5)
     for epoch, numbered in _epochs(row, pairs, batches, run.epoch):
         if run.stopped:
             break
@@ -169,7 +176,7 @@ def _train_epochs(
             saved = time.monotonic()
     bar.close()
     took = max(time.monotonic() - started, 1e-9)
-    sys.stderr.write(f"{row.network}: waited for data {100 * pairs.waited_s / took:.0f} % of the time\n")
+    sys.stderr.write(f"{stepper.name}: waited for data {100 * pairs.waited_s / took:.0f} % of the time\n")
 
 
 def _write(run: Run, row: ArchitectureRow, out_dir: Path, facts: dict[str, object]) -> None:

@@ -6,7 +6,11 @@ otherwise base.json says where the model is, so that gigabytes are never copied.
 
 import contextlib
 import functools
+import hashlib
+import inspect
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from siamese.config import DiffusersBase
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 VARIANTS = ("fp16", "non_ema")
+SETTLED_NS = 2_000_000_000  # the coarsest times of files that are in use
 
 
 def _variant_of(part: str, variant: str | None) -> str | None:
@@ -99,7 +104,7 @@ def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
     """
     folder = find_diffusers_model(cfg)
     _check_family(folder)
-    digest = sha256_tree(*(folder / part for part in PARTS))
+    digest = model_hash(folder)
     ema = False if cfg.variant == "non_ema" else None
     write_json(out_dir / "base.json", {**cfg.model_dump(), "ema": ema, "sha256": digest})
 
@@ -112,10 +117,32 @@ def base_info(base_dir: Path) -> dict:
     return json.loads(path.read_text())
 
 
+def model_hash(folder: Path) -> str:
+    """Return the hash of all parts of a model, read anew only when a file's size or times are no longer the same.
+
+    It is remembered in .work (or SIAMESE_WORK), for all processes and later runs.
+    """
+    files = sorted(path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
+    facts = {path: path.stat() for path in files}  # the change time is the one that no copy can carry over
+    state = [[str(p.relative_to(folder)), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in facts.items()]
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    memory = Path(os.environ.get("SIAMESE_WORK", ".work")) / "base-hashes" / f"{name}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(memory.read_text())
+        if known["files"] == state:
+            return known["sha256"]
+    digest = sha256_tree(*(folder / part for part in PARTS))
+    newest = max((max(s.st_mtime_ns, s.st_ctime_ns) for s in facts.values()), default=0)
+    if time.time_ns() - newest > SETTLED_NS:  # a file that is just being written could change and keep its times
+        with contextlib.suppress(OSError):  # nothing is lost but time
+            write_json(memory, {"files": state, "sha256": digest})
+    return digest
+
+
 @functools.cache
 def _verify(folder: Path, digest: str) -> None:
     """Raise UserError when a model outside has changed since its hash was recorded; DVC does not watch it."""
-    if sha256_tree(*(folder / part for part in PARTS)) != digest:
+    if model_hash(folder) != digest:
         raise UserError(
             f"{folder} has changed since its hash was recorded",
             ["bring the old files back, or run the base stage anew: dvc repro --force --single-item base@<data set>"],
@@ -194,3 +221,13 @@ def encode_prompts(base_dir: Path, prompts: list[str]) -> Tensor:
 def vae_factor(vae: AutoencoderKL) -> int:
     """Return how many times smaller than the image its latents are: 8 for SD 1.5."""
     return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def reduction(base_dir: Path, name: str) -> int:
+    """Return how many times smaller the last level of a part ("vae", "unet") is than its input, by its config alone."""
+    folder, _ = _model_folder(base_dir)
+    classes = {"vae": AutoencoderKL, "unet": UNet2DConditionModel}
+    with _named_errors(f"{folder / name} cannot be loaded"):
+        config = classes[name].load_config(folder, subfolder=name)
+        default = inspect.signature(classes[name]).parameters["block_out_channels"].default
+        return 2 ** (len(config.get("block_out_channels", default)) - 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from data.pairs.seeds import item_seed
 from siamese.config import TrainingConfig
+from siamese.devices import moved
 from siamese.latents import TrainingData, image_hints, mask_hints
 from siamese.step import Batch
 
@@ -47,7 +48,7 @@ def draw_batch(
     device: torch.device | str = "cpu",
     t_sampling: str = "uniform",
 ) -> Batch:
-    """Return the batch of the given pairs on `device`; every draw comes from the seed of its position."""
+    """Return the batch of the given pairs on `device`, its timesteps on the CPU; a position's seed makes its draws."""
     timesteps, noises, latents, empty = [], [], [], []
     for index, position in zip(indices, positions, strict=True):
         rng = torch.Generator().manual_seed(item_seed(cfg.seed, "position", position))
@@ -57,12 +58,9 @@ def draw_batch(
         noises.append(torch.randn(shape, generator=rng))
         empty.append(int(torch.rand((), generator=rng) < cfg.prompt_dropout))
     t, noise = torch.stack(timesteps), torch.stack(noises)
-    return Batch(
-        noisy_latents=scheduler.add_noise(torch.stack(latents), noise, t).to(device),
-        timesteps=t.to(device),
-        sigmas=(1 - scheduler.alphas_cumprod[t]).sqrt().to(device),
-        noise=noise.to(device),
-        context=data.context[empty].to(device),
-        mask_hint=mask_hints(data.masks[indices], device),
-        image_hint=image_hints(data.images[indices], device),
-    )
+    noisy = scheduler.add_noise(torch.stack(latents), noise, t)
+    sigmas = (1 - scheduler.alphas_cumprod[t]).sqrt()
+    pairs = (torch.from_numpy(data.masks[indices]), torch.from_numpy(data.images[indices]))
+    *tensors, masks, images = moved([noisy, sigmas, noise, data.context[empty], *pairs], device)
+    noisy, sigmas, noise, context = tensors
+    return Batch(noisy, t, sigmas, noise, context, mask_hints(masks, device), image_hints(images, device))

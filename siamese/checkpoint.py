@@ -13,7 +13,7 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
-from siamese.base import base_info, load_unet, load_vae, vae_factor
+from siamese.base import base_info, load_unet, reduction
 from siamese.config import Generator
 from siamese.methods import METHODS
 from siamese.networks import Networks
@@ -38,7 +38,7 @@ def build_networks(row: Any, base_dir: Path, seed: int = 0) -> Networks:
     Raises: UserError when the number of hint widths does not fit the VAE.
     """
     unet = load_unet(base_dir)
-    factor = vae_factor(load_vae(base_dir))
+    factor = reduction(base_dir, "vae")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return METHODS[row.method].build(row, unet, factor)

@@ -10,6 +10,7 @@ from siamese.checkpoint import Trained
 from siamese.condition import summed_residuals
 from siamese.config import SamplingConfig
 from siamese.control import time_embedding, unet_decode, unet_encode
+from siamese.devices import moved
 from siamese.methods import METHODS
 
 SOLVERS: dict[str, Callable[[DDIMScheduler], SchedulerMixin]] = {
@@ -56,18 +57,19 @@ def denoise(
     solver.set_timesteps(cfg.steps)
     guided_steps = round(cfg.guided_share * cfg.steps) if cfg.guidance > 1 else 0
     adapted_steps = round(condition.adapter_share * cfg.steps)
-    for index, timestep in enumerate(solver.timesteps.to(latents.device)):
+    (all_times,) = moved([solver.timesteps], latents.device)
+    for index, timestep in enumerate(solver.timesteps):  # on the CPU, where the solver looks up its coefficients
         guided = index < guided_steps
         inputs = torch.cat([latents, latents]) if guided else latents
         acting, text = (doubled, both_prompts) if guided else (condition, prompt)
-        times = timestep.expand(len(inputs))
+        times = all_times[index].expand(len(inputs))
         if index % cfg.encoder_every == 0 or index in (guided_steps, adapted_steps):
             residuals = summed_residuals(acting, inputs, times, text)
             adapter = acting.adapter if index < adapted_steps else ()
             features = unet_encode(unet, inputs, times, text, adapter)
         else:
             features = features._replace(time=time_embedding(unet, times, inputs.dtype))
-        noise = unet_decode(unet, features, residuals, text)
+        noise = unet_decode(unet, features, residuals, text).to(latents.dtype)  # guidance and solver in full precision
         if guided:
             without, with_prompt = noise.chunk(2)
             noise = without + cfg.guidance * (with_prompt - without)

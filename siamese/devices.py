@@ -1,50 +1,74 @@
-"""Where networks run and in which precision. Both come from accelerate's environment, never from params.yaml."""
+"""The device of this process, how tensors reach it, and what libraries say when its memory does not suffice."""
 
-import os
+import contextlib
+from collections.abc import Sequence
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils.memory import should_reduce_batch_size
+from torch import Tensor
 
-from data.pairs.errors import UserError
+from data.pairs.devices import accelerator
 
-PRECISIONS = ("no", "bf16", "fp16")
 OTHER_FORMS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-
-
-def accelerator() -> Accelerator:
-    """Return accelerate's view of the processes, the device and the precision.
-
-    Raises: UserError for a precision that is not known, or that the device lacks (accelerate itself would compute in
-    float32 then and not say so), and for more processes than there are GPUs.
-    """
-    gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if 0 < gpus < here and os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("1", "true", "yes"):
-        raise UserError(f"{here} processes were started for {gpus} GPUs: start at most one for each")
-    try:
-        found = Accelerator()
-    except ValueError as error:
-        raise UserError("accelerate's environment does not fit this machine", [str(error)]) from error
-    if found.num_processes != int(os.environ.get("WORLD_SIZE", "1")):
-        raise UserError(
-            f"{os.environ['WORLD_SIZE']} processes were started, but accelerate sees {found.num_processes}",
-            ["without a GPU set ACCELERATE_USE_CPU=true in the environment, or start them by SIAMESE_PROCESSES"],
-        )
-    precision = found.mixed_precision
-    if precision not in PRECISIONS or (precision == "fp16" and found.device.type == "cpu"):
-        raise UserError(
-            f"ACCELERATE_MIXED_PRECISION is {precision} in the environment, which {found.device.type} cannot do here",
-            [f"allowed: {', '.join(PRECISIONS)}; fp16 needs a GPU"],
-        )
-    return found
+ALIGNMENT = 16  # bytes, a multiple of every element's size
 
 
 def device() -> torch.device:
-    """Return the device of this process: its GPU where there is one."""
+    """Return the device of this process: its GPU where there is one. Raises: UserError as `accelerator`."""
     return accelerator().device
+
+
+def _places(tensors: Sequence[Tensor]) -> list[slice]:
+    """Return which bytes of one buffer each tensor takes."""
+    places, start = [], 0
+    for tensor in tensors:
+        places.append(slice(start, start + tensor.nbytes))
+        start += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+    return places
+
+
+def unpack(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Return views into a buffer of bytes, of the shapes and types of the tensors that `packed` put there."""
+    return [buffer[place].view(t.dtype).view(t.shape) for place, t in zip(_places(like), like, strict=True)]
+
+
+def packed(tensors: Sequence[Tensor], *, pinned: bool = False) -> Tensor:
+    """Return CPU tensors one after the other in one buffer of bytes; `pinned` lets a GPU fetch it by itself."""
+    buffer = torch.empty(_places(tensors)[-1].stop, dtype=torch.uint8, pin_memory=pinned)
+    for view, tensor in zip(unpack(buffer, tensors), tensors, strict=True):
+        view.copy_(tensor)
+    return buffer
+
+
+def moved(tensors: Sequence[Tensor], where: torch.device | str) -> list[Tensor]:
+    """Return CPU tensors on a device: on a GPU by one copy that the host does not wait for, contiguous in memory.
+
+    Tensors that are there already are returned as they are.
+    """
+    where = torch.device(where)
+    if all(tensor.device.type == where.type for tensor in tensors):
+        return list(tensors)
+    buffer = packed(tensors, pinned=where.type == "cuda")
+    return unpack(buffer.to(where, non_blocking=True), tensors)
+
+
+def rows_of(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Return some rows of a tensor, in its memory format; `rows` (G,) int64 is on its device."""
+    found = tensor.index_select(0, rows)
+    plain = tensor.ndim != 4 or tensor.is_contiguous()
+    return found if plain else found.contiguous(memory_format=torch.channels_last)
+
+
+def full_precision(where: torch.device) -> contextlib.AbstractContextManager:
+    """Return a block in which nothing is cast to half precision."""
+    cast = torch.amp.is_autocast_available(where.type)
+    return torch.autocast(where.type, enabled=False) if cast else contextlib.nullcontext()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether an error says that memory did not suffice: what accelerate knows, and the libraries' own words."""
     known = isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
     return known or any(form in str(error) for form in OTHER_FORMS)
+
+
+__all__ = ["accelerator", "device", "full_precision", "is_out_of_memory", "moved", "packed", "rows_of", "unpack"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
-from siamese.base import base_info, encode_prompts, load_unet, load_vae, vae_factor
+from siamese.base import base_info, encode_prompts, load_vae, reduction
 from siamese.devices import device
 
 
@@ -20,23 +20,22 @@ def to_signed(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def mask_hints(masks: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+def mask_hints(masks: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
     """Return float32 (N, 3, H, W) in [0, 1] from masks (N, H, W): both hints lie in [0, 1] and have three channels.
 
     Both are channels_last in memory, as the networks are.
     """
-    return torch.from_numpy(masks).to(device).float()[..., None].repeat(1, 1, 1, 3).permute(0, 3, 1, 2)
+    return torch.as_tensor(masks).to(device).float()[..., None].repeat(1, 1, 1, 3).permute(0, 3, 1, 2)
 
 
-def image_hints(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+def image_hints(images: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
     """Return float32 (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3)."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
+    return torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def check_size(base_dir: Path, size_px: int) -> None:
     """Raise UserError when images of this side do not fit the base model's VAE and UNet."""
-    unet = load_unet(base_dir)
-    multiple = vae_factor(load_vae(base_dir)) * 2 ** (len(unet.config.block_out_channels) - 1)
+    multiple = reduction(base_dir, "vae") * reduction(base_dir, "unet")
     if size_px % multiple:
         raise UserError(f"size_px {size_px} does not fit the base model: its images need a multiple of {multiple} px")
 

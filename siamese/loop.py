@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,26 +18,29 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.pairs.errors import UserError
+from data.pairs.finite import check_losses, check_weights
 from siamese import devices
 from siamese.batches import pair_order
 from siamese.config import TrainingConfig
 from siamese.gradients import accumulate, out_of_memory
+from siamese.late import LateReader
 from siamese.state import TrainingState
 
-# adds the gradients of share * sum of the loss over some pairs and returns the sum of each term:
-# (step from 0, places of the pairs in the data, their places in the run, share)
-AddGradients = Callable[[int, Sequence[int], Sequence[int], Tensor], Tensor]
+# one micro-batch: places of its pairs in the data, their places in the run
+Part = tuple[Sequence[int], Sequence[int]]
+# adds the gradients of share * sum of the loss over all pairs of the parts and returns the sum of each term:
+# (step from 0, the process's micro-batches, share)
+AddGradients = Callable[[int, Sequence[Part], Tensor], Tensor]
 
 
-def _check_finite(method: str, terms: Sequence[str], means: list[float], step: int, lr: float) -> None:
-    broken = [f"{name}: {value}" for name, value in zip(terms, means, strict=True) if not math.isfinite(value)]
-    if broken:
-        hint = f"lower training.lr (now {lr:g}) or remove the outlier pairs"
-        raise UserError(f"{method}: the loss is not finite at step {step}; {hint}", broken)
+def _advice(row: Any, cfg: TrainingConfig) -> list[str]:
+    """Return what helps when a loss is not finite."""
+    name = "training.lr" if row.lr is None else f"lr of the {row.method} in generators"
+    return [f"lower {name} (now {cfg.lr:g})", "remove the outlier pairs"]
 
 
 def run_steps(
-    method: str,
+    row: Any,
     pairs: int,
     terms: Sequence[str],
     cfg: TrainingConfig,
@@ -51,9 +55,8 @@ def run_steps(
 
     Raises: UserError when a term is not finite, with the step.
     """
-    device, processes = accelerator.device, accelerator.num_processes
+    method, device, processes = row.method, accelerator.device, accelerator.num_processes
     mine = slice(accelerator.process_index, None, processes)
-    count = len(range(cfg.batch)[mine])
     most = math.ceil(cfg.batch / processes)
     micro = min(cfg.micro_batch or most, most)  # the same on every process, so that all halve alike
     start = state.resume(work)
@@ -65,26 +68,34 @@ def run_steps(
     if start:
         say(f"resumed at step {start} of {cfg.steps}")
 
+    def log(step: int, means: list[float]) -> None:
+        check_losses(method, step, cfg.steps, dict(zip(terms, means, strict=True)), _advice(row, cfg))
+        state.rows.append([step, *means])
+        bar.set_postfix(loss=f"{sum(means):.3f}", refresh=False)
+
+    losses, one_pair = LateReader(log), torch.tensor(1 / cfg.batch, device=device)
     for step in range(start, cfg.steps):
         positions = list(range(step * cfg.batch, (step + 1) * cfg.batch))[mine]
         indices = list(islice(order, cfg.batch))[mine]
-        share = state.scaler.scale(torch.tensor(1 / cfg.batch, device=device))
+        share = state.scaler.scale(one_pair)
 
-        def add_part(part: slice, *, step=step, indices=indices, positions=positions, share=share) -> Tensor:
-            return add_gradients(step, indices[part], positions[part], share)
+        def compute(micro: int, *, step=step, indices=indices, positions=positions, share=share) -> Tensor:
+            starts = range(0, len(indices), micro)
+            return add_gradients(step, [(indices[i : i + micro], positions[i : i + micro]) for i in starts], share)
 
-        sums, fitting = accumulate(add_part, count, micro, state.parameters, accelerator, cfg)
+        sums, fitting = accumulate(compute, micro, state.parameters, accelerator, cfg)
         if fitting < micro:
             say(f"out of memory: now {fitting} pairs at a time on each, still {cfg.batch} a step")
         micro = fitting
-        means = (sums / cfg.batch).tolist()
-        _check_finite(method, terms, means, step, cfg.lr)
+        losses.put(step, sums / cfg.batch)
         state.update()
-        state.rows.append([step, *means])
-        bar.set_postfix(loss=f"{sum(means):.3f}", refresh=False)
         bar.update()
-        if (step + 1) % cfg.checkpoint_steps == 0 and step + 1 < cfg.steps and accelerator.is_main_process:
-            state.save(work, step + 1)
+        if (step + 1) % cfg.checkpoint_steps == 0 and step + 1 < cfg.steps:
+            losses.flush()
+            if accelerator.is_main_process:
+                state.save(work, step + 1)
+    losses.flush()
+    check_weights(method, cfg.steps, state.parameters, _advice(row, cfg))
     bar.close()
 
 

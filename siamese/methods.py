@@ -17,11 +17,12 @@ from siamese.networks import Networks, adapter_networks, control_networks
 from siamese.other_steps import condition_step
 from siamese.reweight import row_weights
 from siamese.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
-from siamese.step import Batch, mask_step, siamese_step
+from siamese.step import Augmented, Batch, mask_step, siamese_step
 from siamese.weights import loss_weights
 
 Row = Any  # the class in config.py that belongs to the method
 Terms = dict[str, Tensor]  # name of a loss term, one of siamese.step.TERMS -> its value for each sample, (B,)
+Waiting = list[Augmented] | None  # samples whose pass comes at the end of the optimiser step; None: at once
 
 
 class Method(NamedTuple):
@@ -30,8 +31,9 @@ class Method(NamedTuple):
     needs: Needs
     # (row, frozen UNet of the base model, how many times smaller than the image its latents are)
     build: Callable[[Row, UNet2DConditionModel, int], Networks]
-    # adds the gradients of share * sum of the loss: (networks, row, batch, step from 0, steps of the run, share)
-    step: Callable[[Networks, Row, Batch, int, int, float | Tensor], Terms]
+    # adds the gradients of share * sum of the loss:
+    # (networks, row, batch, step from 0, steps of the run, share, waiting or None)
+    step: Callable[..., Terms]
     # (networks, row, mask hints, image hints where it needs the reference): both (B, 3, H, W) in [0, 1]
     condition: Callable[[Networks, Row, Tensor, Tensor | None], Condition]
 
@@ -41,10 +43,16 @@ def _mask_networks(row: ControlNetRow | SiameseRow, unet: UNet2DConditionModel, 
 
 
 def _paper_step(
-    nets: Networks, row: ControlNetRow | SiameseRow, batch: Batch, step: int, steps: int, share: float | Tensor
+    nets: Networks,
+    row: ControlNetRow | SiameseRow,
+    batch: Batch,
+    step: int,
+    steps: int,
+    share: float | Tensor,
+    waiting: Waiting = None,
 ) -> Terms:
     lesion = row_weights(row, batch.mask_hint, batch.noisy_latents)
-    weights = loss_weights(step, steps, batch.timesteps, row.switches)._replace(lesion=lesion)
+    weights = loss_weights(step, steps, batch.timesteps, row.switches)._replace(lesion=lesion, waiting=waiting)
     if row.switches.image_branch:
         return siamese_step(nets.controlnet, nets.unet, batch, weights, share)
     return {"mask": mask_step(nets.controlnet, nets.unet, batch, share, lesion)}
@@ -76,10 +84,16 @@ def _image_condition(
 
 
 def _image_step(
-    nets: Networks, row: ControlNetImageRow, batch: Batch, step: int, steps: int, share: float | Tensor
+    nets: Networks,
+    row: ControlNetImageRow,
+    batch: Batch,
+    step: int,
+    steps: int,
+    share: float | Tensor,
+    waiting: Waiting = None,
 ) -> Terms:
     if row.mode == "siamese_image_branch":
-        return _paper_step(nets, row.siamese, batch, step, steps, share)
+        return _paper_step(nets, row.siamese, batch, step, steps, share, waiting)
     ramp = step / steps if row.image_weight == "linear_ramp" else 1.0
     condition = _image_condition(nets, row, batch.mask_hint, batch.image_hint, ramp)
     lesion = row_weights(row, batch.mask_hint, batch.noisy_latents)
@@ -95,7 +109,13 @@ def _adapter_condition(nets: Networks, row: T2IAdapterRow, mask_hints: Tensor, i
 
 
 def _adapter_step(
-    nets: Networks, row: T2IAdapterRow, batch: Batch, step: int, steps: int, share: float | Tensor
+    nets: Networks,
+    row: T2IAdapterRow,
+    batch: Batch,
+    step: int,
+    steps: int,
+    share: float | Tensor,
+    waiting: Waiting = None,
 ) -> Terms:
     lesion = row_weights(row, batch.mask_hint, batch.noisy_latents)
     return {"mask": condition_step(nets, _adapter_condition(nets, row, batch.mask_hint, None), batch, share, lesion)}

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from siamese.condition import Condition, summed_residuals
 from siamese.control import unet_decode, unet_encode
+from siamese.devices import moved
 from siamese.losses import denoising_loss
 from siamese.networks import Networks
 from siamese.reweight import weighted_denoising_loss
@@ -19,9 +20,10 @@ def condition_step(
     Gradients go into everything that `condition` was made with, and into the UNet's decoder where it is trained. An
     adapter acts inside the UNet's encoder, so gradients flow through that; ControlNets join after it.
     """
+    (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
     with torch.set_grad_enabled(bool(condition.adapter)):
-        features = unet_encode(networks.unet, batch.noisy_latents, batch.timesteps, batch.context, condition.adapter)
-    residuals = summed_residuals(condition, batch.noisy_latents, batch.timesteps, batch.context)
+        features = unet_encode(networks.unet, batch.noisy_latents, timesteps, batch.context, condition.adapter)
+    residuals = summed_residuals(condition, batch.noisy_latents, timesteps, batch.context)
     noise_pred = unet_decode(networks.unet, features, residuals, batch.context)
     if lesion is None:
         loss = denoising_loss(noise_pred, batch.noise)

@@ -7,7 +7,7 @@ the same.
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,10 +18,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from data.pairs.files import sha256_tree, write_json
+from data.pairs.finite import check_losses, check_weights
 from data.pairs.seeds import item_seed
 from siamese.base import encode_prompts
 from siamese.config import PretrainedHere, UnetShape, VaeShape
 from siamese.devices import device
+from siamese.late import LateReader
 
 LAPLACE_LEVELS = 3
 KL_WEIGHT = 1e-6
@@ -90,16 +92,35 @@ def _laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
     return loss + difference.abs().mean()
 
 
-def _steps(count: int, label: str, optimizer: torch.optim.Optimizer, lr: float) -> Iterator[tuple[int, tqdm]]:
-    """Yield the step number and the progress bar, with the optimiser and its one-cycle schedule around each step."""
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, count, pct_start=0.1, cycle_momentum=False)
-    with tqdm(total=count, desc=label, unit="step", mininterval=5) as bar:
-        for step in range(count):
+def _train(
+    network: torch.nn.Module, name: str, shape: VaeShape | UnetShape, loss_of_batch: Callable[[], Tensor]
+) -> None:
+    """Take every step of AdamW and its one-cycle schedule on the loss of one batch after the other.
+
+    Raises: UserError when the loss or a weight is not finite.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=shape.lr, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, shape.lr, shape.steps, pct_start=0.1, cycle_momentum=False
+    )
+    training, advice = f"base {name}", [f"lower base.{name}.lr (now {shape.lr:g})", "remove the outlier images"]
+    with tqdm(total=shape.steps, desc=name, unit="step", mininterval=5) as bar:
+
+        def log(step: int, losses: list[float]) -> None:
+            check_losses(training, step, shape.steps, {"loss": losses[0]}, advice)
+            bar.set_postfix(loss=f"{losses[0]:.3f}", refresh=False)
+
+        reader = LateReader(log)
+        for step in range(shape.steps):
             optimizer.zero_grad(set_to_none=True)
-            yield step, bar
+            loss = loss_of_batch()
+            loss.backward()
+            reader.put(step, loss.detach().reshape(1))
             optimizer.step()
             schedule.step()
             bar.update()
+        reader.flush()
+    check_weights(training, shape.steps, network.parameters(), advice)
 
 
 def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
@@ -122,18 +143,18 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
 
     vae = seeded(build, item_seed(seed, "vae")).to(images.device, memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(item_seed(seed, "vae batches"))
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=shape.lr, fused=True)
     crop = min(shape.crop_px, images.shape[-1])
-    for _, bar in _steps(shape.steps, "vae", optimizer, shape.lr):
+
+    def loss_of_batch() -> Tensor:
         tops = torch.randint(0, images.shape[-1] - crop + 1, (shape.batch, 2), generator=rng).tolist()
         chosen = torch.randint(0, len(images), (shape.batch,), generator=rng).tolist()
         batch = torch.stack([images[i, :, y : y + crop, x : x + crop] for i, (y, x) in zip(chosen, tops, strict=True)])
         mirrored = torch.randint(0, 2, (shape.batch, 1, 1, 1), generator=rng).bool().to(images.device)
         batch = torch.where(mirrored, batch.flip(-1), batch).contiguous(memory_format=torch.channels_last)
         posterior = vae.encode(batch).latent_dist
-        loss = _laplacian_l1(vae.decode(posterior.sample(rng)).sample, batch) + KL_WEIGHT * posterior.kl().mean()
-        loss.backward()
-        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        return _laplacian_l1(vae.decode(posterior.sample(rng)).sample, batch) + KL_WEIGHT * posterior.kl().mean()
+
+    _train(vae, "vae", shape, loss_of_batch)
     return vae.eval().requires_grad_(False)
 
 
@@ -166,8 +187,8 @@ def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: D
     ).to(latents.device, memory_format=torch.channels_last)
     context = context.to(latents.device)
     rng = torch.Generator().manual_seed(item_seed(seed, "unet batches"))
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=shape.lr, fused=True)
-    for _, bar in _steps(shape.steps, "unet", optimizer, shape.lr):
+
+    def loss_of_batch() -> Tensor:
         batch = latents[torch.randint(0, len(latents), (shape.batch,), generator=rng)]
         timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng).to(
             latents.device
@@ -175,14 +196,17 @@ def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: D
         dropped = (torch.rand(shape.batch, generator=rng) < 0.1).long()
         noise = torch.randn(batch.shape, generator=rng).to(latents.device)
         noisy = scheduler.add_noise(batch, noise, timesteps).contiguous(memory_format=torch.channels_last)
-        loss = functional.mse_loss(unet(noisy, timesteps, context[dropped]).sample, noise)
-        loss.backward()
-        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        return functional.mse_loss(unet(noisy, timesteps, context[dropped]).sample, noise)
+
+    _train(unet, "unet", shape, loss_of_batch)
     return unet
 
 
 def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, work: Path) -> None:
-    """Write a base model for images (N, 3, H, W) in [-1, 1] to out_dir; the VAE in `work` is reused after a crash."""
+    """Write a base model for images (N, 3, H, W) in [-1, 1] to out_dir; the VAE in `work` is reused after a crash.
+
+    Raises: UserError when a loss or a weight is not finite.
+    """
     images = images.to(device())
     if not (work / "vae" / "config.json").is_file():
         _train_vae(images, cfg.vae, cfg.seed).save_pretrained(work / "vae.part")

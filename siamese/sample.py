@@ -1,7 +1,10 @@
 """Sampling images for masks on any number of processes, one image file at a time, resumed where it stopped."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +17,8 @@ from siamese.config import SamplingConfig
 from siamese.devices import accelerator, is_out_of_memory
 from siamese.needs import Needs
 from siamese.requests import Request, own_parents, requests_for
+
+WAITING = 32  # images: memory, and what a kill loses
 
 
 class Sampler(Protocol):
@@ -29,6 +34,33 @@ class Sampler(Protocol):
 
     def sample(self, requests: Sequence[Request]) -> Iterator[np.ndarray]:
         """Yield an image for each request, uint8 (H, W, 3), which depends on that request alone."""
+
+
+class ImageWriter:
+    """Writes images in a thread of its own, so that the device need not wait; an error is raised where it is used.
+
+    Up to WAITING images are on their way. The block ends when all of them are written.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "write-image")
+        self._pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "ImageWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            while self._pending and error is None:
+                self._pending.popleft().result()
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+
+    def write(self, path: Path, image: np.ndarray, text: Mapping[str, str]) -> None:
+        """Write one image, later. Raises: what an earlier write has raised."""
+        while len(self._pending) >= WAITING or (self._pending and self._pending[0].done()):
+            self._pending.popleft().result()
+        self._pending.append(self._thread.submit(write_image, path, image, text))
 
 
 def provenance_of(sampler: Sampler) -> dict[str, str]:
@@ -57,17 +89,19 @@ def sample_images(
     processes.wait_for_everyone()  # until the main one holds the folder's lock
     parents = own_parents(masks, real) if sampler.needs.reference else {}
     starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
-    for start in tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process):
-        pairs = masks.pairs[start : start + cfg.batch]
-        if all((folder / f"{pair.id}.png").is_file() for pair in pairs):
-            continue
-        requests = requests_for(masks, pairs, sampler.needs, cfg.seed, real, parents)
-        try:
-            for request, image in zip(requests, sampler.sample(requests), strict=True):
-                text = {**provenance, "mask": request.id, "seed": str(request.seed)}
-                write_image(folder / f"{request.id}.png", image, text)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UserError(f"out of memory with {len(pairs)} images at a time: lower sampling.batch") from error
+    shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process)
+    with ImageWriter() as writer:
+        for start in shown:
+            pairs = masks.pairs[start : start + cfg.batch]
+            if all((folder / f"{pair.id}.png").is_file() for pair in pairs):
+                continue
+            requests = requests_for(masks, pairs, sampler.needs, cfg.seed, real, parents)
+            try:
+                for request, image in zip(requests, sampler.sample(requests), strict=True):
+                    text = {**provenance, "mask": request.id, "seed": str(request.seed)}
+                    writer.write(folder / f"{request.id}.png", image, text)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise UserError(f"out of memory with {len(pairs)} images at a time: lower sampling.batch") from error
     processes.wait_for_everyone()

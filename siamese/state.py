@@ -47,6 +47,11 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.opt
 }
 
 
+def at_once(parameters: list[nn.Parameter]) -> bool:
+    """Return whether averages of all weights are taken by one call: on a GPU. On the CPU it would round otherwise."""
+    return parameters[0].device.type != "cpu"
+
+
 class Weights(NamedTuple):
     """What a checkpoint holds of the networks, by name, and how it is put back."""
 
@@ -86,12 +91,12 @@ class TrainingState:
 
     def update(self) -> None:
         """Take one optimiser step with the gradients that are there."""
-        scale = self.scaler.get_scale()
+        scale = self.scaler.get_scale() if self.average else 0.0
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()
-        skipped = self.scaler.get_scale() < scale  # half precision overflowed, and nothing was changed
-        if self.average and not skipped:
+        # smaller: half precision overflowed, and nothing was changed
+        if self.average and self.scaler.get_scale() >= scale:
             self.average.step(self.parameters)
 
     def _parts(self) -> dict:

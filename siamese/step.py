@@ -16,7 +16,7 @@ predictions with each other and none with the noise.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,6 +31,7 @@ from siamese.control import (
     unet_decode,
     unet_encode,
 )
+from siamese.devices import moved, rows_of
 from siamese.losses import augmented_latents, consistency_loss, denoising_loss
 from siamese.reweight import weighted_denoising_loss
 from siamese.weights import LossWeights
@@ -42,12 +43,21 @@ class Batch(NamedTuple):
     """One batch at its noisy latents."""
 
     noisy_latents: Tensor  # (B, C, h, w): z_t
-    timesteps: Tensor  # (B,) int64
+    timesteps: Tensor  # (B,) int64, on the CPU: what they select is known there without asking the device
     sigmas: Tensor  # (B,): sqrt(1 - abar_t)
     noise: Tensor  # (B, C, h, w): eps
     context: Tensor  # (B, 77, D): prompt embeddings
     mask_hint: Tensor  # (B, 3, H, W) in [0, 1]
     image_hint: Tensor  # (B, 3, H, W) in [0, 1]
+
+
+class Augmented(NamedTuple):
+    """Samples of a batch that Eq. 13 selects, at their augmented latents, until their pass."""
+
+    batch: Batch
+    lesion: Tensor | None
+    rows: Tensor  # (G,) int64: their places in the batch they come from
+    loss: Tensor  # (B,): L_m' of every sample of that batch, which their pass fills in
 
 
 def _control(
@@ -84,12 +94,47 @@ def mask_step(
 
     lesion: weights of the cells, (B, 1, h, w).
     """
+    (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
     with torch.no_grad():
-        features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
-    residuals = _control(controlnet, batch.noisy_latents, batch.timesteps, batch.context, batch.mask_hint)
+        features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context)
+    residuals = _control(controlnet, batch.noisy_latents, timesteps, batch.context, batch.mask_hint)
     loss = _denoising(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
     (share * loss.sum()).backward()
     return loss.detach()
+
+
+def _augmented(batch: Batch, weights: LossWeights, mix_pred: Tensor, rows: list[int], loss: Tensor) -> Augmented:
+    latents = augmented_latents(batch.noisy_latents, batch.sigmas, batch.noise, mix_pred)
+    here = torch.tensor(rows)
+    (there,) = moved([here], latents.device)
+    whole = batch._replace(noisy_latents=latents)
+    chosen = (rows_of(t, there if t.device == there.device else here) for t in whole)
+    batch = Batch(*chosen)
+    lesion = None if weights.lesion is None else rows_of(weights.lesion, there)
+    return Augmented(batch, lesion, there, loss)
+
+
+def online_step(
+    controlnet: ControlNetModel,
+    unet: UNet2DConditionModel,
+    waiting: Sequence[Augmented],
+    share: float | Tensor,
+    most: int | None = None,
+) -> None:
+    """Add the gradients of share * sum of L_m' and fill in the losses; up to `most` samples at a time (None: all)."""
+    fields = zip(*(part.batch for part in waiting), strict=True)
+    batch = Batch(*(torch.cat(tensors) if len(tensors) > 1 else tensors[0] for tensors in fields))
+    lesions = [part.lesion for part in waiting if part.lesion is not None]
+    lesion = torch.cat(lesions) if lesions else None
+    count = len(batch.timesteps)
+    losses = []
+    for start in range(0, count, most or count):
+        part = slice(start, start + (most or count))
+        some = Batch(*(tensor[part] for tensor in batch))
+        losses.append(mask_step(controlnet, unet, some, share, None if lesion is None else lesion[part]))
+    found = torch.cat(losses).split([len(part.rows) for part in waiting])
+    for augmented, loss in zip(waiting, found, strict=True):
+        augmented.loss.index_copy_(0, augmented.rows, loss)
 
 
 def siamese_step(
@@ -99,11 +144,13 @@ def siamese_step(
 
     `share` is 1 / (pairs of the optimiser step), times the loss scale in half precision, so that micro-batches and
     processes add up to one mean. L_m' counts only the samples that Eq. 13 selects and is still divided by all of them.
+    With `weights.waiting` these samples go there, and "online" is 0 until `online_step` has taken them.
     """
+    (once,) = moved([batch.timesteps], batch.noisy_latents.device)
     with torch.no_grad():
-        features = unet_encode(unet, batch.noisy_latents, batch.timesteps, batch.context)
+        features = unet_encode(unet, batch.noisy_latents, once, batch.context)
     hints = torch.cat([batch.mask_hint, batch.image_hint])
-    latents, timesteps, context = (torch.cat([t, t]) for t in (batch.noisy_latents, batch.timesteps, batch.context))
+    latents, timesteps, context = (torch.cat([t, t]) for t in (batch.noisy_latents, once, batch.context))
     residuals = _control(controlnet, latents, timesteps, context, hints)
     graph = [*residuals.down, residuals.mid]
     leaves = [tensor.detach().requires_grad_() for tensor in graph]
@@ -124,10 +171,12 @@ def siamese_step(
     torch.autograd.backward(graph, [leaf.grad for leaf in leaves])
 
     online = torch.zeros_like(mask_loss)
-    if weights.online.any():
-        latents = augmented_latents(batch.noisy_latents, batch.sigmas, batch.noise, mix_pred)
-        chosen = Batch(*(tensor[weights.online] for tensor in batch._replace(noisy_latents=latents)))
-        lesion = None if weights.lesion is None else weights.lesion[weights.online]
-        online[weights.online] = mask_step(controlnet, unet, chosen, share, lesion)
+    rows = [row for row, chosen in enumerate(weights.online.tolist()) if chosen]
+    if rows:
+        augmented = _augmented(batch, weights, mix_pred, rows, online)
+        if weights.waiting is None:
+            online_step(controlnet, unet, [augmented], share)
+        else:
+            weights.waiting.append(augmented)
     terms = (mask_loss.detach(), image_loss.detach(), consistency.detach(), online)
     return dict(zip(TERMS, terms, strict=True))

@@ -16,11 +16,11 @@ from siamese.batches import draw_batch
 from siamese.checkpoint import build_networks, load_trained_state, save_generator, trained_state
 from siamese.config import TrainingConfig
 from siamese.latents import TrainingData
-from siamese.loop import one_training, run_steps
-from siamese.methods import METHODS
+from siamese.loop import Part, one_training, run_steps
+from siamese.methods import METHODS, Terms
 from siamese.networks import Networks
-from siamese.state import TrainingState, Weights
-from siamese.step import TERMS
+from siamese.state import TrainingState, Weights, at_once
+from siamese.step import TERMS, Augmented, online_step
 
 COMPILED_VARIANTS = 64
 
@@ -36,6 +36,8 @@ def _networks(row: Any, cfg: TrainingConfig, base_dir: Path, device: torch.devic
             middle = [network.mid_block] if hasattr(network, "mid_block") else []
             for block in (*getattr(network, "down_blocks", []), *middle, *getattr(network, "up_blocks", [])):
                 block.compile(dynamic=True)  # the number of samples that are augmented online varies
+            if hasattr(network, "controlnet_cond_embedding"):
+                network.controlnet_cond_embedding.compile(dynamic=True)
     if cfg.compile:  # blocks of one class share the limit, and past it they would silently run uncompiled
         torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
     return networks
@@ -45,7 +47,7 @@ def _state(networks: Networks, cfg: TrainingConfig, scaler: torch.amp.GradScaler
     weights = Weights(partial(trained_state, networks), partial(load_trained_state, networks))
 
     def average(parameters: list[torch.nn.Parameter]) -> EMAModel | None:
-        return EMAModel(parameters, decay=cfg.ema) if cfg.ema else None
+        return EMAModel(parameters, decay=cfg.ema, foreach=at_once(parameters)) if cfg.ema else None
 
     return TrainingState.begin(networks.all(), weights, cfg, scaler, average)
 
@@ -66,13 +68,20 @@ def train_generator(
         networks = _networks(row, cfg, base_dir, accelerator.device)
         state = _state(networks, cfg, scaler)
 
-        def add_gradients(step: int, indices: Sequence[int], positions: Sequence[int], share: Tensor) -> Tensor:
-            batch = draw_batch(data, indices, positions, scheduler, cfg, accelerator.device, row.t_sampling)
-            with accelerator.autocast():
-                terms = method.step(networks, row, batch, step, cfg.steps, share)
-            return torch.stack([terms[name].sum() if name in terms else share.new_zeros(()) for name in TERMS])
+        def add_gradients(step: int, parts: Sequence[Part], share: Tensor) -> Tensor:
+            found: list[Terms] = []
+            waiting: list[Augmented] = []
+            for indices, positions in parts:
+                batch = draw_batch(data, indices, positions, scheduler, cfg, accelerator.device, row.t_sampling)
+                with accelerator.autocast():
+                    found.append(method.step(networks, row, batch, step, cfg.steps, share, waiting))
+            if waiting:
+                with accelerator.autocast():
+                    online_step(networks.controlnet, networks.unet, waiting, share, len(parts[0][0]))
+            sums = [terms[name].sum() if name in terms else share.new_zeros(()) for terms in found for name in TERMS]
+            return torch.stack(sums).view(len(found), len(TERMS)).sum(0)
 
-        run_steps(row.method, len(data.mean), TERMS, cfg, work, state, accelerator, add_gradients)
+        run_steps(row, len(data.mean), TERMS, cfg, work, state, accelerator, add_gradients)
         if accelerator.is_main_process:
             if state.average:
                 state.average.copy_to(state.parameters)

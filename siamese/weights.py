@@ -1,6 +1,6 @@
 """The weights of the loss terms. The only place that sees the step number (Eq. 13)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,8 +14,9 @@ class LossWeights(NamedTuple):
     mask: float  # w_m of Eq. 5
     consistency: float  # w_c of Eq. 9
     image_trains_decoder: bool  # whether L_i reaches the decoder; never in the official code
-    online: Tensor  # w_a of Eq. 13, (B,) bool: which samples are augmented online
+    online: Tensor  # w_a of Eq. 13, (B,) bool, beside the timesteps: which samples are augmented online
     lesion: Tensor | None = None  # W of `siamese.reweight`, (B, 1, h, w); not the paper's
+    waiting: list[Any] | None = None  # takes the augmented samples, for one pass at the end of the optimiser step
 
 
 def loss_weights(step: int, num_steps: int, timesteps: Tensor, switches: Switches) -> LossWeights:

@@ -13,7 +13,7 @@ from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.step import Refinement
 from siamese.arsdm.train import fit
 from siamese.config import SamplingConfig, TrainingConfig
-from siamese.devices import accelerator
+from siamese.devices import accelerator, full_precision
 from siamese.latents import PixelData
 from siamese.needs import NEEDS, Needs
 from siamese.requests import Request
@@ -29,7 +29,7 @@ def load_refinement(folder: Path | None) -> Refinement | None:
     program = torch.export.load(folder / REFINER).module().to(where)
 
     def loss(images: Tensor, masks: Tensor) -> Tensor:
-        with torch.autocast(where.type, enabled=False):  # losses are in full precision everywhere
+        with full_precision(where):  # losses are in full precision everywhere
             return program(images.float(), masks.float())
 
     return loss

@@ -12,7 +12,7 @@ from torch import Tensor
 from siamese.arsdm.checkpoint import check_size, load_network
 from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.network import SpadeUNet
-from siamese.devices import accelerator
+from siamese.devices import accelerator, moved
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -46,8 +46,9 @@ def denoise(
     schedule = noise_schedule(clip=clip)
     schedule.set_timesteps(steps)
     images = draw()
-    for timestep in schedule.timesteps:
-        noise_pred = network(images, timestep.to(masks.device).expand(len(masks)), masks).to(masks.dtype)
+    (times,) = moved([schedule.timesteps], masks.device)
+    for timestep, there in zip(schedule.timesteps, times, strict=True):
+        noise_pred = network(images, there.expand(len(masks)), masks).to(masks.dtype)
         fresh = draw() if eta else None
         images = schedule.step(
             noise_pred, timestep, images, eta=eta, variance_noise=fresh, use_clipped_model_output=clip

@@ -12,6 +12,7 @@ from data.pairs.seeds import item_seed
 from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.loss import clean_images, denoising_loss
 from siamese.arsdm.sample import Network, denoise, mask_tensor
+from siamese.devices import full_precision, moved, rows_of
 from siamese.latents import to_signed
 from siamese.reweight import adaptive_weights
 
@@ -27,7 +28,7 @@ class Batch(NamedTuple):
 
     noisy: Tensor  # (B, 3, H, W)
     noise: Tensor  # (B, 3, H, W)
-    timesteps: Tensor  # (B,)
+    timesteps: Tensor  # (B,), on the CPU: what they select is known there without asking the device
     masks: Tensor  # (B, 1, H, W), 0 or 1
     seeds: tuple[int, ...]  # of the images that official_noop samples
 
@@ -41,18 +42,23 @@ def draw_batch(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> Batch:
-    """Return the pairs of these indices, noised; each draw is a function of the seed and of its position alone."""
+    """Return the pairs of these indices, noised, on `device` but for the timesteps.
+
+    Each draw is a function of the seed and of its position alone.
+    """
     clean, timesteps, noises = to_signed(images[list(indices)]), [], []
     for position in positions:
         rng = torch.Generator().manual_seed(item_seed(seed, "position", position))
         timesteps.append(torch.randint(0, schedule.config.num_train_timesteps, (), generator=rng))
         noises.append(torch.randn(clean.shape[1:], generator=rng))
     t, noise = torch.stack(timesteps), torch.stack(noises)
+    tensors = [schedule.add_noise(clean, noise, t), noise, mask_tensor(masks[list(indices)])]
+    noisy, noise, lesion = moved(tensors, device)
     return Batch(
-        noisy=schedule.add_noise(clean, noise, t).to(device, memory_format=torch.channels_last),
-        noise=noise.to(device),
-        timesteps=t.to(device),
-        masks=mask_tensor(masks[list(indices)]).to(device),
+        noisy=noisy.to(memory_format=torch.channels_last),
+        noise=noise,
+        timesteps=t,
+        masks=lesion,
         seeds=tuple(item_seed(seed, "refine", position) for position in positions),
     )
 
@@ -64,11 +70,13 @@ def _one_step(
 
     Our own design: it costs no further pass of the network, and its gradient reaches it.
     """
-    early = batch.timesteps <= row.refine_t_max
-    if not early.any():
+    early = torch.tensor([i for i, t in enumerate(batch.timesteps.tolist()) if t <= row.refine_t_max])
+    if not len(early):
         return noise_pred.new_zeros(())
-    clean = clean_images(batch.noisy[early], noise_pred[early], batch.timesteps[early], schedule)
-    return loss(clean / 2 + 0.5, batch.masks[early]) * early.sum()
+    (rows,) = moved([early], noise_pred.device)
+    noisy, noise, masks = (rows_of(tensor, rows) for tensor in (batch.noisy, noise_pred, batch.masks))
+    clean = clean_images(noisy, noise, batch.timesteps[early], schedule)
+    return loss(clean / 2 + 0.5, masks) * len(early)
 
 
 @torch.no_grad()
@@ -98,11 +106,13 @@ def add_step_gradients(
 
     `refinement` is None before the last steps. The order of TERMS is that of the result.
     """
-    noise_pred = network(batch.noisy, batch.timesteps, batch.masks).float()
+    (timesteps,) = moved([batch.timesteps], batch.noisy.device)
+    noise_pred = network(batch.noisy, timesteps, batch.masks).float()
     weights = adaptive_weights(batch.masks, normalize=row.reweight_normalize)
     noise_term = denoising_loss(noise_pred, batch.noise, weights)
     refined = noise_term.new_zeros(())
     if refinement:
         refined = REFINEMENTS[row.refine](network, batch, noise_pred, schedule, row, refinement).float()
-    (share * (noise_term + row.refine_weight * refined)).backward()
+    with full_precision(noise_pred.device):  # a refiner's gradient too, as its loss
+        (share * (noise_term + row.refine_weight * refined)).backward()
     return torch.stack([noise_term.detach(), refined.detach()])

@@ -18,8 +18,8 @@ from siamese.arsdm.network import SpadeUNet
 from siamese.arsdm.sample import noise_schedule
 from siamese.arsdm.step import TERMS, Refinement, add_step_gradients, draw_batch
 from siamese.config import TrainingConfig
-from siamese.loop import one_training, run_steps
-from siamese.state import TrainingState, Weights
+from siamese.loop import Part, one_training, run_steps
+from siamese.state import TrainingState, Weights, at_once
 
 
 def first_refined_step(row: ArsdmRow, steps: int) -> int:
@@ -44,7 +44,8 @@ def begin(network: SpadeUNet, row: ArsdmRow, cfg: TrainingConfig, scaler: torch.
 
     def average(parameters: list[torch.nn.Parameter]) -> EMAModel | None:
         # update_after_step=-1 makes the decay of update n min(ema, (1 + n) / (10 + n)), n from 1: as in the source
-        return EMAModel(parameters, decay=row.ema, update_after_step=-1) if row.ema else None
+        options = {"update_after_step": -1, "foreach": at_once(parameters)}
+        return EMAModel(parameters, decay=row.ema, **options) if row.ema else None
 
     return TrainingState.begin([network], Weights(read, partial(_write, network)), cfg, scaler, average)
 
@@ -81,13 +82,15 @@ def fit(
         network = _network(row, cfg, accelerator)
         state = begin(network, row, cfg, scaler)
 
-        def add_gradients(step: int, indices: Sequence[int], positions: Sequence[int], share: Tensor) -> Tensor:
-            batch = draw_batch(images, masks, indices, positions, schedule, cfg.seed, accelerator.device)
-            now = refinement if step >= refine_from else None
-            with accelerator.autocast():
-                return add_step_gradients(network, batch, schedule, row, share, now)
+        def add_gradients(step: int, parts: Sequence[Part], share: Tensor) -> Tensor:
+            now, sums = refinement if step >= refine_from else None, []
+            for indices, positions in parts:
+                batch = draw_batch(images, masks, indices, positions, schedule, cfg.seed, accelerator.device)
+                with accelerator.autocast():
+                    sums.append(add_step_gradients(network, batch, schedule, row, share, now))
+            return torch.stack(sums).sum(0)
 
-        run_steps(row.method, len(images), TERMS, cfg, work, state, accelerator, add_gradients)
+        run_steps(row, len(images), TERMS, cfg, work, state, accelerator, add_gradients)
         if accelerator.is_main_process:
             if state.average:
                 state.average.copy_to(network.parameters())

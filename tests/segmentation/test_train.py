@@ -117,6 +117,20 @@ def test_a_diverging_run_names_its_step(fit, make_pairs, make_row):
     assert "lower lr" in caught.value.problems[0]
 
 
+def test_a_training_is_named_with_the_key_of_its_settings(make_pairs, make_row, tmp_path):
+    """Segmenters, the judge and the refiner are one function, and its messages tell them apart."""
+    row = make_row(lr=1e30, schedule="constant", epochs=9)
+    with pytest.raises(UserError, match=r"judge: the loss .* at step \d+ of 18") as caught:
+        train(make_pairs(8), make_pairs(0, "none"), row, tmp_path, seed=0, name="judge", settings="judge")
+    assert caught.value.problems[0] == "lower lr of judge, which is 1e+30"
+
+
+def test_weights_that_are_no_numbers_after_the_last_step_are_refused(make_pairs, make_row, tmp_path):
+    row = make_row(lr=1e300, schedule="constant", epochs=1, batch=8)
+    with pytest.raises(UserError, match="weights are not finite after step 0 of 1"):
+        train(make_pairs(8), make_pairs(0, "none"), row, tmp_path, seed=0)
+
+
 def test_no_real_pairs_is_an_error(fit, make_pairs, make_row):
     with pytest.raises(UserError, match="no pairs to train on"):
         fit("a", make_pairs(0), make_pairs(2, "more"), make_row())

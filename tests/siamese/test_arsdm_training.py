@@ -151,6 +151,29 @@ def test_one_step_refinement_takes_samples_of_little_noise_alone(gradients):
     assert not seen
 
 
+def test_the_refiners_gradient_is_in_full_precision_as_its_loss(pairs):
+    """Under bf16: what reaches the images is the gradient that the loss has by itself, to the bit."""
+    row = TINY.model_copy(update={"refine": "one_step", "refine_t_max": 999})
+    weight = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def program(images, masks):
+        return (images.flatten(2).transpose(1, 2) @ weight).square().mean()
+
+    def loss(images, masks):  # as siamese.arsdm.plug.load_refinement
+        images.retain_grad()
+        seen.append(images)
+        with torch.autocast("cpu", enabled=False):
+            return program(images.float(), masks.float())
+
+    batch = draw_batch(*pairs, [0, 1, 2], [0, 1, 2], noise_schedule(), 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        add_step_gradients(build_network(row), batch, noise_schedule(), row, torch.tensor(1.0), loss)
+    alone = seen[0].detach().requires_grad_()
+    (expected,) = torch.autograd.grad(program(alone, batch.masks) * 3 * row.refine_weight, alone)
+    assert torch.equal(seen[0].grad, expected)
+
+
 def test_the_official_refinement_is_a_constant(gradients, run):
     plain = gradients()[0]
     refined, terms, _ = gradients(segmenter_loss, refine="official_noop", refine_sample_steps=2)

@@ -1,6 +1,7 @@
 """Base models: pretrained here, or any folder in the diffusers layout."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -277,3 +278,32 @@ def test_a_full_size_stable_diffusion_is_loaded_stepped_and_sampled(tmp_path):
     cfg = SAMPLING.model_copy(update={"steps": 1})
     sample_images(masks, load(out, base, cfg), cfg, tmp_path / "images", {"generator": "x"})
     assert len(list((tmp_path / "images").glob("*.png"))) == 4
+
+
+def test_the_hash_of_a_model_is_read_once_and_anew_after_any_change(base_dir, tmp_path, monkeypatch):
+    """A later process asks for sizes and times alone; the same size with another time or content is noticed."""
+    original, hashed = base_module.sha256_tree, []
+
+    def counted(*paths):
+        hashed.append(paths)
+        return original(*paths)
+
+    monkeypatch.setenv("SIAMESE_WORK", str(tmp_path / "work"))
+    monkeypatch.setattr(base_module, "sha256_tree", counted)
+    shutil.copytree(base_dir, tmp_path / "model")
+    whole = base_module.model_hash(tmp_path / "model")
+    assert (base_module.model_hash(tmp_path / "model"), len(hashed)) == (whole, 2)  # too new to be trusted
+    monkeypatch.setattr(base_module, "SETTLED_NS", 0)
+    assert [base_module.model_hash(tmp_path / "model") for _ in range(3)] == [whole] * 3
+    assert len(hashed) == 3
+    weights = next((tmp_path / "model/vae").glob("*.safetensors"))
+    times = weights.stat()
+    weights.write_bytes(bytes(len(weights.read_bytes())))
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a copy that keeps the times
+    assert base_module.model_hash(tmp_path / "model") != whole
+    (tmp_path / "model/vae/more").touch()
+    base_module.model_hash(tmp_path / "model")
+    assert len(hashed) == 5
+    next((tmp_path / "work/base-hashes").iterdir()).write_text("damaged")
+    base_module.model_hash(tmp_path / "model")
+    assert len(hashed) == 6

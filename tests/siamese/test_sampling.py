@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from data.pairs.files import sha256_tree
+from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet, read_pairs
 from data.pairs.mask_config import RealMasks
 from data.pairs.masks import write_masks
@@ -28,9 +30,10 @@ from siamese.denoise import denoise, rescale_guidance
 from siamese.latent_sampler import start_noise
 from siamese.latents import cache_latents, load_training_data
 from siamese.load import load
-from siamese.sample import sample_images
+from siamese.sample import WAITING, ImageWriter, sample_images
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+from tests.siamese.test_host import Traffic
 
 
 def test_ddim_visits_the_documented_timesteps(base_dir):
@@ -96,6 +99,73 @@ def test_the_order_of_the_masks_changes_no_image(masks, generators, base_dir, tm
     assert max(np.abs(ours[name] - theirs[name]).max() for name in ours) <= 1
 
 
+IMAGE = np.zeros((8, 8, 3), np.uint8)
+
+
+def test_an_error_in_the_writing_thread_reaches_the_caller(tmp_path):
+    (tmp_path / "file").touch()
+
+    def write(count: int) -> None:
+        with ImageWriter() as writer:
+            for _ in range(count):
+                writer.write(tmp_path / "file" / "a.png", IMAGE, {})
+                written.append(1)
+
+    written: list[int] = []
+    with pytest.raises(OSError, match="file"):
+        write(1)  # at the end at the latest
+    with pytest.raises(OSError, match="file"):
+        write(5000)
+    assert 1 < len(written) < 5000
+
+
+def test_an_error_in_the_block_is_the_one_that_is_seen(tmp_path):
+    def stop() -> None:
+        with ImageWriter() as writer:
+            writer.write(tmp_path / "a.png", IMAGE, {})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stop()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_images_of_the_thread_are_those_of_a_plain_call_and_all_there(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(3 * WAITING)]
+    with ImageWriter() as writer:
+        for number, image in enumerate(images):
+            writer.write(tmp_path / f"thread/{number}.png", image, {"seed": str(number)})
+            assert len(writer._pending) <= WAITING
+    for number, image in enumerate(images):
+        write_image(tmp_path / f"plain/{number}.png", image, {"seed": str(number)})
+    assert sha256_tree(tmp_path / "thread") == sha256_tree(tmp_path / "plain")
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+import numpy as np
+from siamese.sample import ImageWriter
+image = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+with ImageWriter() as writer:
+    for number in range(10**6):
+        writer.write(Path(sys.argv[1]) / f"{number}.png", image, {})
+"""
+
+
+def test_a_kill_leaves_no_half_image(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], env=env) as process:
+        while process.poll() is None and len(list(tmp_path.glob("*.png"))) < 5:
+            time.sleep(0.01)
+        process.kill()
+    images = sorted(path for path in tmp_path.glob("*.png") if not path.name.startswith("."))
+    assert len(images) >= 5
+    for path in images:
+        assert np.asarray(Image.open(path)).shape == (512, 512, 3)
+
+
 @pytest.fixture
 def trained(generators, base_dir):
     return load_generator(generators["siamese"], base_dir)
@@ -138,6 +208,43 @@ def test_rescaled_guidance_is_that_of_diffusers(trained, base_dir):
         assert torch.allclose(rescale_guidance(noise, text, share), rescale_noise_cfg(noise, text, share), atol=1e-6)
     plain, rescaled = clean(trained, base_dir), clean(trained, base_dir, guidance_rescale=0.7)
     assert not torch.allclose(plain, rescaled, atol=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm++"])
+def test_denoising_reads_nothing_from_the_device(generators, base_dir, solver):
+    """On tensors without numbers; the timesteps go there at once, and the solver looks them up on the CPU."""
+    trained = load_generator(generators["siamese"], base_dir)
+    for network in trained.networks.all():
+        network.to("meta")
+    cfg = SAMPLING.model_copy(update={"steps": 8, "guidance": 5.0, "solver": solver, "guidance_rescale": 0.5})
+    with Traffic() as traffic:
+        found = denoise(trained, load_scheduler(base_dir), NOISE.to("meta"), HINTS.to("meta"), cfg)
+    assert traffic.reads == []
+    assert traffic.to_device == 4  # noise, hints, prompts, timesteps
+    assert found.shape == NOISE.shape
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm++"])
+def test_guidance_and_solver_compute_in_float32_under_bf16(trained, base_dir, monkeypatch, solver):
+    """The networks may be in half precision; what is done with their predictions is not."""
+    original, predicted = denoise_module.unet_decode, []
+
+    def watched(*arguments):
+        predicted.append(original(*arguments))
+        return predicted[-1]
+
+    monkeypatch.setattr(denoise_module, "unet_decode", watched)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = clean(trained, base_dir, solver=solver, guidance=9.0, steps=4)
+    assert {noise.dtype for noise in predicted} == {torch.bfloat16}
+    steps = denoise_module.SOLVERS[solver](load_scheduler(base_dir))
+    steps.set_timesteps(4)
+    latents = NOISE
+    for timestep, noise in zip(steps.timesteps, predicted, strict=True):
+        without, with_prompt = noise.float().chunk(2)
+        latents = steps.step(without + 9.0 * (with_prompt - without), timestep, latents).prev_sample
+    assert found.dtype == torch.float32
+    assert torch.equal(found, latents)
 
 
 def test_guidance_on_part_of_the_steps(trained, base_dir):
@@ -194,9 +301,10 @@ from pathlib import Path
 from data.pairs.manifest import read_pairs
 from siamese.latents import load_training_data
 from siamese.load import load
-from siamese.sample import sample_images
+from siamese.sample import WAITING, ImageWriter, sample_images
 from siamese.train import train_generator
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+from tests.siamese.test_host import Traffic
 real, latents, base, work, out, masks, images = map(Path, sys.argv[1:])
 train_generator(load_training_data(read_pairs(real), latents), SIAMESE, TRAINING, base, out, work)
 sample_images(read_pairs(masks), load(out, base, SAMPLING), SAMPLING, images, {"generator": "x"})

@@ -16,8 +16,10 @@ from siamese import methods as methods_module
 from siamese import train as train_module
 from siamese.base import load_scheduler, load_unet
 from siamese.batches import draw_batch
-from siamese.checkpoint import load_generator
+from siamese.checkpoint import build_networks, load_generator
 from siamese.config import SiameseRow
+from siamese.latents import check_size
+from siamese.state import at_once
 from siamese.train import train_generator
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import CONTROLNET, ROWS, SIAMESE, TRAINING
@@ -258,3 +260,33 @@ def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(bas
 @pytest.mark.slow
 def test_compiled_blocks_train_to_the_same_numbers(train, generators):
     assert close(train(compile=True), load_file(generators["siamese"] / "generator.safetensors"), atol=1e-4)
+
+
+def test_every_block_and_the_hint_encoder_are_compiled(base_dir):
+    networks = train_module._networks(
+        SIAMESE, TRAINING.model_copy(update={"compile": True}), base_dir, torch.device("cpu")
+    )
+    controlnet, unet = networks.controlnet, networks.unet
+    parts = [controlnet.controlnet_cond_embedding, controlnet.mid_block, unet.mid_block]
+    parts += [*controlnet.down_blocks, *unet.down_blocks, *unet.up_blocks]
+    assert all(part._compiled_call_impl is not None for part in parts)
+
+
+def test_averages_are_taken_by_one_call_on_a_gpu_alone(base_dir):
+    """On the CPU one call rounds otherwise, and the numbers there stay what they were."""
+    cfg, scaler = TRAINING.model_copy(update={"ema": 0.9}), torch.amp.GradScaler("cpu", enabled=False)
+    networks = train_module._networks(SIAMESE, cfg, base_dir, torch.device("cpu"))
+    assert not train_module._state(networks, cfg, scaler).average.foreach
+    assert at_once([torch.nn.Parameter(torch.zeros(1, device="meta"))])
+
+
+def test_networks_are_built_without_the_weights_of_the_vae(base_dir, tmp_path):
+    shutil.copytree(base_dir, tmp_path / "base")
+    for weights in (tmp_path / "base/vae").glob("*.safetensors"):
+        weights.unlink()
+    build_networks(SIAMESE, tmp_path / "base")
+    for weights in (tmp_path / "base/unet").glob("*.safetensors"):
+        weights.unlink()
+    check_size(tmp_path / "base", 32)
+    with pytest.raises(UserError, match="multiple of 4 px"):
+        check_size(tmp_path / "base", 33)
