@@ -67,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     doctor = verbs.add_parser("doctor", help="look at a folder of pairs: layout, counts, faults, the row that reads it")
     doctor.add_argument("folder", type=Path, metavar="PATH")
     doctor.add_argument("--layout", help="take this layout instead of the first that fits")
+    doctor.add_argument("--images", metavar="PATTERN", help='where the images are, such as "images/{id}.jpg"')
+    doctor.add_argument("--masks", metavar="PATTERN", help='where their masks are, such as "gt/{id}_seg.png"')
+    doctor.add_argument("--pairs", metavar="CSV", help="a table of image,mask[,split][,group][,id] in place of both")
+    doctor.add_argument("--slices", metavar="YAML", help="of volumes: '{axis: 2, window: [-160, 240], keep: lesion}'")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     doctor.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
     rating = verbs.add_parser("mos", help="write a blinded deck of images for raters, and score their answers")
@@ -166,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
         elif verb == "doctor":
             from pipeline import doctor
 
-            doctor.run(item["folder"], item["layout"], item["json"], item["out"])
+            doctor.run(item)
         elif verb == "plan":
             from pipeline import plan
 

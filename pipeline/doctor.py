@@ -2,10 +2,14 @@
 
 import io
 import json
+import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from data.pairs.errors import UserError
 
 EXAMPLES = 3
 
@@ -44,15 +48,48 @@ def _report(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n" + _row_as_yaml(name, result["row"])
 
 
-def run(folder: Path, layout: str | None, as_json: bool, out: Path | None) -> None:
+def _slices(text: str) -> Any:
+    """Return `slices` of a row from its text. Raises: UserError when it is none."""
+    from pydantic import ValidationError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from data.pairs.config import Slices
+
+    example = "--slices '{axis: 2, window: [-160, 240], keep: lesion}'"
+    try:
+        return Slices.model_validate_json(json.dumps(YAML(typ="safe").load(text)))
+    except YAMLError as error:
+        raise UserError(f"--slices: cannot be read, give such as {example}", str(error).splitlines()) from error
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+        raise UserError(f"--slices: give such as {example}", problems) from error
+
+
+def _which(folder: Path, item: Mapping[str, Any]) -> Any:
+    """Return what the options say of which files are meant. Raises: UserError when they do not fit together."""
+    from data.pairs.config import Which, which_problems
+
+    table = item["pairs"] or ""
+    if table and not (folder / table).is_file() and Path(table).is_file():
+        table = os.path.relpath(table, folder)
+    slices = _slices(item["slices"]) if item["slices"] else None
+    which = Which(item["images"] or "", item["masks"] or "", table, slices)
+    if problems := which_problems(which, item["layout"]):
+        raise UserError("which files are meant is not clear", problems)
+    return which
+
+
+def run(item: Mapping[str, Any]) -> None:
     """Print the findings; write the picture of 12 overlays to `out` when it is given.
 
-    Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
+    Raises: UserError when the folder is missing, holds no pairs, the layout is unknown, or the options do not fit.
     """
     from data.pairs.doctor import examine, overlays
     from data.pairs.image_io import BadImageError, write_image
 
-    result, drawable = examine(folder, layout)
+    folder, as_json, out = item["folder"], item["json"], item["out"]
+    result, drawable = examine(folder, item["layout"], _which(folder, item))
     if out and drawable:
         try:
             write_image(out, overlays(drawable, result["row"]))

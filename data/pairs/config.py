@@ -1,7 +1,7 @@
 """Data sets and masks as rows of params.yaml."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -86,11 +86,94 @@ class Folds(Config):
         return self
 
 
+SHARE_AS_TEXT = re.compile(r"\s*(\d+([.,]\d+)?\s*%|0?[.,]\d+)\s*")
+PLACEHOLDERS = ("id", "group", "split")
+
+
+class Window(Config):
+    """Which values of a volume become black and white, as radiologists say it."""
+
+    centre: float
+    width: float = Field(gt=0)
+
+
+class Slices(Config):
+    """How the slices of volumes become pictures."""
+
+    window: tuple[float, float] | Window = Field(
+        description="[low, high], or centre and width: what is black and white"
+    )
+    axis: Literal[0, 1, 2] = Field(
+        default=2,
+        description="of the patient, not of the file: 0 sagittal, 1 coronal, 2 axial; not used for DICOM files",
+    )
+    keep: Annotated[str, StringConstraints(pattern=r"^(lesion|all|every [1-9][0-9]*)$")] = Field(
+        default="lesion", description="slices with a lesion, all, or every n-th of all; of DICOM files each is a pair"
+    )
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> "Slices":
+        low, high = self.limits()
+        if low >= high:
+            raise ValueError(f"window must be [low, high] with low < high, got [{low:g}, {high:g}]")
+        return self
+
+    def limits(self) -> tuple[float, float]:
+        """Return the values that become black and white."""
+        if isinstance(self.window, Window):
+            return self.window.centre - self.window.width / 2, self.window.centre + self.window.width / 2
+        return self.window
+
+
+class Which(NamedTuple):
+    """What a row says of which files are images and which masks."""
+
+    images: str = ""
+    masks: str = ""
+    pairs: str = ""
+    slices: Slices | None = None
+
+
+def which_problems(which: Which, layout: str | None) -> list[str]:
+    """Return what is wrong with what a row, or the options of the doctor, say of which files are meant."""
+    problems = []
+    if bool(which.images) != bool(which.masks):
+        problems.append("images and masks are given together: a pattern for each")
+    if which.images and which.pairs:
+        problems.append("images and masks, or pairs, say which files are meant: give one of the two")
+    if layout and (which.images or which.masks or which.pairs):
+        problems.append("layout is for folders that are recognised: leave it out beside images, masks or pairs")
+    if which.slices and not (which.images or which.pairs):
+        problems.append("slices needs images and masks, or pairs, that say which volumes belong together")
+    for key, text in (("images", which.images), ("masks", which.masks)):
+        names = re.findall(r"\{(.*?)\}", text)
+        if text and ("id" not in names or set(names) - set(PLACEHOLDERS) or text.count("{") != len(names)):
+            problems.append(
+                f"{key}: {text!r} must hold {{id}}, the part of the path that image and mask share; {{group}} and "
+                "{split} are known too, * stands for the rest of a name, ** for folders"
+            )
+        if text.startswith(("/", "~")) or ".." in text.split("/"):
+            problems.append(f"{key}: {text!r} must lie below path, such as {key}/{{id}}.png: give a path above both")
+    if which.images and which.images == which.masks:
+        problems.append("images and masks are the same pattern")
+    return problems
+
+
 class FolderDataset(DatasetRow):
     """Any folder of images and masks."""
 
     kind: Literal["folder"]
     layout: str | None = Field(default=None, description="as `doctor` names it; without it the first that fits")
+    images: str | None = Field(
+        default=None,
+        description='in place of layout: where the images are, such as "images/{id}.jpg", {id} being what '
+        "image and mask share; with {group} and {split} where the path says them, * and ** for any name and folders",
+    )
+    masks: str | None = Field(default=None, description='where their masks are, such as "gt/{id}_seg.png"')
+    pairs: str | None = Field(
+        default=None, description="in place of both: a .csv in path of image,mask[,split][,group][,id]"
+    )
+    slices: Slices | None = Field(default=None, description="where those files are NIfTI volumes or DICOM files")
     splits: dict[SplitName, str | Share] = Field(
         default={},
         description="split -> sub-folder of path, a split of the layout, a slice of either such as train[:1815] by "
@@ -129,6 +212,11 @@ class FolderDataset(DatasetRow):
             raise ValueError(f"splits must name train and at least one test set, got {sorted(names)}")
         if "native" in names:
             raise ValueError("splits: native is the name of the folder of native_tests, take another")
+        texts = {name: value for name, value in self.splits.items() if isinstance(value, str)}
+        said = [f"{name}: {value!r}" for name, value in texts.items() if SHARE_AS_TEXT.fullmatch(value)]
+        if said:
+            what = "a share is a number between 0 and 1 without quotes, such as 0.8"
+            raise ValueError(f"splits: {what}; got {', '.join(said)}")
         shares = [share for share in self.splits.values() if isinstance(share, float)]
         if shares and len(shares) < len(self.splits):
             raise ValueError("splits must be all sub-folders or all shares, not some of each")
@@ -138,6 +226,15 @@ class FolderDataset(DatasetRow):
             unknown = sorted(set(getattr(self, key)) - set(names))
             if unknown:
                 raise ValueError(f"{key}: no such split {unknown}, splits are {sorted(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_clear(self) -> "FolderDataset":
+        problems = which_problems(self.which(), self.layout)
+        if self.slices and self.sequence_likeness:
+            problems.append("sequence_likeness is not for slices: those of one volume stay together anyhow")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")
@@ -152,6 +249,10 @@ class FolderDataset(DatasetRow):
         if len(set(values)) < len(values) or (0, 0, 0) in values:
             raise ValueError(f"classes: each needs a value of its own, and 0 is the background; got {self.classes}")
         return self
+
+    def which(self) -> Which:
+        """Return what the row says of which files are meant."""
+        return Which(self.images or "", self.masks or "", self.pairs or "", self.slices)
 
     def split_names(self) -> tuple[str, ...]:
         """Return the names of the splits, train first."""

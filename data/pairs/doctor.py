@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from data.pairs.config import Which
 from data.pairs.duplicates import near_duplicates
 from data.pairs.faults import FAULTS, Seen, look
 from data.pairs.files import sha256_file
-from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD
+from data.pairs.image_io import MASK_THRESHOLD
 from data.pairs.layouts import find
 from data.pairs.parallel import threaded
 from data.pairs.sequences import FRAME_CORRELATION, alike_neighbours
@@ -22,6 +23,10 @@ UNMATCHED = {
     "shares its stem": "shared_stem",
     "but is not there": "missing",
     "names no": "missing",
+    "is a link to": "dangling",
+    "is not read": "unread",
+    "is hidden": "unread",
+    "belongs to no pair": "unread",
 }
 EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
 
@@ -41,13 +46,17 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
     digests = {n: n if s.source.index >= 0 else sha256_file(s.source.image) for n, s in by_name.items()}
     thumbnails = np.array([s.thumbnail for s in able], np.float32)
     neighbours = alike_neighbours([s.source for s in able], [s.thumbnail for s in able], FRAME_CORRELATION)
-    frames = Counter(able[before].source.id.rstrip("0123456789") for before, _ in neighbours)
+    ungrouped = [before for before, _ in neighbours if not able[before].source.group]
+    frames = Counter(able[before].source.id.rstrip("0123456789") for before in ungrouped)
     for stem, count in frames.items():
         if count >= 3:
             yield "sequence", f"{count} neighbours among {stem}0, {stem}1, ..."
     sides = [one.source.split for one in able]
     for across in (True, False):
         for one_name, two_name, likeness in near_duplicates(names, thumbnails, sides, across=across):
+            one, two = by_name[one_name].source, by_name[two_name].source
+            if one.group and one.group == two.group:
+                continue  # slices of one volume
             text = f"{one_name} and {two_name} (correlation {likeness:.4f})"
             if not across:
                 yield "near_duplicate", text
@@ -57,16 +66,9 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
                 yield "near_duplicate_across_splits", text
 
 
-def _unused(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
-    """Yield every picture that is in no pair and in no line of the unmatched: nothing is left out silently."""
-    used = {path for source in found.sources for path in (source.image, *source.masks)}
-    named = " ".join(found.unmatched)
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path not in used and str(path) not in named:
-            yield "unused", str(path)
-
-
-def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -> dict[str, Any]:
+def suggest_row(
+    folder: Path, found: Found, seen: list[Seen], codes: set[str], which: Which | None = None
+) -> dict[str, Any]:
     """Return the row of params.yaml that reads this folder."""
     sides = sorted({source.split for source in found.sources})
     splits: dict[str, Any] = {"train": 0.8, "test": 0.2}
@@ -77,7 +79,8 @@ def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -
     smallest = min((min(s.size) for s in seen if s.size), default=64)
     size_px = max(32, min(384, smallest // 32 * 32))
     prompt = next((s.prompt for s in found.sources if s.prompt), "a photo of a lesion")
-    row: dict[str, Any] = {"kind": "folder", "path": str(folder), "layout": found.layout, "size_px": size_px}
+    files = _said(which) if which and any(which) else {"layout": found.layout}
+    row: dict[str, Any] = {"kind": "folder", "path": str(folder), **files, "size_px": size_px}
     row |= {"prompt": prompt, "splits": splits}
     if "sequence" in codes:
         row["sequence_likeness"] = FRAME_CORRELATION
@@ -87,6 +90,12 @@ def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -
     elif found.mask_threshold == 0 or ("zero_one_mask" in codes and all(s.numbered and s.labels <= {1} for s in seen)):
         row["mask_threshold"] = 0
     return row
+
+
+def _said(which: Which) -> dict[str, Any]:
+    """Return what was said of which files are meant as keys of the row."""
+    files: dict[str, Any] = {key: value for key, value in which._asdict().items() if value}
+    return files | ({"slices": which.slices.model_dump(mode="json")} if which.slices else {})
 
 
 def _classes(seen: list[Seen]) -> dict[str, Any]:
@@ -101,17 +110,17 @@ def _percent(values: list[float], reduce: Any) -> float | None:
     return round(100 * float(reduce(values)), 3) if values else None
 
 
-def examine(folder: Path, layout: str | None = None) -> tuple[dict[str, Any], list[Source]]:
+def examine(folder: Path, layout: str | None = None, which: Which | None = None) -> tuple[dict[str, Any], list[Source]]:
     """Return the findings as one JSON object, and the pairs that can be drawn.
 
     Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
     """
-    found = find(folder, layout)
+    found = find(folder, layout, which)
     seen = list(look_at_all(found))
     faults = [fault for one in seen for fault in one.faults]
     for line in found.unmatched:
         faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))
-    faults += [*_across(seen), *_unused(folder, found)]
+    faults += [*_across(seen), *found.unused]
     counts = Counter(code for code, _ in faults)
     sizes = Counter(one.size for one in seen if one.size)
     sides = [s for size in sizes.elements() for s in size]
@@ -140,7 +149,7 @@ def examine(folder: Path, layout: str | None = None) -> tuple[dict[str, Any], li
             for code in FAULTS if counts[code]
         ],
         "notes": list(found.notes),
-        "row": suggest_row(folder, found, seen, set(counts)),
+        "row": suggest_row(folder, found, seen, set(counts), which),
     }  # fmt: skip
     return result, [one.source for one in seen if one.size]
 

@@ -19,6 +19,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "shared_stem": (STOPS, "two files share a stem, and nobody can say which one is meant: keep one"),
     "missing": (STOPS, "files that a list names are not there: mend the list"),
     "unmatched": (STOPS, "files that fit no pair of this layout"),
+    "unread": (STOPS, "files among the pairs that are not read: convert or remove them, or name `images` and `masks`"),
+    "dangling": (STOPS, "links among the pairs that lead nowhere"),
     "zero_bytes": (STOPS, "files of zero bytes: copy them again"),
     "not_an_image": (STOPS, "files that are no image in spite of their ending: replace them"),
     "damaged": (STOPS, "damaged or cut-off files: copy them again"),
@@ -48,7 +50,9 @@ FAULTS: dict[str, tuple[str, str]] = {
     "palette": (INFORMS, "palette pictures, read by their colours"),
     "lossy_mask": (INFORMS, "JPEG masks: their edges are grey"),
     "several_masks": (INFORMS, "several masks for one image: merged, a pixel counts when any of them has it"),
-    "unused": (WARNS, "pictures that belong to no pair of this layout"),
+    "unused": (WARNS, "pictures and the like that belong to no pair of this layout"),
+    "other_form": (WARNS, "images or masks in another form, which are not read"),
+    "document": (INFORMS, "texts and tables among the pairs, which are not read"),
 }  # fmt: skip
 UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large"}
 MOST_LABELS, MOST_VALUES, LEAST_AREA = 32, 9, 0.002  # JPEG's greys are more, and each of them is rarer

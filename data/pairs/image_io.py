@@ -16,7 +16,8 @@ MASK_THRESHOLD = 127
 COLOURFUL = 64  # difference between the channels of a pixel
 # the best of several copies of one picture first
 IMAGE_SUFFIXES = (
-    ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".jpg", ".jpeg",
+    ".png", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx",
+    ".jp2", ".j2k", ".jpx", ".avif", ".jpg", ".jpeg", ".jpe", ".jfif",
 )  # fmt: skip
 
 Array = np.ndarray

@@ -6,13 +6,27 @@ from pathlib import Path
 
 from data.pairs.sources import Found, Source, match, pictures
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "original")
+# The first that is there is taken, so the order says which of several is meant.
+IMAGE_FOLDERS = (
+    "images", "image", "imgs", "img", "original", "jpegimages", "img_dir", "frames", "frame", "input", "inputs",
+)  # fmt: skip
 MASK_FOLDERS = (
     "1st_manual", "masks", "mask", "labels", "label", "gt", "ground truth", "groundtruth", "ground_truth",
-    "annotations",
+    "annotations", "segmentationclass", "segmentationobject", "ann_dir", "target", "targets", "gts", "segmentation",
+    "segmentations", "seg",
 )  # fmt: skip
+IMAGE_PARTS = {
+    "image", "images", "img", "imgs", "input", "inputs", "frame", "frames", "original", "originals", "photo", "photos",
+    "picture", "pictures", "jpegimages", "rgb", "scan", "scans",
+}  # fmt: skip
+MASK_PARTS = {
+    "mask", "masks", "label", "labels", "gt", "gts", "groundtruth", "annotation", "annotations", "annot", "ann",
+    "anno", "target", "targets", "seg", "segs", "segmentation", "segmentations", "segmentationclass", "manual", "truth",
+}  # fmt: skip
 SIDES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
-DEPTH = 3
+GLUED = re.compile(r"^(training|train|validation|valid|val|testing|test)([a-z]+)$")  # as in trainannot
+DEPTH = 8
+BELOW = 16  # levels within a folder of images: what lies deeper is no data set
 MOST_DEPTH = 8  # of folders in an id
 
 
@@ -62,8 +76,8 @@ def _named(source: Source, depth: int) -> str:
 
 
 def found_pairs(layout: str, sources: list[Source], unmatched: list[str], **more) -> Found | None:
-    """Return the pairs under ids that no two of one split share, or None when there are none."""
-    if not sources:
+    """Return the pairs under ids that no two of one split share, or None when there is nothing to tell at all."""
+    if not sources and not unmatched:
         return None
     clear: list[Source] = []
     for split in {source.split: None for source in sources}:
@@ -71,22 +85,87 @@ def found_pairs(layout: str, sources: list[Source], unmatched: list[str], **more
     return Found(layout, tuple(sorted(clear, key=lambda s: (s.split, s.id))), tuple(unmatched), **more)
 
 
-def folder_pairs(folder: Path, unmatched: list[str]) -> list[Source]:
-    """Return the pairs of every folder that holds an image folder and a mask folder, at most three levels down.
+def folder_kind(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return whether a folder of this name holds images or masks, and the rest of its name; None where neither.
 
-    The split is the name of what lies above the two (train/images), or below both of them (images/train). Folders
-    within the two belong together by their paths; what has no counterpart is unmatched.
+    train_images and TrainImages are (images, (train,)), GT is (masks, ()).
+    """
+    plain = name.lower()
+    if plain in IMAGE_FOLDERS or plain in MASK_FOLDERS:
+        return ("images" if plain in IMAGE_FOLDERS else "masks"), ()
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
+    words = re.sub(r"ground[^a-z0-9]truth", "groundtruth", words)
+    tokens = [part for word in re.split(r"[^a-z0-9]+", words) if word for part in _unglued(word)]
+    kind = "masks" if MASK_PARTS & set(tokens) else "images" if IMAGE_PARTS & set(tokens) else None
+    drop = MASK_PARTS if kind == "masks" else IMAGE_PARTS
+    return (kind, tuple(token for token in tokens if token not in drop)) if kind else None
+
+
+def _unglued(word: str) -> tuple[str, ...]:
+    """Return train and annot for trainannot, any other word as it is."""
+    parts = GLUED.match(word)
+    return (parts[1], parts[2]) if parts and parts[2] in IMAGE_PARTS | MASK_PARTS else (word,)
+
+
+def _two_folders(place: Path, unmatched: list[str]) -> list[tuple[Path, Path, str]]:
+    """Return (images, masks, rest of their names) of the folders in a place that belong together by their names."""
+    inner = children(place)
+    images, masks = child(place, IMAGE_FOLDERS), child(place, MASK_FOLDERS)
+    found = [(images, masks, "")] if images and masks else []
+    twins = [path.name for path in inner for chosen in found[:1] for one in chosen[:2] if _only_capitals(path, one)]
+    unmatched += [f"{place / name}: another folder has this name in other capitals: rename one" for name in twins]
+    kinds: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
+    for path in inner:
+        kinds.setdefault(folder_kind(path.name) or ("", (path.name.lower(),)), []).append(path)
+    for (kind, rest), theirs in kinds.items():
+        if kind != "masks" or (found and not rest):
+            continue
+        plain = [path for path in kinds.get(("", ("".join(rest),)), []) if pictures(path)]  # train beside train_masks
+        ours = kinds.get(("images", rest), []) or plain
+        if len(ours) == len(theirs) == 1:
+            found.append((ours[0], theirs[0], "-".join(rest)))
+        elif ours:
+            names = ", ".join(sorted(path.name for path in (*ours, *theirs)))
+            unmatched.append(f"{place}: which of {names} belong together? Say so by `images` and `masks` in the row")
+    return found
+
+
+def _only_capitals(path: Path, chosen: object) -> bool:
+    return isinstance(chosen, Path) and path != chosen and path.name.lower() == chosen.name.lower()
+
+
+def _of_one_class(images: Path, masks: Path, unmatched: list[str]) -> Path | None:
+    """Return the folder that holds the masks: masks/0 where images has no such folder, as UNet++ keeps them."""
+    inner = children(masks)
+    numbered = [place for place in inner if place.name.isdecimal() and not (images / place.name).is_dir()]
+    if not numbered or len(numbered) < len(inner) or pictures(masks):
+        return masks
+    if len(numbered) == 1:
+        return numbered[0]
+    names = ", ".join(place.name for place in numbered)
+    unmatched.append(f"{masks}: holds folders {names}: say which masks are meant by `images` and `masks` in the row")
+    return None
+
+
+def folder_pairs(folder: Path, unmatched: list[str]) -> list[Source]:
+    """Return the pairs of every folder that holds an image folder and a mask folder, at most eight levels down.
+
+    The split is the name of what lies above the two (train/images), or below both of them (images/train), or what
+    their names share (train_images). Folders within the two belong together by their paths; what has no counterpart is
+    unmatched.
     """
     sources = []
     for place in folders_within(folder):
-        images, masks = child(place, IMAGE_FOLDERS), child(place, MASK_FOLDERS)
-        if not images or not masks:
-            continue
-        split = split_name(place.name) if place != folder else ""
-        below = [path.relative_to(images) for path in folders_within(images)]
-        below += [path.relative_to(masks) for path in folders_within(masks) if path.relative_to(masks) not in below]
-        for path in below:
-            files, others = (pictures(p) if p.is_dir() else [] for p in (images / path, masks / path))
-            side = split_name(path.parts[0]) if path.parts else split
-            sources += match(files, others, unmatched, split=side) if files or others else []
+        for images, all_masks, rest in _two_folders(place, unmatched):
+            masks = _of_one_class(images, all_masks, unmatched)
+            if masks is None:
+                continue
+            split = split_name(rest) if rest else split_name(place.name) if place != folder else ""
+            below = [path.relative_to(images) for path in folders_within(images, BELOW)]
+            ours = set(below)
+            below += [p for path in folders_within(masks, BELOW) if (p := path.relative_to(masks)) not in ours]
+            for path in below:
+                files, others = (pictures(p) if p.is_dir() else [] for p in (images / path, masks / path))
+                side = split_name(path.parts[0]) if path.parts else split
+                sources += match(files, others, unmatched, split=side) if files or others else []
     return sources

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.pairs.errors import UserError
-from data.pairs.layout_lists import imagefolder, jsonl, medsegbench
+from data.pairs.known_forms import form_of, is_volume, way_in
+from data.pairs.layout_cases import beside, cases, dsb
+from data.pairs.layout_chosen import Which, chosen_pairs
+from data.pairs.layout_coco import coco
+from data.pairs.layout_lists import imagefolder, jsonl, medsegbench, voc
 from data.pairs.layout_parts import (
-    IMAGE_FOLDERS,
-    MASK_FOLDERS,
     child,
     children,
     folder_pairs,
@@ -18,7 +20,8 @@ from data.pairs.layout_parts import (
     found_pairs,
     split_name,
 )
-from data.pairs.sources import MASK_SUFFIX, Found, Source, match, pictures
+from data.pairs.leftovers import survey, with_leftovers
+from data.pairs.sources import Found, Source, match, pictures
 
 ISIC = re.compile(r"(ISBI2016_ISIC_Part1|ISIC2018_Task1(?:-2)?|ISIC-2017)_(Training|Validation|Test)\w*", re.IGNORECASE)
 
@@ -34,29 +37,33 @@ def _pranet(folder: Path) -> Found | None:
         return None
     unmatched: list[str] = []
     notes: list[str] = []
+    left_out: list[Path] = []
     sources = folder_pairs(train, unmatched) if train else []
     sources = [replace(s, split="train", domain="clinicdb" if s.id.isdigit() else "kvasir") for s in sources]
     for place in children(test) if test else ():
         if place.name.lower() == "test" and len(children(test)) > 1:  # type: ignore[arg-type]
             notes.append(f"{place}: holds the other test sets once more, left out")
+            left_out.append(place)
             continue
         name = split_name(place.name)
         sources += [replace(s, split=name, domain=name) for s in folder_pairs(place, unmatched)]
-    return found_pairs("pranet", sources, unmatched, notes=tuple(notes))
+    return found_pairs("pranet", sources, unmatched, notes=tuple(notes), left_out=tuple(left_out))
 
 
 def _isic(folder: Path) -> Found | None:
     parts: dict[str, dict[str, list[Path]]] = {}
+    left_out: list[Path] = []
     for place in children(folder):
         if named := ISIC.match(place.name):
             kind = "masks" if place.name.lower().endswith("groundtruth") else "images"
             found = [path for path in pictures(place) if not path.stem.lower().endswith("_superpixels")]
+            left_out += set(pictures(place)) - set(found)
             parts.setdefault(split_name(named.group(2)), {}).setdefault(kind, []).extend(found)
     unmatched: list[str] = []
     sources = []
     for split, files in parts.items():
         sources += match(files.get("images", []), files.get("masks", []), unmatched, split=split)
-    return found_pairs("isic", sources, unmatched)
+    return found_pairs("isic", sources, unmatched, left_out=tuple(left_out))
 
 
 def _ph2(folder: Path) -> Found | None:
@@ -95,6 +102,8 @@ def _nnunet(folder: Path) -> Found | None:
         if not (folder / f"images{side}").is_dir() or not (folder / f"labels{side}").is_dir():
             continue
         labels = {path.stem: path for path in pictures(folder / f"labels{side}")}
+        volumes = [path for kind in ("images", "labels") for path in sorted((folder / f"{kind}{side}").iterdir())]
+        unmatched += [f"{path}: is not read: {way_in(path)}" for path in volumes if is_volume(path)]
         images: dict[str, list[Path]] = {}
         for path in pictures(folder / f"images{side}"):
             images.setdefault(path.stem.rpartition("_")[0], []).append(path)
@@ -105,7 +114,9 @@ def _nnunet(folder: Path) -> Found | None:
             elif [path.stem[-5:] for path in files] in (["_0000"], ["_0000", "_0001", "_0002"]):
                 sources.append(Source(case, files[0], (labels[case],), split, channels=tuple(files[1:])))
             else:
-                unmatched.append(f"{files[0]}: has {len(files)} channel files; 1 can be read, or 3 (_0000 to _0002)")
+                text = f"has {len(files)} channel files; 1 can be read, or 3 (_0000 to _0002)"
+                unmatched += [f"{path}: {text}" for path in files]
+                unmatched.append(f"{labels[case]}: the image of this mask {text}")
     return found_pairs("nnunet", sources, unmatched, mask_threshold=0, classes=_nnunet_classes(folder))
 
 
@@ -123,40 +134,6 @@ def _class_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_ -]", "-", name).strip(" -_") or "class"
 
 
-def _dsb(folder: Path) -> Found | None:
-    """One folder an image, with a folder of many masks that belong to it."""
-    places = [place for place in children(folder) if (place / "images").is_dir()]
-    cases = [place for place in places if (place / "masks").is_dir()]
-    one_each = all(len(pictures(place / "images")) == 1 for place in cases)
-    named = all((pictures(place / "images")[0].stem == place.name) for place in cases) if one_each else False
-    if not cases or not named:
-        return None
-    with_masks = [place for place in cases if pictures(place / "masks")]
-    without = [path for place in places if place not in with_masks for path in pictures(place / "images")]
-    unmatched = [f"{path}: has no mask" for path in without]
-    sources = [Source(p.name, pictures(p / "images")[0], tuple(pictures(p / "masks"))) for p in with_masks]
-    return found_pairs("dsb", sources, unmatched)
-
-
-def _beside(folder: Path) -> Found | None:
-    unmatched: list[str] = []
-    sources = []
-    without: list[Path] = []
-    for place in folders_within(folder, 2):
-        files = pictures(place)
-        masks = [path for path in files if MASK_SUFFIX.search(path.stem)]
-        if not masks:
-            without += files
-        else:
-            name = "" if place == folder else split_name(place.name)
-            is_side = name in ("train", "val", "test")
-            images = [path for path in files if path not in set(masks)]
-            where = {"split": name} if is_side else {"domain": name}
-            sources += match(images, masks, unmatched, **where)
-    unmatched += [f"{path}: has no mask" for path in without]
-    return found_pairs("beside", sources, unmatched)
-
-
 LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "pranet": _pranet,
     "isic": _isic,
@@ -166,34 +143,62 @@ LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "imagefolder": imagefolder,
     "jsonl": jsonl,
     "medsegbench": medsegbench,
-    "dsb": _dsb,
+    "voc": voc,
+    "dsb": dsb,
     "folders": _folders,
-    "beside": _beside,
+    "coco": coco,
+    "cases": cases,
+    "beside": beside,
 }
+BY_NAMES = ("folders", "cases", "beside")  # these have something to say of every folder, so the others are told first
 
 
-def find(folder: Path, layout: str | None = None) -> Found:
-    """Return the pairs of a folder in the first layout of LAYOUTS that fits, or in the one that is named.
+def find(folder: Path, layout: str | None = None, which: Which | None = None) -> Found:
+    """Return the pairs of a folder in the first layout of LAYOUTS that fits, in the one named, or as `which` says.
+
+    Every other file among them is named in `unmatched`, or in `unused` where it can do no harm.
 
     Raises: UserError when the folder is missing or holds nothing that looks like pairs, or the layout is unknown.
     """
     if layout is not None and layout not in LAYOUTS:
         raise UserError(f"no such layout: {layout}", [f"known are {', '.join(LAYOUTS)}"])
-    if not folder.is_dir() and folder.suffix != ".npz":
-        raise UserError(f"{folder} is not a folder: set `path` and `splits` of the data-set row to where the pairs are")
-    for name in [layout] if layout else LAYOUTS:
-        if found := LAYOUTS[name](folder):
-            return found
-    unmatched: list[str] = []
-    if folder.is_dir() and not layout:
-        folder_pairs(folder, unmatched)  # nothing fits, but what came nearest can be told
+    if not folder.is_dir() and (folder.suffix != ".npz" or not folder.exists()):
+        raise UserError(_no_folder(folder))
+    if which and any(which):
+        return with_leftovers(folder, chosen_pairs(folder, which))
+    nearest: list[Found] = []
+    for name in [layout] if layout else LAYOUTS if folder.is_dir() else ["medsegbench"]:
+        found = LAYOUTS[name](folder)
+        if found and found.sources:
+            failed = [
+                f"layout {other.layout}: {other.unmatched[0]}" for other in nearest if other.layout not in BY_NAMES
+            ]
+            return with_leftovers(folder, replace(found, notes=(*found.notes, *failed)))
+        if found and found.unmatched:
+            nearest.append(found)
+    nearest.sort(key=lambda found: found.layout in BY_NAMES)
     held = sorted(child.name for child in folder.iterdir())[:8] if folder.is_dir() else [folder.name]
     raise UserError(
         f"{folder} holds no pairs{f' in the layout {layout}' if layout else ''}; it contains {held}",
         [
-            f"expected a folder named {' / '.join(IMAGE_FOLDERS)} and one named {' / '.join(MASK_FOLDERS)},",
+            *(nearest[0].unmatched if nearest else ()),
+            *(survey(folder) if folder.is_dir() else ()),
+            "expected is a folder of images and one of masks (images and masks, img_dir and ann_dir, train_images and "
+            "train_masks, ...),",
             "or images and masks side by side, the masks with a suffix such as _mask, _segmentation, _lesion,",
-            f"or one of the layouts {', '.join(LAYOUTS)}",
-            *unmatched[:8],
+            f"or one of the layouts {', '.join(LAYOUTS)};",
+            'else say which is which: doctor --images "DIR/{id}.jpg" --masks "DIR/{id}_mask.png", or --pairs pairs.csv '
+            "with columns image,mask; they are keys of the data-set row too",
         ],
     )
+
+
+def _no_folder(path: Path) -> str:
+    if path.is_file():
+        what = form_of(path)
+        if what == "archive":
+            return f"{path} is an archive: unpack it, then give the folder"
+        return f"{path} is a file{f' ({what})' if what else ''}, not a folder: give the folder that holds the pairs"
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which is not there: mend the link or give another folder"
+    return f"{path} is not a folder: set `path` and `splits` of the data-set row to where the pairs are"

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from data.pairs.arrays import read_row
 from data.pairs.image_io import (
@@ -23,8 +25,22 @@ from data.pairs.image_io import (
 MASK_SUFFIX = re.compile(
     r"[_-](mask|segmentation|lesion|label|labels|anno|annotation|gt|seg)([_-]?\d+)?$", re.IGNORECASE
 )
-MASK_WORDS = re.compile(r"^(image|img|mask|label|labels|lesion|gt|seg|segmentation)[_-]", re.IGNORECASE)
-LOSSY = (".jp2", ".jpg", ".jpeg")
+IMAGE_WORDS = ("image", "images", "img", "imgs", "input", "original", "orig", "frame", "photo", "pic", "picture", "rgb")
+MASK_WORDS = (
+    "mask", "masks", "label", "labels", "lesion", "gt", "seg", "segmentation", "groundtruth", "ground_truth", "target",
+    "anno", "annotation", "truth",
+)  # fmt: skip
+_ANY = "|".join((*IMAGE_WORDS, *MASK_WORDS))
+WORD_AROUND = re.compile(rf"^(?:{_ANY})(?:[ _.-]+|(?=\d))|(?:[ _.-]+|(?<=\d))(?:{_ANY})$", re.IGNORECASE)
+LOSSY = (".jp2", ".j2k", ".jpx", ".avif", ".jpg", ".jpeg", ".jpe", ".jfif")
+EXIF_TURN = 0x0112
+
+
+class Reader(Protocol):
+    """What reads a pair that is no picture with a mask of its own: a slice of a volume, an outline in a list."""
+
+    def read(self, threshold: int, classes: Sequence["Value"]) -> tuple[np.ndarray, np.ndarray]:
+        """Return image and mask as `read_source` does."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,7 @@ class Source:
     index: int = -1  # row in an array file such as .npz; -1 for picture files
     name: str = ""  # the id before it was made unique; empty when it still is the id
     channels: tuple[Path, ...] = ()  # further files of the image, each of one channel: green and blue
+    reader: Reader | None = None  # in place of reading the files as pictures; index is 0 or more then
 
     @property
     def own_name(self) -> str:
@@ -58,6 +75,9 @@ class Found:
     mask_threshold: int = MASK_THRESHOLD  # 0 where the layout has labels 0, 1, 2, ...
     classes: Mapping[str, int] = field(default_factory=dict)  # name -> label, where the layout says of several
     notes: tuple[str, ...] = ()  # what was left out on purpose
+    left_out: tuple[Path, ...] = ()  # the files and folders that the notes speak of, or that are known not to matter
+    listed: bool = False  # whether a list or the row says which files are meant, so that others may lie beside them
+    unused: tuple[tuple[str, str], ...] = ()  # (fault, line) of files that are not read, and that stop nothing
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -98,15 +118,55 @@ def _masks_by_stem(files: Iterable[Path], stems: set[str], unmatched: list[str])
     return {stem: sorted(kept.values()) for stem, kept in found.items()}
 
 
-def _other_keys(images: dict[str, Path], masks: dict[str, list[Path]]) -> tuple[dict[str, Path], dict[str, list[Path]]]:
-    """Return both under keys that pair all of them, where the stems pair none: as DRIVE's 21_training and 21_manual1.
+Images = dict[str, Path]
+Masks = dict[str, list[Path]]
+Key = Callable[[str], str]
 
-    The first that fits: without a word such as image_ or mask_ in front, or the number in front. Else as they came.
+
+def _by_case(stems: Iterable[str]) -> dict[str, str]:
+    """Return stem in small letters -> stem, for those that no other shares."""
+    found: dict[str, list[str]] = {}
+    for stem in stems:
+        found.setdefault(stem.casefold(), []).append(stem)
+    return {folded: same[0] for folded, same in found.items() if len(same) == 1}
+
+
+def _in_their_case(images: Images, masks: Masks) -> Masks:
+    """Return the masks with a stem that differs from an image's in capitals alone under that image's stem."""
+    ours, theirs = _by_case(set(images) - set(masks)), _by_case(set(masks) - set(images))
+    stem_of = {theirs[folded]: ours[folded] for folded in theirs.keys() & ours.keys()}
+    return {stem_of.get(stem, stem): files for stem, files in masks.items()}
+
+
+def _only_number(stem: str) -> str:
+    numbers = re.findall(r"\d+", stem)
+    return str(int(numbers[0])) if len(numbers) == 1 else ""
+
+
+# key of an image, key of a mask, whether all must pair: the names alone do not say enough then
+KEYS: tuple[tuple[Key, Key, bool], ...] = (
+    (lambda stem: WORD_AROUND.sub("", stem), lambda stem: WORD_AROUND.sub("", stem), False),
+    (lambda stem: (re.match(r"\d+", stem) or [""])[0], lambda stem: (re.match(r"\d+", stem) or [""])[0], True),
+    (lambda stem: stem if stem.isdecimal() else "", lambda stem: (re.fullmatch(r"p(\d+)", stem) or ["", ""])[1], False),
+    (_only_number, _only_number, True),
+)
+
+
+def _other_keys(images: Images, masks: Masks) -> tuple[Images, Masks]:
+    """Return both under keys that pair them, where no stem has a partner: as DRIVE's 21_training and 21_manual1.
+
+    The first of KEYS that fits: without a word such as image_ or mask_, the number in front, a p in front of the mask's
+    number, the only number while all that stands around it is the same in all names. Else as they came.
     """
-    for key in (lambda stem: MASK_WORDS.sub("", stem), lambda stem: (re.match(r"\d+", stem) or [""])[0]):
-        ours = {key(stem): path for stem, path in images.items()}
-        theirs = {key(stem): files for stem, files in masks.items()}
-        if set(ours) == set(theirs) and "" not in ours and len(ours) == len(images) and len(theirs) == len(masks):
+    for image_key, mask_key, of_all in KEYS:
+        ours = {image_key(stem): path for stem, path in images.items()}
+        theirs = {mask_key(stem): files for stem, files in masks.items()}
+        if "" in ours or "" in theirs or len(ours) < len(images) or len(theirs) < len(masks):
+            continue
+        around = [{re.sub(r"\d+", "", stem) for stem in stems} for stems in (images, masks)]
+        if image_key is _only_number and any(len(texts) > 1 for texts in around):
+            continue
+        if set(ours) == set(theirs) or (set(ours) & set(theirs) and not of_all):
             return ours, theirs
     return images, masks
 
@@ -116,7 +176,7 @@ def match(
 ) -> list[Source]:
     """Return the pairs of two lists of files by their stems; what has no partner is appended to `unmatched`."""
     by_stem = _images_by_stem(images, unmatched)
-    mask_files = _masks_by_stem(masks, set(by_stem), unmatched)
+    mask_files = _in_their_case(by_stem, _masks_by_stem(masks, set(by_stem), unmatched))
     if not set(by_stem) & set(mask_files):
         by_stem, mask_files = _other_keys(by_stem, mask_files)
     unmatched += [f"{by_stem[stem]}: has no mask" for stem in sorted(set(by_stem) - set(mask_files))]
@@ -147,6 +207,11 @@ def _named(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
         raise BadImageError(f"{path}: {error}", error.code) from error
 
 
+def _is_turned(path: Path) -> bool:
+    with Image.open(path) as picture:
+        return picture.getexif().get(EXIF_TURN, 1) != 1
+
+
 def read_source(
     source: Source, threshold: int = MASK_THRESHOLD, classes: Sequence[Value] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -157,6 +222,8 @@ def read_source(
 
     Raises: BadImageError with the file's name, for a file that cannot be read or sizes that differ.
     """
+    if source.reader:
+        return source.reader.read(threshold, classes)
     if source.index >= 0:
         return read_row(source.image, source.split, source.index, threshold, classes)
     image = _read_channels(source)
@@ -165,8 +232,9 @@ def read_source(
     for path, mask in zip(source.masks, masks, strict=True):
         if mask.shape != image.shape[:2]:
             image_size, mask_size = (f"{array.shape[1]}x{array.shape[0]}" for array in (image, mask))
-            turned = "; one of them has an EXIF turn" if image.shape[1::-1] == mask.shape else ""
+            turned = [file.name for file in (source.image, path) if _is_turned(file)]
+            why = f"; {' and '.join(turned)} has an EXIF turn, which is applied" if len(turned) == 1 else ""
             raise BadImageError(
-                f"{source.image}: is {image_size} but its mask {path.name} is {mask_size}{turned}", "size_mismatch"
+                f"{source.image}: is {image_size} but its mask {path.name} is {mask_size}{why}", "size_mismatch"
             )
     return image, np.maximum.reduce(masks)

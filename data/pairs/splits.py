@@ -139,21 +139,32 @@ def _by_list(path: Path, sources: list[Source], problems: list[str]) -> list[Sou
     return chosen
 
 
-def _by_name(row: FolderDataset, problems: list[str]) -> Splits:
+def _found(place: Path, row: FolderDataset, problems: list[str], unused: list[str]) -> Found:
+    found = find(place, row.layout, row.which())
+    problems += found.unmatched
+    unused += [line for _, line in found.unused]
+    return found
+
+
+def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Splits:
     root = Path(row.path)
     splits: Splits = {}
     seen: dict[Path, Found] = {}
 
     def found_in(place: Path) -> Found:
         if place not in seen:
-            seen[place] = find(place, row.layout)
-            problems.extend(seen[place].unmatched)
+            seen[place] = _found(place, row, problems, unused)
         return seen[place]
 
     for split, value in row.splits.items():
         sliced = SLICE.fullmatch(str(value))
         name = sliced[1] if sliced else str(value)
-        if (root / name).is_dir():
+        if (root / name).is_dir() and any(row.which()):  # patterns and tables are of the whole
+            pairs = [source for source in found_in(root).sources if source.image.is_relative_to(root / name)]
+            pairs = pairs or [source for source in found_in(root).sources if source.split == name]
+            if not pairs:
+                problems.append(f"split {split}: no pair of images and masks lies in {root / name}")
+        elif (root / name).is_dir():
             pairs = list(found_in(root / name).sources)
         elif name.endswith(".txt"):
             pairs = _by_list(root / name, list(found_in(root).sources), problems)
@@ -189,15 +200,16 @@ def _id_problems(splits: Splits) -> Iterator[str]:
         )
 
 
-def split_sources(row: FolderDataset, problems: list[str]) -> Splits:
-    """Return split -> pairs, cut to the row's limits; whatever is wrong is appended to `problems`."""
+def split_sources(row: FolderDataset, problems: list[str], unused: list[str]) -> Splits:
+    """Return split -> pairs, cut to the row's limits.
+
+    Whatever is wrong is appended to `problems`, and files that are not read but do no harm to `unused`.
+    """
     if row.folds is None and all(isinstance(value, str) for value in row.splits.values()):
-        splits = _grouped(_by_name(row, problems), row, problems)
-        if row.group or row.sequence_likeness is not None:
-            problems += _groups_in_two_splits(splits)
+        splits = _grouped(_by_name(row, problems, unused), row, problems)
+        problems += _groups_in_two_splits(splits)
     else:
-        found = find(Path(row.path), row.layout)
-        problems += found.unmatched
+        found = _found(Path(row.path), row, problems, unused)
         pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
         splits = _by_fold(pool, row, row.folds) if row.folds else _by_share(pool, row)
     problems += _id_problems(splits)
