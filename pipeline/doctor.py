@@ -71,7 +71,7 @@ def _which(folder: Path, item: Mapping[str, Any]) -> Any:
     from data.pairs.config import Which, which_problems
 
     table = item["pairs"] or ""
-    if table and not (folder / table).is_file() and Path(table).is_file():
+    if table and Path(table).is_file() and (Path(table).is_absolute() or not (folder / table).is_file()):
         table = os.path.relpath(table, folder)
     slices = _slices(item["slices"]) if item["slices"] else None
     which = Which(item["images"] or "", item["masks"] or "", table, slices)

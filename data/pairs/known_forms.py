@@ -90,7 +90,8 @@ def form_of(path: Path) -> str | None:
     return known[0] if known else None
 
 
-def _picture_format(path: Path) -> str:
+def picture_format(path: Path) -> str:
+    """Return the format of the picture that a file holds whatever its name is, such as png; empty for no picture."""
     from PIL import Image
 
     try:
@@ -107,7 +108,7 @@ def way_in(path: Path) -> str:
         return f"{known[0]}; {known[1]}"
     if path.name.startswith(".") and path.name.lower().endswith(IMAGE_SUFFIXES):
         return "it is hidden, for its name begins with a dot: rename it, or remove it"
-    if picture := _picture_format(path):
+    if picture := picture_format(path):
         name = path.stem.rstrip(". ")
         name = name if name.lower().endswith(f".{picture}") else f"{name}.{picture}"
         what_to_do = f"rename it to {name}" if f".{picture}" in IMAGE_SUFFIXES else "save it as PNG"

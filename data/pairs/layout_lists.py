@@ -8,7 +8,7 @@ from pathlib import Path
 from data.pairs.arrays import array_names, check_arrays
 from data.pairs.errors import UserError
 from data.pairs.layout_parts import child, folders_within, found_pairs, split_name
-from data.pairs.sources import Found, Source, match, pictures, plain_stem
+from data.pairs.sources import Found, Source, file_named, match, pictures, plain_stem
 
 LIST_OF_PAIRS = "prompt.json"  # of ControlNet's and Siamese-Diffusion's code, so that every fault of it is told
 EACH_FOLDER = "ImageSets/Segmentation"
@@ -49,13 +49,6 @@ def _value(line: str) -> object:
         return None
 
 
-def _there(folder: Path, name: str) -> Path:
-    """Return the file of this name; the backslashes of Windows are taken for slashes where only that is a file."""
-    plain = folder / name
-    with_slashes = folder / name.replace("\\", "/")
-    return with_slashes if not plain.is_file() and with_slashes.is_file() else plain
-
-
 def _listed(folder: Path, name: str, image_key: str, mask_keys: tuple[str, ...], layout: str) -> Found | None:
     unmatched: list[str] = []
     by_image: dict[tuple[str, Path], Source] = {}
@@ -67,7 +60,7 @@ def _listed(folder: Path, name: str, image_key: str, mask_keys: tuple[str, ...],
             if image_key not in row or not mask_key:
                 unmatched.append(f"{path}: entry {number} names no {image_key} or no {mask_keys[0]}")
                 continue
-            image, mask = _there(path.parent, str(row[image_key])), _there(path.parent, str(row[mask_key]))
+            image, mask = (file_named(path.parent, str(row[key])) for key in (image_key, mask_key))
             missing = [str(file) for file in (image, mask) if not file.is_file()]
             unmatched += [f"{file}: named in {path.name}, but is not there" for file in missing]
             if missing:

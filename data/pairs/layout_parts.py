@@ -23,6 +23,11 @@ MASK_PARTS = {
     "mask", "masks", "label", "labels", "gt", "gts", "groundtruth", "annotation", "annotations", "annot", "ann",
     "anno", "target", "targets", "seg", "segs", "segmentation", "segmentations", "segmentationclass", "manual", "truth",
 }  # fmt: skip
+BY_PRODUCT_FOLDERS = {
+    "__macosx", ".git", ".svn", ".hg", ".dvc", ".idea", ".vscode", ".ipynb_checkpoints", "__pycache__", ".appledouble",
+    "@eadir", "$recycle.bin", "system volume information", ".trashes", ".spotlight-v100", ".fseventsd", "lost+found",
+    ".cache", ".thumbnails",
+}  # fmt: skip
 SIDES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 GLUED = re.compile(r"^(training|train|validation|valid|val|testing|test)([a-z]+)$")  # as in trainannot
 DEPTH = 8
@@ -31,8 +36,9 @@ MOST_DEPTH = 8  # of folders in an id
 
 
 def children(folder: Path) -> list[Path]:
-    """Return the folders in a folder, sorted, without hidden ones and what archivers of other systems leave."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+    """Return the folders in a folder, sorted, without hidden ones and what other systems leave."""
+    shown = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in BY_PRODUCT_FOLDERS)
+    return sorted(path for path in shown if path.is_dir())
 
 
 def child(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -41,10 +47,15 @@ def child(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
+def leads_up(path: Path) -> bool:
+    """Return whether a path is a link to a folder that it lies in."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+
+
 def folders_within(folder: Path, depth: int = DEPTH, seen: tuple[Path, ...] = ()) -> list[Path]:
     """Return the folder and those in it, so many levels down; a link to one that lies above is not followed."""
     here = folder.resolve()
-    if here in seen:
+    if here in seen or leads_up(folder):
         return []
     inner = children(folder) if depth else []
     return [folder, *(found for place in inner for found in folders_within(place, depth - 1, (*seen, here)))]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.pairs.errors import UserError
+from data.pairs.sources import file_named
 
 COLUMNS = ("image", "mask", "split", "group", "id")
 
@@ -37,11 +38,6 @@ def _header(table: Path, text: list[str]) -> tuple[str, list[str]]:
     return separator, names
 
 
-def _path(table: Path, name: str) -> Path:
-    plain, with_slashes = table.parent / name, table.parent / name.replace("\\", "/")
-    return with_slashes if not plain.is_file() and with_slashes.is_file() else plain
-
-
 def read_table(table: Path, problems: list[str]) -> Iterator[Line]:
     """Yield the pairs of a table; every line that cannot be used is named by its number in `problems`.
 
@@ -66,7 +62,7 @@ def read_table(table: Path, problems: list[str]) -> Iterator[Line]:
         if empty:
             problems.append(f"{table}: line {number} names no {' and no '.join(empty)}")
             continue
-        image, mask = _path(table, row["image"]), _path(table, row["mask"])
+        image, mask = (file_named(table.parent, row[name]) for name in COLUMNS[:2])
         missing = [path for path in (image, mask) if not path.is_file()]
         problems += [f"{path}: named in {table.name}, line {number}, but is not there" for path in missing]
         name = row.get("id", "")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.pairs.image_io import IMAGE_SUFFIXES
-from data.pairs.known_forms import form_of, way_in
-from data.pairs.layout_parts import SIDES, folder_kind
+from data.pairs.known_forms import form_of, picture_format, way_in
+from data.pairs.layout_parts import BY_PRODUCT_FOLDERS, SIDES, folder_kind, leads_up
 from data.pairs.sources import Found
 
 # What systems and tools leave behind. `._x` is what macOS keeps of x on other systems.
@@ -19,11 +19,6 @@ BY_PRODUCTS = re.compile(
     re.IGNORECASE,
 )
 TEXTS = re.compile(r"(readme|licen[cs]e|copying|citation|notice|authors|changelog|attribution)\b.*", re.IGNORECASE)
-BY_PRODUCT_FOLDERS = {
-    "__macosx", ".git", ".svn", ".hg", ".dvc", ".idea", ".vscode", ".ipynb_checkpoints", "__pycache__", ".appledouble",
-    "@eadir", "$recycle.bin", "system volume information", ".trashes", ".spotlight-v100", ".fseventsd", "lost+found",
-    ".cache", ".thumbnails",
-}  # fmt: skip
 DOCUMENTS = {
     ".txt", ".md", ".rst", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ods", ".ppt", ".pptx", ".csv",
     ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".html", ".htm", ".log", ".tex",
@@ -47,28 +42,29 @@ def is_by_product(name: str) -> bool:
     )
 
 
-def entries(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Entry]:
+def entries(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Entry]:
     """Yield all that lies below a folder, sorted, but by-products; links to folders are followed, not in circles.
 
     A folder is yielded itself only where it is a link, or its name has the ending of a picture.
     """
-    here = os.path.realpath(folder)
-    for item in sorted(os.scandir(folder), key=lambda item: item.name):
-        path = folder / item.name
-        if item.is_dir():
-            if item.name.lower() in BY_PRODUCT_FOLDERS:
+    here = folder.resolve()
+    if here in above:  # two links that lead to one another
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            if path.name.lower() in BY_PRODUCT_FOLDERS:
                 continue
-            if item.is_symlink() and os.path.realpath(path) in (*above, here):
+            if leads_up(path):
                 yield Entry(path, "link to a folder above")
                 continue
-            if item.is_symlink() or path.suffix.lower() in IMAGE_SUFFIXES:
-                yield Entry(path, "link to a folder" if item.is_symlink() else "folder")
+            if path.is_symlink() or path.suffix.lower() in IMAGE_SUFFIXES:
+                yield Entry(path, "link to a folder" if path.is_symlink() else "folder")
             yield from entries(path, (*above, here))
-        elif item.is_file():
-            if not is_by_product(item.name):
+        elif path.is_file():
+            if not is_by_product(path.name):
                 yield Entry(path, "file")
         else:
-            yield Entry(path, "link to nothing" if item.is_symlink() else "special file")
+            yield Entry(path, "link to nothing" if path.is_symlink() else "special file")
 
 
 def survey(folder: Path) -> list[str]:
@@ -133,7 +129,7 @@ def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
         elif here:
             code = "dangling" if entry.kind == "link to nothing" else "unread"
             yield ("unused" if found.listed else code), f"{path}: {_reason(entry)}"
-        elif entry.kind != "file" or ending in IMAGE_SUFFIXES or form_of(path):
+        elif entry.kind != "file" or ending in IMAGE_SUFFIXES or form_of(path) or picture_format(path):
             yield "unused", f"{path}: {_reason(entry)}"
 
 

@@ -1,5 +1,6 @@
 """Pairs as their owner keeps them: which files belong together, and how one pair is read."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,12 @@ def pictures(folder: Path) -> list[Path]:
     """Return the picture files of a folder, sorted, without hidden ones."""
     files = (path for path in folder.iterdir() if path.is_file())
     return sorted(p for p in files if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def file_named(folder: Path, name: str) -> Path:
+    """Return the file that a list in a folder names; backslashes are taken for slashes where only that is a file."""
+    plain, with_slashes = (Path(os.path.normpath(folder / text)) for text in (name, name.replace("\\", "/")))
+    return with_slashes if not plain.is_file() and with_slashes.is_file() else plain
 
 
 def _images_by_stem(files: Iterable[Path], unmatched: list[str]) -> dict[str, Path]:

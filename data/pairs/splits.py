@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.config import FolderDataset, Folds
+from data.pairs.errors import UserError
 from data.pairs.groups import deal
 from data.pairs.image_io import IMAGE_SUFFIXES
 from data.pairs.layout_parts import unique_ids
@@ -165,7 +166,12 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Spli
             if not pairs:
                 problems.append(f"split {split}: no pair of images and masks lies in {root / name}")
         elif (root / name).is_dir():
-            pairs = list(found_in(root / name).sources)
+            try:
+                pairs = list(found_in(root / name).sources)
+            except UserError:  # a folder of images alone, as train beside train_masks
+                pairs = [source for source in found_in(root).sources if source.split == name]
+                if not pairs:
+                    raise
         elif name.endswith(".txt"):
             pairs = _by_list(root / name, list(found_in(root).sources), problems)
         else:

@@ -12,7 +12,9 @@ from data.pairs.errors import UserError
 from data.pairs.layouts import LAYOUTS, find
 from data.pairs.prepare import prepare
 from data.pairs.sources import read_source
-from tests.data import trees
+from tests.data import further_trees, trees
+
+TREES = {**trees.TREES, **further_trees.TREES}
 
 
 def row(path, **changes):
@@ -20,10 +22,10 @@ def row(path, **changes):
     return FolderDataset(**{**base, **changes})
 
 
-@pytest.mark.parametrize("tree", trees.TREES, ids=lambda tree: tree.__name__)
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.__name__)
 def test_a_layout_is_recognised_and_prepared_by_the_row_that_doctor_prints(tree, tmp_path):
     tree(tmp_path / "raw")
-    layout, counts = trees.TREES[tree]
+    layout, counts = TREES[tree]
     found = find(tmp_path / "raw")
     assert found.layout == layout
     assert Counter(source.split for source in found.sources) == counts
@@ -32,14 +34,26 @@ def test_a_layout_is_recognised_and_prepared_by_the_row_that_doctor_prints(tree,
     assert [f for f in result["faults"] if f["severity"] == "stops prepare"] == []
     sets = prepare(FolderDataset(**{**result["row"], "size_px": 32}), tmp_path / "out")
     assert sum(len(pairs) for pairs in sets.values()) == sum(counts.values())
-    if "train" in counts:
+    if {"train", "test"} <= set(counts):
         assert {split: len(pairs) for split, pairs in sets.items()} == counts
     for pairs in sets.values():
         assert set(np.unique(pairs.masks())) == {0, 1}
 
 
+@pytest.mark.parametrize("tree", further_trees.TREES, ids=lambda tree: tree.__name__)
+def test_image_and_mask_of_a_pair_are_those_that_were_drawn_together(tree, tmp_path):
+    tree(tmp_path)
+    for source in find(tmp_path).sources:
+        drawn = source.image if source.reader is None else source.image.stem
+        image, lesion = trees.draw(str(drawn))
+        read, mask = read_source(source, 0 if source.reader else 127)
+        overlap = (mask & lesion).sum() / (mask | lesion).sum()
+        assert overlap > 0.85 if source.reader else overlap == 1, source  # an outline runs along the middle of pixels
+        assert np.abs(read.astype(int) - image).mean() < 20
+
+
 def test_every_layout_has_a_tree():
-    assert {layout for layout, _ in trees.TREES.values()} == set(LAYOUTS)
+    assert {layout for layout, _ in TREES.values()} == set(LAYOUTS)
 
 
 def test_pranet_knows_where_a_polyp_comes_from_and_leaves_the_merged_test_set_out(tmp_path):
