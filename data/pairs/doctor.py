@@ -28,7 +28,7 @@ UNMATCHED = {
     "is hidden": "unread",
     "belongs to no pair": "unread",
 }
-EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
+EXAMPLES, OVERLAYS, TILE_PX, FEW_GROUPS = 5, 12, 256, 10
 
 
 def look_at_all(found: Found) -> Iterator[Seen]:
@@ -71,7 +71,9 @@ def suggest_row(
 ) -> dict[str, Any]:
     """Return the row of params.yaml that reads this folder."""
     sides = sorted({source.split for source in found.sources})
-    splits: dict[str, Any] = {"train": 0.8, "test": 0.2}
+    groups = {source.group for source in found.sources}
+    few = "" not in groups and len(groups) < FEW_GROUPS  # a group goes where its first pair falls
+    splits: dict[str, Any] = {"train": 0.5, "test": 0.5} if few else {"train": 0.8, "test": 0.2}
     if "train" in sides and "" not in sides and len(sides) > 1:
         splits = {side: side for side in ["train", *(s for s in sides if s != "train")]}
     if sides == ["train", "val"]:

@@ -94,14 +94,16 @@ def _read(path: Path, unmatched: list[str]) -> dict[str, Any] | None:
 
 
 def _place_of(name: str, path: Path, folder: Path, by_name: Mapping[str, list[Path]]) -> list[Path]:
-    """Return the files that a name may stand for: beside the list or in the folder, else the only one so called."""
+    """Return the files that a name may stand for: beside the list or in the folder, else those that are so called."""
     plain = name.replace("\\", "/")
     for place in (path.parent, folder):
         if (place / plain).is_file():
             return [place / plain]
     found = by_name.get(Path(plain).name, [])
-    ending = [file for file in found if file.as_posix().endswith(f"/{plain}")]
-    return ending or found
+    found = [file for file in found if file.as_posix().endswith(f"/{plain}")] or found
+    stem = path.stem.lower()  # instances_train2017.json is of train2017/
+    own = [file for file in found if any(stem.endswith(part.lower()) for part in file.relative_to(folder).parts[:-1])]
+    return own if len(found) > 1 and own else found
 
 
 def _split(path: Path, folder: Path) -> str:

@@ -95,7 +95,7 @@ def _values(path: Path) -> np.ndarray:
 
 def windowed(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return uint8: 0 at `low` and below, 255 at `high` and above."""
-    return np.round((np.clip(values, low, high) - low) * (255 / (high - low))).astype(np.uint8)
+    return np.round((np.clip(values, low, high) - low) * 255 / (high - low)).astype(np.uint8)
 
 
 def _image_volume(path: Path, low: float, high: float) -> np.ndarray:
