@@ -170,9 +170,8 @@ def find(folder: Path, layout: str | None = None, which: Which | None = None) ->
     for name in [layout] if layout else LAYOUTS if folder.is_dir() else ["medsegbench"]:
         found = LAYOUTS[name](folder)
         if found and found.sources:
-            failed = [
-                f"layout {other.layout}: {other.unmatched[0]}" for other in nearest if other.layout not in BY_NAMES
-            ]
+            others = [other for other in nearest if other.layout not in BY_NAMES]
+            failed = [f"not read as layout {other.layout}: {other.unmatched[0]}" for other in others]
             return with_leftovers(folder, replace(found, notes=(*found.notes, *failed)))
         if found and found.unmatched:
             nearest.append(found)
