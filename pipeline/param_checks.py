@@ -1,10 +1,13 @@
 """Checks between sections of params.yaml: names that lists give, blocks that build on others, values that must fit."""
 
+import os
 from collections.abc import Iterable, Mapping
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.pairs.mask_config import RealMasks
+from pipeline import paths
 from pipeline.blocks import BLOCKS, COMPARISONS, VOLUMES
 from pipeline.param_errors import dangling
 from siamese.config import PretrainedHere
@@ -90,9 +93,19 @@ def _check_extension(params: "Params", block: str, home: str) -> Iterable[str]:
                 yield f"other_masks.{key}: must name all {key} that {block} takes with these masks"
 
 
+def _check_paths(params: "Params") -> Iterable[str]:
+    """Yield a line for every data set whose folder holds what the stages write: DVC would watch its own outputs."""
+    written = [root.absolute() for root in (paths.processed(""), Path("outputs"), paths.RESULTS)]
+    for name, row in params.datasets.items():
+        whole = Path(os.path.abspath(row.path))
+        if any(root.is_relative_to(whole) for root in written):
+            yield f"datasets.{name}.path: {row.path} holds what the stages write: give the folder of the pairs alone"
+
+
 def check_values(params: "Params") -> Iterable[str]:
     """Yield a line for every value that does not fit one of another section; every name has its row by now."""
     yield from _check_blocks(params)
+    yield from _check_paths(params)
     passed = [f"{generator}-{row}" for generator in params.generators for row in params.filters]
     for name in dict.fromkeys(passed):
         if name in params.generators or name in params.baselines or passed.count(name) > 1:
@@ -105,8 +118,9 @@ def check_values(params: "Params") -> Iterable[str]:
         for name in volume.masks:
             if params.masks[name].copies < most:
                 yield f"masks.{name}.copies: must be at least {most}, the largest of {block}.multiples"
-    for name in set(params.volume.datasets) & set(params.second_volume.datasets):
-        yield f"second_volume.datasets: {name} stands in volume too"
+    for name in params.second_volume.datasets:
+        if name in params.volume.datasets:
+            yield f"second_volume.datasets: {name} stands in volume too"
     for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
         if name != kind and (name in FIXED or kind in FIXED):
             yield f"baselines.{name}: rows named {' and '.join(FIXED)} are those of these kinds, got kind {kind}"

@@ -1,12 +1,14 @@
 """Problems of params.yaml as lines that say where, what was found, what is allowed and the nearest name."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-NAME_PATTERN_ENDS = ("_-]*$", "_]*$")
+# as data/pairs/config.py and pipeline/params.py have them
+NAME = re.compile(r"\^\[([^]]+)\]\[([^]]+)\]\*\$")
 
 
 def _nearest(name: object, known: Iterable[object]) -> str:
@@ -55,6 +57,31 @@ def _follow(location: tuple, data: Any, schema: Mapping[str, Any]) -> tuple[list
     return keys, allowed
 
 
+def _name_rule(found: str, first: str, rest: str) -> str:
+    """Return what a name may be, from the two sets of letters of its pattern, with the nearest one that may be."""
+    signs = rest.replace("A-Z", "").replace("a-z", "").replace("0-9", "")
+    letters = "letters" if "A-Z" in rest else "small letters"
+    allowed = [letters, "digits", *("spaces" if sign == " " else sign for sign in signs)]
+    near = re.sub(f"[^{rest}]+", "_", found if "A-Z" in rest else found.lower()).strip("_- ")
+    such = f", such as {near!r}" if re.fullmatch(f"[{first}][{rest}]*", near) else ""
+    listed = f"{', '.join(allowed[:-1])} and {allowed[-1]}"
+    return f"{found!r} is not allowed as a name here: use {listed}, a letter or digit first{such}"
+
+
+def duplicate_key(problem: str, line: int, column: int, text: str) -> list[str]:
+    """Return what to do about a key that stands twice; `line` counts from 0, as `problem` is of the YAML reader."""
+    found = re.search(r'found duplicate key "?(.*?)"? with value', problem)
+    key = found[1] if found else ""
+    above = text.splitlines()[:line]
+    same = re.compile(rf"""^{" " * column}["']?{re.escape(key)}["']?\s*:""")
+    first = next((number for number in range(len(above), 0, -1) if same.match(above[number - 1])), None)
+    where = f"in line {first} and in line {line + 1}" if first else f"the second time in line {line + 1}"
+    if column:
+        return [f"{key} stands twice, {where}: rename or remove one of the two"]
+    what_to_do = f"put what stands below the second under the first, and remove the second line `{key}:`"
+    return [f"{key} stands twice, {where}: {what_to_do}"]
+
+
 def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
     kind, context, found = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
@@ -68,10 +95,9 @@ def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
         return f"must be one of {', '.join(options)}; got {found!r}{_nearest(found, options)}"
     if kind == "union_tag_not_found":
         return f"needs the key {context['discriminator']}"
-    if kind == "string_pattern_mismatch" and not context["pattern"].endswith(NAME_PATTERN_ENDS):
-        return f"{found!r} does not fit {context['pattern']}"
     if kind == "string_pattern_mismatch":
-        return f"{found!r} is not allowed as a name: use letters, digits, _ and -, small ones for rows"
+        name = NAME.fullmatch(context["pattern"])
+        return _name_rule(found, *name.groups()) if name else f"{found!r} does not fit {context['pattern']}"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("Input ")
     if kind == "value_error":
         return text

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from data.pairs.baseline_config import Baseline
@@ -18,7 +19,7 @@ from data.pairs.mask_config import Masks
 from evaluation.config import FeaturesConfig, ScoresConfig
 from evaluation.filters import FilterRow
 from pipeline.param_checks import check_lists, check_values
-from pipeline.param_errors import dangling, format_errors
+from pipeline.param_errors import dangling, duplicate_key, format_errors
 from pipeline.preset import composed
 from segmentation.config import ArchitectureRow
 from siamese.config import Base, Generator, SamplingConfig, TrainingConfig
@@ -109,6 +110,10 @@ def check_text(text_of_file: str, path: Path) -> Params:
     try:
         data = YAML(typ="safe").load(text_of_file)
         text = json.dumps(data, default=str)
+    except DuplicateKeyError as error:
+        mark = error.problem_mark
+        lines = duplicate_key(error.problem, mark.line, mark.column, text_of_file)
+        raise UserError(f"{path}: a key stands twice", lines) from error
     except (YAMLError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as YAML with text keys", str(error).splitlines()) from error
     problems = list(check_lists(data))

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +20,7 @@ from pipeline.engines import ENGINES, Place, Run, Task, parse_settings
 from pipeline.lock_file import mend
 from pipeline.param_errors import dangling
 from pipeline.recording import file_system
+from pipeline.states import without_git
 from pipeline.warm import warm_process
 
 LOGS = Path(".work/logs")
@@ -60,9 +61,17 @@ def stages_to_run(targets: list[str], running: Set[str] = frozenset()) -> dict[s
             if asked := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
                 changed |= set(repo.status(asked))
     except DvcException as error:
-        raise UserError(f"dvc cannot plan the run: {error}", held_locks()) from error
+        raise UserError(f"dvc cannot plan the run: {error}", [*without_git(error), *held_locks()]) from error
     changed = _with_those_after(changed, needs)
     return {name: others & changed for name, others in needs.items() if name in changed}
+
+
+def _data_that_lacks(stages: Iterable[str], params) -> list[str]:
+    """Return a line for every data set to prepare whose folder is not there, as `plan` has it."""
+    from pipeline.missing import missing
+
+    names = [name.removeprefix("prepare@") for name in sorted(stages) if name.startswith("prepare@")]
+    return [line for name in names for line in missing("prepare", {"dataset": name}, params)]
 
 
 def _end_of_log(name: str) -> list[str]:
@@ -165,18 +174,24 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
 
     What a stage prints goes to .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
 
-    Raises: UserError naming every stage that failed, with the end of its log, or the `repro` that runs here already.
+    Raises: UserError for a wrong params.yaml, for data that is not there, and for the `repro` that runs here already,
+    before anything runs; else naming every stage that failed, with the end of its log.
     """
+    from pipeline.params import read_params
+
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
     if engine not in ENGINES:
         raise UserError(dangling("--engine", engine, ENGINES))
+    params = read_params(Path("params.yaml"))
     places, connect, running = ENGINES[engine]
     slots = places()
     count = jobs or len(slots)
     with _only_one(), connect(parse_settings(settings)) as start:
         _tidy()
         waiting = stages_to_run(targets, running())
+        if problems := _data_that_lacks(waiting, params):
+            raise UserError("what the run needs is not all there", problems)
         LOGS.mkdir(parents=True, exist_ok=True)
         on_gpus = any("CUDA_VISIBLE_DEVICES" in slot for slot in slots)
         warm = (

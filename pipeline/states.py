@@ -28,6 +28,15 @@ class Planned(NamedTuple):
     bytes: int | None
 
 
+def without_git(error: Exception) -> list[str]:
+    """Return what to do where DVC finds no git, or not its own folder; nothing for another error."""
+    if "is not a git repository" in str(error):
+        return ["DVC looks for git: `git init` here, or `dvc config core.no_scm true` to work without it"]
+    if "not inside of a DVC repository" in str(error):
+        return ["run from the folder that holds dvc.yaml; if its .dvc was not copied along: `dvc init --no-scm`"]
+    return []
+
+
 def verb_and_item(command: str) -> tuple[str, dict[str, str | int]]:
     """Return what `python -m pipeline VERB --key value ...` names."""
     _, _, _, verb, *options = shlex.split(command)
@@ -85,7 +94,7 @@ def plan_stages(params: Path) -> list[Planned]:
         with Repo(fs=as_params, _wait_for_lock=True) as repo, lock_repo(repo):
             return _planned(repo)
     except DvcException as error:
-        raise UserError(f"dvc cannot plan {params}: {error}") from error
+        raise UserError(f"dvc cannot plan {params}: {error}", without_git(error)) from error
 
 
 def _planned(repo) -> list[Planned]:

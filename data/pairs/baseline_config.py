@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from data.pairs.config import ClassName, Config, Probability, Value
+from data.pairs.config import ClassName, Config, Probability, Value, WholePath
 from data.pairs.mask_config import Constraints, Flip, Range, Ranged, Rotate, Scale, Shift, Transform
 
 
@@ -115,7 +115,7 @@ class Imported(Config):
     """Pairs that another tool has made."""
 
     kind: Literal["imported"]
-    path: str = Field(description="folder of pairs; DVC watches what lies in data/imported/")
+    path: WholePath = Field(description="folder of pairs; DVC watches what lies in data/imported/")
     layout: str | None = Field(default=None, description="as `doctor` names it; without it the first that fits")
     resize: Literal["refuse", "stretch"] = Field(default="refuse", description="what is done with another size")
     antialias: bool = Field(default=False, description="of stretch, as in the row of the data set")

@@ -1,9 +1,11 @@
 """Data sets and masks as rows of params.yaml."""
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 
 class Config(BaseModel):
@@ -18,10 +20,26 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 SplitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
+def _whole_path(path: str) -> str:
+    """Return a path that DVC can watch as it is written. Raises: ValueError for one that it cannot."""
+    if not path.strip():
+        raise ValueError("is empty: write where the pairs are")
+    if path.startswith("~"):
+        raise ValueError(f"{path}: DVC does not know ~, write the whole path, such as {os.path.expanduser(path)}")
+    if re.search(r"\$\w|\$\{", path):
+        raise ValueError(f"{path}: variables are not filled in, write the whole path")
+    if set(Path(path).parts) <= {".", ".."}:
+        raise ValueError(f"{path} holds what the stages write: give the folder of the pairs alone")
+    return path
+
+
+WholePath = Annotated[str, AfterValidator(_whole_path)]
+
+
 class DatasetRow(Config):
     """What every data set says of itself."""
 
-    path: str = Field(description="what it is read from or drawn by; DVC watches it for changes")
+    path: WholePath = Field(description="what it is read from or drawn by; DVC watches it for changes")
     size_px: int = Field(ge=32, multiple_of=32, description="side of the square that pairs are stretched to")
     prompt: str = Field(description="text for the generator; empty makes guidance do nothing")
     licence: str | None = Field(default=None, description="terms of the pairs, for the cards; else those of a download")

@@ -1,6 +1,7 @@
 """params.yaml: one strict schema, every problem on its own line, exit code 2."""
 
 import copy
+import os
 import subprocess
 import sys
 
@@ -171,6 +172,70 @@ def test_every_renamed_key_is_mentioned(tmp_path_factory, chosen):
     for section, key in chosen:
         assert any(line.startswith(f"{section}.{key}_: unknown key (did you mean '{key}'?)") for line in found)
         assert f"{section}.{key}: missing" in found
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "text"),
+    [
+        ("masks", "my-masks", "use small letters, digits and _, a letter or digit first, such as 'my_masks'"),
+        ("datasets", "My Data", "use small letters, digits, _ and -, a letter or digit first, such as 'my_data'"),
+        ("generators", "été", "use small letters, digits, _ and -, a letter or digit first, such as 't'"),
+        ("filters", "-x", "use small letters, digits, _ and -, a letter or digit first, such as 'x'"),
+    ],
+)
+def test_a_name_that_may_not_be_says_what_may_be_for_its_key(section, name, text, tmp_path, shipped):
+    shipped[section][name] = next(iter(shipped[section].values()))
+    found = problems_of(tmp_path, shipped)
+    assert found == [f"{section}.{name}: {name!r} is not allowed as a name here: {text}"]
+
+
+def test_names_of_splits_and_classes_have_rules_of_their_own(tmp_path, shipped):
+    base = {"kind": "folder", "path": "x", "size_px": 64, "prompt": ""}
+    shipped["datasets"]["mine"] = {**base, "splits": {"train": 0.5, "my test": 0.5}, "classes": {"a/b": 1}}
+    found = "\n".join(problems_of(tmp_path, shipped))
+    assert "'my test' is not allowed as a name here: use letters, digits, _ and -, a letter or digit first" in found
+    assert "'a/b' is not allowed as a name here: use letters, digits, _, spaces and -, a letter" in found
+
+
+def test_a_block_that_is_pasted_at_the_end_is_to_be_merged(tmp_path):
+    text = (ROOT / "params.yaml").read_text()
+    first = text.splitlines().index("datasets:") + 1
+    second = len(text.splitlines()) + 1
+    path = tmp_path / "params.yaml"
+    path.write_text(text + "datasets:\n  mine:\n    kind: folder\n")
+    with pytest.raises(UserError, match="a key stands twice") as caught:
+        read_params(path)
+    assert caught.value.problems == (
+        f"datasets stands twice, in line {first} and in line {second}: put what stands below the second under the "
+        "first, and remove the second line `datasets:`",
+    )
+    path.write_text(text.replace("  phantom:  ", "  phantom: {kind: phantom}\n  phantom:  ", 1))
+    with pytest.raises(UserError) as caught:
+        read_params(path)
+    assert caught.value.problems == (
+        f"phantom stands twice, in line {first + 1} and in line {first + 2}: rename or remove one of the two",
+    )
+
+
+def test_problems_come_in_the_same_order_whatever_the_hashes(tmp_path, shipped):
+    for name in ("beta", "alpha", "gamma"):
+        shipped["datasets"][name] = shipped["datasets"]["phantom"]
+    names = ["beta", "alpha", "gamma"]
+    shipped["comparison"]["datasets"] = names
+    shipped["volume"] |= {"datasets": names}
+    shipped["second_volume"] = {**shipped["volume"]}
+    shipped["filtered"]["datasets"] = []
+    with (tmp_path / "params.yaml").open("w") as file:
+        YAML().dump(shipped, file)
+    command = [sys.executable, "-m", "pipeline", "params", "--file", str(tmp_path / "params.yaml")]
+    shown = {
+        subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONHASHSEED": seed}
+        ).stderr
+        for seed in "123"
+    }
+    assert len(shown) == 1
+    assert [line.split()[1] for line in shown.pop().splitlines() if "stands in volume too" in line] == names
 
 
 def test_broken_yaml_and_missing_files_are_user_errors(tmp_path):
