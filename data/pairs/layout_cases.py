@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from data.pairs.layout_parts import SIDES, children, folders_within, found_pairs, split_name
+from data.pairs.layout_parts import SIDES, folders_within, found_pairs, split_name
 from data.pairs.sources import IMAGE_WORDS, MASK_SUFFIX, MASK_WORDS, WORD_AROUND, Found, Source, match, pictures
 
 IMAGE_NAME = re.compile("|".join(IMAGE_WORDS), re.IGNORECASE)
@@ -19,7 +19,7 @@ def _side(name: str) -> str:
 
 def dsb(folder: Path) -> Found | None:
     """One folder an image, with a folder of many masks that belong to it."""
-    places = [place for place in children(folder) if (place / "images").is_dir()]
+    places = [place for place in folders_within(folder, 2) if place != folder and (place / "images").is_dir()]
     cases = [place for place in places if (place / "masks").is_dir()]
     one_each = all(len(pictures(place / "images")) == 1 for place in cases)
     named = all((pictures(place / "images")[0].stem == place.name) for place in cases) if one_each else False
@@ -28,7 +28,10 @@ def dsb(folder: Path) -> Found | None:
     with_masks = [place for place in cases if pictures(place / "masks")]
     without = [path for place in places if place not in with_masks for path in pictures(place / "images")]
     unmatched = [f"{path}: has no mask" for path in without]
-    sources = [Source(p.name, pictures(p / "images")[0], tuple(pictures(p / "masks"))) for p in with_masks]
+    sources = [
+        Source(p.name, pictures(p / "images")[0], tuple(pictures(p / "masks")), _side(p.parent.name))
+        for p in with_masks
+    ]
     return found_pairs("dsb", sources, unmatched)
 
 
@@ -80,5 +83,5 @@ def beside(folder: Path) -> Found | None:
             images = [path for path in files if path not in set(masks)]
             where = {"split": name} if is_side else {"domain": name}
             sources += match(images, masks, unmatched, **where)
-    unmatched += [f"{path}: has no mask" for path in without]
+    unmatched += [f"{path}: has no mask" for path in without] if sources or unmatched else []
     return found_pairs("beside", sources, unmatched)

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from data.pairs.arrays import array_names, check_arrays
 from data.pairs.errors import UserError
-from data.pairs.layout_parts import child, folders_within, found_pairs, split_name
+from data.pairs.layout_parts import child, children, folders_within, found_pairs, split_name
 from data.pairs.sources import Found, Source, file_named, match, pictures, plain_stem
 
 LIST_OF_PAIRS = "prompt.json"  # of ControlNet's and Siamese-Diffusion's code, so that every fault of it is told
 EACH_FOLDER = "ImageSets/Segmentation"
+VOC_MASKS = (
+    "segmentationclasspng",
+    "segmentationclass",
+    "segmentationobject",
+)  # labelme2voc keeps arrays in the second
 
 
 def _lines(path: Path, key: str, unmatched: list[str]) -> list[dict]:
@@ -106,11 +111,12 @@ def voc(folder: Path) -> Found | None:
     sources: list[Source] = []
     left_out: list[Path] = []
     for place in folders_within(folder, 3):
-        images, masks = child(place, ("jpegimages",)), child(place, ("segmentationclass", "segmentationobject"))
-        if not images or not masks:
+        images = child(place, ("jpegimages",))
+        kinds = [found for name in VOC_MASKS if (found := child(place, (name,))) and pictures(found)]
+        if not images or not kinds:
             continue
-        other = child(place, ("segmentationobject",))
-        left_out += [other] if other and other != masks else []
+        masks = kinds[0]
+        left_out += [p for p in children(place) if p.name.lower().startswith("segmentation") and p != masks]
         splits = _image_sets(place, unmatched)
         wanted = {name for names in splits.values() for name in names}
         if not splits:

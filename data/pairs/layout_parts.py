@@ -12,8 +12,8 @@ IMAGE_FOLDERS = (
 )  # fmt: skip
 MASK_FOLDERS = (
     "1st_manual", "masks", "mask", "labels", "label", "gt", "ground truth", "groundtruth", "ground_truth",
-    "annotations", "segmentationclass", "segmentationobject", "ann_dir", "target", "targets", "gts", "segmentation",
-    "segmentations", "seg",
+    "annotations", "segmentationclasspng", "segmentationclass", "segmentationobject", "ann_dir", "target", "targets",
+    "gts", "segmentation", "segmentations", "seg",
 )  # fmt: skip
 IMAGE_PARTS = {
     "image", "images", "img", "imgs", "input", "inputs", "frame", "frames", "original", "originals", "photo", "photos",
@@ -108,8 +108,7 @@ def folder_kind(name: str) -> tuple[str, tuple[str, ...]] | None:
     words = re.sub(r"ground[^a-z0-9]truth", "groundtruth", words)
     tokens = [part for word in re.split(r"[^a-z0-9]+", words) if word for part in _unglued(word)]
     kind = "masks" if MASK_PARTS & set(tokens) else "images" if IMAGE_PARTS & set(tokens) else None
-    drop = MASK_PARTS if kind == "masks" else IMAGE_PARTS
-    return (kind, tuple(token for token in tokens if token not in drop)) if kind else None
+    return (kind, tuple(token for token in tokens if token not in MASK_PARTS | IMAGE_PARTS)) if kind else None
 
 
 def _unglued(word: str) -> tuple[str, ...]:

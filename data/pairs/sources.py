@@ -33,6 +33,7 @@ MASK_WORDS = (
 )  # fmt: skip
 _ANY = "|".join((*IMAGE_WORDS, *MASK_WORDS))
 WORD_AROUND = re.compile(rf"^(?:{_ANY})(?:[ _.-]+|(?=\d))|(?:[ _.-]+|(?<=\d))(?:{_ANY})$", re.IGNORECASE)
+WORD_WITHIN = re.compile(rf"(?<![a-z])(?:{_ANY})(?![a-z])", re.IGNORECASE)
 LOSSY = (".jp2", ".j2k", ".jpx", ".avif", ".jpg", ".jpeg", ".jpe", ".jfif")
 EXIF_TURN = 0x0112
 
@@ -153,6 +154,7 @@ def _only_number(stem: str) -> str:
 # key of an image, key of a mask, whether all must pair: the names alone do not say enough then
 KEYS: tuple[tuple[Key, Key, bool], ...] = (
     (lambda stem: WORD_AROUND.sub("", stem), lambda stem: WORD_AROUND.sub("", stem), False),
+    (lambda stem: WORD_WITHIN.sub("", stem), lambda stem: WORD_WITHIN.sub("", stem), False),
     (lambda stem: (re.match(r"\d+", stem) or [""])[0], lambda stem: (re.match(r"\d+", stem) or [""])[0], True),
     (lambda stem: stem if stem.isdecimal() else "", lambda stem: (re.fullmatch(r"p(\d+)", stem) or ["", ""])[1], False),
     (_only_number, _only_number, True),
