@@ -206,11 +206,12 @@ def _id_problems(splits: Splits) -> Iterator[str]:
         )
 
 
-def split_sources(row: FolderDataset, problems: list[str], unused: list[str]) -> Splits:
+def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | None = None) -> Splits:
     """Return split -> pairs, cut to the row's limits.
 
     Whatever is wrong is appended to `problems`, and files that are not read but do no harm to `unused`.
     """
+    unused = [] if unused is None else unused
     if row.folds is None and all(isinstance(value, str) for value in row.splits.values()):
         splits = _grouped(_by_name(row, problems, unused), row, problems)
         problems += _groups_in_two_splits(splits)
