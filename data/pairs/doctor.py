@@ -1,5 +1,6 @@
 """Looking at a folder of pairs before anything is made of it: what it is, what is wrong with it, which row fits it."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,22 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from data.pairs.config import FolderDataset
 from data.pairs.duplicates import near_duplicates
-from data.pairs.faults import FAULTS, Seen, look
+from data.pairs.faults import FAULTS, UNMATCHED, Seen, look
 from data.pairs.files import sha256_file
-from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD
+from data.pairs.groups import groups_of, hinted_pattern
+from data.pairs.image_io import IMAGE_SUFFIXES
+from data.pairs.layout_parts import unique_ids
 from data.pairs.layouts import find
 from data.pairs.parallel import threaded
+from data.pairs.prepare import how_to_read
 from data.pairs.sequences import FRAME_CORRELATION, alike_neighbours
 from data.pairs.sources import Found, Source, read_source
+from data.pairs.suggest import fitting_row
 
-UNMATCHED = {
-    "has no mask": "no_mask",
-    "has no image": "no_image",
-    "shares its stem": "shared_stem",
-    "but is not there": "missing",
-    "names no": "missing",
-}
 EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
 
 
@@ -66,35 +65,13 @@ def _unused(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
             yield "unused", str(path)
 
 
-def suggest_row(folder: Path, found: Found, seen: list[Seen], codes: set[str]) -> dict[str, Any]:
-    """Return the row of params.yaml that reads this folder."""
-    sides = sorted({source.split for source in found.sources})
-    splits: dict[str, Any] = {"train": 0.8, "test": 0.2}
-    if "train" in sides and "" not in sides and len(sides) > 1:
-        splits = {side: side for side in ["train", *(s for s in sides if s != "train")]}
-    if sides == ["train", "val"]:
-        splits = {"train": "train", "test": "val"}
-    smallest = min((min(s.size) for s in seen if s.size), default=64)
-    size_px = max(32, min(384, smallest // 32 * 32))
-    prompt = next((s.prompt for s in found.sources if s.prompt), "a photo of a lesion")
-    row: dict[str, Any] = {"kind": "folder", "path": str(folder), "layout": found.layout, "size_px": size_px}
-    row |= {"prompt": prompt, "splits": splits}
-    if "sequence" in codes:
-        row["sequence_likeness"] = FRAME_CORRELATION
-    if found.classes or {"class_mask", "colour_mask"} & codes:
-        if classes := dict(found.classes) or _classes(seen):
-            row["classes"] = classes
-    elif found.mask_threshold == 0 or ("zero_one_mask" in codes and all(s.numbered and s.labels <= {1} for s in seen)):
-        row["mask_threshold"] = 0
-    return row
-
-
-def _classes(seen: list[Seen]) -> dict[str, Any]:
-    """Return a name for each value of masks that have few of them, or nothing when only some masks do."""
-    if not all(one.numbered for one in seen):
-        return {}
-    values = sorted(frozenset().union(*(one.labels for one in seen)), key=str)
-    return {f"class-{number}": list(v) if isinstance(v, tuple) else v for number, v in enumerate(values, 1)}
+def _hinted(found: Found) -> Iterator[tuple[str, str]]:
+    """Yield what the ids share as images of one patient do, where nothing else says what belongs together."""
+    ids = [source.id for source in unique_ids(list(found.sources))]
+    pattern = "" if any(source.group for source in found.sources) else hinted_pattern(ids)
+    if pattern:
+        counts = Counter(groups_of(ids, pattern))
+        yield "group_hint", f"{len(counts)} prefixes by group: {pattern!r}, such as {', '.join(sorted(counts)[:3])}"
 
 
 def _percent(values: list[float], reduce: Any) -> float | None:
@@ -104,6 +81,8 @@ def _percent(values: list[float], reduce: Any) -> float | None:
 def examine(folder: Path, layout: str | None = None) -> tuple[dict[str, Any], list[Source]]:
     """Return the findings as one JSON object, and the pairs that can be drawn.
 
+    `row` is what reads the folder, or null where none does; `stops` is what `prepare` would refuse with it.
+
     Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
     """
     found = find(folder, layout)
@@ -111,8 +90,9 @@ def examine(folder: Path, layout: str | None = None) -> tuple[dict[str, Any], li
     faults = [fault for one in seen for fault in one.faults]
     for line in found.unmatched:
         faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))
-    faults += [*_across(seen), *_unused(folder, found)]
+    faults += [*_across(seen), *_unused(folder, found), *_hinted(found)]
     counts = Counter(code for code, _ in faults)
+    row, stops = fitting_row(folder, found, seen, set(counts))
     sizes = Counter(one.size for one in seen if one.size)
     sides = [s for size in sizes.elements() for s in size]
     inflation = [one.inflation for one in seen if one.inflation is not None]
@@ -140,7 +120,8 @@ def examine(folder: Path, layout: str | None = None) -> tuple[dict[str, Any], li
             for code in FAULTS if counts[code]
         ],
         "notes": list(found.notes),
-        "row": suggest_row(folder, found, seen, set(counts)),
+        "row": row,
+        "stops": stops,
     }  # fmt: skip
     return result, [one.source for one in seen if one.size]
 
@@ -150,13 +131,15 @@ def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
 
     Raises: BadImageError when the row reads a mask differently from how it was looked at.
     """
-    values = [tuple(v) if isinstance(v, list) else v for v in row.get("classes", {}).values()]
     import cv2
+
+    anything = {"kind": "folder", "path": "", "size_px": 32, "prompt": "", "splits": {"train": 0.5, "test": 0.5}}
+    reading = how_to_read(FolderDataset.model_validate_json(json.dumps(anything | dict(row))))
 
     chosen = [sources[i] for i in np.linspace(0, len(sources) - 1, min(OVERLAYS, len(sources))).round().astype(int)]
     tiles = []
     for source in chosen:
-        image, mask = read_source(source, row.get("mask_threshold", MASK_THRESHOLD), values)
+        image, mask = read_source(source, reading=reading)
         scale = TILE_PX / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.baseline_config import Imported
-from data.pairs.doctor import UNMATCHED
 from data.pairs.duplicates import near_duplicates, thumbnail
 from data.pairs.errors import UserError
-from data.pairs.faults import FAULTS, STOPS, Seen, look
+from data.pairs.faults import FAULTS, STOPS, UNMATCHED, Seen, look
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.layouts import find
 from data.pairs.manifest import Pair, PairSet, class_names, complete, write_manifest

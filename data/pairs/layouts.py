@@ -106,11 +106,11 @@ def _nnunet(folder: Path) -> Found | None:
                 sources.append(Source(case, files[0], (labels[case],), split, channels=tuple(files[1:])))
             else:
                 unmatched.append(f"{files[0]}: has {len(files)} channel files; 1 can be read, or 3 (_0000 to _0002)")
-    labels = read_nnunet_labels(folder / "dataset.json")
-    sources = [replace(source, known=labels.known, ignored=labels.ignored) for source in sources]
-    classes = labels.classes if len(labels.classes) > 1 or labels.ignored else {}
-    more = {"classes": classes, "ignored": labels.ignored, "notes": labels.notes}
-    return found_pairs("nnunet", sources, [*unmatched, *labels.problems], mask_threshold=0, **more)
+    said = read_nnunet_labels(folder / "dataset.json")
+    sources = [replace(source, known=said.known, ignored=said.ignored) for source in sources]
+    classes = said.classes if len(said.classes) > 1 or said.ignored else {}
+    more = {"classes": classes, "ignored": said.ignored, "notes": said.notes}
+    return found_pairs("nnunet", sources, [*unmatched, *said.problems], mask_threshold=0, **more)
 
 
 def _dsb(folder: Path) -> Found | None:

@@ -7,7 +7,7 @@ flat, and at least 92 % within 16 greys of the darkest or the brightest one. Of 
 least 37 % are grey, 15 % are grey and flat, and at most 40 % are so near to the darkest or the brightest grey.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,7 @@ DARK, BRIGHT, FLAT = 32, 223, 16  # greys lie between the first two; flat is a s
 PHOTO, GREY_AREA = 0.5, 0.01  # shares of the pixels that are grey, and that are grey and flat
 NEAR, MASK_LIKE, PHOTO_LIKE = 16, 0.98, 0.9  # of the darkest and brightest grey; shares of the pixels that are as near
 EDGES = 3  # greys between two areas, from which on they are edges and not classes
-VOID: tuple[Value, ...] = (255, (224, 224, 192))  # borders and unlabelled pixels of VOC, by number and by colour
+VOID = (224, 224, 192)  # of VOC's borders and unlabelled pixels, where they are no class number but a colour
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,22 @@ class MaskValues:
 
     @property
     def labels(self) -> list[Value]:
-        """The values beside black where they are few: all of class numbers, else those that are areas."""
+        """The values beside black where they are few: class numbers, with 255 beside them, or else those of areas."""
         if self.many or (self.pixels.ndim == 3 and len(self.present) > MOST_VALUES):
             return []
         grey = self.pixels.ndim == 2
-        numbers = grey and set(self.present.tolist()) <= {*range(NUMBERS), 255}
-        codes = [int(code) for code in self.present if code and (numbers or int(code) in self.areas)]
+        codes = [int(code) for code in self.present if code]
+        numbers = {code for code in codes if grey and code < NUMBERS}
+        if {*codes} - numbers and ({*codes} - numbers != {255} or not numbers & self.areas):
+            codes = [code for code in codes if code in self.areas]
         return [code if grey else (code >> 16, code >> 8 & 255, code & 255) for code in codes]
+
+
+def void_among(labels: Collection[Value]) -> frozenset[Value]:
+    """Return the values that mark borders: 255 beside class numbers, or VOC's pale colour beside others."""
+    others = {value for value in labels if value not in (255, VOID)}
+    numbers = bool(others) and all(isinstance(value, int) and value < NUMBERS for value in others)
+    return frozenset(value for value in labels if (value == 255 and numbers) or (value == VOID and others))
 
 
 def is_photo(colours: np.ndarray) -> bool:

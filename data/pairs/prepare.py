@@ -1,5 +1,6 @@
 """From a data-set row to prepared pair sets, one folder a split."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from data.pairs.parallel import threaded
 from data.pairs.phantom_looks import draw_pair
 from data.pairs.resize import letterbox, resize_image, resize_mask
 from data.pairs.sources import Source, read_source
-from data.pairs.splits import split_sources
+from data.pairs.splits import split_sources, torn_hints
 
 
 def _write_pair(folder: Path, pair: Pair, image: np.ndarray, mask: np.ndarray) -> Pair:
@@ -102,6 +103,8 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     """Yield the pairs, written to folder/<split>; all faults of all files are raised together at the end."""
     problems: list[str] = []
     splits = split_sources(row, problems)
+    if hint := torn_hints(splits):
+        sys.stderr.write(f"{row.path}: {hint}\n")
     # two pairs of one id would be written to one place; `problems` names them already
     tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
     made: list[Prepared] = []
