@@ -72,7 +72,7 @@ UNMATCHED = {
     "its `labels`": "bad_labels",
 }
 UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large"}
-GREY_SHARE, TINY_PX, ODD = 0.01, 64, re.compile(r"[^\w.()-]")
+GREY_SHARE, TINY_PX, LINE_PX, ODD = 0.01, 64, 9, re.compile(r"[^\w.()-]")
 
 
 @dataclass
@@ -86,6 +86,7 @@ class Seen:
     grey_share: float | None = None  # pixels of the mask that are neither its least nor its greatest value, 0-1
     labels: frozenset = frozenset()  # greys or colours of a mask that has few of them; empty where it has many
     numbered: bool = True  # whether every mask with a lesion has few values
+    wide_void: bool = False  # whether 255 beside class numbers is more than a line
     inflation: float | None = None  # lesion at > 0 over lesion at > threshold, minus 1
     thumbnail: np.ndarray | None = None
     reading: Reading = field(default_factory=Reading)  # how the mask was looked at
@@ -135,6 +136,8 @@ def _look_at_mask(source: Source, path: Path, seen: Seen, threshold: int) -> lis
         seen.inflation = max(float(counts[1:].sum() / lesion - 1), seen.inflation or 0.0)
     few = MaskValues(pixels if colourful else grey).labels
     seen.labels |= set(few)
+    void = void_among(few)
+    seen.wide_void |= 255 in void and MaskValues(grey).fills(255, LINE_PX)
     seen.numbered &= bool(few) or not grey.any()
     several = len(few) > 1 or (len(few) == 1 and isinstance(few[0], int) and 1 < few[0] < NUMBERS and threshold > 0)
     return [
@@ -144,7 +147,7 @@ def _look_at_mask(source: Source, path: Path, seen: Seen, threshold: int) -> lis
             ("class_mask", several and not source.known and not colourful),
             ("colour_mask", colourful and not is_photo(pixels)),
             ("photo_mask", colourful and is_photo(pixels)),
-            ("void_mask", bool(void_among(few)) and not source.known),
+            ("void_mask", bool(void) and not source.known),
             ("grey_mask", between > GREY_SHARE and not few),
         )
         if there
@@ -169,7 +172,7 @@ def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
     if same:
         seen.faults.append(("mask_is_image", str(source.masks[0])))
     named = {code for code, _ in seen.faults}
-    several = {"class_mask", "colour_mask"} & named and seen.numbered
+    several = {"class_mask", "colour_mask"} & named and seen.numbered and not seen.wide_void
     void = void_among(seen.labels) if several else frozenset()
     classes = tuple(sorted(seen.labels - void, key=str)) if several else ()
     seen.reading = Reading(0 if "zero_one_mask" in named else threshold, classes=classes, background=tuple(void))

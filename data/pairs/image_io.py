@@ -58,6 +58,12 @@ def read_image(path: Path) -> Array:
     return np.asarray(_open(path).convert("RGB"))
 
 
+def is_jpeg(path: Path) -> bool:
+    """Return whether a readable picture is a JPEG, whatever its ending."""
+    with Image.open(path) as file:
+        return file.format in ("JPEG", "MPO")
+
+
 def mask_pixels(path: Path) -> Array:
     """Return the values of somebody's mask: uint8 (H, W) of greys, or (H, W, 3) where any pixel is not grey.
 

@@ -88,6 +88,11 @@ class MaskValues:
         between = _distinct(self.codes[(low < self.codes) & (self.codes < high)])
         return len(set(between.tolist()) - self.areas)
 
+    def fills(self, code: int, side_px: int) -> bool:
+        """Return whether a value fills a square of that side somewhere."""
+        low, high = self._around(side_px)
+        return bool(((low == high) & (self.codes == code)).any())
+
     @property
     def many(self) -> bool:
         """Whether there are more values than a mask of classes has."""
@@ -117,7 +122,7 @@ class MaskValues:
         codes = [int(code) for code in self.present if code]
         numbers = {code for code in codes if grey and code < NUMBERS}
         if {*codes} - numbers and ({*codes} - numbers != {255} or not numbers & self.areas):
-            codes = [code for code in codes if code in self.areas]
+            codes = [code for code in codes if code in self.areas or (not grey and code == 0xE0E0C0)]
         return [code if grey else (code >> 16, code >> 8 & 255, code & 255) for code in codes]
 
 
@@ -148,6 +153,20 @@ def looks_exchanged(image: np.ndarray, read_pixels: Callable[[], np.ndarray]) ->
         return False
     pixels = read_pixels()
     return two_valued_share(pixels if pixels.ndim == 2 else pixels[..., 1]) < PHOTO_LIKE
+
+
+def refuse_lossy_numbers(pixels: np.ndarray, reading: Reading) -> None:
+    """Raise a BadImageError for the pixels of a JPEG that the row reads as class numbers: those between are made up."""
+    by_number = any(isinstance(value, int) and value < NUMBERS for value in reading.classes) or (
+        not reading.classes and reading.threshold < NUMBERS
+    )
+    held = _distinct(greys(pixels)) if by_number else ()
+    if len(held) > 2 and int(held[-1]) < NUMBERS:
+        raise BadImageError(
+            f"holds class numbers {[int(v) for v in held[:6]]} in a JPEG, whose losses make up numbers: export "
+            "it again as PNG",
+            "grey_labels",
+        )
 
 
 def _refuse_photo(pixels: np.ndarray) -> None:

@@ -43,6 +43,8 @@ def read_nnunet_labels(path: Path) -> Labels:
     problems += [f"{path}: its `labels` give {name} no number" for name, v in values.items() if not v]
     if {0, *(number for numbers in values.values() for number in numbers)} & set(ignored):
         problems.append(f"{path}: its `labels` give ignore {list(ignored)}, which is another's")
+    if problems:
+        return Labels({}, problems=tuple(problems))
     classes = _classes(values)
     notes = [
         f"{name} of dataset.json is {' and '.join(other for other, number in classes.items() if number in numbers)}"
@@ -51,7 +53,7 @@ def read_nnunet_labels(path: Path) -> Labels:
     ]
     if ignored:
         notes.append(f"{list(ignored)} of dataset.json is ignore: nobody labelled these pixels, they become background")
-    return Labels(classes, ignored, tuple(notes), tuple(problems))
+    return Labels(classes, ignored, tuple(notes))
 
 
 def _by_name(labels: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.arrays import read_row
-from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD, BadImageError, Value, mask_pixels, read_image
-from data.pairs.mask_values import Reading, looks_exchanged, read_values, refuse_unnamed
+from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD, BadImageError, Value, is_jpeg, mask_pixels, read_image
+from data.pairs.mask_values import Reading, looks_exchanged, read_values, refuse_lossy_numbers, refuse_unnamed
 
 # BUSI counts the masks of one image: (3)_mask, (3)_mask_1
 MASK_SUFFIX = re.compile(
@@ -150,6 +150,8 @@ def read_labels_of(source: Source, reading: Reading) -> np.ndarray:
     def read(path: Path) -> np.ndarray:
         pixels = mask_pixels(path)
         refuse_unnamed(pixels, reading, source.known, source.ignored)
+        if is_jpeg(path):
+            refuse_lossy_numbers(pixels, reading)
         return read_values(pixels, reading)
 
     masks = [_named(path, read) for path in source.masks]
