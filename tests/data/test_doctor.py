@@ -7,13 +7,13 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from data.pairs.doctor import examine, overlays
 from data.pairs.faults import FAULTS
 from tests.contracts.imports import ROOT
 from tests.data import trees
-from tests.data.encodings import bordered, photo, smooth
+from tests.data.encodings import bordered, classes, photo
 
 
 def clean(root):
@@ -170,7 +170,9 @@ PLANTED = {
     "exchanged": exchange,
     "alpha_unclear": lambda root: masks_of(root, see_through),
     "lost_class": lambda root: lesion(root, lambda mask: np.where(np.arange(64) < 32, mask, 255)),
-    "grey_area": lambda root: masks_of(root, lambda mask, _: smooth(6)(np.pad(mask[:20, :20] | 1, 22), 0)),
+    "grey_area": lambda root: masks_of(
+        root, lambda mask, _: classes(120, 255)(mask, 0).filter(ImageFilter.GaussianBlur(1))
+    ),
     "grey_labels": lambda root: (labelled(root, None, 255), repaint(root / "labelsTr/CASE_Tr0.png", soften)),
     "class_unknown": lambda root: labelled(root, {"background": 0, "lesion": 1}, 9),
     "ignored": lambda root: labelled(root, {"background": 0, "lesion": 1, "ignore": 2}, 2),
