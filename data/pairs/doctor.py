@@ -12,7 +12,7 @@ from data.pairs.config import FolderDataset
 from data.pairs.duplicates import near_duplicates
 from data.pairs.faults import FAULTS, UNMATCHED, Seen, look
 from data.pairs.files import sha256_file
-from data.pairs.groups import groups_of, hinted_pattern
+from data.pairs.groups import groups_of, hinted_pattern, torn_groups
 from data.pairs.image_io import IMAGE_SUFFIXES
 from data.pairs.layout_parts import unique_ids
 from data.pairs.layouts import find
@@ -67,11 +67,20 @@ def _unused(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
 
 def _hinted(found: Found) -> Iterator[tuple[str, str]]:
     """Yield what the ids share as images of one patient do, where nothing else says what belongs together."""
-    ids = [source.id for source in unique_ids(list(found.sources))]
-    pattern = "" if any(source.group for source in found.sources) else hinted_pattern(ids)
+    sources = unique_ids(list(found.sources))
+    ids = [source.id for source in sources]
+    pattern = "" if any(source.group for source in sources) else hinted_pattern(ids)
     if pattern:
-        counts = Counter(groups_of(ids, pattern))
-        yield "group_hint", f"{len(counts)} prefixes by group: {pattern!r}, such as {', '.join(sorted(counts)[:3])}"
+        groups = groups_of(ids, pattern)
+        sides: dict[str, list[str]] = {}
+        for source, group in zip(sources, groups, strict=True):
+            sides.setdefault(source.split, []).append(group)
+        torn = torn_groups(sides)
+        yield (
+            "group_hint",
+            f"{len({*groups})} prefixes by group: {pattern!r}, such as {', '.join(sorted({*groups})[:3])}"
+            + (f"; {len(torn)} of them in two splits" if torn else ""),
+        )
 
 
 def _percent(values: list[float], reduce: Any) -> float | None:

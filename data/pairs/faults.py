@@ -154,8 +154,11 @@ def _look_at_mask(source: Source, path: Path, seen: Seen, threshold: int) -> lis
     ]
 
 
-def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
-    """Return what is seen in one pair, with every fault of its files and of the two together."""
+def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = False) -> Seen:
+    """Return what is seen in one pair, with every fault of its files and of the two together.
+
+    `stated` says that a row names the threshold, and so knows of greys.
+    """
     seen = Seen(source)
     if source.index < 0:
         for path in (source.image, *source.masks):
@@ -175,7 +178,8 @@ def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
     several = {"class_mask", "colour_mask"} & named and seen.numbered and not seen.wide_void
     void = void_among(seen.labels) if several else frozenset()
     classes = tuple(sorted(seen.labels - void, key=str)) if several else ()
-    seen.reading = Reading(0 if "zero_one_mask" in named else threshold, classes=classes, background=tuple(void))
+    cut = 0 if "zero_one_mask" in named else threshold
+    seen.reading = Reading(cut, stated, classes, tuple(void))
     try:
         image, mask = read_source(source, reading=seen.reading)
     except BadImageError as error:
