@@ -127,9 +127,10 @@ def _look_at_mask(source: Source, path: Path, seen: Seen, threshold: int) -> lis
     except BadImageError as error:
         return [error.code]
     colourful = pixels.ndim == 3 and is_colourful(pixels)
-    grey = np.asarray(Image.fromarray(pixels).convert("L"))
-    counts = np.bincount(grey.ravel(), minlength=256)
-    between = 1 - counts[[grey.min(), grey.max()]].sum() / grey.size if grey.min() < grey.max() else 0.0
+    picture = Image.fromarray(pixels).convert("L")
+    grey, counts = np.asarray(picture), np.array(picture.histogram())
+    held = np.flatnonzero(counts)
+    between = 1 - counts[held[[0, -1]]].sum() / grey.size if len(held) > 1 else 0.0
     lesion = int(counts[threshold + 1 :].sum())
     seen.grey_share = max(float(between), seen.grey_share or 0.0)
     if lesion:

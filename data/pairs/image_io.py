@@ -80,19 +80,20 @@ def mask_pixels(path: Path) -> Array:
         alpha = np.asarray(picture.getchannel("A"))
     else:
         alpha = None
-    colours = np.asarray(picture.convert("RGB"))
-    plain = bool((colours == colours[0, 0]).all())
+    colours = picture.convert("RGB")
+    plain = all(least == most for least, most in colours.getextrema())
     if alpha is not None and np.ptp(alpha):
         if plain:
             return alpha
-        if _contradicts(np.asarray(picture.convert("RGB").convert("L")), alpha):
+        if _contradicts(np.asarray(colours.convert("L")), alpha):
             raise BadImageError(
                 "has colours and an alpha channel that part it differently: export the mask as one channel",
                 "alpha_unclear",
             )
     if plain and numbers is not None and np.ptp(numbers):
         return numbers
-    return colours[..., 0] if (colours == colours[..., :1]).all() else colours
+    red, green, blue = colours.split()
+    return np.asarray(red if red.tobytes() == green.tobytes() == blue.tobytes() else colours)
 
 
 def _contradicts(grey: Array, alpha: Array) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from data.pairs.image_io import (
     MASK_THRESHOLD,
@@ -46,6 +47,8 @@ class Reading:
 
 def _distinct(codes: np.ndarray) -> np.ndarray:
     """Return the distinct numbers, sorted; faster than np.unique where they are small."""
+    if codes.dtype == np.uint8:
+        return np.flatnonzero(Image.fromarray(codes if codes.ndim == 2 else codes[None]).histogram())
     small = codes.size and codes.min() >= 0 and codes.max() < 1 << 16
     return np.flatnonzero(np.bincount(codes.ravel())) if small else np.unique(codes)
 
@@ -60,7 +63,7 @@ class MaskValues:
     def codes(self) -> np.ndarray:
         """One number a pixel: the grey, or the colour as 0xRRGGBB."""
         if self.pixels.ndim == 2:
-            return self.pixels.astype(np.int32)
+            return self.pixels if self.pixels.dtype == np.uint8 else self.pixels.astype(np.int32)
         return (self.pixels.astype(np.int32) << np.array([16, 8, 0], np.int32)).sum(2)
 
     @cached_property
@@ -72,7 +75,8 @@ class MaskValues:
         """Return the least and the greatest code in the square about each pixel, two of (H, W)."""
         import cv2
 
-        codes, square = self.codes.astype(np.float32), np.ones((side_px, side_px), np.uint8)
+        codes, square = self.codes, np.ones((side_px, side_px), np.uint8)
+        codes = codes if codes.dtype == np.uint8 else codes.astype(np.float32)
         return cv2.erode(codes, square), cv2.dilate(codes, square)
 
     @cached_property
