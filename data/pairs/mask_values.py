@@ -30,7 +30,7 @@ LEAST_AREA = 0.002  # share of the pixels that a value must have to be missed
 DARK, BRIGHT, FLAT = 32, 223, 16  # greys lie between the first two; flat is a square of 3 x 3 that differs by less
 PHOTO, GREY_AREA = 0.5, 0.01  # shares of the pixels that are grey, and that are grey and flat
 NEAR, MASK_LIKE, PHOTO_LIKE = 16, 0.98, 0.9  # of the darkest and brightest grey; shares of the pixels that are as near
-EDGES = 3  # greys between two areas, from which on they are edges and not classes
+EDGES = 3  # greys between areas from which on, where areas are no more, they are edges and not small objects
 VOID = (224, 224, 192)  # of VOC's borders and unlabelled pixels, where they are no class number but a colour
 
 
@@ -198,7 +198,7 @@ def _refuse_lost_values(values: MaskValues, reading: Reading) -> None:
             "name it in `classes`",
             "void_mask",
         )
-    if reading.threshold < NUMBERS <= int(values.present[-1]) and values.edges >= EDGES:
+    if reading.threshold < NUMBERS <= int(values.present[-1]) and values.edges >= max(EDGES, len(values.areas)):
         raise BadImageError(
             f"is grey at its edges, {values.edges} values from interpolation or JPEG: mask_threshold "
             f"{reading.threshold} would make lesions larger; leave it out, or export class numbers again as PNG and "
@@ -211,7 +211,8 @@ def _refuse_lost_values(values: MaskValues, reading: Reading) -> None:
         if values.grey_area_share > GREY_AREA:
             raise BadImageError(
                 f"has areas of grey, {100 * values.grey_area_share:.0f} % of its pixels: export classes as PNG and "
-                f"name them, or say where a soft mask is cut, mask_threshold: {reading.threshold}",
+                "name them, set mask_threshold: 0 for numbers of single objects, or say where a soft mask is cut, "
+                f"mask_threshold: {reading.threshold}",
                 "grey_area",
             )
         return

@@ -90,8 +90,7 @@ def _ways_to_read(found: Found, seen: list[Seen], codes: set[str]) -> Iterator[d
     if found.mask_threshold == 0 or ("zero_one_mask" in codes and labels <= {1} and numbered):
         yield {"mask_threshold": 0}
     yield {}
-    if numbered and labels and (labels <= {1, 255} or len(labels) == 1):
-        yield {"mask_threshold": 0}
+    yield {"mask_threshold": 0}  # some masks of 0 and 1 among others; one grey; numbers of single objects
 
 
 def _plain(value: Any) -> Any:

@@ -111,6 +111,13 @@ def classes(*values: int) -> Callable[[Array, int], Image.Image]:
     return lambda mask, number: Image.fromarray(np.array([0, *values], np.uint8)[two_classes(mask, number)])
 
 
+def objects(mask: Array, number: int) -> Image.Image:
+    """Return the lesion cut into squares of 6 px, each with a number of its own between 1 and 250."""
+    ys, xs = np.mgrid[:SIZE, :SIZE] // 6
+    numbers = np.random.default_rng(number).permutation(250)[: (SIZE // 6) ** 2 // 2] + 1
+    return Image.fromarray(np.where(mask, numbers[(ys * (SIZE // 6) + xs) % len(numbers)], 0).astype(np.uint8))
+
+
 def constant(value: int) -> Callable[[Array, int], Image.Image]:
     return lambda mask, _: Image.fromarray(np.full_like(mask, value))
 

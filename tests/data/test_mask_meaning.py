@@ -63,6 +63,7 @@ READ = {
     "two greys": (e.classes(100, 200), {}, {"classes": {"class-1": 100, "class-2": 200}}),
     "border of voc": (e.bordered, {}, {"classes": {"class-1": 1}, "as_background": [255]}),
     "palette of voc": (e.voc_palette, {}, {"classes": {"class-1": [128, 0, 0]}, "as_background": [[224, 224, 192]]}),
+    "numbers of objects": (e.objects, {}, {"mask_threshold": 0}),
     "some 0/1, some 0/255": (mixed, {}, {"mask_threshold": 0}),
 }
 REFUSED = {
@@ -130,7 +131,9 @@ def test_what_cannot_be_a_mask_stops_and_no_row_is_suggested(name, tmp_path):
 
 
 # with mask_threshold: 127 a row says itself that what is darker is no lesion
-CUT = {"soft map", "greys of classes in jpeg", "two greys", "area of 255 beside numbers", "border of voc"}
+CUT = {
+    "soft map", "greys of classes in jpeg", "two greys", "area of 255 beside numbers", "border of voc", "numbers of objects",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*READ, *REFUSED])
