@@ -81,7 +81,8 @@ def mask_pixels(path: Path) -> Array:
     else:
         alpha = None
     colours = picture.convert("RGB")
-    plain = all(least == most for least, most in colours.getextrema())
+    red, green, blue = colours.split()
+    plain = not any(np.ptp(np.asarray(plane)) for plane in (red, green, blue))
     if alpha is not None and np.ptp(alpha):
         if plain:
             return alpha
@@ -92,7 +93,6 @@ def mask_pixels(path: Path) -> Array:
             )
     if plain and numbers is not None and np.ptp(numbers):
         return numbers
-    red, green, blue = colours.split()
     return np.asarray(red if red.tobytes() == green.tobytes() == blue.tobytes() else colours)
 
 

@@ -164,7 +164,9 @@ def refuse_lossy_numbers(pixels: np.ndarray, reading: Reading) -> None:
     by_number = any(isinstance(value, int) and value < NUMBERS for value in reading.classes) or (
         not reading.classes and reading.threshold < NUMBERS
     )
-    held = _distinct(greys(pixels)) if by_number else ()
+    if not by_number:
+        return
+    held = _distinct(greys(pixels))
     if len(held) > 2 and int(held[-1]) < NUMBERS:
         raise BadImageError(
             f"holds class numbers {[int(v) for v in held[:6]]} in a JPEG, whose losses make up numbers: export "
