@@ -30,6 +30,7 @@ LEAST_AREA = 0.002  # share of the pixels that a value must have to be missed
 DARK, BRIGHT, FLAT = 32, 223, 16  # greys lie between the first two; flat is a square of 3 x 3 that differs by less
 PHOTO, GREY_AREA = 0.5, 0.01  # shares of the pixels that are grey, and that are grey and flat
 NEAR, MASK_LIKE, PHOTO_LIKE = 16, 0.98, 0.9  # of the darkest and brightest grey; shares of the pixels that are as near
+SAMPLED_PX = 96  # a side of the image is looked at in so many places
 EDGES = 3  # greys between areas from which on, where areas are no more, they are edges and not small objects
 VOID = (224, 224, 192)  # of VOC's borders and unlabelled pixels, where they are no class number but a colour
 
@@ -153,7 +154,9 @@ def two_valued_share(grey: np.ndarray) -> float:
 
 def looks_exchanged(image: np.ndarray, read_pixels: Callable[[], np.ndarray]) -> bool:
     """Return whether uint8 (H, W, 3) holds two values, as a mask does, and the mask's pixels do not; only read then."""
-    if not np.ptp(image) or two_valued_share(image[..., 1]) <= MASK_LIKE:
+    step = max(1, min(image.shape[:2]) // SAMPLED_PX)
+    sample = image[::step, ::step, 1]
+    if not np.ptp(sample) or two_valued_share(sample) <= MASK_LIKE:
         return False
     pixels = read_pixels()
     return two_valued_share(pixels if pixels.ndim == 2 else pixels[..., 1]) < PHOTO_LIKE
