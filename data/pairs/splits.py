@@ -154,7 +154,8 @@ def torn_hints(splits: Splits) -> str:
 
 def split_sources(row: FolderDataset, problems: list[str]) -> Splits:
     """Return split -> pairs, cut to the row's limits; whatever is wrong is appended to `problems`."""
-    if row.folds is None and all(isinstance(value, str) for value in row.splits.values()):
+    shared = row.folds is not None or not all(isinstance(value, str) for value in row.splits.values())
+    if not shared:
         splits = _grouped(_by_name(row, problems), row, problems)
         if row.group or row.sequence_likeness is not None:
             problems += _groups_in_two_splits(splits)
@@ -170,6 +171,8 @@ def split_sources(row: FolderDataset, problems: list[str]) -> Splits:
     for split, most in row.limit.items():
         splits[split] = _shuffled(splits[split], "limit", row.seed, split)[:most]
     for split in (split for split, pairs in splits.items() if not pairs):
-        why = ": its share is too small, or groups are too large to be parted" if row.folds or row.group else ""
-        problems.append(f"split {split}: no pairs are left for it{why}")
+        count = sum(map(len, splits.values()))
+        why = f": its share of {count} pair{'s' if count != 1 else ''} is too small" if shared else ""
+        grouped = ", or groups are too large to be parted" if shared and (row.folds or row.group) else ""
+        problems.append(f"split {split}: no pairs are left for it{why}{grouped}")
     return splits

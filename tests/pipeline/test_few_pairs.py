@@ -22,7 +22,7 @@ def pairs(root: Path, count: int) -> dict:
 def test_one_pair_is_too_few(tmp_path):
     result = pairs(tmp_path, 1)
     assert result["row"] is None
-    assert "no pairs are left for it" in result["stops"][0]
+    assert "no pairs are left for it: its share of 1 pair is too small" in result["stops"][0]
 
 
 @pytest.mark.graph
