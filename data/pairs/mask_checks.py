@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 BORDER = 0.75  # share of an image's border; of 440 masks of Kvasir-SEG and PH2 one covers more of it
-FEW = 4  # in a split of fewer pairs, lesions that large may be chance: all splits are judged together
+FEW = 4  # in a split of fewer pairs, lesions that large may be chance: it is judged only where all are so small
 EXAMPLES = 3
 
 
@@ -71,8 +71,7 @@ def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | N
     """
     problems = [line for split, members in facts.items() for line in _split_problems(split, members)]
     large = {f"split {split}": members for split, members in facts.items() if len(members) >= FEW}
-    small = [one for members in facts.values() if len(members) < FEW for one in members]
-    judged = large | ({"all splits" if not large else "the small splits": small} if small else {})
+    judged = large or {"all splits": [one for members in facts.values() for one in members]}
     if problems or inverted is False:
         return problems
     for where, members in judged.items():

@@ -174,6 +174,16 @@ def test_a_test_set_is_held_to_the_same(tmp_path):
         prepared(row, tmp_path / "out")
 
 
+def test_one_large_lesion_in_a_split_of_one_pair_is_chance(tmp_path):
+    e.write(tmp_path / "raw/train", e.grey(255))
+    e.write(tmp_path / "raw/test", e.inverted(255))
+    for place in ("images", "masks"):
+        for path in sorted((tmp_path / "raw/test" / place).iterdir())[1:]:
+            path.unlink()
+    row = plain_row(tmp_path / "raw", allow_duplicates=["*"]) | {"splits": {"train": "train", "test": "test"}}
+    assert len(prepared(row, tmp_path / "out")["test"]) == 1
+
+
 def test_masks_that_are_empty_or_full_have_no_outline(tmp_path):
     e.write(tmp_path / "raw", lambda mask, number: e.constant(255 * (number % 2))(mask, number))
     with pytest.raises(UserError, match="either empty or all lesion"):
