@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REAL_COLOUR = "#767676"
 PERPLEXITY = 30.0
+FEWEST_POINTS = 4
 MOST_POINTS = 500  # a set: more hide one another
 SHEET_COLUMNS = 4
 ALARM = (179, 38, 30)
@@ -43,8 +44,8 @@ def tsne(sets: Points, seed: int, perplexity: float = PERPLEXITY) -> tuple[dict[
 
     n = min(MOST_POINTS, *(len(features) for features in sets.values()))
     total = n * len(sets)
-    if total < 4:
-        raise ValueError(f"t-SNE needs at least 4 points, got {total}")
+    if total < FEWEST_POINTS:
+        raise ValueError(f"t-SNE needs at least {FEWEST_POINTS} points, got {total}")
     rng = np.random.default_rng(seed)
     drawn = [features[np.sort(rng.choice(len(features), n, replace=False))] for features in sets.values()]
     perplexity = min(perplexity, (total - 1) / 3)
@@ -77,6 +78,14 @@ def draw_tsne(places: Points, path: Path, caption: str) -> None:
         _save(figure, path, caption)
     lines = [(name, f"{x:.4f}", f"{y:.4f}") for name, found in places.items() for x, y in found]
     write_text(path.with_suffix(".csv"), csv_text(("set", "x", "y"), lines))
+
+
+def draw_reason(reason: str, path: Path) -> None:
+    """Write a PNG that says why there is no picture."""
+    with _figure(1, 1.2) as (figure, panels):
+        panels[0].axis("off")
+        panels[0].text(0.5, 0.5, textwrap.fill(reason, 60), ha="center", va="center", fontsize=8)
+        _save(figure, path)
 
 
 def draw_colour(histograms: Points, path: Path) -> None:

@@ -8,7 +8,7 @@ from evaluation.comparison import BySeed, Row, Table, differences, summarize
 from evaluation.results import BASELINES, DUPLICATE, REAL
 from evaluation.significance import Comparison
 from evaluation.significance_text import sentence
-from evaluation.tables import PLUS_MINUS, percent, setting_name, tested_on
+from evaluation.tables import NAMES, PLUS_MINUS, percent, setting_name, tested_on
 
 FEW_SEEDS = 3
 ONE_SEED = (
@@ -16,13 +16,19 @@ ONE_SEED = (
 )
 
 
+Tone = Literal["gain", "none", "open"]
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """A headline and the sentences under it. `tone` is gain only when tests found a gain over both baselines."""
+    """A headline and the sentences under it.
+
+    `tone` is gain only when tests found a gain over both baselines, and none only when one found a loss.
+    """
 
     dataset: str
     architecture: str
-    tone: Literal["gain", "none", "open"]
+    tone: Tone
     headline: str
     sentences: tuple[str, ...]
 
@@ -43,7 +49,7 @@ def judge(table: Table, architecture: str, tests: Sequence[Comparison] = ()) -> 
     values = best.outcomes[architecture].values["mDice"]
     gains, over_twice = differences(values, real), differences(values, twice)
     mine = [one for one in tests if (one.architecture, one.setting) == (architecture, best.setting)]
-    tone, headline = _headline(gains, over_twice, tuple(one.baseline for one in mine if one.found) == BASELINES)
+    tone, headline = _headline(gains, over_twice, mine)
     name = setting_name(best.setting)
     sentences = [_comparison(name, values, real, twice), *_evidence(gains, over_twice)]
     sentences += [sentence(one) for one in mine if one.estimate is not None]
@@ -65,21 +71,34 @@ def _rank(row: Row, architecture: str) -> tuple[int, float]:
     return summary.n, summary.mean or 0.0
 
 
-def _headline(gains: BySeed, over_twice: BySeed, tested: bool) -> tuple[Literal["gain", "none", "open"], str]:
+def _headline(gains: BySeed, over_twice: BySeed, tests: Sequence[Comparison]) -> tuple[Tone, str]:
+    """Return the tone and one line that agrees with the sentences of the tests: only they speak of gain and of none."""
+    sure = [one for one in tests if one.estimate and one.believed and (one.found or len(gains) == 1)]
+    better, worse = (
+        [NAMES[one.baseline] for one in sure if (one.estimate.mean > 0) == higher]  # type: ignore[union-attr]
+        for higher in (True, False)
+    )
+    over = f", than {better[0]} by more than chance explains" if better else ""
     if not gains:
         return "open", "Nothing to compare yet: no seed in common with real pairs only"
     if len(gains) == 1:
-        return "open", "No evidence either way: one seed"
-    if summarize(gains.values()).mean <= 0:
-        return "none", "No gain over real pairs only"
+        words = [f"better than {name}" for name in better] + [f"worse than {name}" for name in worse]
+        if not words:
+            return "open", "No evidence either way: one seed"
+        return "open", f"One seed: {' and '.join(words)} on these test images; another seed may turn that round"
+    if worse:
+        return "none", f"No gain over {' and '.join(worse)}: lower by more than chance explains"
+    for title, by_seed in (("real pairs only", gains), ("real pairs twice", over_twice)):
+        if by_seed and summarize(by_seed.values()).mean <= 0:
+            return "open", f"Not higher on average than {title}; whether that is more than chance is not shown"
     if not over_twice:
         return "open", "Higher on average than real pairs only; not compared with real pairs twice"
-    if summarize(over_twice.values()).mean <= 0:
-        return "none", "No gain over using the real pairs twice"
     if len(gains) < FEW_SEEDS or len(over_twice) < FEW_SEEDS:
-        return "open", "Higher on average, with too few seeds to tell"
-    if tested:
+        return "open", f"Higher on average{over}; with too few seeds to rely on"
+    if len(better) == len(BASELINES):
         return "gain", "Higher than both baselines, by more than chance explains"
+    if better:
+        return "open", f"Higher on average{over}"
     if min(gains.values()) > 0 and min(over_twice.values()) > 0:
         return "open", f"Higher than both baselines in each of {len(over_twice)} seeds; chance is not ruled out"
     return "open", "Unclear: higher on average, but not in every seed"

@@ -43,8 +43,16 @@ def _report(result: dict[str, Any]) -> str:
         lines += [f"    {text}" for text in fault["files"][:EXAMPLES]]
         if fault["count"] > EXAMPLES:
             lines.append(f"    and {fault['count'] - EXAMPLES} more (--json lists all)")
+    lines += ["no faults found"] if not result["faults"] else []
+    if result["stops"]:
+        lines += ["", "prepare would stop:", *(f"    {line}" for line in result["stops"][: 4 * EXAMPLES])]
+    if len(result["stops"]) > 4 * EXAMPLES:
+        lines.append(f"    and {len(result['stops']) - 4 * EXAMPLES} more (--json lists all)")
+    if result["row"] is None:
+        lines += ["", "No row for params.yaml can be suggested before that is mended."]
+        return "\n".join(lines) + "\n"
     name = re.sub(r"[^a-z0-9]+", "-", Path(result["folder"]).resolve().name.lower()).strip("-") or "mine"
-    lines += ["no faults found" if not result["faults"] else "", "The row for params.yaml:", ""]
+    lines += ["", f"The row for params.yaml{', once that is mended' if result['stops'] else ''}:", ""]
     return "\n".join(lines) + "\n" + _row_as_yaml(name, result["row"])
 
 
@@ -83,7 +91,8 @@ def _which(folder: Path, item: Mapping[str, Any]) -> Any:
 def run(item: Mapping[str, Any]) -> None:
     """Print the findings; write the picture of 12 overlays to `out` when it is given.
 
-    Raises: UserError when the folder is missing, holds no pairs, the layout is unknown, or the options do not fit.
+    Raises: UserError when the folder is missing, holds no pairs, the layout is unknown, or the options do not fit;
+    SystemExit of 2 when `prepare` would refuse the row, or none can be suggested.
     """
     from data.pairs.doctor import examine, overlays
     from data.pairs.image_io import BadImageError, write_image
@@ -92,10 +101,12 @@ def run(item: Mapping[str, Any]) -> None:
     result, drawable = examine(folder, item["layout"], _which(folder, item))
     if out and drawable:
         try:
-            write_image(out, overlays(drawable, result["row"]))
+            write_image(out, overlays(drawable, result["row"] or {}))
         except BadImageError as error:
             sys.stderr.write(f"no picture was drawn: {error}\n")
             out = None
     sys.stdout.write(json.dumps(result, indent=2) + "\n" if as_json else _report(result))
     if out and drawable and not as_json:
         sys.stdout.write(f"\n{min(12, len(drawable))} pairs with the outlines of their masks: {out}\n")
+    if result["stops"]:
+        raise SystemExit(2)

@@ -6,7 +6,7 @@ from pipeline import paths
 from pipeline.blocks import scored_sets, set_lists
 
 READS = {**set_lists(), "extractors": "scores.extractors"}
-FEWEST = 10  # images: a smaller set would cut all others to its size
+FEWEST = 10  # images, or as many as there are real ones: a smaller set would cut all others to its size
 VECTORS = ("inception", "clip_b32", "clip_l336", "demo")  # the first that is extracted is drawn
 
 
@@ -29,9 +29,15 @@ def run(item: dict, params) -> None:
                 for name, (source, masks, file) in parts.items()
             }
             array = f"features_{found['real'].meta['seeds'][0]}" if extractor == "demo" else "features"
-            vectors = {name: one[array] for name, one in found.items() if name == "real" or len(one) >= FEWEST}
-            places, caption = pictures.tsne(vectors, seed=0)
-            pictures.draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
+            few = min(FEWEST, len(found["real"]))
+            vectors = {name: one[array] for name, one in found.items() if name == "real" or len(one) >= few}
+            points = len(vectors) * min(len(features) for features in vectors.values())
+            if points < pictures.FEWEST_POINTS:
+                reason = f"No t-SNE map: {points} images can be drawn, it needs {pictures.FEWEST_POINTS}."
+                pictures.draw_reason(reason, out / "tsne.png")
+            else:
+                places, caption = pictures.tsne(vectors, seed=0)
+                pictures.draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
         histograms = {
             name: set_histogram(read_features(paths.inspected(dataset, source, masks) / file)["lab_histogram"])
             for name, (source, masks, file) in parts.items()

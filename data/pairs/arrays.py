@@ -2,13 +2,13 @@
 
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from data.pairs.image_io import BadImageError, labels_of_values, threshold_mask
+from data.pairs.image_io import BadImageError
+from data.pairs.mask_values import Reading, read_values
 
 
 @cache
@@ -58,21 +58,24 @@ def check_arrays(path: Path, split: str) -> int:
     return len(images)
 
 
-def read_row(
-    path: Path, split: str, index: int, threshold: int, classes: Sequence[int | tuple[int, int, int]]
-) -> tuple[np.ndarray, np.ndarray]:
+def image_row(path: Path, split: str, index: int) -> np.ndarray:
+    """Return the image, uint8 (H, W, 3), of one row of an array file that `check_arrays` has seen."""
+    image = np.array(array_of(path, f"{split}_images")[index])
+    image = image[..., None] if image.ndim == 2 else image
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def read_row(path: Path, split: str, index: int, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """Return image, uint8 (H, W, 3), and mask, uint8 (H, W), of one row of an array file that `check_arrays` has seen.
 
     The mask is in {0, 1}, or in {0..K} where K classes are given by their values.
 
-    Raises: BadImageError that names the row, as `threshold_mask` and `labels_of_values`.
+    Raises: BadImageError that names the row, as `read_values`.
     """
-    image = array_of(path, f"{split}_images")[index]
-    values = array_of(path, label_array(path, split))[index]
-    image, values = np.array(image), np.array(values).reshape(image.shape[:2]).astype(np.int64)
+    image = image_row(path, split, index)
+    values = np.array(array_of(path, label_array(path, split))[index]).reshape(image.shape[:2]).astype(np.int64)
     try:
-        labels = labels_of_values(values, classes) if classes else threshold_mask(values, threshold)
+        labels = read_values(values, reading)
     except BadImageError as error:
         raise BadImageError(f"{path}, {split} {index}: {error}", error.code) from error
-    image = image[..., None] if image.ndim == 2 else image
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))), labels
+    return image, labels

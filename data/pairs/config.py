@@ -86,6 +86,7 @@ class PhantomDataset(DatasetRow):
 
 Count = Annotated[int, Field(ge=1)]
 Value = Annotated[int, Field(ge=0, le=255)]
+Values = Value | tuple[Value, Value, Value]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]*$")]
 FOLD_SPLITS = ("train", "val", "test")
 
@@ -212,8 +213,15 @@ class FolderDataset(DatasetRow):
         default="stretch", description="letterbox keeps proportions; its black bars are cut off before segmentation"
     )
     mask_threshold: int = Field(default=127, ge=0, le=254, description="lesion is above it; 0 for masks of 0 and 1")
-    classes: dict[ClassName, Value | tuple[Value, Value, Value]] = Field(
+    classes: dict[ClassName, Values] = Field(
         default={}, description="name -> grey or colour in the masks, for several classes; without it one, the lesion"
+    )
+    as_background: tuple[Values, ...] = Field(
+        default=(), description="greys or colours in the masks that are no lesion: borders, ignored regions"
+    )
+    inverted_masks: bool | None = Field(
+        default=None,
+        description="true: the lesion is black; false: it is white, though it covers most borders",
     )
     native_tests: bool = Field(
         default=False, description="test sets are kept at their own sizes too, and segmenters are tested on these"
@@ -264,8 +272,13 @@ class FolderDataset(DatasetRow):
         if self.group and self.sequence_likeness:
             raise ValueError("group and sequence_likeness both say what belongs together: give one")
         values = [(value,) * 3 if isinstance(value, int) else value for value in self.classes.values()]
+        others = {(value,) * 3 if isinstance(value, int) else value for value in self.as_background}
         if len(set(values)) < len(values) or (0, 0, 0) in values:
             raise ValueError(f"classes: each needs a value of its own, and 0 is the background; got {self.classes}")
+        if both := sorted(others & set(values)):
+            raise ValueError(f"as_background: {both} are values of classes too")
+        if self.classes and self.inverted_masks:
+            raise ValueError("inverted_masks: classes say by their values what is lesion; leave it out")
         return self
 
     def which(self) -> Which:

@@ -1,5 +1,6 @@
 """Looking at a folder of pairs before anything is made of it: what it is, what is wrong with it, which row fits it."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,28 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from data.pairs.config import Which
+from data.pairs.config import FolderDataset, Which
 from data.pairs.duplicates import near_duplicates
-from data.pairs.faults import FAULTS, Seen, look
+from data.pairs.faults import FAULTS, UNMATCHED, Seen, look
 from data.pairs.files import sha256_file
-from data.pairs.image_io import MASK_THRESHOLD
+from data.pairs.groups import groups_of, hinted_pattern, torn_groups
+from data.pairs.layout_parts import unique_ids
 from data.pairs.layouts import find
 from data.pairs.parallel import threaded
+from data.pairs.prepare import how_to_read
 from data.pairs.sequences import FRAME_CORRELATION, alike_neighbours
 from data.pairs.sources import Found, Source, read_source
+from data.pairs.suggest import fitting_row
 
-UNMATCHED = {
-    "has no mask": "no_mask",
-    "has no image": "no_image",
-    "shares its stem": "shared_stem",
-    "but is not there": "missing",
-    "names no": "missing",
-    "is a link to": "dangling",
-    "is not read": "unread",
-    "is hidden": "unread",
-    "belongs to no pair": "unread",
-}
-EXAMPLES, OVERLAYS, TILE_PX, FEW_GROUPS = 5, 12, 256, 10
+EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
 
 
 def look_at_all(found: Found) -> Iterator[Seen]:
@@ -66,46 +59,22 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
                 yield "near_duplicate_across_splits", text
 
 
-def suggest_row(
-    folder: Path, found: Found, seen: list[Seen], codes: set[str], which: Which | None = None
-) -> dict[str, Any]:
-    """Return the row of params.yaml that reads this folder."""
-    sides = sorted({source.split for source in found.sources})
-    groups = {source.group for source in found.sources}
-    few = "" not in groups and len(groups) < FEW_GROUPS  # a group goes where its first pair falls
-    splits: dict[str, Any] = {"train": 0.5, "test": 0.5} if few else {"train": 0.8, "test": 0.2}
-    if "train" in sides and "" not in sides and len(sides) > 1:
-        splits = {side: side for side in ["train", *(s for s in sides if s != "train")]}
-    if sides == ["train", "val"]:
-        splits = {"train": "train", "test": "val"}
-    smallest = min((min(s.size) for s in seen if s.size), default=64)
-    size_px = max(32, min(384, smallest // 32 * 32))
-    prompt = next((s.prompt for s in found.sources if s.prompt), "a photo of a lesion")
-    files = _said(which) if which and any(which) else {"layout": found.layout}
-    row: dict[str, Any] = {"kind": "folder", "path": str(folder), **files, "size_px": size_px}
-    row |= {"prompt": prompt, "splits": splits}
-    if "sequence" in codes:
-        row["sequence_likeness"] = FRAME_CORRELATION
-    if found.classes or {"class_mask", "colour_mask"} & codes:
-        if classes := dict(found.classes) or _classes(seen):
-            row["classes"] = classes
-    elif found.mask_threshold == 0 or ("zero_one_mask" in codes and all(s.numbered and s.labels <= {1} for s in seen)):
-        row["mask_threshold"] = 0
-    return row
-
-
-def _said(which: Which) -> dict[str, Any]:
-    """Return what was said of which files are meant as keys of the row."""
-    files: dict[str, Any] = {key: value for key, value in which._asdict().items() if value}
-    return files | ({"slices": which.slices.model_dump(mode="json")} if which.slices else {})
-
-
-def _classes(seen: list[Seen]) -> dict[str, Any]:
-    """Return a name for each value of masks that have few of them, or nothing when only some masks do."""
-    if not all(one.numbered for one in seen):
-        return {}
-    values = sorted(frozenset().union(*(one.labels for one in seen)), key=str)
-    return {f"class-{number}": list(v) if isinstance(v, tuple) else v for number, v in enumerate(values, 1)}
+def _hinted(found: Found) -> Iterator[tuple[str, str]]:
+    """Yield what the ids share as images of one patient do, where nothing else says what belongs together."""
+    sources = unique_ids(list(found.sources))
+    ids = [source.id for source in sources]
+    pattern = "" if any(source.group for source in sources) else hinted_pattern(ids)
+    if pattern:
+        groups = groups_of(ids, pattern)
+        sides: dict[str, list[str]] = {}
+        for source, group in zip(sources, groups, strict=True):
+            sides.setdefault(source.split, []).append(group)
+        torn = torn_groups(sides)
+        yield (
+            "group_hint",
+            f"{len({*groups})} prefixes by group: {pattern!r}, such as {', '.join(sorted({*groups})[:3])}"
+            + (f"; {len(torn)} of them in two splits" if torn else ""),
+        )
 
 
 def _percent(values: list[float], reduce: Any) -> float | None:
@@ -115,6 +84,8 @@ def _percent(values: list[float], reduce: Any) -> float | None:
 def examine(folder: Path, layout: str | None = None, which: Which | None = None) -> tuple[dict[str, Any], list[Source]]:
     """Return the findings as one JSON object, and the pairs that can be drawn.
 
+    `row` is what reads the folder, or null where none does; `stops` is what `prepare` would refuse with it.
+
     Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
     """
     found = find(folder, layout, which)
@@ -122,8 +93,9 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
     faults = [fault for one in seen for fault in one.faults]
     for line in found.unmatched:
         faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))
-    faults += [*_across(seen), *found.unused]
+    faults += [*_across(seen), *found.unused, *_hinted(found)]
     counts = Counter(code for code, _ in faults)
+    row, stops = fitting_row(folder, found, seen, set(counts), which)
     sizes = Counter(one.size for one in seen if one.size)
     sides = [s for size in sizes.elements() for s in size]
     inflation = [one.inflation for one in seen if one.inflation is not None]
@@ -151,7 +123,8 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
             for code in FAULTS if counts[code]
         ],
         "notes": list(found.notes),
-        "row": suggest_row(folder, found, seen, set(counts), which),
+        "row": row,
+        "stops": stops,
     }  # fmt: skip
     return result, [one.source for one in seen if one.size]
 
@@ -161,13 +134,15 @@ def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
 
     Raises: BadImageError when the row reads a mask differently from how it was looked at.
     """
-    values = [tuple(v) if isinstance(v, list) else v for v in row.get("classes", {}).values()]
     import cv2
+
+    anything = {"kind": "folder", "path": "any", "size_px": 32, "prompt": "", "splits": {"train": 0.5, "test": 0.5}}
+    reading = how_to_read(FolderDataset.model_validate_json(json.dumps(anything | dict(row))))
 
     chosen = [sources[i] for i in np.linspace(0, len(sources) - 1, min(OVERLAYS, len(sources))).round().astype(int)]
     tiles = []
     for source in chosen:
-        image, mask = read_source(source, row.get("mask_threshold", MASK_THRESHOLD), values)
+        image, mask = read_source(source, reading=reading)
         scale = TILE_PX / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

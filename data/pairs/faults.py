@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from data.pairs.duplicates import thumbnail
-from data.pairs.image_io import MASK_THRESHOLD, BadImageError, is_colourful, read_image
+from data.pairs.image_io import MASK_THRESHOLD, BadImageError, is_colourful, mask_pixels, read_image
+from data.pairs.mask_checks import BORDER, MaskFacts, mask_facts
+from data.pairs.mask_values import NUMBERS, MaskValues, Reading, is_photo, void_among
 from data.pairs.sources import Source, read_source
 
 STOPS, WARNS, INFORMS = "stops prepare", "look at it", "good to know"
@@ -30,6 +32,16 @@ FAULTS: dict[str, tuple[str, str]] = {
     "class_mask": (WARNS, "masks of class numbers: `classes` keeps them apart, mask_threshold: 0 merges them"),
     "colour_mask": (STOPS, "masks in colours: name them in the row, classes: {name: [r, g, b]}"),
     "dim_mask": (STOPS, "masks that hold nothing above 127: set mask_threshold, or classes for several"),
+    "photo_mask": (STOPS, "masks that are photos: are images and masks exchanged?"),
+    "exchanged": (STOPS, "images of two values, with masks of many: are images and masks exchanged?"),
+    "alpha_unclear": (STOPS, "masks whose colours and alpha channel say different things: export one channel"),
+    "lost_class": (STOPS, "masks with areas that mask_threshold would lose: name the values in `classes`"),
+    "grey_area": (STOPS, "masks with areas of grey: export classes as PNG, or set mask_threshold to cut a soft mask"),
+    "grey_labels": (STOPS, "class numbers that were smoothed or saved as JPEG: export them again"),
+    "class_unknown": (STOPS, "values that neither `classes` nor dataset.json names"),
+    "ignored": (STOPS, "pixels that dataset.json calls ignore: as_background, or leave the pair out"),
+    "bad_labels": (STOPS, "`labels` of dataset.json that cannot be used: mend them"),
+    "void_mask": (WARNS, "255 or VOC's pale colour beside classes, as of borders: as_background, it is no lesion"),
     "too_large": (STOPS, "pictures of more pixels than can safely be opened: make smaller copies"),
     "grey_mask": (WARNS, "masks with over 1 % grey pixels, such as JPEG masks: cut at > 127, never at > 0"),
     "empty_mask": (WARNS, "masks without lesion"),
@@ -37,7 +49,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "inverted_mask": (WARNS, "lesion on most of the image's border: are black and white exchanged?"),
     "mask_is_image": (WARNS, "the mask is the image itself: a wrong copy?"),
     "cmyk": (WARNS, "CMYK pictures: they are converted to RGB without a colour profile"),
-    "alpha": (WARNS, "an alpha channel: it is dropped"),
+    "alpha": (WARNS, "an alpha channel: dropped, but a mask in one colour is read from it"),
     "animated": (WARNS, "several frames in one file: only the first is read"),
     "tiny": (WARNS, "a side of less than 64 px: such images are enlarged"),
     "odd_name": (WARNS, "names with spaces or signs: ids keep them, other tools may not"),
@@ -50,13 +62,25 @@ FAULTS: dict[str, tuple[str, str]] = {
     "palette": (INFORMS, "palette pictures, read by their colours"),
     "lossy_mask": (INFORMS, "JPEG masks: their edges are grey"),
     "several_masks": (INFORMS, "several masks for one image: merged, a pixel counts when any of them has it"),
+    "group_hint": (WARNS, "ids share prefixes, as images of one patient do: `group` keeps these in one split"),
     "unused": (WARNS, "pictures and the like that belong to no pair of this layout"),
     "other_form": (WARNS, "images or masks in another form, which are not read"),
     "document": (INFORMS, "texts and tables among the pairs, which are not read"),
 }  # fmt: skip
+UNMATCHED = {
+    "has no mask": "no_mask",
+    "has no image": "no_image",
+    "shares its stem": "shared_stem",
+    "but is not there": "missing",
+    "names no": "missing",
+    "its `labels`": "bad_labels",
+    "is a link to": "dangling",
+    "is not read": "unread",
+    "is hidden": "unread",
+    "belongs to no pair": "unread",
+}
 UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large"}
-MOST_LABELS, MOST_VALUES, LEAST_AREA = 32, 9, 0.002  # JPEG's greys are more, and each of them is rarer
-GREY_SHARE, TINY_PX, ODD = 0.01, 64, re.compile(r"[^\w.()-]")
+GREY_SHARE, TINY_PX, LINE_PX, ODD = 0.01, 64, 9, re.compile(r"[^\w.()-]")
 
 
 @dataclass
@@ -70,8 +94,11 @@ class Seen:
     grey_share: float | None = None  # pixels of the mask that are neither its least nor its greatest value, 0-1
     labels: frozenset = frozenset()  # greys or colours of a mask that has few of them; empty where it has many
     numbered: bool = True  # whether every mask with a lesion has few values
+    wide_void: bool = False  # whether 255 beside class numbers is more than a line
     inflation: float | None = None  # lesion at > 0 over lesion at > threshold, minus 1
     thumbnail: np.ndarray | None = None
+    reading: Reading = field(default_factory=Reading)  # how the mask was looked at
+    facts: MaskFacts | None = None  # what that gave; nothing where the pair could not be read so
 
 
 def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
@@ -101,54 +128,53 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
     return codes
 
 
-def _few_values(colours: np.ndarray) -> list[int | tuple[int, int, int]]:
-    """Return the greys or colours of a mask of uint8 (H, W, 3) beside black, where they are few and each is an area."""
-    code = (colours.astype(np.uint32) << np.array([16, 8, 0], np.uint32)).sum(2)
-    values, counts = np.unique(code, return_counts=True)
-    numbers = values.max() >> 16 < MOST_LABELS and (values % 0x10101 == 0).all()
-    if not numbers and (len(values) > MOST_VALUES or counts.min() / code.size < LEAST_AREA):
-        return []
-    parts = [(int(v) >> 16, int(v) >> 8 & 255, int(v) & 255) for v in values if v]
-    return [part[0] if len(set(part)) == 1 else part for part in parts]
-
-
-def _look_at_mask(path: Path, seen: Seen, threshold: int) -> list[str]:
+def _look_at_mask(source: Source, path: Path, seen: Seen, threshold: int) -> list[str]:
     """Return the codes of a readable mask's values, and note them in `seen`."""
-    with Image.open(path) as file:
-        picture = ImageOps.exif_transpose(file).convert("RGB")
-    colours = np.asarray(picture)
-    grey = np.asarray(picture.convert("L"))
-    values, counts = np.unique(grey, return_counts=True)
-    between = counts[(values > values.min()) & (values < values.max())].sum() / grey.size
-    lesion = int((grey > threshold).sum())
+    try:
+        pixels = mask_pixels(path)
+    except BadImageError as error:
+        return [error.code]
+    colourful = pixels.ndim == 3 and is_colourful(pixels)
+    picture = Image.fromarray(pixels).convert("L")
+    grey, counts = np.asarray(picture), np.array(picture.histogram())
+    held = np.flatnonzero(counts)
+    between = 1 - counts[held[[0, -1]]].sum() / grey.size if len(held) > 1 else 0.0
+    lesion = int(counts[threshold + 1 :].sum())
     seen.grey_share = max(float(between), seen.grey_share or 0.0)
     if lesion:
-        seen.inflation = max(float((grey > 0).sum() / lesion - 1), seen.inflation or 0.0)
-    few = _few_values(colours)
+        seen.inflation = max(float(counts[1:].sum() / lesion - 1), seen.inflation or 0.0)
+    few = MaskValues(pixels if colourful else grey).labels
     seen.labels |= set(few)
+    void = void_among(few)
+    seen.wide_void |= 255 in void and MaskValues(grey).fills(255, LINE_PX)
     seen.numbered &= bool(few) or not grey.any()
-    several = len(few) > 1 or (len(few) == 1 and isinstance(few[0], int) and 1 < few[0] < MOST_LABELS)
+    several = len(few) > 1 or (len(few) == 1 and isinstance(few[0], int) and 1 < few[0] < NUMBERS and threshold > 0)
     return [
         code
         for code, there in (
             ("zero_one_mask", few == [1] and threshold > 0),
-            ("class_mask", several and threshold > 0 and not is_colourful(colours)),
-            ("colour_mask", is_colourful(colours)),
+            ("class_mask", several and not source.known and not colourful),
+            ("colour_mask", colourful and not is_photo(pixels)),
+            ("photo_mask", colourful and is_photo(pixels)),
+            ("void_mask", bool(void) and not source.known),
             ("grey_mask", between > GREY_SHARE and not few),
         )
         if there
     ]
 
 
-def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
-    """Return what is seen in one pair, with every fault of its files and of the two together."""
+def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = False) -> Seen:
+    """Return what is seen in one pair, with every fault of its files and of the two together.
+
+    `stated` says that a row names the threshold, and so knows of greys.
+    """
     seen = Seen(source)
     if source.index < 0:
         for path in (source.image, *source.masks):
             codes = _look_at_file(path, is_mask=path is not source.image)
             seen.faults += [(code, str(path)) for code in codes]
             if path is not source.image and not UNREADABLE & set(codes):
-                seen.faults += [(code, str(path)) for code in _look_at_mask(path, seen, threshold)]
+                seen.faults += [(code, str(path)) for code in _look_at_mask(source, path, seen, threshold)]
     if len(source.masks) > 1:
         seen.faults.append(("several_masks", str(source.image)))
     turned = [path for code, path in seen.faults if code == "exif_turned"]
@@ -158,9 +184,13 @@ def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
     if same:
         seen.faults.append(("mask_is_image", str(source.masks[0])))
     named = {code for code, _ in seen.faults}
-    values = tuple(sorted(seen.labels, key=str)) if {"class_mask", "colour_mask"} & named and seen.numbered else ()
+    several = {"class_mask", "colour_mask"} & named and seen.numbered and not seen.wide_void
+    void = void_among(seen.labels) if several else frozenset()
+    classes = tuple(sorted(seen.labels - void, key=str)) if several else ()
+    cut = 0 if "zero_one_mask" in named else threshold
+    seen.reading = Reading(cut, stated, classes, tuple(void))
     try:
-        image, mask = read_source(source, 0 if "zero_one_mask" in named else threshold, values)
+        image, mask = read_source(source, reading=seen.reading)
     except BadImageError as error:
         if error.code not in named and not same:
             seen.faults.append((error.code if error.code in FAULTS else "unmatched", str(error)))
@@ -168,10 +198,10 @@ def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
     seen.size = (image.shape[1], image.shape[0])
     seen.foreground = float((mask > 0).mean())
     seen.thumbnail = thumbnail(image)
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]) > 0
+    seen.facts = mask_facts(mask, source.id)
     both = str(source.masks[0])
     if seen.foreground in (0.0, 1.0):
         seen.faults.append(("full_mask" if seen.foreground else "empty_mask", both))
-    elif border.mean() > 0.75 and not same:
+    elif seen.facts.border > BORDER and not same:
         seen.faults.append(("inverted_mask", both))
     return seen

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.baseline_config import Imported
-from data.pairs.doctor import UNMATCHED
 from data.pairs.duplicates import near_duplicates, thumbnail
 from data.pairs.errors import UserError
-from data.pairs.faults import FAULTS, STOPS, Seen, look
+from data.pairs.faults import FAULTS, STOPS, UNMATCHED, Seen, look
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.layouts import find
 from data.pairs.manifest import Pair, PairSet, class_names, complete, write_manifest
+from data.pairs.mask_values import Reading
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
 from data.pairs.sources import Found, Source, read_source
@@ -27,7 +27,18 @@ from data.pairs.sources import Found, Source, read_source
 REFUSED = {code for code, (severity, _) in FAULTS.items() if severity == STOPS} | {
     "full_mask", "inverted_mask", "mask_is_image", "class_mask",
 }  # fmt: skip
-OF_VALUES = {"zero_one_mask", "class_mask", "colour_mask", "dim_mask", "grey_mask"}  # what `classes` is the answer to
+OF_VALUES = {
+    "zero_one_mask",
+    "class_mask",
+    "colour_mask",
+    "dim_mask",
+    "grey_mask",
+    "lost_class",
+    "class_unknown",
+}  # what `classes` is the answer to
+
+
+EXPLAINED = OF_VALUES - {"grey_mask"} | {"photo_mask", "grey_area", "grey_labels"}  # say what the greys are
 
 
 class _Result(NamedTuple):
@@ -51,7 +62,7 @@ def _faults(row: Imported, seen: Seen, *, two_valued: bool) -> Iterator[str]:
     mask = seen.source.masks[0]
     if "empty_mask" in {code for code, _ in seen.faults} and not row.allow_empty:
         yield f"empty_mask: {mask}: remove the pair, or set allow_empty: true"
-    if two_valued and seen.grey_share and not {code for code, _ in seen.faults} & (OF_VALUES - {"grey_mask"}):
+    if two_valued and seen.grey_share and not {code for code, _ in seen.faults} & EXPLAINED:
         yield (
             f"grey_mask: {mask}: {100 * seen.grey_share:.2g} % of its pixels are neither black nor white, as in JPEG: "
             "export masks as PNG, or say where to cut, mask_threshold: 127"
@@ -118,13 +129,14 @@ def _importer(
 ) -> Callable[[Source], _Result]:
     """Return the function that checks one pair and writes it under an id with `name` in front."""
     threshold = found.mask_threshold if row.mask_threshold is None else row.mask_threshold
+    reading = Reading(threshold, row.mask_threshold is not None, tuple(row.classes.values()))
     two_valued = row.mask_threshold is None and not row.classes and found.mask_threshold > 0
     classes = class_names(real.pairs[0])
     size_px = real.image(real.pairs[0]).shape[0]
     often = {one for one, count in Counter(source.id for source in found.sources).items() if count > 1}
 
     def import_pair(source: Source) -> _Result:
-        seen = look(source, threshold)
+        seen = look(source, threshold, stated=reading.stated)
         wrong = list(_faults(row, seen, two_valued=two_valued))
         if seen.size and seen.size != (size_px, size_px) and row.resize == "refuse":
             width, height = seen.size
@@ -135,7 +147,7 @@ def _importer(
         if wrong:
             return _Result(None, wrong, None)
         try:
-            image, labels = read_source(source, threshold, tuple(row.classes.values()))
+            image, labels = read_source(source, reading=reading)
         except BadImageError as error:
             return _Result(None, [f"{error.code}: {error}"], None)
         image, labels = _fit(row, image, labels, size_px)

@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.pairs.image_io import IMAGE_SUFFIXES, BadImageError, labels_of_values, read_image, threshold_mask
+from data.pairs.image_io import IMAGE_SUFFIXES, BadImageError, read_image
 from data.pairs.known_forms import COCO, form_of
 from data.pairs.layout_parts import SIDES, folders_within, found_pairs
-from data.pairs.sources import Found, Source, Value, plain_stem
+from data.pairs.mask_values import Reading, read_values
+from data.pairs.sources import Found, Source, plain_stem
 
 MOST_BYTES = 1 << 30  # of a JSON file
 SIDE = re.compile(r"(train|val|test|valid|training|validation|testing)(?![a-z])")
@@ -27,7 +28,7 @@ class Outlines:
     size: tuple[int, int]  # width, height as the file says
     outlines: tuple[tuple[int, Any], ...]  # number of the class, segmentation as in the file
 
-    def read(self, threshold: int, classes: Sequence[Value]) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
         try:
             image = read_image(self.image)
@@ -45,7 +46,7 @@ class Outlines:
                 text = f"an outline in {self.file.name} cannot be read ({error})"
                 raise BadImageError(f"{self.image}: {text}", "damaged") from error
         try:
-            return image, labels_of_values(values, classes) if classes else threshold_mask(values, threshold)
+            return image, read_values(values, reading)
         except BadImageError as error:
             raise BadImageError(f"{self.image}: its outlines in {self.file.name}: {error}", error.code) from error
 

@@ -1,6 +1,5 @@
 """Recognising how a folder keeps its pairs. Each layout is a function from the folder to its pairs, or None."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +20,7 @@ from data.pairs.layout_parts import (
     split_name,
 )
 from data.pairs.leftovers import survey, with_leftovers
+from data.pairs.nnunet_labels import read_nnunet_labels
 from data.pairs.sources import Found, Source, match, pictures
 
 ISIC = re.compile(r"(ISBI2016_ISIC_Part1|ISIC2018_Task1(?:-2)?|ISIC-2017)_(Training|Validation|Test)\w*", re.IGNORECASE)
@@ -117,21 +117,11 @@ def _nnunet(folder: Path) -> Found | None:
                 text = f"has {len(files)} channel files; 1 can be read, or 3 (_0000 to _0002)"
                 unmatched += [f"{path}: {text}" for path in files]
                 unmatched.append(f"{labels[case]}: the image of this mask {text}")
-    return found_pairs("nnunet", sources, unmatched, mask_threshold=0, classes=_nnunet_classes(folder))
-
-
-def _nnunet_classes(folder: Path) -> dict[str, int]:
-    """Return name -> label of the classes in dataset.json where there are several, or nothing."""
-    try:
-        labels = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
-        classes = {_class_name(str(name)): int(label) for name, label in labels.items() if int(label) > 0}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    return classes if len(classes) > 1 else {}
-
-
-def _class_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_ -]", "-", name).strip(" -_") or "class"
+    said = read_nnunet_labels(folder / "dataset.json")
+    sources = [replace(source, known=said.known, ignored=said.ignored) for source in sources]
+    classes = said.classes if len(said.classes) > 1 or said.ignored else {}
+    more = {"classes": classes, "ignored": said.ignored, "notes": said.notes}
+    return found_pairs("nnunet", sources, [*unmatched, *said.problems], mask_threshold=0, **more)
 
 
 LAYOUTS: dict[str, Callable[[Path], Found | None]] = {

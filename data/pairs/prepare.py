@@ -14,11 +14,13 @@ from data.pairs.errors import UserError
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, read_pairs, write_manifest
+from data.pairs.mask_checks import MaskFacts, mask_facts, set_problems
+from data.pairs.mask_values import Reading
 from data.pairs.parallel import threaded
 from data.pairs.phantom_looks import draw_pair
 from data.pairs.resize import letterbox, resize_image, resize_mask
 from data.pairs.sources import Source, read_source
-from data.pairs.splits import split_sources
+from data.pairs.splits import split_sources, torn_hints
 
 SHOWN = 20  # files that are not read; doctor lists all
 
@@ -38,11 +40,19 @@ def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.nd
 
 
 class Prepared(NamedTuple):
-    """A written pair, the same at its own size where that was asked for, and the thumbnail of its image."""
+    """A written pair, the same at its own size where that was asked for, what was read, the thumbnail of its image."""
 
     pair: Pair
     native: Pair | None
+    facts: MaskFacts
     thumbnail: np.ndarray | None
+
+
+def how_to_read(row: FolderDataset) -> Reading:
+    """Return how the row reads masks."""
+    stated = "mask_threshold" in row.model_fields_set
+    classes = tuple(row.classes.values())
+    return Reading(row.mask_threshold, stated, classes, row.as_background, bool(row.inverted_masks))
 
 
 def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
@@ -51,7 +61,7 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
     try:
-        image, mask = read_source(source, row.mask_threshold, tuple(row.classes.values()))
+        image, mask = read_source(source, reading=how_to_read(row))
     except BadImageError as error:
         return str(error)
     small, small_mask, box = _fit(row, image, mask)
@@ -70,10 +80,11 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     native = None
     if row.native_tests and split not in ("train", "val"):
         native = _write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
-    return Prepared(_write_pair(folder / split, pair, small, small_mask), native, thumbnail(image))
+    written = _write_pair(folder / split, pair, small, small_mask)
+    return Prepared(written, native, mask_facts(mask, pair.id), thumbnail(image))
 
 
-def _leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:
+def leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return a line for every image that lies nearly the same in two splits: those refused, and those allowed by id."""
     keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
     refused, let_in = [], []
@@ -97,6 +108,8 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     splits = split_sources(row, problems, unused)
     if unused:
         sys.stderr.write("\n".join([f"{row.path}: {len(unused)} files are not read", *unused[:SHOWN], ""]))
+    if hint := torn_hints(splits):
+        sys.stderr.write(f"{row.path}: {hint}\n")
     # two pairs of one id would be written to one place; `problems` names them already
     tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
     made: list[Prepared] = []
@@ -108,7 +121,10 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
             thumbnails[len(made)] = result.thumbnail
             made.append(result._replace(thumbnail=None))
     if not problems:
-        problems, let_in = _leaks([one.pair for one in made], thumbnails, row.allow_duplicates)
+        facts = {split: [one.facts for one in made if one.pair.split == split] for split in splits}
+        problems = set_problems(facts, inverted=row.inverted_masks)
+    if not problems:
+        problems, let_in = leaks([one.pair for one in made], thumbnails, row.allow_duplicates)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError(f"{row.path}: {count} to mend, then run again", problems)

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from data.pairs.arrays import image_row
 from data.pairs.duplicates import thumbnail
 from data.pairs.image_io import BadImageError, read_image
 from data.pairs.parallel import threaded
-from data.pairs.sources import Source, read_source
+from data.pairs.sources import Source
 
 NUMBERED = re.compile(r"^(.*?)(\d+)$")
 FRAME_CORRELATION = 0.97
@@ -42,7 +43,9 @@ def alike_neighbours(
 
 def _thumbnail(source: Source) -> np.ndarray | None:
     try:
-        return thumbnail(read_image(source.image) if source.index < 0 else read_source(source, 0)[0])
+        if source.index >= 0:
+            return thumbnail(image_row(source.image, source.split, source.index))
+        return thumbnail(read_image(source.image))
     except BadImageError:  # named when the pair is prepared
         return None
 

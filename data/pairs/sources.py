@@ -5,7 +5,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,14 +12,8 @@ import numpy as np
 from PIL import Image
 
 from data.pairs.arrays import read_row
-from data.pairs.image_io import (
-    IMAGE_SUFFIXES,
-    MASK_THRESHOLD,
-    BadImageError,
-    read_classes,
-    read_image,
-    read_mask,
-)
+from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD, BadImageError, Value, is_jpeg, mask_pixels, read_image
+from data.pairs.mask_values import Reading, looks_exchanged, read_values, refuse_lossy_numbers, refuse_unnamed
 
 # BUSI counts the masks of one image: (3)_mask, (3)_mask_1
 MASK_SUFFIX = re.compile(
@@ -41,7 +34,7 @@ EXIF_TURN = 0x0112
 class Reader(Protocol):
     """What reads a pair that is no picture with a mask of its own: a slice of a volume, an outline in a list."""
 
-    def read(self, threshold: int, classes: Sequence["Value"]) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
 
 
@@ -60,6 +53,8 @@ class Source:
     name: str = ""  # the id before it was made unique; empty when it still is the id
     channels: tuple[Path, ...] = ()  # further files of the image, each of one channel: green and blue
     reader: Reader | None = None  # in place of reading the files as pictures; index is 0 or more then
+    known: tuple[int, ...] = ()  # labels of masks that a list of the layout names; empty where there is none
+    ignored: tuple[int, ...] = ()  # those of them that stand for pixels that nobody labelled
 
     @property
     def own_name(self) -> str:
@@ -76,6 +71,7 @@ class Found:
     unmatched: tuple[str, ...]  # one line a file without a partner, or whose partner is not clear
     mask_threshold: int = MASK_THRESHOLD  # 0 where the layout has labels 0, 1, 2, ...
     classes: Mapping[str, int] = field(default_factory=dict)  # name -> label, where the layout says of several
+    ignored: tuple[int, ...] = ()  # labels of pixels that nobody labelled
     notes: tuple[str, ...] = ()  # what was left out on purpose
     left_out: tuple[Path, ...] = ()  # the files and folders that the notes speak of, or that are known not to matter
     listed: bool = False  # whether a list or the row says which files are meant, so that others may lie beside them
@@ -195,9 +191,6 @@ def match(
     return [Source(stem, by_stem[stem], tuple(mask_files[stem]), split, domain) for stem in both]
 
 
-Value = int | tuple[int, int, int]
-
-
 def _read_channels(source: Source) -> np.ndarray:
     """Return uint8 (H, W, 3) of an image in one file, or in one for each channel."""
     image = _named(source.image, read_image)
@@ -221,29 +214,56 @@ def _is_turned(path: Path) -> bool:
         return picture.getexif().get(EXIF_TURN, 1) != 1
 
 
+def read_labels_of(source: Source, reading: Reading) -> np.ndarray:
+    """Return the labels, uint8 (H, W), of the masks of a pair of picture files; where several overlap, the later class.
+
+    Raises: BadImageError with the file's name, for one that cannot be read, or not as the row reads it, and for masks
+    that differ in size.
+    """
+
+    def read(path: Path) -> np.ndarray:
+        pixels = mask_pixels(path)
+        refuse_unnamed(pixels, reading, source.known, source.ignored)
+        if is_jpeg(path):
+            refuse_lossy_numbers(pixels, reading)
+        return read_values(pixels, reading)
+
+    masks = [_named(path, read) for path in source.masks]
+    for path, mask in zip(source.masks, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            raise BadImageError(f"{path}: differs in size from {source.masks[0].name}", "size_mismatch")
+    return np.maximum.reduce(masks)
+
+
 def read_source(
-    source: Source, threshold: int = MASK_THRESHOLD, classes: Sequence[Value] = ()
+    source: Source, threshold: int = MASK_THRESHOLD, classes: Sequence[Value] = (), reading: Reading | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the image, uint8 (H, W, 3), and the mask, uint8 (H, W).
 
     Without `classes` the mask is in {0, 1}: any of its files is above `threshold`. With them it is k + 1 where a file
-    has the value classes[k], a grey or an RGB colour; where files overlap, the later class counts.
+    has the value classes[k], a grey or an RGB colour; where files overlap, the later class counts. `reading` says all
+    that a row can say, in place of both.
 
     Raises: BadImageError with the file's name, for a file that cannot be read or sizes that differ.
     """
+    reading = reading or Reading(threshold, classes=tuple(classes))
     if source.reader:
-        return source.reader.read(threshold, classes)
+        return source.reader.read(reading)
     if source.index >= 0:
-        return read_row(source.image, source.split, source.index, threshold, classes)
+        return read_row(source.image, source.split, source.index, reading)
     image = _read_channels(source)
-    read = partial(read_classes, values=classes) if classes else partial(read_mask, threshold=threshold)
-    masks = [_named(path, read) for path in source.masks]
-    for path, mask in zip(source.masks, masks, strict=True):
-        if mask.shape != image.shape[:2]:
-            image_size, mask_size = (f"{array.shape[1]}x{array.shape[0]}" for array in (image, mask))
-            turned = [file.name for file in (source.image, path) if _is_turned(file)]
-            why = f"; {' and '.join(turned)} has an EXIF turn, which is applied" if len(turned) == 1 else ""
-            raise BadImageError(
-                f"{source.image}: is {image_size} but its mask {path.name} is {mask_size}{why}", "size_mismatch"
-            )
-    return image, np.maximum.reduce(masks)
+    if looks_exchanged(image, lambda: mask_pixels(source.masks[0])):
+        raise BadImageError(
+            f"{source.image}: has two values, as masks do, and {source.masks[0].name} has many: are images and masks "
+            "exchanged?",
+            "exchanged",
+        )
+    mask = read_labels_of(source, reading)
+    if mask.shape != image.shape[:2]:
+        image_size, mask_size = (f"{array.shape[1]}x{array.shape[0]}" for array in (image, mask))
+        turned = [path.name for path in (source.image, source.masks[0]) if _is_turned(path)]
+        why = f"; {' and '.join(turned)} has an EXIF turn, which is applied" if len(turned) == 1 else ""
+        raise BadImageError(
+            f"{source.image}: is {image_size} but its mask {source.masks[0].name} is {mask_size}{why}", "size_mismatch"
+        )
+    return image, mask

@@ -1,10 +1,8 @@
 """Which pair of a folder belongs to which split: by name, slice, list of ids, seeded shares, or folds."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import numpy as np
 
 from data.pairs.config import FolderDataset, Folds
 from data.pairs.errors import UserError
-from data.pairs.groups import deal
-from data.pairs.image_io import IMAGE_SUFFIXES
+from data.pairs.grouping import by_pattern, by_table, names_of, plain_path, read_lines
+from data.pairs.groups import deal, groups_of, hinted_pattern, torn_groups
 from data.pairs.layout_parts import unique_ids
 from data.pairs.layouts import find
 from data.pairs.seeds import item_seed
@@ -29,63 +27,15 @@ def _shuffled(sources: list[Source], *parts: int | str) -> list[Source]:
     return [sources[i] for i in np.random.default_rng(item_seed(*parts)).permutation(len(sources))]
 
 
-def _by_pattern(sources: list[Source], pattern: str, problems: list[str]) -> list[Source]:
-    """Return the sources with the group that the pattern finds in their names: its first bracket, or all it matches."""
-    grouped, missed = [], []
-    for source in sources:
-        found = re.search(pattern, source.own_name)
-        group = (found[1] if found.re.groups else found[0]) if found else None
-        missed += [] if group else [source.own_name]
-        grouped.append(replace(source, group=group or ""))
-    if missed:
-        shown = ", ".join(missed[:3])
-        problems.append(f"group: {pattern} finds nothing in {len(missed)} of {len(sources)} ids, such as {shown}")
-    return grouped
-
-
-def _read_lines(path: Path, key: str, problems: list[str]) -> list[str]:
-    """Return the lines of a text file that a row names, without empty ones."""
-    try:
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except OSError:
-        problems.append(f"{path}: no such file, though `{key}` names it")
-    except UnicodeDecodeError:
-        problems.append(f"{path}: is not written in UTF-8: save it anew")
-    return []
-
-
-def _by_table(sources: list[Source], path: Path, problems: list[str]) -> list[Source]:
-    """Return the sources with the group that a CSV file of id,group gives them, with or without a picture's ending."""
-    lines = _read_lines(path, "group", problems)
-    if not lines or not sources:
-        return sources
-    group_of = {}
-    for cells in csv.reader(lines):
-        if len(cells) >= 2 and cells[1].strip():
-            group_of[_without_ending(cells[0].strip())] = group_of[cells[0].strip()] = cells[1].strip()
-    names = [source.own_name for source in sources]
-    missed = [name for name in names if name not in group_of]
-    if len(missed) == len(names):
-        problems.append(f"{path}: names none of the ids; a line is id,group with a comma, such as {names[0]},p1")
-    else:
-        problems += [f"{path}: names no group for {name}" for name in missed]
-    return [replace(source, group=group_of.get(name, "")) for source, name in zip(sources, names, strict=True)]
-
-
-def _without_ending(name: str) -> str:
-    """Return a file's name without the ending of a picture; an id may have dots of its own."""
-    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
-
-
 def _grouped(splits: Splits, row: FolderDataset, problems: list[str]) -> Splits:
     """Return the pairs of all splits with their groups."""
     sources = [source for members in splits.values() for source in members]
     if row.sequence_likeness is not None:
         sources = with_sequences(sources, row.sequence_likeness)
     elif row.group and row.group.endswith(".csv"):
-        sources = _by_table(sources, Path(row.path) / row.group, problems)
+        sources = by_table(sources, Path(row.path), Path(row.path) / row.group, problems)
     elif row.group:
-        sources = _by_pattern(sources, row.group, problems)
+        sources = by_pattern(sources, row.group, problems)
     left = iter(sources)
     return {split: list(islice(left, len(members))) for split, members in splits.items()}
 
@@ -121,15 +71,15 @@ def _by_fold(pool: list[Source], row: FolderDataset, folds: Folds) -> Splits:
     return splits
 
 
-def _by_list(path: Path, sources: list[Source], problems: list[str]) -> list[Source]:
-    """Return the sources whose ids stand in a text file, one a line, with or without the ending of a picture."""
+def _by_list(path: Path, root: Path, sources: list[Source], problems: list[str]) -> list[Source]:
+    """Return the sources whose ids, or paths in `root`, stand in a text file, with or without a picture's ending."""
     by_name: dict[str, list[Source]] = {}
     for source in sources:
-        for name in {source.id, source.own_name}:
+        for name in {*names_of(source, root)}:
             by_name.setdefault(name, []).append(source)
     chosen = []
-    for line in _read_lines(path, "splits", problems):
-        name = line.strip() if line.strip() in by_name else _without_ending(line.strip())
+    for line in read_lines(path, "splits", problems):
+        name = line.strip() if line.strip() in by_name else plain_path(line)
         found = by_name.get(name, [])
         if len(found) == 1:
             chosen.append(found[0])
@@ -173,7 +123,7 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Spli
                 if not pairs:
                     raise
         elif name.endswith(".txt"):
-            pairs = _by_list(root / name, list(found_in(root).sources), problems)
+            pairs = _by_list(root / name, root, list(found_in(root).sources), problems)
         else:
             whole = found_in(root)
             pairs = [source for source in whole.sources if source.split == name]
@@ -206,13 +156,27 @@ def _id_problems(splits: Splits) -> Iterator[str]:
         )
 
 
+def torn_hints(splits: Splits) -> str:
+    """Return a sentence on ids that share a prefix and lie in two splits, where nobody spoke of groups, or nothing."""
+    sources = [source for members in splits.values() for source in members]
+    pattern = "" if any(source.group for source in sources) else hinted_pattern([source.id for source in sources])
+    torn = torn_groups({split: groups_of([s.id for s in members], pattern) for split, members in splits.items()})
+    if not pattern or not torn:
+        return ""
+    return (
+        f"{len(torn)} prefixes of ids lie in two splits, such as {', '.join(torn[:3])}: if each is a patient or video, "
+        f"set group: {pattern!r} in the row"
+    )
+
+
 def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | None = None) -> Splits:
     """Return split -> pairs, cut to the row's limits.
 
     Whatever is wrong is appended to `problems`, and files that are not read but do no harm to `unused`.
     """
     unused = [] if unused is None else unused
-    if row.folds is None and all(isinstance(value, str) for value in row.splits.values()):
+    shared = row.folds is not None or not all(isinstance(value, str) for value in row.splits.values())
+    if not shared:
         splits = _grouped(_by_name(row, problems, unused), row, problems)
         problems += _groups_in_two_splits(splits)
     else:
@@ -226,6 +190,8 @@ def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | N
     for split, most in row.limit.items():
         splits[split] = _shuffled(splits[split], "limit", row.seed, split)[:most]
     for split in (split for split, pairs in splits.items() if not pairs):
-        why = ": its share is too small, or groups are too large to be parted" if row.folds or row.group else ""
-        problems.append(f"split {split}: no pairs are left for it{why}")
+        count = sum(map(len, splits.values()))
+        why = f": its share of {count} pair{'s' if count != 1 else ''} is too small" if shared else ""
+        grouped = ", or groups are too large to be parted" if shared and (row.folds or row.group) else ""
+        problems.append(f"split {split}: no pairs are left for it{why}{grouped}")
     return splits

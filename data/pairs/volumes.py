@@ -18,9 +18,10 @@ import numpy as np
 
 from data.pairs.config import Slices
 from data.pairs.errors import UserError
-from data.pairs.image_io import BadImageError, labels_of_values, read_classes, read_mask, threshold_mask
+from data.pairs.image_io import BadImageError, mask_pixels
 from data.pairs.known_forms import DICOM, NIFTI, ending_of
-from data.pairs.sources import Source, Value
+from data.pairs.mask_values import Reading, read_values
+from data.pairs.sources import Source
 
 KEPT = 4  # volumes in memory
 AFFINE_TOLERANCE = 1e-3  # mm
@@ -123,10 +124,6 @@ def _slice(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     return np.ascontiguousarray(np.take(volume, index, axis)[::-1, ::-1].T)
 
 
-def _as_mask(values: np.ndarray, threshold: int, classes: Sequence[Value]) -> np.ndarray:
-    return labels_of_values(values, classes) if classes else threshold_mask(values, threshold)
-
-
 @dataclass(frozen=True)
 class NiftiSlice:
     """A slice of a volume and of its labels; several label volumes are merged, the later one counts."""
@@ -137,13 +134,13 @@ class NiftiSlice:
     index: int
     limits: tuple[float, float]
 
-    def read(self, threshold: int, classes: Sequence[Value]) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
         volume = _KEPT.get((self.image, self.limits), lambda: _image_volume(self.image, *self.limits))
         grey = _slice(volume, self.axis, self.index)
         values = _slice(merged_labels(self.labels), self.axis, self.index)
         try:
-            mask = _as_mask(values, threshold, classes)
+            mask = read_values(values, reading)
         except BadImageError as error:
             raise BadImageError(f"{self.labels[0]}, slice {self.index}: {error}", error.code) from error
         return np.repeat(grey[..., None], 3, axis=2), mask
@@ -166,7 +163,7 @@ class DicomFile:
     masks: tuple[Path, ...]
     limits: tuple[float, float]
 
-    def read(self, threshold: int, classes: Sequence[Value]) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
         pixels, header = _dicom_pixels(self.image)
         image = pixels if pixels.ndim == 3 else np.repeat(self._grey(pixels, header)[..., None], 3, axis=2)
@@ -174,9 +171,9 @@ class DicomFile:
         for path in self.masks:
             try:
                 if ending_of(path) in DICOM:
-                    mask = _as_mask(_dicom_pixels(path)[0].astype(np.int64), threshold, classes)
+                    mask = read_values(_dicom_pixels(path)[0], reading)
                 else:
-                    mask = read_classes(path, classes) if classes else read_mask(path, threshold)
+                    mask = read_values(mask_pixels(path), reading)
             except BadImageError as error:
                 raise BadImageError(f"{path}: {error}", error.code) from error
             if mask.shape != image.shape[:2]:

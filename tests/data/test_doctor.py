@@ -7,12 +7,13 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from data.pairs.doctor import examine, overlays
 from data.pairs.faults import FAULTS
 from tests.contracts.imports import ROOT
 from tests.data import trees
+from tests.data.encodings import bordered, classes, photo
 
 
 def clean(root):
@@ -86,6 +87,10 @@ def copy_pair(root, side, name, change=None):
         repaint(other, change)
 
 
+def soften(picture):
+    return picture.resize((32, 32), Image.Resampling.NEAREST).resize((64, 64), Image.Resampling.BILINEAR)
+
+
 def slightly_brighter(picture):
     return picture.point(lambda v: min(255, v + 3))
 
@@ -123,7 +128,57 @@ def blend(mask):
     return values
 
 
+def masks_of(root, encode):
+    """Replace two masks by what `encode` makes of their lesions."""
+    for number in (1, 2):
+        mask = root / f"train/masks/train{number}.png"
+        encode(np.asarray(Image.open(mask)) // 255, number).save(mask)
+
+
+def see_through(mask, number):
+    return Image.fromarray(np.dstack([trees.draw(str(number))[0], mask * np.uint8(255)]))
+
+
+def exchange(root):
+    image, mask = paths(root)
+    white = np.asarray(Image.open(mask))
+    ramp = np.where(white > 0, 255, np.arange(64 * 64).reshape(64, 64) % 60).astype(np.uint8)
+    Image.fromarray(white).convert("RGB").save(image)
+    Image.fromarray(np.where(np.arange(64) < 30, 120, ramp).astype(np.uint8)).save(mask)
+
+
+def labelled(root, labels, values):
+    shutil.rmtree(root)
+    trees.nnunet(root)
+    if labels:
+        (root / "dataset.json").write_text(json.dumps({"labels": labels}))
+    mask = root / "labelsTr/CASE_Tr0.png"
+    Image.fromarray(np.asarray(Image.open(mask)) * np.uint8(values)).save(mask)
+
+
+def patients(root):
+    for patient in (1, 2, 3):
+        for number in range(2):
+            name = f"p{patient:02d}_{number}"
+            trees.save(root / f"train/images/{name}.png", root / f"train/masks/{name}.png")
+    for path in [*root.glob("*/*/train*.png"), *root.glob("test/*/*.png")]:
+        path.rename(path.with_name(f"p99_{path.name}"))
+
+
 PLANTED = {
+    "photo_mask": lambda root: masks_of(root, photo),
+    "exchanged": exchange,
+    "alpha_unclear": lambda root: masks_of(root, see_through),
+    "lost_class": lambda root: lesion(root, lambda mask: np.where(np.arange(64) < 32, mask, 255)),
+    "grey_area": lambda root: masks_of(
+        root, lambda mask, _: classes(120, 255)(mask, 0).filter(ImageFilter.GaussianBlur(1))
+    ),
+    "grey_labels": lambda root: (labelled(root, None, 255), repaint(root / "labelsTr/CASE_Tr0.png", soften)),
+    "class_unknown": lambda root: labelled(root, {"background": 0, "lesion": 1}, 9),
+    "ignored": lambda root: labelled(root, {"background": 0, "lesion": 1, "ignore": 2}, 2),
+    "bad_labels": lambda root: labelled(root, {"background": 1, "lesion": 0}, 1),
+    "void_mask": lambda root: masks_of(root, bordered),
+    "group_hint": patients,
     "no_mask": lambda root: paths(root)[1].unlink(),
     "no_image": lambda root: paths(root)[0].unlink(),
     "shared_stem": lambda root: shutil.copy(paths(root)[0], paths(root)[0].with_suffix(".bmp")),

@@ -17,6 +17,7 @@ from data.pairs.manifest import verify
 from data.pairs.phantom import draw_phantom
 from tests.contracts.imports import ROOT
 from tests.data import trees
+from tests.data.encodings import bordered, classes, photo, smooth
 from tests.data.real_pairs import disk, phantoms, plain, write_set
 
 
@@ -119,6 +120,19 @@ def test_grey_masks_need_a_threshold_and_then_are_cut_there(sets, tmp_path):
     made = bring(sets, tmp_path, tmp_path / "out", mask_threshold=127)
     assert np.count_nonzero(made.masks()[0] != mask) <= 0.01 * mask.size
     assert np.array_equal(made.images()[0], image)
+
+
+def test_masks_of_a_tool_are_read_as_those_of_a_data_set(sets, tmp_path):
+    put(tmp_path / "in", "a")
+    mask = draw_phantom(7, "a", 64)[1]
+    path = tmp_path / "in/masks/a.png"
+    Image.fromarray(np.dstack([mask * np.uint8(0)] * 3 + [mask * np.uint8(255)])).save(path)
+    assert np.array_equal(bring(sets, tmp_path / "in", tmp_path / "out").masks()[0], mask)
+    for encode, code in ((photo, "photo_mask"), (classes(120, 255), "class_mask"), (bordered, "class_mask")):
+        encode(mask, 0).resize((64, 64), Image.Resampling.NEAREST).save(path)
+        assert [line.split(":")[0] for line in problems(sets, tmp_path / "in", tmp_path / "x")] == [code]
+    smooth(3)(mask, 0).save(path)
+    assert bring(sets, tmp_path / "in", tmp_path / "cut", mask_threshold=127).masks()[0].any()
 
 
 def test_masks_of_zero_and_one_are_told_apart_from_grey_ones(sets, tmp_path):

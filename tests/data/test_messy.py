@@ -236,7 +236,7 @@ def test_the_row_that_is_printed_is_one_that_can_be_used(tmp_path):
     assert examined(tmp_path / "a")[0]["row"]["splits"] == {"train": "train", "test": "val"}
     pairs(tmp_path / "b", ["x"])
     pairs(tmp_path / "b/train", ["y"])
-    assert examined(tmp_path / "b")[0]["row"]["splits"] == {"train": 0.8, "test": 0.2}
+    assert examined(tmp_path / "b")[0]["row"]["splits"] == {"train": 0.5, "test": 0.5}
     trees.nnunet(tmp_path / "c")
     (tmp_path / "c/dataset.json").write_text(json.dumps({"labels": {"background": 0, "tum\u00f6r (a)": 1, "b": 2}}))
     assert examined(tmp_path / "c")[0]["row"]["classes"] == {"tum-r -a": 1, "b": 2}

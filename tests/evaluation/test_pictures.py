@@ -8,7 +8,7 @@ from PIL import Image
 
 from evaluation.colour import lab_statistics, set_histogram
 from evaluation.copies import symmetries
-from evaluation.pictures import _turned, contact_sheet, draw_colour, draw_tsne, tsne
+from evaluation.pictures import _turned, contact_sheet, draw_colour, draw_reason, draw_tsne, tsne
 
 
 @pytest.fixture
@@ -42,6 +42,20 @@ def test_the_map_has_equal_sets_is_repeatable_and_separates_what_is_apart(sets) 
 def test_too_few_points_for_a_map() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         tsne({"real": np.zeros((3, 2))}, 0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_map_of_few_points(count) -> None:
+    rng = np.random.default_rng(count)
+    places, _ = tsne({"real": rng.normal(size=(count, 6)), "siamese": rng.normal(size=(count, 6))}, 0)
+    assert all(np.isfinite(found).all() and found.shape == (count, 2) for found in places.values())
+
+
+def test_a_picture_that_cannot_be_drawn_says_why(tmp_path) -> None:
+    draw_reason("No map: too few images.", tmp_path / "a.png")
+    draw_reason("No map: too few images.", tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert size_of(tmp_path / "a.png")[1] > 100
 
 
 def test_the_drawn_map_and_its_table(tmp_path) -> None:

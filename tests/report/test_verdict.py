@@ -2,8 +2,10 @@
 
 import pytest
 
-from evaluation.comparison import build_table
+from evaluation.comparison import Setting, build_table
+from evaluation.inference import Estimate
 from evaluation.results import Grid, Run, RunKey
+from evaluation.significance import Comparison
 from evaluation.verdict import judge
 
 REAL, TWICE, S1, S2 = (("real", "real", 1), ("duplicate", "real", 1), ("s", "real", 1), ("s", "random", 2))
@@ -23,9 +25,9 @@ def verdict_of(values):
         ({REAL: [0.5] * 2, TWICE: [0.5] * 2, S1: [0.9] * 2}, "open", "too few seeds"),
         ({REAL: [0.5] * 3, TWICE: [0.6] * 3, S1: [0.7, 0.8, 0.9]}, "open", "Higher than both baselines in each of 3"),
         ({REAL: [0.5] * 3, TWICE: [0.6] * 3, S1: [0.55, 0.8, 0.9]}, "open", "Unclear"),
-        ({REAL: [0.5] * 3, TWICE: [0.8] * 3, S1: [0.7] * 3}, "none", "No gain over using the real pairs twice"),
-        ({REAL: [0.5] * 3, TWICE: [0.3] * 3, S1: [0.4] * 3}, "none", "No gain over real pairs only"),
-        ({REAL: [0.5] * 3, TWICE: [0.4] * 3, S1: [0.5] * 3}, "none", "No gain over real pairs only"),
+        ({REAL: [0.5] * 3, TWICE: [0.8] * 3, S1: [0.7] * 3}, "open", "Not higher on average than real pairs twice"),
+        ({REAL: [0.5] * 3, TWICE: [0.3] * 3, S1: [0.4] * 3}, "open", "Not higher on average than real pairs only"),
+        ({REAL: [0.5] * 3, TWICE: [0.4] * 3, S1: [0.5] * 3}, "open", "Not higher on average than real pairs only"),
         ({REAL: [0.5] * 3, S1: [0.9] * 3}, "open", "not compared with real pairs twice"),
         ({REAL: [None] * 3, TWICE: [0.5] * 3, S1: [0.9] * 3}, "open", "Nothing to compare yet"),
         ({REAL: [0.5] * 3, TWICE: [0.5] * 3, S1: [None] * 3}, "open", "Nothing to compare yet"),
@@ -36,6 +38,70 @@ def test_headlines(values, tone, headline):
     verdict = verdict_of(values)
     assert verdict.tone == tone
     assert headline in verdict.headline
+
+
+def comparison(mean, adjusted, seeds, baseline="real"):
+    estimate = Estimate(mean, mean - 0.01, mean + 0.01, adjusted, seeds, 40)
+    return Comparison("unet", Setting(*S1), baseline, estimate, adjusted=adjusted, family=2)
+
+
+def judged(values, *tests):
+    keys = {(s, i): RunKey("d", "unet", *s, i) for s, column in values.items() for i in range(len(column))}
+    runs = [Run(key, {"mDice": values[s][i], "mIoU": 0.5}) for (s, i), key in keys.items()]
+    return judge(build_table("d", runs, [], Grid(tuple(keys.values()))), "unet", tests)
+
+
+LOW = {REAL: [0.5] * 3, TWICE: [0.5] * 3, S1: [0.4] * 3}
+HIGH = {REAL: [0.5] * 3, TWICE: [0.5] * 3, S1: [0.6] * 3}
+ONE = {REAL: [0.5], TWICE: [0.5], S1: [0.6]}
+
+
+@pytest.mark.parametrize(
+    ("values", "tests", "tone", "headline"),
+    [
+        (LOW, [comparison(-0.1, 0.01, 3)], "none", "No gain over real pairs only: lower by more than chance explains"),
+        (LOW, [comparison(-0.1, 0.4, 3)], "open", "Not higher on average than real pairs only"),
+        (
+            HIGH,
+            [comparison(0.1, 0.01, 3), comparison(-0.1, 0.01, 3, "duplicate")],
+            "none",
+            "No gain over real pairs twice",
+        ),
+        (
+            HIGH,
+            [comparison(0.1, 0.01, 3), comparison(0.1, 0.01, 3, "duplicate")],
+            "gain",
+            "Higher than both baselines, by",
+        ),
+        (
+            HIGH,
+            [comparison(0.1, 0.01, 3), comparison(0.1, 0.3, 3, "duplicate")],
+            "open",
+            "than real pairs only by more than",
+        ),
+        (
+            ONE,
+            [comparison(0.1, 0.4, 1), comparison(0.1, 0.3, 1, "duplicate")],
+            "open",
+            "No evidence either way: one seed",
+        ),
+        (ONE, [comparison(0.1, 0.002, 1)], "open", "One seed: better than real pairs only on these test images"),
+        (
+            ONE,
+            [comparison(0.1, 0.002, 1), comparison(-0.1, 0.002, 1, "duplicate")],
+            "open",
+            "One seed: better than real pairs only and worse than real pairs twice on these test images",
+        ),
+    ],
+)
+def test_the_headline_and_the_sentences_of_the_tests_agree(values, tests, tone, headline):
+    verdict = judged(values, *tests)
+    assert verdict.tone == tone
+    assert headline in verdict.headline
+    text = " ".join(verdict.sentences)
+    assert ("No gain" in verdict.headline) == (" hurt " in text)
+    if "is better than" in text or "is worse than" in text:
+        assert "No evidence" not in verdict.headline
 
 
 def test_one_seed_is_called_no_evidence():

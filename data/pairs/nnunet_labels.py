@@ -1,0 +1,93 @@
+"""The labels of nnU-Net's dataset.json: classes, regions that overlap, and the label of unlabelled pixels."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What dataset.json says of the values in the masks."""
+
+    classes: Mapping[str, int]  # name -> label, without the background
+    ignored: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """All labels that masks may hold beside 0."""
+        return (*self.classes.values(), *self.ignored)
+
+
+def read_nnunet_labels(path: Path) -> Labels:
+    """Return what a dataset.json says, or no classes where there is none.
+
+    Labels that lie in several regions become classes of their own, named after the smallest region that holds them.
+    `problems` says what cannot be used.
+    """
+    if not path.exists():
+        return Labels({})
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8-sig"))["labels"]
+        values = {_plain(str(name)): _numbers(value) for name, value in _by_name(labels).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Labels({}, problems=(f"{path}: its `labels` cannot be read: {error!r}; {{name: number}} is needed",))
+    background = values.pop("background", (0,))
+    ignored = values.pop("ignore", ())
+    problems = [] if background == (0,) else [f"{path}: its `labels` give background {background}, not 0"]
+    problems += [f"{path}: its `labels` give {name} the 0 of the background" for name, v in values.items() if 0 in v]
+    problems += [f"{path}: its `labels` give {name} no number" for name, v in values.items() if not v]
+    if {0, *(number for numbers in values.values() for number in numbers)} & set(ignored):
+        problems.append(f"{path}: its `labels` give ignore {list(ignored)}, which is another's")
+    if problems:
+        return Labels({}, problems=tuple(problems))
+    classes = _classes(values)
+    notes = [
+        f"{name} of dataset.json is {' and '.join(other for other, number in classes.items() if number in numbers)}"
+        for name, numbers in values.items()
+        if len(numbers) > 1
+    ]
+    if ignored:
+        notes.append(f"{list(ignored)} of dataset.json is ignore: nobody labelled these pixels, they become background")
+    return Labels(classes, ignored, tuple(notes))
+
+
+def _by_name(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name -> number, also of the older form "1": "lesion"."""
+    older = all(str(key).isdigit() and isinstance(value, str) and not value.isdigit() for key, value in labels.items())
+    if not older:
+        return dict(labels)
+    if len(set(labels.values())) < len(labels):
+        raise ValueError("a name stands twice")
+    return {name: int(number) for number, name in labels.items()}
+
+
+def _plain(name: str) -> str:
+    return name.lower() if name.lower() in ("background", "ignore") else name
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    numbers = tuple(int(number) for number in (value if isinstance(value, list) else [value]))
+    given = value if isinstance(value, list) else [value]
+    if any(isinstance(number, bool) or float(number) != int(number) or not 0 <= int(number) <= 255 for number in given):
+        raise ValueError(f"{value!r} is no label of 0 to 255")
+    return numbers
+
+
+def _classes(values: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Return name -> label of each single label, after the smallest region that holds it; the label where two agree."""
+    smallest: dict[int, str] = {}
+    for name, numbers in sorted(values.items(), key=lambda item: len(item[1])):
+        for number in numbers:
+            smallest.setdefault(number, name)
+    named: dict[int, str] = {number: _class_name(name) for number, name in sorted(smallest.items())}
+    shared = [name for name in named.values() if list(named.values()).count(name) > 1]
+    return {f"{name}-{number}" if name in shared else name: number for number, name in named.items()}
+
+
+def _class_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_ -]", "-", name).strip(" -_") or "class"
