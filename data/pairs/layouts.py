@@ -19,7 +19,7 @@ from data.pairs.layout_parts import (
     found_pairs,
     split_name,
 )
-from data.pairs.leftovers import survey, with_leftovers
+from data.pairs.leftovers import other_forms, survey, with_leftovers
 from data.pairs.nnunet_labels import read_nnunet_labels
 from data.pairs.sources import Found, Source, match, pictures
 
@@ -171,7 +171,7 @@ def find(folder: Path, layout: str | None = None, which: Which | None = None) ->
         f"{folder} holds no pairs{f' in the layout {layout}' if layout else ''}; it contains {held}",
         [
             *(nearest[0].unmatched if nearest else ()),
-            *(survey(folder) if folder.is_dir() else ()),
+            *([*survey(folder), *other_forms(folder)] if folder.is_dir() else ()),
             "expected is a folder of images and one of masks (images and masks, img_dir and ann_dir, train_images and "
             "train_masks, ...),",
             "or images and masks side by side, the masks with a suffix such as _mask, _segmentation, _lesion,",

@@ -83,6 +83,11 @@ def survey(folder: Path) -> list[str]:
     return lines[:MOST_SHOWN] + more
 
 
+def other_forms(folder: Path) -> list[str]:
+    """Return what the files below a folder are that are neither pictures nor plain texts, each with the way in once."""
+    return sorted({way_in(entry.path) for entry in entries(folder) if entry.kind == "file" and form_of(entry.path)})
+
+
 def _named(lines: Iterable[str]) -> set[str]:
     """Return every beginning of a line that may be the path it speaks of."""
     return {line[: colon.start()] for line in lines for colon in re.finditer(": ", line)}

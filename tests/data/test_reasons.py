@@ -99,6 +99,18 @@ def test_nnunet_of_volumes_says_what_they_are_and_how_they_are_read(ending, tmp_
     )
 
 
+def test_a_folder_of_other_forms_alone_says_the_way_in_for_each(tmp_path):
+    for name in ("images/1.nii.gz", "images/2.nii.gz", "labels/1.mha", "slides/a.svs", "x.mat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "x.json").write_text(json.dumps({"shapes": [{"points": []}], "imagePath": "a.png"}))
+    with pytest.raises(UserError) as caught:
+        find(tmp_path)
+    for start in ("images/: 2 NIfTI volume", "NIfTI volume; name `images`", "volume; convert it to NIfTI",
+                  "whole-slide image; cut tiles", "MATLAB file; ", "labelme file; make masks of it"):  # fmt: skip
+        assert sum(line.startswith(start) for line in caught.value.problems) == 1, start
+
+
 def test_classes_in_folders_of_their_own_are_not_guessed(tmp_path):
     further_trees.unet_plus_plus(tmp_path)
     shutil.copytree(tmp_path / "masks/0", tmp_path / "masks/1")
