@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.image_io import BadImageError
-from data.pairs.mask_values import Reading, read_values
+from data.pairs.mask_reading import Reading, read_values
 
 
 @cache

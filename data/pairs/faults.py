@@ -10,7 +10,8 @@ from PIL import Image, UnidentifiedImageError
 from data.pairs.duplicates import thumbnail
 from data.pairs.image_io import MASK_THRESHOLD, BadImageError, is_colourful, mask_pixels, read_image
 from data.pairs.mask_checks import BORDER, MaskFacts, mask_facts
-from data.pairs.mask_values import NUMBERS, MaskValues, Reading, is_photo, void_among
+from data.pairs.mask_reading import Reading
+from data.pairs.mask_values import NUMBERS, MaskValues, is_photo, void_among
 from data.pairs.sources import Source, read_source
 
 STOPS, WARNS, INFORMS = "stops prepare", "look at it", "good to know"

@@ -19,7 +19,7 @@ from data.pairs.faults import FAULTS, STOPS, UNMATCHED, Seen, look
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.layouts import find
 from data.pairs.manifest import Pair, PairSet, class_names, complete, write_manifest
-from data.pairs.mask_values import Reading
+from data.pairs.mask_reading import Reading
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
 from data.pairs.sources import Found, Source, read_source

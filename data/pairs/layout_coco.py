@@ -12,7 +12,7 @@ import numpy as np
 from data.pairs.image_io import IMAGE_SUFFIXES, BadImageError, read_image
 from data.pairs.known_forms import COCO, form_of
 from data.pairs.layout_parts import SIDES, folders_within, found_pairs
-from data.pairs.mask_values import Reading, read_values
+from data.pairs.mask_reading import Reading, read_values
 from data.pairs.sources import Found, Source, plain_stem
 
 MOST_BYTES = 1 << 30  # of a JSON file

@@ -15,7 +15,7 @@ from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, read_pairs, write_manifest
 from data.pairs.mask_checks import MaskFacts, mask_facts, set_problems
-from data.pairs.mask_values import Reading
+from data.pairs.mask_reading import Reading
 from data.pairs.parallel import threaded
 from data.pairs.phantom_looks import draw_pair
 from data.pairs.resize import letterbox, resize_image, resize_mask

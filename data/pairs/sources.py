@@ -13,7 +13,7 @@ from PIL import Image
 
 from data.pairs.arrays import read_row
 from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD, BadImageError, Value, is_jpeg, mask_pixels, read_image
-from data.pairs.mask_values import Reading, looks_exchanged, read_values, refuse_lossy_numbers, refuse_unnamed
+from data.pairs.mask_reading import Reading, looks_exchanged, read_values, refuse_lossy_numbers, refuse_unnamed
 
 # BUSI counts the masks of one image: (3)_mask, (3)_mask_1
 MASK_SUFFIX = re.compile(

@@ -16,7 +16,8 @@ from data.pairs.image_io import BadImageError
 from data.pairs.layout_parts import unique_ids
 from data.pairs.manifest import Pair
 from data.pairs.mask_checks import MaskFacts, mask_facts, set_problems
-from data.pairs.mask_values import Reading, void_among
+from data.pairs.mask_reading import Reading
+from data.pairs.mask_values import void_among
 from data.pairs.prepare import how_to_read, leaks
 from data.pairs.sequences import FRAME_CORRELATION
 from data.pairs.sources import Found, Source, read_source

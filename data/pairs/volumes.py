@@ -20,7 +20,7 @@ from data.pairs.config import Slices
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError, mask_pixels
 from data.pairs.known_forms import DICOM, NIFTI, ending_of
-from data.pairs.mask_values import Reading, read_values
+from data.pairs.mask_reading import Reading, read_values
 from data.pairs.sources import Source
 
 KEPT = 4  # volumes in memory

@@ -139,6 +139,19 @@ def see_through(mask, number):
     return Image.fromarray(np.dstack([trees.draw(str(number))[0], mask * np.uint8(255)]))
 
 
+def halves(mask, number):
+    """Return a square of two greys with smooth edges."""
+    square = np.pad(np.ones((32, 32), np.uint8), 16)
+    return classes(120, 255)(square, number).filter(ImageFilter.GaussianBlur(1))
+
+
+def beside_each_other(_):
+    """Return a square of 1 and a square of 255."""
+    values = np.zeros((64, 64), np.uint8)
+    values[20:40, 8:28], values[20:40, 36:56] = 1, 255
+    return values
+
+
 def exchange(root):
     image, mask = paths(root)
     white = np.asarray(Image.open(mask))
@@ -169,10 +182,8 @@ PLANTED = {
     "photo_mask": lambda root: masks_of(root, photo),
     "exchanged": exchange,
     "alpha_unclear": lambda root: masks_of(root, see_through),
-    "lost_class": lambda root: lesion(root, lambda mask: np.where(np.arange(64) < 32, mask, 255)),
-    "grey_area": lambda root: masks_of(
-        root, lambda mask, _: classes(120, 255)(mask, 0).filter(ImageFilter.GaussianBlur(1))
-    ),
+    "lost_class": lambda root: lesion(root, beside_each_other),
+    "grey_area": lambda root: masks_of(root, halves),
     "grey_labels": lambda root: (labelled(root, None, 255), repaint(root / "labelsTr/CASE_Tr0.png", soften)),
     "class_unknown": lambda root: labelled(root, {"background": 0, "lesion": 1}, 9),
     "ignored": lambda root: labelled(root, {"background": 0, "lesion": 1, "ignore": 2}, 2),
