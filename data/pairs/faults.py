@@ -1,15 +1,17 @@
 """What can be wrong with the files of a data set: each fault by its own name, and how one pair is looked at."""
 
+import filecmp
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from data.pairs.duplicates import thumbnail
-from data.pairs.image_io import MASK_THRESHOLD, BadImageError, is_colourful, read_image
-from data.pairs.sources import Source, read_source
+from data.pairs.image_io import MASK_THRESHOLD, BadImageError, each_decoded_once, is_colourful, read_image
+from data.pairs.manifest import id_problem
+from data.pairs.sources import Source, memory_for, read_source
 
 STOPS, WARNS, INFORMS = "stops prepare", "look at it", "good to know"
 # code -> how serious, what it is and what to do
@@ -22,6 +24,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "zero_bytes": (STOPS, "files of zero bytes: copy them again"),
     "not_an_image": (STOPS, "files that are no image in spite of their ending: replace them"),
     "damaged": (STOPS, "damaged or cut-off files: copy them again"),
+    "unreadable": (STOPS, "files that the system does not let be read: see to permissions, links and the disk"),
+    "bad_name": (STOPS, "names that are no UTF-8 or too long for the files that are named after them: rename them"),
     "sixteen_bit": (STOPS, "more than 8 bits a channel: convert them, with a window that you choose"),
     "size_mismatch": (STOPS, "image and mask differ in size: export the mask again at the size of the image"),
     "zero_one_mask": (STOPS, "masks of 0 and 1: set mask_threshold: 0"),
@@ -50,7 +54,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "several_masks": (INFORMS, "several masks for one image: merged, a pixel counts when any of them has it"),
     "unused": (WARNS, "pictures that belong to no pair of this layout"),
 }  # fmt: skip
-UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large"}
+UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large", "unreadable"}
 MOST_LABELS, MOST_VALUES, LEAST_AREA = 32, 9, 0.002  # JPEG's greys are more, and each of them is rarer
 GREY_SHARE, TINY_PX, ODD = 0.01, 64, re.compile(r"[^\w.()-]")
 
@@ -70,12 +74,17 @@ class Seen:
     thumbnail: np.ndarray | None = None
 
 
+def _is_empty(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not file.read(1)
+
+
 def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
     """Return the codes of what the file itself tells, without regard to its partner."""
-    if path.stat().st_size == 0:
-        return ["zero_bytes"]
     codes = ["odd_name"] if ODD.search(path.name) else []
     try:
+        if _is_empty(path):
+            return ["zero_bytes"]
         with Image.open(path) as picture:
             mode, frames = picture.mode, getattr(picture, "n_frames", 1)
             turned = picture.getexif().get(0x0112, 1) != 1
@@ -84,12 +93,8 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
             codes += [code for code, there in (("animated", frames > 1), ("exif_turned", turned)) if there]
             codes += ["tiny"] if min(picture.size) < TINY_PX and not is_mask else []
             codes += ["lossy_mask"] if is_mask and picture.format == "JPEG" else []
-    except UnidentifiedImageError:
-        return [*codes, "not_an_image"]
-    except Image.DecompressionBombError:
-        return [*codes, "too_large"]
-    except (OSError, SyntaxError, ValueError):
-        return [*codes, "damaged"]
+    except Exception:  # noqa: BLE001 (whatever a decoder raises; reading it once more gives it its name)
+        codes = codes[:1] if codes[:1] == ["odd_name"] else []
     try:
         read_image(path)
     except BadImageError as error:
@@ -138,7 +143,14 @@ def _look_at_mask(path: Path, seen: Seen, threshold: int) -> list[str]:
 
 def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
     """Return what is seen in one pair, with every fault of its files and of the two together."""
+    with memory_for(source), each_decoded_once():
+        return _look(source, threshold)
+
+
+def _look(source: Source, threshold: int) -> Seen:
     seen = Seen(source)
+    if problem := id_problem(source.id):
+        seen.faults.append(("bad_name", f"{source.image}: {problem}"))
     if source.index < 0:
         for path in (source.image, *source.masks):
             codes = _look_at_file(path, is_mask=path is not source.image)
@@ -150,7 +162,8 @@ def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
     turned = [path for code, path in seen.faults if code == "exif_turned"]
     if turned == [str(source.image)]:
         seen.faults.append(("exif_apart", turned[0]))
-    same = source.index < 0 and source.image.read_bytes() == source.masks[0].read_bytes()
+    readable = not UNREADABLE & {code for code, _ in seen.faults}
+    same = readable and source.index < 0 and filecmp.cmp(source.image, source.masks[0], shallow=False)
     if same:
         seen.faults.append(("mask_is_image", str(source.masks[0])))
     named = {code for code, _ in seen.faults}

@@ -4,13 +4,19 @@ In memory an image is uint8 (H, W, 3) RGB, a mask is uint8 (H, W) in {0, 1} and 
 classes of lesion. On disk all are PNG: a mask is {0, 255}, and K classes are K evenly spaced greys up to 255.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from data.pairs.damage import begins_as_picture, prove_damage
+from data.pairs.errors import one_line, system_problem
 
 MASK_THRESHOLD = 127
 COLOURFUL = 64  # difference between the channels of a pixel
@@ -18,6 +24,10 @@ COLOURFUL = 64  # difference between the channels of a pixel
 IMAGE_SUFFIXES = (
     ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".jpg", ".jpeg",
 )  # fmt: skip
+
+# Large pictures are read, and those that Pillow refuses are named; what it grumbles at in TIFF tags is no matter here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL.TiffImagePlugin")
 
 Array = np.ndarray
 
@@ -30,23 +40,57 @@ class BadImageError(ValueError):
         super().__init__(message)
 
 
+_kept = threading.local()
+
+
+@contextlib.contextmanager
+def each_decoded_once() -> Iterator[None]:
+    """Within the block, a file that this thread reads again is not decoded again."""
+    _kept.pictures = {}
+    try:
+        yield
+    finally:
+        del _kept.pictures
+
+
 def _open(path: Path) -> Image.Image:
     """Return the decoded picture, turned as its EXIF tag says."""
+    kept = getattr(_kept, "pictures", {})
+    if path not in kept:
+        kept[path] = _decoded(path)
+    return kept[path]
+
+
+def _decoded(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            deep = re.search(r"(RGB|RGBA|RGBX|LA|CMYK);16", str(file.tile))  # Pillow would cut these to 8 bits unasked
+            deep = _more_than_8_bits(file)
             file.load()
+            prove_damage(path, file)
             picture = ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
+        if begins_as_picture(path):
+            raise BadImageError("is damaged (its beginning is no whole header): replace the file", "damaged") from error
         raise BadImageError("is not an image that can be read: replace the file", "not_an_image") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"is too large ({error}): make a smaller copy", "too_large") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadImageError(f"is damaged ({error}): replace the file", "damaged") from error
-    if deep or picture.mode.startswith("I") or picture.mode == "F":
-        mode = deep.group() if deep else picture.mode
-        raise BadImageError(f"has more than 8 bits a channel (mode {mode}): convert it to 8 bits first", "sixteen_bit")
+    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise BadImageError(f"cannot be read: {system_problem(error)}", "unreadable") from error
+        raise BadImageError(f"is damaged ({one_line(str(error))}): replace the file", "damaged") from error
+    deep = deep or (picture.mode if picture.mode.startswith("I") or picture.mode == "F" else "")
+    if deep:
+        raise BadImageError(f"has more than 8 bits a channel (mode {deep}): convert it to 8 bits first", "sixteen_bit")
     return picture
+
+
+def _more_than_8_bits(file: Image.Image) -> str:
+    """Return what says that an opened file has more bits than Pillow would give unasked, or nothing."""
+    found = re.search(r"(RGB|RGBA|RGBX|LA|CMYK);16", str(file.tile))
+    if found or file.format != "PPM":
+        return found.group() if found else ""
+    most = max((tile.args[1] for tile in file.tile if isinstance(tile.args, tuple) and len(tile.args) > 1), default=0)
+    return f"PPM with values up to {most}" if isinstance(most, int) and most > 255 else ""
 
 
 def read_image(path: Path) -> Array:
@@ -152,8 +196,11 @@ def _write_png(path: Path, picture: Image.Image, text: Mapping[str, str]) -> Non
         info.add_text(key, text[key])
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    picture.save(beside, format="PNG", pnginfo=info)
-    beside.replace(path)
+    try:
+        picture.save(beside, format="PNG", pnginfo=info)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_image(path: Path, image: Array, text: Mapping[str, str] | None = None) -> None:

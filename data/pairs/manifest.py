@@ -15,6 +15,7 @@ from data.pairs.image_io import BadImageError, read_image, read_labels
 from data.pairs.resize import Box, crop
 
 MANIFEST = "manifest.csv"
+MOST_ID_BYTES = 150  # a name on disk has 255, and files are named after ids with more around them
 NATIVE = "native"  # folder of test sets at their own sizes in a prepared data set
 
 
@@ -38,6 +39,17 @@ class Pair:
     native: str = ""  # WIDTHxHEIGHT of the real image before it was resized, in px
     box: str = ""  # left top width height of the content in px; empty when it fills the frame
     classes: str = "lesion"  # names of the classes of lesion, in the order of their labels 1, 2, ...; "|" between them
+
+
+def id_problem(pair_id: str) -> str | None:
+    """Return why files cannot be named after an id, or None."""
+    try:
+        length = len(pair_id.encode())
+    except UnicodeEncodeError:
+        return "its name is no UTF-8: rename the file"
+    if length > MOST_ID_BYTES:
+        return f"its name has {length} bytes, at most {MOST_ID_BYTES} can be used: rename the file"
+    return None
 
 
 def class_names(pair: Pair) -> tuple[str, ...]:

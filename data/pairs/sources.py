@@ -1,13 +1,16 @@
 """Pairs as their owner keeps them: which files belong together, and how one pair is read."""
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from data.pairs.arrays import read_row
 from data.pairs.image_io import (
@@ -18,6 +21,7 @@ from data.pairs.image_io import (
     read_image,
     read_mask,
 )
+from data.pairs.parallel import Budget
 
 # BUSI counts the masks of one image: (3)_mask, (3)_mask_1
 MASK_SUFFIX = re.compile(
@@ -145,6 +149,18 @@ def _named(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
         return read(path)
     except BadImageError as error:
         raise BadImageError(f"{path}: {error}", error.code) from error
+
+
+PIXELS = Budget(2**27)  # in work at a time, on all cores together, at about 8 bytes each; a larger picture comes alone
+
+
+def memory_for(source: Source) -> AbstractContextManager[None]:
+    """Return what holds the memory that a pair needs to be read, so that large ones are read one after the other."""
+    pixels = 0
+    for path in (source.image, *source.masks) if source.index < 0 else ():
+        with contextlib.suppress(Exception), Image.open(path) as picture:  # what cannot be opened is named when read
+            pixels += picture.width * picture.height
+    return PIXELS.share(pixels)
 
 
 def read_source(
