@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, as_user_error
 from data.pairs.files import is_main_process
 from pipeline import export as exporting
 from pipeline import leash, mos, warm
@@ -45,6 +46,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+TRACEBACK = "SIAMESE_TRACEBACK"  # set, it shows where an error of the system came from
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +99,24 @@ def _stop_once(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _let_all_names_be_printed() -> None:
+    """Print what no screen can show, such as bytes of Latin-1 in a file's name, as escapes; without stdout, nothing."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _refused(error: UserError) -> int:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{error}\n")
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk: what could not be written would be tried again at exit, in another message
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 2
+
+
 @contextlib.contextmanager
 def _after_the_main_process() -> Iterator[None]:
     """Hold an error of a further process back: the main one has the same to say and ends them all when it says so."""
@@ -145,6 +165,7 @@ def _run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, or 2 with a message when the user has something to mend."""
+    _let_all_names_be_printed()
     item = vars(_parser().parse_args(argv))
     verb = item.pop("verb")
     try:
@@ -193,11 +214,16 @@ def main(argv: list[str] | None = None) -> int:
             repro.run(item["targets"], item["jobs"], item["engine"], item["set"])
         else:
             return _run_stage(verb, item, sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+        return _refused(error)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        told = None if TRACEBACK in os.environ else as_user_error(error)
+        if told is None:
+            raise
+        return _refused(told)
     return 0
 
 

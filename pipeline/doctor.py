@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from data.pairs.errors import UserError
+
 EXAMPLES = 3
 
 
@@ -47,11 +49,13 @@ def _report(result: dict[str, Any]) -> str:
 def run(folder: Path, layout: str | None, as_json: bool, out: Path | None) -> None:
     """Print the findings; write the picture of 12 overlays to `out` when it is given.
 
-    Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
+    Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown, or `out` is a folder.
     """
     from data.pairs.doctor import examine, overlays
     from data.pairs.image_io import BadImageError, write_image
 
+    if out and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name the picture to write, such as {out / 'look.png'}")
     result, drawable = examine(folder, layout)
     if out and drawable:
         try:

@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.image_io import BadImageError, labels_of_values, threshold_mask
+
+# what a file raises whose bytes were changed, whatever they stand for
+BROKEN = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
 @cache

@@ -18,6 +18,14 @@ class UserError(Exception):
         return "\n".join([self.title, *(f"  {problem}" for problem in self.problems)])
 
 
+class BadImageError(ValueError):
+    """A file that cannot be used as it is; the message says why and what to do, `code` is the fault's name."""
+
+    def __init__(self, message: str, code: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
 MEANINGS = {
     errno.ENOSPC: "the disk is full: free some space and run again, what is finished is kept",
     errno.EDQUOT: "the disk quota is used up: free some space and run again, what is finished is kept",
@@ -56,7 +64,7 @@ def as_user_error(error: Exception) -> UserError | None:
     """Return what an error of the system or of a codec means to the user, or None for what is a fault of ours."""
     if isinstance(error, OSError) and error.errno is not None:
         places = [one_line(str(place)) for place in (error.filename, error.filename2) if isinstance(place, str | bytes)]
-        return UserError(f"{' to '.join(places) or 'a file'}: {system_problem(error)}")
+        return UserError(f"{' to '.join(places) or 'the output'}: {system_problem(error)}")
     if isinstance(error, UnicodeEncodeError):
         name = one_line(str(error.object))
         return UserError(f"{name}: holds signs that are not UTF-8, such as a name in Latin-1: rename the file")
@@ -64,6 +72,8 @@ def as_user_error(error: Exception) -> UserError | None:
         return UserError(f"a file is no UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8")
     if isinstance(error, zipfile.BadZipFile | zlib.error):
         return UserError(f"a packed file is damaged ({one_line(str(error))}): remove it and run again")
+    if isinstance(error, BadImageError):
+        return UserError(one_line(str(error)))
     if isinstance(error, MemoryError):
         return UserError(MEANINGS[errno.ENOMEM], [one_line(str(error))] if str(error) else [])
     return None

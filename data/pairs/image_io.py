@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from data.pairs.damage import begins_as_picture, prove_damage
+from data.pairs.errors import BadImageError as BadImageError  # what readers raise is imported from here
 from data.pairs.errors import one_line, system_problem
 
 MASK_THRESHOLD = 127
@@ -30,14 +31,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL.TiffImagePlugin")
 
 Array = np.ndarray
-
-
-class BadImageError(ValueError):
-    """A file that cannot be used as it is; the message says why and what to do, `code` is the fault's name."""
-
-    def __init__(self, message: str, code: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 _kept = threading.local()
@@ -84,7 +77,7 @@ def _decoded(path: Path) -> Image.Image:
     return picture
 
 
-def _more_than_8_bits(file: Image.Image) -> str:
+def _more_than_8_bits(file: ImageFile.ImageFile) -> str:
     """Return what says that an opened file has more bits than Pillow would give unasked, or nothing."""
     found = re.search(r"(RGB|RGBA|RGBX|LA|CMYK);16", str(file.tile))
     if found or file.format != "PPM":

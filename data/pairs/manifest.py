@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,13 @@ def content(pair: Pair, array: np.ndarray) -> np.ndarray:
 COLUMNS = tuple(field.name for field in fields(Pair))
 
 
+def _named(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
+    try:
+        return read(path)
+    except BadImageError as error:
+        raise BadImageError(f"{path}: {error}", error.code) from error
+
+
 @dataclass(frozen=True)
 class PairSet:
     """The pairs of one folder, sorted by id."""
@@ -86,11 +93,11 @@ class PairSet:
 
     def image(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W, 3)."""
-        return read_image(self.folder / pair.image)
+        return _named(self.folder / pair.image, read_image)
 
     def labels(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W) in {0..K}: the background and the K classes of the pair."""
-        return read_labels(self.folder / pair.mask, len(class_names(pair)))
+        return _named(self.folder / pair.mask, partial(read_labels, classes=len(class_names(pair))))
 
     def mask(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W) in {0, 1}: lesion of any class."""
