@@ -8,6 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingEndEvent, ScalarEvent
+from ruamel.yaml.reader import ReaderError
 
 from data.pairs.errors import UserError, one_line
 
@@ -46,8 +47,7 @@ def load_yaml(text: str, path: Path) -> Any:
     except MarkedYAMLError as error:
         raise UserError(title, [_line_of(error)]) from error
     except Exception as error:  # what the constructors of its types raise for texts that they do not expect
-        problem = one_line(str(error)) if isinstance(error, ValueError) else f"a value cannot be read ({error!r:.200})"
-        raise UserError(title, [problem]) from error
+        raise UserError(title, [_said_of(error)]) from error
     problems = list(_odd_values(data))
     if problems:
         raise UserError(title, problems)
@@ -61,6 +61,14 @@ def _line_of(error: MarkedYAMLError) -> str:
     if "duplicate key" in problem:
         problem += "; a section stands once, with all its rows in it"
     return place + problem
+
+
+def _said_of(error: Exception) -> str:
+    if isinstance(error, ReaderError):
+        return f"sign number {error.position + 1} is a control character or no text: remove it"
+    if isinstance(error, _BoundsError):
+        return str(error)
+    return f"a value does not fit the kind that it has or is marked as: {one_line(str(error) or repr(error), 100)}"
 
 
 def _check_bounds(text: str) -> None:

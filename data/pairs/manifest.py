@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -69,6 +70,25 @@ def content(pair: Pair, array: np.ndarray) -> np.ndarray:
     """Return the part of an image or mask (H, W, ...) of the pair that is no padding."""
     box = content_box(pair)
     return crop(array, box) if box else array
+
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def as_cell(value: object) -> object:
+    """Return a value for a CSV file: a text that a spreadsheet would take for a formula gets a ' in front."""
+    if not isinstance(value, str) or not FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def of_cell(cell: str) -> str:
+    """Return the text that `as_cell` wrote."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 COLUMNS = tuple(field.name for field in fields(Pair))
@@ -140,7 +160,7 @@ def write_manifest(folder: Path, pairs: Sequence[Pair]) -> PairSet:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(pair) for pair in ordered)
+    writer.writerows({name: as_cell(value) for name, value in asdict(pair).items()} for pair in ordered)
     write_text(folder / MANIFEST, text.getvalue())
     return PairSet(folder, ordered)
 
@@ -159,7 +179,7 @@ def read_pairs(folder: Path) -> PairSet:
         if missing:
             raise UserError(f"{path} lacks columns", missing)
         pairs = [
-            replace(Pair(**{name: row[name] for name in COLUMNS}), foreground=float(row["foreground"]))
+            replace(Pair(**{name: of_cell(row[name]) for name in COLUMNS}), foreground=float(row["foreground"]))
             for row in reader
         ]
     return PairSet(folder, tuple(sorted(pairs, key=lambda pair: pair.id)))
