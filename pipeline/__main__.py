@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipeline import weights as weighing
 
 # verb -> what it does, and the options that identify its run
 VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "check": ("check params.yaml, before DVC removes anything", ()),
     "acquire": ("fetch and unpack the archives of a data set, or take those that lie on disk", ("download",)),
     "prepare": ("read or draw the pairs of a data set and write them resized", ("dataset",)),
     "base": ("pretrain the base model, or find the one that params.yaml names", ("dataset",)),
@@ -41,12 +43,21 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "train and test a segmenter on real and added pairs",
         ("dataset", "source", "masks", "architecture", "multiple", "seed"),
     ),
+    "segment_filtered": (
+        "the same for a set that a filter has passed",
+        ("dataset", "generator", "filter", "masks", "architecture", "seed"),
+    ),
     "report": ("write tables, figures and the page from all results", ()),
 }
 
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 TRACEBACK = "SIAMESE_TRACEBACK"  # set, it shows where an error of the system came from
+
+
+def _name_of(value: str, verb: str) -> str:
+    """Return a row's name: as it is, or out of the name that DVC gives a stage, such as prepare@phantom."""
+    return value.partition(f"{verb}@")[2] or value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb, (text, options) in VERBS.items():
         stage = verbs.add_parser(verb, help=text, description=text)
         for option in options:
-            stage.add_argument(f"--{option}", required=True, type=int if option in ("multiple", "seed") else str)
+            number = option in ("multiple", "seed")
+            stage.add_argument(f"--{option}", required=True, type=int if number else partial(_name_of, verb=verb))
     show = verbs.add_parser("params", help="check params.yaml and print it resolved")
     show.add_argument("--file", type=Path, default=Path("params.yaml"))
     export = verbs.add_parser("export", help="write real and synthetic pairs in a format that other tools read")

@@ -19,7 +19,9 @@ from pipeline.dvc_locks import held_locks, locked
 from pipeline.engines import ENGINES, Place, Run, Task, parse_settings
 from pipeline.lock_file import mend
 from pipeline.param_errors import dangling
+from pipeline.params import read_params
 from pipeline.recording import file_system
+from pipeline.states import CHECK
 from pipeline.warm import warm_process
 
 LOGS = Path(".work/logs")
@@ -30,7 +32,7 @@ WORTH_WARMING = 6  # stages; for fewer, imports in one process more are no gain
 
 
 def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
-    while after := {name for name, others in needs.items() if name not in changed and others & changed}:
+    while after := {name for name, others in needs.items() if name not in changed and others & (changed - {CHECK})}:
         changed = changed | after
     return changed
 
@@ -165,13 +167,15 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
 
     What a stage prints goes to .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
 
-    Raises: UserError naming every stage that failed, with the end of its log, or the `repro` that runs here already.
+    Raises: UserError for a wrong params.yaml, naming every stage that failed, with the end of its log, or the `repro`
+    that runs here already.
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
     if engine not in ENGINES:
         raise UserError(dangling("--engine", engine, ENGINES))
     places, connect, running = ENGINES[engine]
+    read_params(Path("params.yaml"))
     slots = places()
     count = jobs or len(slots)
     with _only_one(), connect(parse_settings(settings)) as start:
