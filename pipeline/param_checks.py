@@ -1,10 +1,8 @@
 """Checks between sections of params.yaml: names that lists give, blocks that build on others, values that must fit."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.pairs.mask_config import RealMasks
@@ -125,9 +123,6 @@ def check_values(params: "Params") -> Iterable[str]:
             multiple = getattr(params.generators[name], "size_multiple", 1)
             if params.datasets[dataset].size_px % multiple:
                 yield f"datasets.{dataset}.size_px: must be a multiple of {multiple} for generators.{name}"
-    for name, path in ((name, dataset.path) for name, dataset in params.datasets.items()):
-        if Path(os.path.normpath(path)).parts[:2] in (("data", "downloads"), ("data", "checksums")):
-            yield f"datasets.{name}.path: DVC does not watch {path}: archives are unpacked into data/raw"
     if isinstance(params.base, PretrainedHere):
         factor = 2 ** (len(params.base.vae.channels) - 1)
         for name, row in params.generators.items():

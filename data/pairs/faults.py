@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from data.pairs.duplicates import thumbnail
-from data.pairs.image_io import MASK_THRESHOLD, BadImageError, each_decoded_once, is_colourful, read_image
+from data.pairs.image_io import (
+    MASK_THRESHOLD,
+    BadImageError,
+    each_decoded_once,
+    is_colourful,
+    open_picture,
+    read_image,
+    size_of,
+)
 from data.pairs.manifest import id_problem
 from data.pairs.sources import Source, memory_for, read_source
 
@@ -56,6 +64,7 @@ FAULTS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large", "unreadable"}
 MOST_LABELS, MOST_VALUES, LEAST_AREA = 32, 9, 0.002  # JPEG's greys are more, and each of them is rarer
+MOST_PX = 2**24  # of larger pictures every second, third, ... pixel is looked at, all pixels of the others
 GREY_SHARE, TINY_PX, ODD = 0.01, 64, re.compile(r"[^\w.()-]")
 
 
@@ -115,8 +124,7 @@ def _few_values(colours: np.ndarray) -> list[int | tuple[int, int, int]]:
 
 def _look_at_mask(path: Path, seen: Seen, threshold: int) -> list[str]:
     """Return the codes of a readable mask's values, and note them in `seen`."""
-    with Image.open(path) as file:
-        picture = ImageOps.exif_transpose(file).convert("RGB")
+    picture = open_picture(path).convert("RGB")
     colours = np.asarray(picture)
     grey = np.asarray(picture.convert("L"))
     values, counts = np.unique(grey, return_counts=True)
@@ -143,7 +151,7 @@ def _look_at_mask(path: Path, seen: Seen, threshold: int) -> list[str]:
 
 def look(source: Source, threshold: int = MASK_THRESHOLD) -> Seen:
     """Return what is seen in one pair, with every fault of its files and of the two together."""
-    with memory_for(source), each_decoded_once():
+    with memory_for(source), each_decoded_once(MOST_PX):
         return _look(source, threshold)
 
 
@@ -174,7 +182,9 @@ def _look(source: Source, threshold: int) -> Seen:
         if error.code not in named and not same:
             seen.faults.append((error.code if error.code in FAULTS else "unmatched", str(error)))
         return seen
-    seen.size = (image.shape[1], image.shape[0])
+    seen.size = (image.shape[1], image.shape[0]) if source.index >= 0 else size_of(source.image)
+    if source.index < 0 and any(size_of(path) != seen.size for path in source.masks):  # of thinned ones it may not show
+        seen.faults.append(("size_mismatch", f"{source.image}: differs in size from its mask"))
     seen.foreground = float((mask > 0).mean())
     seen.thumbnail = thumbnail(image)
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]) > 0

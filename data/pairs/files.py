@@ -20,6 +20,10 @@ from data.pairs.errors import UserError
 TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.(?:tmp|partial)")
 
 
+class NotFiniteError(UserError, ValueError):
+    """Values that JSON does not have."""
+
+
 def sha256_file(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -98,10 +102,10 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write JSON with sorted keys; what could not be computed is null with a reason.
 
-    Raises: UserError naming every value that is NaN or infinite.
+    Raises: NotFiniteError naming every value that is NaN or infinite.
     """
     if bad := list(_not_finite(value)):
-        raise UserError(f"{path}: values that are not finite (NaN or infinite)", bad)
+        raise NotFiniteError(f"{path}: values that are not finite (NaN or infinite), which are not JSON compliant", bad)
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 

@@ -5,6 +5,7 @@ classes of lesion. On disk all are PNG: a mask is {0, 255}, and K classes are K 
 """
 
 import contextlib
+import math
 import os
 import re
 import threading
@@ -20,6 +21,7 @@ from data.pairs.errors import BadImageError as BadImageError  # what readers rai
 from data.pairs.errors import one_line, system_problem
 
 MASK_THRESHOLD = 127
+EXIF_TURN = 0x0112
 COLOURFUL = 64  # difference between the channels of a pixel
 # the best of several copies of one picture first
 IMAGE_SUFFIXES = (
@@ -37,21 +39,41 @@ _kept = threading.local()
 
 
 @contextlib.contextmanager
-def each_decoded_once() -> Iterator[None]:
-    """Within the block, a file that this thread reads again is not decoded again."""
-    _kept.pictures = {}
+def each_decoded_once(most_px: int) -> Iterator[None]:
+    """Within the block, a file that this thread reads again is not decoded again.
+
+    One of more than `most_px` pixels is thinned: only every second, third, ... pixel of as many rows is there.
+    """
+    _kept.pictures, _kept.most_px = {}, most_px
     try:
         yield
     finally:
         del _kept.pictures
 
 
-def _open(path: Path) -> Image.Image:
-    """Return the decoded picture, turned as its EXIF tag says."""
+def open_picture(path: Path) -> Image.Image:
+    """Return the decoded picture, turned as its EXIF tag says.
+
+    Raises: BadImageError for a damaged file and for one of more than 8 bits a channel.
+    """
     kept = getattr(_kept, "pictures", {})
     if path not in kept:
-        kept[path] = _decoded(path)
+        picture = _decoded(path)
+        kept[path] = _thinned(picture, _kept.most_px) if hasattr(_kept, "pictures") else picture
     return kept[path]
+
+
+def _thinned(picture: Image.Image, most_px: int) -> Image.Image:
+    step = math.ceil(math.sqrt(picture.width * picture.height / most_px))
+    size = (max(1, picture.width // step), max(1, picture.height // step))
+    return picture.resize(size, Image.Resampling.NEAREST) if step > 1 else picture
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture in px, turned as its EXIF tag says, from its head. Raises: OSError."""
+    with Image.open(path) as file:
+        width, height = file.size
+        return (height, width) if file.getexif().get(EXIF_TURN, 1) in (5, 6, 7, 8) else (width, height)
 
 
 def _decoded(path: Path) -> Image.Image:
@@ -60,7 +82,8 @@ def _decoded(path: Path) -> Image.Image:
             deep = _more_than_8_bits(file)
             file.load()
             prove_damage(path, file)
-            picture = ImageOps.exif_transpose(file)
+            turned = file.getexif().get(EXIF_TURN, 1) != 1
+            picture = ImageOps.exif_transpose(file) if turned else file  # a copy
     except UnidentifiedImageError as error:
         if begins_as_picture(path):
             raise BadImageError("is damaged (its beginning is no whole header): replace the file", "damaged") from error
@@ -91,7 +114,7 @@ def read_image(path: Path) -> Array:
 
     Raises: BadImageError for a damaged file and for one of more than 8 bits a channel.
     """
-    return np.asarray(_open(path).convert("RGB"))
+    return np.asarray(open_picture(path).convert("RGB"))
 
 
 def read_mask(path: Path, threshold: int = MASK_THRESHOLD) -> Array:
@@ -102,7 +125,7 @@ def read_mask(path: Path, threshold: int = MASK_THRESHOLD) -> Array:
     Raises: BadImageError for a damaged file, more than 8 bits, a mask in colours, or one whose values all lie at or
     below the threshold without being zero (0/1 masks under the threshold 127).
     """
-    picture = _open(path)
+    picture = open_picture(path)
     if picture.mode not in ("1", "L") and is_colourful(np.asarray(picture.convert("RGB"))):
         raise BadImageError("is in colours: name them in the data-set row, classes: {name: [r, g, b]}", "colour_mask")
     return threshold_mask(np.asarray(picture.convert("L")), threshold)
@@ -137,7 +160,7 @@ def read_classes(path: Path, values: Sequence[int | tuple[int, int, int]]) -> Ar
 
     Raises: BadImageError for a damaged file, more than 8 bits, or a pixel that is neither black nor of these values.
     """
-    return labels_of_values(np.asarray(_open(path).convert("RGB")), values)
+    return labels_of_values(np.asarray(open_picture(path).convert("RGB")), values)
 
 
 def labels_of_values(pixels: Array, values: Sequence[int | tuple[int, int, int]]) -> Array:
@@ -171,7 +194,7 @@ def read_labels(path: Path, classes: int = 1) -> Array:
 
     Raises: BadImageError for a damaged file and for a grey that `write_mask` does not write.
     """
-    grey = np.asarray(_open(path).convert("L"))
+    grey = np.asarray(open_picture(path).convert("L"))
     label_of = np.full(256, 255, np.uint8)
     label_of[levels(classes)] = np.arange(classes + 1)
     labels = label_of[grey]

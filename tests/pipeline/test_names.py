@@ -22,7 +22,7 @@ PLACES = [
     "../../mine",
     "../../.git",
 ]
-SINGLE = ["../../docs", "../downloads", "../downloads/kept", "../../.git"]  # what DVC itself keeps from being an output
+SINGLE = ["../../docs", "../../tests", "../../.git"]  # what DVC itself keeps from being an output
 LISTED = ("x; touch F; #", "../../../docs", "x'; touch F; '")
 
 
