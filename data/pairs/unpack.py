@@ -20,7 +20,7 @@ from data.pairs.downloads import leads_out
 from data.pairs.errors import UserError
 
 CHUNK_BYTES = 2**20
-MAX_MEMBERS = 200_000
+MAX_MEMBERS = 150_000
 LISTED_BYTES = 150  # of a member in the list of a zip
 MAX_HEADER_BYTES = 2**16
 NESTED_LEVELS = 2
