@@ -1,9 +1,9 @@
-"""Unpack hostile archives, each in a process of its own: nothing leaves the folder, memory stays small, all end in words.
+"""Unpack hostile archives, each in a process of its own: nothing leaves the folder, memory stays small.
 
 python -m tests.campaigns.archives --cases 120 --seed 7
 
-The last line is a JSON of counts, and the exit code is 1 if anything escaped, took too much memory or time, or ended in a
-traceback.
+The last line is a JSON of counts, and the exit code is 1 if anything escaped, took too much memory or time, or ended
+in a traceback.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from typing import Any
 MOST_BYTES, MOST_MIB, LIMIT_S = 50_000_000, 200, 60
 BIG = 300 * 2**20  # bytes that a header or a member stands for
 NAMES = (
-    "../out", "a/../../out", "/tmp/siamese-escaped", "..\\out", "C:\\out", "C:out", "a\0b", "x" * 300, "a/" * 300 + "b", "",
-    ".", "..", "a//b", "./a", "caf\udce9", "\u202egnp.a", "-rf", "~", "$HOME/a", "con", "a\nb", "images/1.png",
+    "../out", "a/../../out", "/tmp/siamese-escaped", "..\\out", "C:\\out", "C:out", "a\0b", "x" * 300, "a/" * 300 + "b",
+    "", ".", "..", "a//b", "./a", "caf\udce9", "\u202egnp.a", "-rf", "~", "$HOME/a", "con", "a\nb", "images/1.png",
 )  # fmt: skip
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     "": lambda content: content, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,

@@ -2,8 +2,8 @@
 
 python -m tests.campaigns.params_fuzz --cases 1500 --seed 7
 
-Most cases are checked in this process, one of SHARE through the command line. The last line is a JSON of counts, and the
-exit code is 1 if any of them is a failure.
+Most cases are checked in this process, one of SHARE through the command line. The last line is a JSON of counts, and
+the exit code is 1 if any of them is a failure.
 """
 
 import argparse
@@ -35,10 +35,13 @@ VALUES: tuple[Any, ...] = (
     "x; touch F; #", "\u202e", "é", "a" * 5000, [], [[]], {}, [None], [1, "1", 1.0], {"a": {"b": []}}, ["phantom"] * 3,
 )  # fmt: skip
 LINES = (
-    "x: !!bool maybe", "x: !!int z", "x: !!float z", "x: !!timestamp z", "x: !!binary '*'", "x: !!python/name:os.system",
+    "x: !!bool maybe", "x: !!int z", "x: !!float z", "x: !!timestamp z", "x: !!binary '*'",
+    "x: !!python/name:os.system",
     "x: !!set {a}", "x: !!omap [a]", "? [a, b]\n: 1", "1: 2", "null: 3", "2020-01-01: 4", "x: 2020-01-01", "<<: 1",
-    "<<: *nothing", "x: &a [*a]", "\tx: 1", "x: [1", "x: {", "x: '", 'x: "\\z"', "---", "...", "%YAML 9.9", "extends: 1",
-    "extends: [1]", "extends: {a: b}", "extends:", "extends: nothing.yaml", "extends: [params.yaml]", "extends: '../..'",
+    "<<: *nothing", "x: &a [*a]", "\tx: 1", "x: [1", "x: {", "x: '", 'x: "\\z"', "---", "...", "%YAML 9.9",
+    "extends: 1",
+    "extends: [1]", "extends: {a: b}", "extends:", "extends: nothing.yaml", "extends: [params.yaml]",
+    "extends: '../..'",
     "datasets: {}", "seeds: zero", "x: 1:30:00", "x: 0x" + "f" * 9000, "x: " + "9" * 5000, "x: " + "[" * 3000,
     "x: |\n y\n  z", "x: \x07", "x: \u2028y", "\ufeffx: 1", "- a", "@x", "`x`", "x: %", "x: *", "x: &", "x: !",
 )  # fmt: skip
