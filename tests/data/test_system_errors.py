@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -26,6 +27,17 @@ def pipeline(*arguments: str, prefix: tuple[str, ...] = (), **how) -> subprocess
     command = [*prefix, sys.executable, "-m", "pipeline", *arguments]
     env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     return subprocess.run(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, check=False, **how)
+
+
+def refusal(run: Callable) -> str | None:
+    """Return what the user is told when it fails, or None when it does not; other errors are faults of ours."""
+    try:
+        run()
+    except UserError as error:
+        return str(error)
+    except OSError as error:
+        return str(as_user_error(error))
+    return None
 
 
 @pytest.fixture
@@ -111,12 +123,8 @@ def test_an_npz_with_a_flipped_byte_is_named(tmp_path):
     for place in range(0, len(content), 7):
         path = tmp_path / f"{place}.npz"
         path.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
-        try:
-            find(path)
-        except UserError as error:
-            assert path.name in str(error)
-        except OSError as error:  # no longer a zip, so taken for a folder
-            assert path.name in str(as_user_error(error))
+        told = refusal(lambda path=path: find(path))
+        assert told is None or path.name in told
         path.unlink()
 
 
@@ -126,11 +134,9 @@ def test_features_with_a_flipped_byte_are_named(tmp_path):
     refused = 0
     for place in range(0, len(content), 5):
         (tmp_path / "b.npz").write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
-        try:
-            read_features(tmp_path / "b.npz")
-        except UserError as error:
-            refused += 1
-            assert "b.npz" in str(error)
+        told = refusal(lambda: read_features(tmp_path / "b.npz"))
+        refused += told is not None
+        assert told is None or "b.npz" in told
     assert refused > 20
 
 
