@@ -174,7 +174,7 @@ def _device() -> str | None:
 def record(verb: str, item: Mapping, seconds: float) -> None:
     """Write what the stage that just ended took; only under DVC, whose stage names are the keys, and only once."""
     stage = os.environ.get("DVC_STAGE")
-    if stage is None or not is_main_process():
+    if stage is None or verb == "check" or not is_main_process():
         return
     if verb == "segment_filtered":
         verb, item = "segment", as_segment(dict(item))
