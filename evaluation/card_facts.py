@@ -8,6 +8,7 @@ from typing import Any
 # upper bound -> name on the Hub
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 # Terms that name one of the Hub's licences and say nothing else.
+WEB_PAGE = re.compile(r"https?://\S+")  # no other address becomes a link
 HUB_LICENCE = re.compile(r"CC BY(-NC)?(-SA|-ND)? 4\.0|CC0 1\.0")
 
 Row = Mapping[str, Any]
@@ -66,7 +67,7 @@ def _licence(facts: CardFacts, other: str) -> dict[str, str]:
     terms = facts.licence or ""
     if HUB_LICENCE.fullmatch(terms):
         return {"license": terms.lower().replace(" ", "-")}
-    link = {"license_link": facts.page} if facts.page else {}
+    link = {"license_link": facts.page} if facts.page and WEB_PAGE.fullmatch(facts.page) else {}
     return {"license": "other", "license_name": other if terms else "not-stated", **link}
 
 

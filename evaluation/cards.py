@@ -149,4 +149,4 @@ def _is_entry(value: object) -> bool:
 def escape(value: object) -> str:
     """Return text in one line that Markdown shows as it is, also within a table."""
     text = value if isinstance(value, str) else told_as(value)
-    return re.sub(r"([\\`*|<])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*|<\[\]])", r"\\\1", " ".join(text.split()))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from data.pairs.errors import UserError
 
+SHOWN = 20  # images in one line of an error
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -32,7 +34,11 @@ class Features:
 
 
 def write_features(path: Path, features: Features) -> None:
-    """Write an .npz whose bytes depend on the content alone: NumPy's own writer puts the clock into it."""
+    """Write an .npz whose bytes depend on the content alone: NumPy's own writer puts the clock into it.
+
+    Raises: UserError naming every image whose features are not finite.
+    """
+    check_finite(path, features)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     arrays = dict(features.arrays) | {
@@ -50,15 +56,33 @@ def write_features(path: Path, features: Features) -> None:
 def read_features(path: Path) -> Features:
     """Return what `write_features` wrote.
 
-    Raises: UserError when the file is missing or damaged.
+    Raises: UserError when the file is missing or damaged, or holds what is not finite.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop("meta")))
-        return Features(arrays.pop("ids").tolist(), arrays, meta)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        features = Features(arrays.pop("ids").tolist(), arrays, meta)
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} holds no features ({error}): remove it and run dvc repro") from error
+    check_finite(path, features)
+    return features
+
+
+def check_finite(path: Path, features: Features) -> None:
+    """Raises: UserError naming every image with a feature that is not finite, which no distance could be made of."""
+    problems = []
+    for name, array in features.arrays.items():
+        if array.dtype.kind != "f" or np.isfinite(array).all():
+            continue
+        rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1)).tolist()
+        own = len(array) == len(features)
+        shown = [str(features.ids[row]) if own else f"pair {row}" for row in rows[:SHOWN]]
+        more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+        problems.append(f"{name} of {', '.join(shown)}{more}")
+    if problems:
+        to_do = "look at these images; in half precision a network may overflow: unset ACCELERATE_MIXED_PRECISION"
+        raise UserError(f"{path}: features that are not finite (NaN or infinite)", [*problems, to_do])
 
 
 def read_parts(folder: Path) -> dict[str, Features]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.pairs.errors import UserError
 from data.pairs.manifest import content_box
 from data.pairs.resize import Box, crop
 from evaluation.images import Images
@@ -52,20 +53,32 @@ def strangers(masks: Iterable[np.ndarray]) -> np.ndarray | None:
     return np.roll(np.arange(n), step)
 
 
-def found_in(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge) -> np.ndarray:
+def _lesion(probabilities: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    bad = [name for name, one in zip(ids, probabilities, strict=True) if not np.isfinite(one).all()]
+    if bad:
+        raise UserError(
+            f"the judge's maps of {len(bad)} images are not finite (NaN or infinite): {', '.join(bad[:20])}",
+            ["its weights are broken or overflow: train it again (run dvc repro judge), in full precision"],
+        )
+    return probabilities > 0.5
+
+
+def found_in(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge, ids: Sequence[str]) -> np.ndarray:
     """Return bool (N, H, W): where the judge finds lesion in uint8 (N, H, W, 3) when it sees only what is no padding.
 
     It was trained without any padding, and `boxes` say where there is some.
+
+    Raises: UserError naming the ids of images whose maps are not finite.
     """
     if not any(boxes):
-        found = judge(images) > 0.5
+        found = _lesion(judge(images), ids)
         if found.shape != images.shape[:3]:
             raise ValueError(f"the judge must return probabilities {images.shape[:3]}, got {found.shape}")
         return found
     found = np.zeros(images.shape[:3], bool)
-    for image, place, box in zip(images, found, boxes, strict=True):
+    for image, place, box, name in zip(images, found, boxes, ids, strict=True):
         inner = crop(image, box) if box else image
-        (crop(place, box) if box else place)[:] = judge(inner[None])[0] > 0.5
+        (crop(place, box) if box else place)[:] = _lesion(judge(inner[None]), [name])[0]
     return found
 
 
@@ -80,7 +93,9 @@ def mask_fidelity(images: Images, judge: Judge, *, batch: int = 32) -> Fidelity:
     swapped: list[np.ndarray] = []
     for start in range(0, len(images), batch):
         rows = range(start, min(start + batch, len(images)))
-        found = found_in(images.take(list(rows)), boxes[start : start + batch], judge)
+        found = found_in(
+            images.take(list(rows)), boxes[start : start + batch], judge, [images.ids[row] for row in rows]
+        )
         own.append(dice(found, np.stack([images.mask(row) for row in rows])))
         if others is not None:
             swapped.append(dice(found, np.stack([images.mask(int(others[row])) for row in rows])))

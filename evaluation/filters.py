@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from data.pairs.config import Config, Probability
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
-from data.pairs.manifest import PairSet, write_manifest
+from data.pairs.manifest import PairSet, of_cell, write_manifest
 
 CRITERIA = ("mask_fidelity", "colour_drift", "copy")
 COPY = {"1": 1.0, "true": 1.0, "0": 0.0, "false": 0.0}
@@ -56,7 +56,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
         missing = [name for name in ("id", *CRITERIA) if name not in (reader.fieldnames or ())]
         if missing:
             raise UserError(f"{path} lacks columns", missing)
-        return list(reader)
+        return [
+            {name: of_cell(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in reader
+        ]
 
 
 def value(row: Row, criterion: str) -> float | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.errors import UserError
+from data.pairs.manifest import of_cell
 from evaluation.mos_choice import RATED
 from evaluation.mos_deck import FACTS, KEY, Card
 
@@ -50,7 +51,9 @@ def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
-            rows = list(reader)
+            rows = [
+                {name: of_cell(cell) if isinstance(cell, str) else cell for name, cell in r.items()} for r in reader
+            ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file in UTF-8: {error}") from error
     missing = [name for name in columns if name not in (reader.fieldnames or ())]

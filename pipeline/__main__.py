@@ -3,15 +3,17 @@
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, as_user_error
 from data.pairs.files import is_main_process
 from pipeline import export as exporting
 from pipeline import leash, mos, warm
@@ -19,6 +21,7 @@ from pipeline import weights as weighing
 
 # verb -> what it does, and the options that identify its run
 VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "check": ("check params.yaml, before DVC removes anything", ()),
     "acquire": ("fetch and unpack the archives of a data set, or take those that lie on disk", ("download",)),
     "prepare": ("read or draw the pairs of a data set and write them resized", ("dataset",)),
     "base": ("pretrain the base model, or find the one that params.yaml names", ("dataset",)),
@@ -40,11 +43,21 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "train and test a segmenter on real and added pairs",
         ("dataset", "source", "masks", "architecture", "multiple", "seed"),
     ),
+    "segment_filtered": (
+        "the same for a set that a filter has passed",
+        ("dataset", "generator", "filter", "masks", "architecture", "seed"),
+    ),
     "report": ("write tables, figures and the page from all results", ()),
 }
 
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+TRACEBACK = "SIAMESE_TRACEBACK"  # set, it shows where an error of the system came from
+
+
+def _name_of(value: str, verb: str) -> str:
+    """Return a row's name: as it is, or out of the name that DVC gives a stage, such as prepare@phantom."""
+    return value.partition(f"{verb}@")[2] or value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb, (text, options) in VERBS.items():
         stage = verbs.add_parser(verb, help=text, description=text)
         for option in options:
-            stage.add_argument(f"--{option}", required=True, type=int if option in ("multiple", "seed") else str)
+            number = option in ("multiple", "seed")
+            stage.add_argument(f"--{option}", required=True, type=int if number else partial(_name_of, verb=verb))
     show = verbs.add_parser("params", help="check params.yaml and print it resolved")
     show.add_argument("--file", type=Path, default=Path("params.yaml"))
     export = verbs.add_parser("export", help="write real and synthetic pairs in a format that other tools read")
@@ -99,6 +113,24 @@ def _stop_once(*_: object) -> None:
     for word in STOPPING:
         signal.signal(word, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _let_all_names_be_printed() -> None:
+    """Print what no screen can show, such as bytes of Latin-1 in a file's name, as escapes; without stdout, nothing."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _refused(error: UserError) -> int:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{error}\n")
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk: what could not be written would be tried again at exit, in another message
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 2
 
 
 @contextlib.contextmanager
@@ -149,6 +181,7 @@ def _run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, or 2 with a message when the user has something to mend."""
+    _let_all_names_be_printed()
     item = vars(_parser().parse_args(argv))
     verb = item.pop("verb")
     try:
@@ -197,11 +230,16 @@ def main(argv: list[str] | None = None) -> int:
             repro.run(item["targets"], item["jobs"], item["engine"], item["set"])
         else:
             return _run_stage(verb, item, sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+        return _refused(error)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        told = None if TRACEBACK in os.environ else as_user_error(error)
+        if told is None:
+            raise
+        return _refused(told)
     return 0
 
 

@@ -91,13 +91,15 @@ def _which(folder: Path, item: Mapping[str, Any]) -> Any:
 def run(item: Mapping[str, Any]) -> None:
     """Print the findings; write the picture of 12 overlays to `out` when it is given.
 
-    Raises: UserError when the folder is missing, holds no pairs, the layout is unknown, or the options do not fit;
-    SystemExit of 2 when `prepare` would refuse the row, or none can be suggested.
+    Raises: UserError when the folder is missing, holds no pairs, the layout is unknown, the options do not fit, or
+    `out` is a folder; SystemExit of 2 when `prepare` would refuse the row, or none can be suggested.
     """
     from data.pairs.doctor import examine, overlays
     from data.pairs.image_io import BadImageError, write_image
 
     folder, as_json, out = item["folder"], item["json"], item["out"]
+    if out and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name the picture to write, such as {out / 'look.png'}")
     result, drawable = examine(folder, item["layout"], _which(folder, item))
     if out and drawable:
         try:

@@ -1,6 +1,7 @@
 """Checks between sections of params.yaml: names that lists give, blocks that build on others, values that must fit."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
@@ -34,10 +35,13 @@ def check_lists(data: Any) -> Iterable[str]:
     for block in BLOCKS:
         for key in (*rows, "seeds", "multiples"):
             names = _names(data, block, key)
-            yield from (f"{block}.{key}: {n} stands twice" for i, n in enumerate(names) if n in names[:i])
+            names = [name for name in names if isinstance(name, str | int)]  # what else stands there is no name
+            times = Counter(names)
+            yield from (f"{block}.{key}: {name} stands twice" for name, count in times.items() for _ in range(1, count))
             known = rows.get(key)
             if known is not None and (known or (isinstance(data, Mapping) and isinstance(data.get(key), Mapping))):
-                yield from (dangling(f"{block}.{key}", name, known) for name in names if name not in known)
+                rows_of_key = set(known)
+                yield from (dangling(f"{block}.{key}", name, known) for name in names if name not in rows_of_key)
     yield from (
         f"generators.{name}: the name is taken by a baseline"
         for name in {**dict.fromkeys(FIXED), **dict.fromkeys(rows["baselines"])}
@@ -106,9 +110,9 @@ def check_values(params: "Params") -> Iterable[str]:
     """Yield a line for every value that does not fit one of another section; every name has its row by now."""
     yield from _check_blocks(params)
     yield from _check_paths(params)
-    passed = [f"{generator}-{row}" for generator in params.generators for row in params.filters]
-    for name in dict.fromkeys(passed):
-        if name in params.generators or name in params.baselines or passed.count(name) > 1:
+    passed = Counter(f"{generator}-{row}" for generator in params.generators for row in params.filters)
+    for name, count in passed.items():
+        if name in params.generators or name in params.baselines or count > 1:
             yield f"filters: {name} is the name of another generator, baseline or filtered set too: rename one of them"
     for block in VOLUMES:
         volume = getattr(params, block)
@@ -118,9 +122,8 @@ def check_values(params: "Params") -> Iterable[str]:
         for name in volume.masks:
             if params.masks[name].copies < most:
                 yield f"masks.{name}.copies: must be at least {most}, the largest of {block}.multiples"
-    for name in params.second_volume.datasets:
-        if name in params.volume.datasets:
-            yield f"second_volume.datasets: {name} stands in volume too"
+    for name in sorted(set(params.volume.datasets) & set(params.second_volume.datasets)):
+        yield f"second_volume.datasets: {name} stands in volume too"
     for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
         if name != kind and (name in FIXED or kind in FIXED):
             yield f"baselines.{name}: rows named {' and '.join(FIXED)} are those of these kinds, got kind {kind}"

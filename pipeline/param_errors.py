@@ -3,24 +3,33 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
+from data.pairs.downloads import redacted
+from data.pairs.errors import one_line
+
+MOST_COMPARED, MOST_LETTERS = 50, 100  # names that a line lists, letters of what was found in it
 # as data/pairs/config.py and pipeline/params.py have them
 NAME = re.compile(r"\^\[([^]]+)\]\[([^]]+)\]\*\$")
 
 
 def _nearest(name: object, known: Iterable[object]) -> str:
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    near = [str(other) for other in islice(known, MOST_COMPARED)]
+    close = difflib.get_close_matches(str(name)[:MOST_LETTERS], near, n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def dangling(where: str, name: object, known: Iterable[object]) -> str:
     """Return the line for a name that no row has."""
     known = list(known)
-    allowed = ", ".join(str(k) for k in known) or "none are declared"
-    return f"{where}: there is no '{name}'{_nearest(name, known)}; allowed: {allowed}"
+    allowed = ", ".join(str(k) for k in known[:MOST_COMPARED]) or "none are declared"
+    more = f" and {len(known) - MOST_COMPARED} more" if len(known) > MOST_COMPARED else ""
+    return (
+        f"{where}: there is no '{one_line(str(name), MOST_LETTERS)}'{_nearest(name, known)}; allowed: {allowed}{more}"
+    )
 
 
 def _children(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -82,6 +91,10 @@ def duplicate_key(problem: str, line: int, column: int, text: str) -> list[str]:
     return [f"{key} stands twice, {where}: {what_to_do}"]
 
 
+def _shown(found: object) -> str:
+    return one_line(redacted(repr(found)), MOST_LETTERS)
+
+
 def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
     kind, context, found = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
@@ -92,16 +105,16 @@ def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
         expected = context.get("expected") or context["expected_tags"]
         found = context.get("tag", found)
         options = [option.strip(" '") for option in expected.replace(" or ", ",").split(",")]
-        return f"must be one of {', '.join(options)}; got {found!r}{_nearest(found, options)}"
+        return f"must be one of {', '.join(options)}; got {_shown(found)}{_nearest(found, options)}"
     if kind == "union_tag_not_found":
         return f"needs the key {context['discriminator']}"
     if kind == "string_pattern_mismatch":
         name = NAME.fullmatch(context["pattern"])
-        return _name_rule(found, *name.groups()) if name else f"{found!r} does not fit {context['pattern']}"
+        return _name_rule(found, *name.groups()) if name else f"{_shown(found)} does not fit {context['pattern']}"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("Input ")
     if kind == "value_error":
-        return text
-    return f"must be {text}, got {found!r}"
+        return one_line(text, 1000)
+    return f"must be {text}, got {_shown(found)}"
 
 
 def format_errors(error: ValidationError, data: Any, schema: Mapping[str, Any]) -> list[str]:
@@ -112,7 +125,7 @@ def format_errors(error: ValidationError, data: Any, schema: Mapping[str, Any]) 
             continue  # said of a list whose items are wrong
         keys, allowed = _follow(problem["loc"], data, schema)
         text = _describe(problem, allowed)
-        texts = lines.setdefault(".".join(keys) or "the file", [])
+        texts = lines.setdefault(one_line(".".join(keys)) or "the file", [])
         if text not in texts:
             texts.append(text)
     return [f"{where}: {', or '.join(texts)}" for where, texts in lines.items()]

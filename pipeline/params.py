@@ -7,9 +7,6 @@ from types import SimpleNamespace
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
 
 from data.pairs.baseline_config import Baseline
 from data.pairs.config import Config, Dataset
@@ -19,8 +16,9 @@ from data.pairs.mask_config import Masks
 from evaluation.config import FeaturesConfig, ScoresConfig
 from evaluation.filters import FilterRow
 from pipeline.param_checks import check_lists, check_values
-from pipeline.param_errors import dangling, duplicate_key, format_errors
+from pipeline.param_errors import dangling, format_errors
 from pipeline.preset import composed
+from pipeline.yaml_text import load_yaml
 from segmentation.config import ArchitectureRow
 from siamese.config import Base, Generator, SamplingConfig, TrainingConfig
 
@@ -28,6 +26,7 @@ from siamese.config import Base, Generator, SamplingConfig, TrainingConfig
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Seed = Annotated[int, Field(ge=0)]
+MOST_LINES = 100  # of one error
 # option -> its rows
 ROWS = {
     "download": "downloads",
@@ -99,34 +98,24 @@ def read_params(path: Path) -> Params:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; run from the folder that holds params.yaml, or give --file")
-    try:
-        return check_text(composed(path), path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not readable as YAML with text keys", str(error).splitlines()) from error
+    return check_text(composed(path), path)
 
 
 def check_text(text_of_file: str, path: Path) -> Params:
     """Return what a text says as `read_params` does; `path` is what errors call it."""
-    try:
-        data = YAML(typ="safe").load(text_of_file)
-        text = json.dumps(data, default=str)
-    except DuplicateKeyError as error:
-        mark = error.problem_mark
-        lines = duplicate_key(error.problem, mark.line, mark.column, text_of_file)
-        raise UserError(f"{path}: a key stands twice", lines) from error
-    except (YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as YAML with text keys", str(error).splitlines()) from error
+    data = load_yaml(text_of_file, path)
     problems = list(check_lists(data))
     try:
         # Through JSON, where strict mode takes lists for tuples and still no text for numbers.
-        params = Params.model_validate_json(text)
+        params = Params.model_validate_json(json.dumps(data))
     except ValidationError as error:
         problems = [*format_errors(error, data, Params.model_json_schema()), *problems]
     else:
         problems = problems or list(check_values(params))
         if not problems:
             return params
-    raise UserError(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", problems)
+    shown = problems[:MOST_LINES] + [f"and {len(problems) - MOST_LINES} more"] * (len(problems) > MOST_LINES)
+    raise UserError(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", shown)
 
 
 def load_params(reads: Mapping[str, str], item: Mapping[str, Any], path: Path = Path("params.yaml")) -> SimpleNamespace:

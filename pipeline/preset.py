@@ -1,19 +1,19 @@
 """preset: params.yaml from a file of presets/, which may take sections from other ones."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-
-from ruamel.yaml import YAML
+from typing import Any
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_text
 from pipeline.blocks import BLOCKS
+from pipeline.yaml_text import load_yaml, read_yaml_text
 
 FOLDER = Path("presets")
 SECTION = re.compile(r"^([a-z_]+):", re.MULTILINE)
 ROW = re.compile(r"^  ([\w-]+):.*\n(?:    .*\n)*", re.MULTILINE)
 SEEDS = re.compile(r"seeds: \[\d[^\]]*\]")
-EXTENDS = re.compile(r"^extends: \[([^\]]*)\]\n", re.MULTILINE)
 
 
 def preset_names() -> list[str]:
@@ -24,7 +24,7 @@ def preset_names() -> list[str]:
 def sections(text: str) -> dict[str, str]:
     """Return the text of every section of a file by its name, with the comments inside it."""
     starts = [*SECTION.finditer(text)]
-    ends = [*(match.start() for match in starts[1:]), len(text)]
+    ends = [*(match.start() for match in starts[1:]), len(text)] if starts else []
     return {match[1]: text[match.start() : end].rstrip("\n") + "\n" for match, end in zip(starts, ends, strict=True)}
 
 
@@ -37,38 +37,54 @@ def composed(path: Path) -> str:
 
     Raises: UserError when a file is not there or extends itself.
     """
-    return _composed(path, ())
+    return _composed(path, (), {})
 
 
-def _composed(path: Path, above: tuple[Path, ...]) -> str:
+def _composed(path: Path, above: tuple[Path, ...], read: dict[Path, str]) -> str:
     if not path.is_file():
         known = ", ".join(preset_names())
         raise UserError(f"{path}: no such preset", [f"there are {known}"] if known else [])
     if path in above:
         raise UserError(f"{path} extends itself by way of {', '.join(str(one) for one in above)}")
-    text = path.read_text(encoding="utf-8")
-    extends = EXTENDS.search(text)
-    if extends is None:
+    if path in read:
+        return read[path]
+    text = read_yaml_text(path)
+    own = sections(text)
+    if "extends" not in own:
         return text
     found: dict[str, str] = {}
-    for name in extends[1].split(","):
-        found |= sections(_composed(path.parent / name.strip(), (*above, path)))
-    own = sections(text)
-    del own["extends"]
+    for name in _extended(own.pop("extends"), path):
+        found |= sections(_composed(path.parent / name, (*above, path), read))
     seeds = own.pop("seeds", "").strip()
     found |= own
     if seeds:
-        found |= {name: SEEDS.sub(seeds, text) for name, text in found.items() if name in BLOCKS}
-    head = text[: text.index("extends:")].rstrip("\n")
-    return "\n".join([f"{head}\n", *(found if above else _needed(found)).values()])
+        found |= {name: SEEDS.sub(lambda _: seeds, text) for name, text in found.items() if name in BLOCKS}
+    head = text[: SECTION.search(text).start()].rstrip("\n")  # type: ignore[union-attr]  # extends is one
+    read[path] = "\n".join([f"{head}\n", *(found if above else _needed(found, path)).values()])
+    return read[path]
 
 
-def _needed(found: dict[str, str]) -> dict[str, str]:
+def _extended(section: str, path: Path) -> list[str]:
+    """Return the names of the files that a section `extends` gives: one, or a list."""
+    value = _mapping(load_yaml(section, path)).get("extends")
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name and "\0" not in name for name in names):
+        raise UserError(f"{path}: extends must be a list of files beside it, such as [_toy.yaml], got {value!r:.100}")
+    return names
+
+
+def _mapping(value: Any) -> Mapping:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _needed(found: dict[str, str], path: Path) -> dict[str, str]:
     """Return the sections without rows of data sets that no block names, nor downloads that no row left reads."""
-    values = YAML(typ="safe").load("".join(found.values()))
-    used = {name for block in BLOCKS for name in (values.get(block) or {}).get("datasets", ())}
-    rows = {name: row for name, row in (values.get("datasets") or {}).items() if name in used}
-    read = {Path(row["path"]).parts[2] for row in rows.values() if row["path"].startswith("data/raw/")}
+    values = _mapping(load_yaml("".join(found.values()), path))
+    lists = [_mapping(values.get(block)).get("datasets") for block in BLOCKS]
+    used = {name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)}
+    rows = {name: row for name, row in _mapping(values.get("datasets")).items() if name in used}
+    folders = [Path(str(_mapping(row).get("path"))).parts for row in rows.values()]
+    read = {parts[2] for parts in folders if parts[:2] == ("data", "raw") and len(parts) > 2}
     kept = {"datasets": set(rows), "downloads": read}
     return {name: _rows(name, text, kept[name]) if name in kept else text for name, text in found.items()}
 

@@ -19,6 +19,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import is_main_process, write_json
 from pipeline import paths
 from pipeline.params import Params, read_params
+from pipeline.segment_filtered import as_segment
 from segmentation.config import ArchitectureRow
 
 FOLDER = Path(".work/times")
@@ -173,8 +174,10 @@ def _device() -> str | None:
 def record(verb: str, item: Mapping, seconds: float) -> None:
     """Write what the stage that just ended took; only under DVC, whose stage names are the keys, and only once."""
     stage = os.environ.get("DVC_STAGE")
-    if stage is None or not is_main_process():
+    if stage is None or verb == "check" or not is_main_process():
         return
+    if verb == "segment_filtered":
+        verb, item = "segment", as_segment(dict(item))
     params = read_params(Path("params.yaml"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     took = Record(stage, kind_of(verb, item, params), work_of(verb, item, params), seconds, peak, _device())

@@ -19,8 +19,9 @@ from pipeline.dvc_locks import held_locks, locked
 from pipeline.engines import ENGINES, Place, Run, Task, parse_settings
 from pipeline.lock_file import mend
 from pipeline.param_errors import dangling
+from pipeline.params import read_params
 from pipeline.recording import file_system
-from pipeline.states import without_git
+from pipeline.states import CHECK, without_git
 from pipeline.warm import warm_process
 
 LOGS = Path(".work/logs")
@@ -31,7 +32,7 @@ WORTH_WARMING = 6  # stages; for fewer, imports in one process more are no gain
 
 
 def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
-    while after := {name for name, others in needs.items() if name not in changed and others & changed}:
+    while after := {name for name, others in needs.items() if name not in changed and others & (changed - {CHECK})}:
         changed = changed | after
     return changed
 
@@ -177,8 +178,6 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
     Raises: UserError for a wrong params.yaml, for data that is not there, and for the `repro` that runs here already,
     before anything runs; else naming every stage that failed, with the end of its log.
     """
-    from pipeline.params import read_params
-
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
     if engine not in ENGINES:

@@ -6,14 +6,22 @@ from typing import TextIO
 
 from ruamel.yaml import YAML
 
+from data.pairs.downloads import redacted
 from pipeline.params import read_params
 
 
 def show_params(path: Path, out: TextIO) -> None:
-    """Write the resolved parameters as YAML. Raises: UserError with every problem of the file."""
+    """Write the resolved parameters as YAML, addresses without their secrets.
+
+    Raises: UserError with every problem of the file.
+    """
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 120
     text = io.StringIO()
-    yaml.dump(read_params(path).model_dump(mode="json"), text)
+    data = read_params(path).model_dump(mode="json")
+    for row in data["downloads"].values():
+        for archive in row["archives"]:
+            archive["url"] = redacted(archive["url"])
+    yaml.dump(data, text)
     out.write(text.getvalue())

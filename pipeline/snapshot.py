@@ -100,9 +100,9 @@ def _looks(roots: list[Path]) -> dict[Path, tuple[int, int, int]]:
 
 
 def _yaml(text: str) -> Any:
-    from ruamel.yaml import YAML
+    from pipeline.yaml_text import load_yaml
 
-    return YAML(typ="safe").load(text)
+    return load_yaml(text, PARAMS)
 
 
 class Snapshot:

@@ -10,8 +10,10 @@ from typing import Literal, NamedTuple
 from data.pairs.errors import UserError
 from pipeline.preset import composed
 from pipeline.recording import file_system
+from pipeline.segment_filtered import as_segment
 
 State = Literal["up to date", "cached", "to run"]
+CHECK = "check"  # the stage that all others come after, when params.yaml has changed: it takes a second
 
 
 class Planned(NamedTuple):
@@ -37,11 +39,12 @@ def without_git(error: Exception) -> list[str]:
     return []
 
 
-def verb_and_item(command: str) -> tuple[str, dict[str, str | int]]:
-    """Return what `python -m pipeline VERB --key value ...` names."""
-    _, _, _, verb, *options = shlex.split(command)
+def verb_and_item(command: str, name: str) -> tuple[str, dict[str, str | int]]:
+    """Return what `python -m pipeline VERB --key value ...` names, where it is the command of the stage `name`."""
+    _, _, _, verb, *options = shlex.split(command.replace("$DVC_STAGE", name.partition("@")[2]))
     pairs = zip(options[::2], options[1::2], strict=True)
-    return verb, {key[2:]: int(value) if key in ("--multiple", "--seed") else value for key, value in pairs}
+    item = {key[2:]: int(value) if key in ("--multiple", "--seed") else value for key, value in pairs}
+    return ("segment", as_segment(item)) if verb == "segment_filtered" else (verb, item)
 
 
 def _restorable(repo, stage) -> bool:
@@ -105,7 +108,9 @@ def _planned(repo) -> list[Planned]:
     moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
     for stage in TopologicalSorter({one: list(graph.successors(one)) for one in graph}).static_order():
         name, changes = stage.addressing, status.get(stage.addressing, [])
-        needs = {other.addressing for other in graph.successors(stage)}
+        if name == CHECK:
+            continue
+        needs = {other.addressing for other in graph.successors(stage)} - {CHECK}
         sizes = [out.meta.size for out in stage.outs]
         state: State | None = "to run" if needs & moved else "up to date" if not changes else None
         state = state or _when_only_files_lack(stage, changes, made)
@@ -114,5 +119,5 @@ def _planned(repo) -> list[Planned]:
         if state is None:
             state = "cached" if _restorable(repo, stage) else "to run"
         size = sum(filter(None, sizes)) if any(sizes) else None
-        found.append(Planned(name, *verb_and_item(stage.cmd), state, needs, size))
+        found.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
     return found

@@ -6,7 +6,7 @@ from typing import TypedDict
 from pydantic import Field, TypeAdapter, ValidationError
 
 from data.pairs.config import Config
-from data.pairs.downloads import Archive, Download
+from data.pairs.downloads import Archive, Download, redacted
 from data.pairs.errors import UserError
 from data.pairs.fetch import Known, fetch
 from data.pairs.files import whole_folder, write_json
@@ -89,7 +89,9 @@ def _fetch(archive: Archive, row: Download, folder: Path, record: dict[str, Seen
 
 def _record_new(row: Download, facts: dict[str, ArchiveFacts], record: dict[str, Seen], path: Path) -> None:
     new = {
-        archive.name: Seen(url=archive.url, sha256=facts[archive.name]["sha256"], bytes=facts[archive.name]["bytes"])
+        archive.name: Seen(
+            url=redacted(archive.url), sha256=facts[archive.name]["sha256"], bytes=facts[archive.name]["bytes"]
+        )
         for archive in row.archives
         if facts[archive.name]["hash"] == "recorded now"
     }

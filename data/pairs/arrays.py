@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from data.pairs.image_io import BadImageError
 from data.pairs.mask_reading import Reading, read_values
+
+# what a file raises whose bytes were changed, whatever they stand for
+BROKEN = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
 @cache

@@ -1,18 +1,28 @@
 """What can be wrong with the files of a data set: each fault by its own name, and how one pair is looked at."""
 
+import filecmp
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from data.pairs.duplicates import thumbnail
-from data.pairs.image_io import MASK_THRESHOLD, BadImageError, is_colourful, mask_pixels, read_image
+from data.pairs.image_io import (
+    MASK_THRESHOLD,
+    BadImageError,
+    each_decoded_once,
+    is_colourful,
+    mask_pixels,
+    read_image,
+    size_of,
+)
+from data.pairs.manifest import id_problem
 from data.pairs.mask_checks import BORDER, MaskFacts, mask_facts
 from data.pairs.mask_reading import Reading
 from data.pairs.mask_values import NUMBERS, MaskValues, is_photo, void_among
-from data.pairs.sources import Source, read_source
+from data.pairs.sources import Source, memory_for, read_source
 
 STOPS, WARNS, INFORMS = "stops prepare", "look at it", "good to know"
 # code -> how serious, what it is and what to do
@@ -27,6 +37,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "zero_bytes": (STOPS, "files of zero bytes: copy them again"),
     "not_an_image": (STOPS, "files that are no image in spite of their ending: replace them"),
     "damaged": (STOPS, "damaged or cut-off files: copy them again"),
+    "unreadable": (STOPS, "files that the system does not let be read: see to permissions, links and the disk"),
+    "bad_name": (STOPS, "names that are no UTF-8 or too long for the files that are named after them: rename them"),
     "sixteen_bit": (STOPS, "more than 8 bits a channel: convert them, with a window that you choose"),
     "size_mismatch": (STOPS, "image and mask differ in size: export the mask again at the size of the image"),
     "zero_one_mask": (STOPS, "masks of 0 and 1: set mask_threshold: 0"),
@@ -80,7 +92,8 @@ UNMATCHED = {
     "is hidden": "unread",
     "belongs to no pair": "unread",
 }
-UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large"}
+UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large", "unreadable"}
+MOST_PX = 2**24  # of larger pictures every second, third, ... pixel is looked at, all pixels of the others
 GREY_SHARE, TINY_PX, LINE_PX, ODD = 0.01, 64, 9, re.compile(r"[^\w.()-]")
 
 
@@ -102,12 +115,17 @@ class Seen:
     facts: MaskFacts | None = None  # what that gave; nothing where the pair could not be read so
 
 
+def _is_empty(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not file.read(1)
+
+
 def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
     """Return the codes of what the file itself tells, without regard to its partner."""
-    if path.stat().st_size == 0:
-        return ["zero_bytes"]
     codes = ["odd_name"] if ODD.search(path.name) else []
     try:
+        if _is_empty(path):
+            return ["zero_bytes"]
         with Image.open(path) as picture:
             mode, frames = picture.mode, getattr(picture, "n_frames", 1)
             turned = picture.getexif().get(0x0112, 1) != 1
@@ -116,12 +134,8 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
             codes += [code for code, there in (("animated", frames > 1), ("exif_turned", turned)) if there]
             codes += ["tiny"] if min(picture.size) < TINY_PX and not is_mask else []
             codes += ["lossy_mask"] if is_mask and picture.format == "JPEG" else []
-    except UnidentifiedImageError:
-        return [*codes, "not_an_image"]
-    except Image.DecompressionBombError:
-        return [*codes, "too_large"]
-    except (OSError, SyntaxError, ValueError):
-        return [*codes, "damaged"]
+    except Exception:  # noqa: BLE001 (whatever a decoder raises; reading it once more gives it its name)
+        codes = codes[:1] if codes[:1] == ["odd_name"] else []
     try:
         read_image(path)
     except BadImageError as error:
@@ -169,7 +183,14 @@ def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = Fals
 
     `stated` says that a row names the threshold, and so knows of greys.
     """
+    with memory_for(source), each_decoded_once(MOST_PX):
+        return _look(source, threshold, stated=stated)
+
+
+def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
     seen = Seen(source)
+    if problem := id_problem(source.id):
+        seen.faults.append(("bad_name", f"{source.image}: {problem}"))
     if source.index < 0:
         for path in (source.image, *source.masks):
             codes = _look_at_file(path, is_mask=path is not source.image)
@@ -181,7 +202,8 @@ def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = Fals
     turned = [path for code, path in seen.faults if code == "exif_turned"]
     if turned == [str(source.image)]:
         seen.faults.append(("exif_apart", turned[0]))
-    same = source.index < 0 and source.image.read_bytes() == source.masks[0].read_bytes()
+    readable = not UNREADABLE & {code for code, _ in seen.faults}
+    same = readable and source.index < 0 and filecmp.cmp(source.image, source.masks[0], shallow=False)
     if same:
         seen.faults.append(("mask_is_image", str(source.masks[0])))
     named = {code for code, _ in seen.faults}
@@ -196,7 +218,9 @@ def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = Fals
         if error.code not in named and not same:
             seen.faults.append((error.code if error.code in FAULTS else "unmatched", str(error)))
         return seen
-    seen.size = (image.shape[1], image.shape[0])
+    seen.size = (image.shape[1], image.shape[0]) if source.index >= 0 else size_of(source.image)
+    if source.index < 0 and any(size_of(path) != seen.size for path in source.masks):  # of thinned ones it may not show
+        seen.faults.append(("size_mismatch", f"{source.image}: differs in size from its mask"))
     seen.foreground = float((mask > 0).mean())
     seen.thumbnail = thumbnail(image)
     seen.facts = mask_facts(mask, source.id)

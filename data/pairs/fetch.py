@@ -1,13 +1,16 @@
 """Make sure that an archive lies on disk and is whole; downloads go on from where they broke."""
 
+import hashlib
 import json
 import shutil
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
+from data.pairs.downloads import redacted
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     import requests
 
 CHUNK_BYTES = 2**20
+SECRET_LETTERS = 6  # shorter ones stand in other words too
 RETRIES = 5  # in a row, without a further byte
 PAUSE_S = 1.0  # after the first failure; doubles with each
 TIMEOUT_S = (15, 60)  # to connect, between two bytes
@@ -123,8 +127,8 @@ def _download(archive: Source, place: _Place) -> None:
         failures = 0 if size > furthest else failures + 1
         furthest = max(size, furthest)
         if failures > RETRIES:
-            title = f"{archive.name} could not be downloaded, {failures} times in a row: {archive.url}"
-            raise UserError(title, _left(archive, place, reason)) from reason
+            title = f"{archive.name} could not be downloaded, {failures} times in a row: {redacted(archive.url)}"
+            raise UserError(title, _left(archive, place, reason)) from None  # its text may hold the address
         time.sleep(PAUSE_S * 2 ** max(failures - 1, 0))
 
 
@@ -134,7 +138,7 @@ def _left(archive: Source, place: _Place, reason: Exception) -> list[str]:
         going_on = f"{_size(place.part)} of {note['bytes'] or '?'} bytes are there; running again goes on from there"
     else:
         going_on = "running again starts anew: nothing is there, or the server has no way to go on"
-    return [f"the last failure: {reason}", going_on, place.by_hand]
+    return [f"the last failure: {without_secrets(str(reason), archive.url)}", going_on, place.by_hand]
 
 
 def _size(path: Path) -> int:
@@ -148,7 +152,23 @@ def _note(archive: Source, place: _Place) -> dict:
     except (OSError, ValueError):
         return {}
     usable = isinstance(note, dict) and {"url", "validator", "bytes"} <= note.keys()
-    return note if usable and note["url"] == archive.url and note["validator"] else {}
+    return note if usable and note["url"] == _address(archive.url) and note["validator"] else {}
+
+
+def _address(url: str) -> str:
+    """Return what tells an address from others and may be written: its secrets are in it as a hash alone."""
+    shown = redacted(url)
+    return url if shown == url else f"{shown} {hashlib.sha256(url.encode()).hexdigest()}"
+
+
+def without_secrets(text: str, url: str) -> str:
+    """Return a text without the user, the password and the query of an address, wherever they stand in it."""
+    parts = urlsplit(url)
+    secrets = {parts.username, parts.password, parts.query, parts.fragment}
+    known = {one for secret in secrets if secret for one in (secret, unquote(secret)) if len(one) >= SECRET_LETTERS}
+    for secret in sorted(known, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return redacted(text)
 
 
 def _attempt(archive: Source, place: _Place) -> None:
@@ -173,7 +193,7 @@ def _attempt(archive: Source, place: _Place) -> None:
             raise UserError(f"{archive.name} needs {total - start} bytes more than are free in {place.part.parent}")
         if start == 0:
             place.start_anew()
-            write_json(place.note, {"url": archive.url, "validator": _validator(response), "bytes": total})
+            write_json(place.note, {"url": _address(archive.url), "validator": _validator(response), "bytes": total})
         with place.part.open("ab") as part:
             _copy(response, part, start, total, archive.name)
 
@@ -196,9 +216,9 @@ def _refuse(archive: Source, response: "requests.Response", place: _Place) -> No
     if status in (416, 429) or status >= 500:
         raise _BrokenError(f"the server answered {status} {response.reason}")
     if status not in (200, 206):
-        raise UserError(f"{archive.url}: the server answered {status} {response.reason}", [place.by_hand])
+        raise UserError(f"{redacted(archive.url)}: the server answered {status} {response.reason}", [place.by_hand])
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        title = f"{archive.url}: the server sent a web page in place of the file"
+        title = f"{redacted(archive.url)}: the server sent a web page in place of the file"
         raise UserError(title, ["it may ask for a log-in or consent, or a quota is used up", place.by_hand])
 
 

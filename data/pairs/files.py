@@ -5,6 +5,7 @@ import fcntl
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,10 @@ from data.pairs.errors import UserError
 
 # what is still being written, beside its place: .NAME.HOST-PID.tmp; .gitignore and .dvcignore name it too
 TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.(?:tmp|partial)")
+
+
+class NotFiniteError(UserError, ValueError):
+    """Values that JSON does not have."""
 
 
 def sha256_file(path: Path) -> str:
@@ -95,8 +100,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON with sorted keys; NaN is refused, because what could not be computed is null with a reason."""
+    """Write JSON with sorted keys; what could not be computed is null with a reason.
+
+    Raises: NotFiniteError naming every value that is NaN or infinite.
+    """
+    if bad := list(_not_finite(value)):
+        raise NotFiniteError(f"{path}: values that are not finite (NaN or infinite), which are not JSON compliant", bad)
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _not_finite(value: object, where: str = "") -> Iterator[str]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where or "the value"
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, one in inner:
+        yield from _not_finite(one, f"{where}.{key}" if where else str(key))
 
 
 def is_main_process() -> bool:

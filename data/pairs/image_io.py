@@ -4,15 +4,24 @@ In memory an image is uint8 (H, W, 3) RGB, a mask is uint8 (H, W) in {0, 1} and 
 classes of lesion. On disk all are PNG: a mask is {0, 255}, and K classes are K evenly spaced greys up to 255.
 """
 
+import contextlib
+import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from data.pairs.damage import begins_as_picture, prove_damage
+from data.pairs.errors import BadImageError as BadImageError  # what readers raise is imported from here
+from data.pairs.errors import one_line, system_problem
 
 MASK_THRESHOLD = 127
+EXIF_TURN = 0x0112
 COLOURFUL = 64  # difference between the channels of a pixel
 # the best of several copies of one picture first
 IMAGE_SUFFIXES = (
@@ -20,35 +29,86 @@ IMAGE_SUFFIXES = (
     ".jp2", ".j2k", ".jpx", ".avif", ".jpg", ".jpeg", ".jpe", ".jfif",
 )  # fmt: skip
 
+# Large pictures are read, and those that Pillow refuses are named; what it grumbles at in TIFF tags is no matter here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL.TiffImagePlugin")
+
 Array = np.ndarray
 Value = int | tuple[int, int, int]  # a grey, or red, green and blue
 
 
-class BadImageError(ValueError):
-    """A file that cannot be used as it is; the message says why and what to do, `code` is the fault's name."""
-
-    def __init__(self, message: str, code: str) -> None:
-        self.code = code
-        super().__init__(message)
+_kept = threading.local()
 
 
-def _open(path: Path) -> Image.Image:
-    """Return the decoded picture, turned as its EXIF tag says."""
+@contextlib.contextmanager
+def each_decoded_once(most_px: int) -> Iterator[None]:
+    """Within the block, a file that this thread reads again is not decoded again.
+
+    One of more than `most_px` pixels is thinned: only every second, third, ... pixel of as many rows is there.
+    """
+    _kept.pictures, _kept.most_px = {}, most_px
+    try:
+        yield
+    finally:
+        del _kept.pictures
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Return the decoded picture, turned as its EXIF tag says.
+
+    Raises: BadImageError for a damaged file and for one of more than 8 bits a channel.
+    """
+    kept = getattr(_kept, "pictures", {})
+    if path not in kept:
+        picture = _decoded(path)
+        kept[path] = _thinned(picture, _kept.most_px) if hasattr(_kept, "pictures") else picture
+    return kept[path]
+
+
+def _thinned(picture: Image.Image, most_px: int) -> Image.Image:
+    step = math.ceil(math.sqrt(picture.width * picture.height / most_px))
+    size = (max(1, picture.width // step), max(1, picture.height // step))
+    return picture.resize(size, Image.Resampling.NEAREST) if step > 1 else picture
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture in px, turned as its EXIF tag says, from its head. Raises: OSError."""
+    with Image.open(path) as file:
+        width, height = file.size
+        return (height, width) if file.getexif().get(EXIF_TURN, 1) in (5, 6, 7, 8) else (width, height)
+
+
+def _decoded(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            deep = re.search(r"(RGB|RGBA|RGBX|LA|CMYK);16", str(file.tile))  # Pillow would cut these to 8 bits unasked
+            deep = _more_than_8_bits(file)
             file.load()
-            picture = ImageOps.exif_transpose(file)
+            prove_damage(path, file)
+            turned = file.getexif().get(EXIF_TURN, 1) != 1
+            picture = ImageOps.exif_transpose(file) if turned else file  # a copy
     except UnidentifiedImageError as error:
+        if begins_as_picture(path):
+            raise BadImageError("is damaged (its beginning is no whole header): replace the file", "damaged") from error
         raise BadImageError("is not an image that can be read: replace the file", "not_an_image") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"is too large ({error}): make a smaller copy", "too_large") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadImageError(f"is damaged ({error}): replace the file", "damaged") from error
-    if deep or picture.mode.startswith("I") or picture.mode == "F":
-        mode = deep.group() if deep else picture.mode
-        raise BadImageError(f"has more than 8 bits a channel (mode {mode}): convert it to 8 bits first", "sixteen_bit")
+    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise BadImageError(f"cannot be read: {system_problem(error)}", "unreadable") from error
+        raise BadImageError(f"is damaged ({one_line(str(error))}): replace the file", "damaged") from error
+    deep = deep or (picture.mode if picture.mode.startswith("I") or picture.mode == "F" else "")
+    if deep:
+        raise BadImageError(f"has more than 8 bits a channel (mode {deep}): convert it to 8 bits first", "sixteen_bit")
     return picture
+
+
+def _more_than_8_bits(file: ImageFile.ImageFile) -> str:
+    """Return what says that an opened file has more bits than Pillow would give unasked, or nothing."""
+    found = re.search(r"(RGB|RGBA|RGBX|LA|CMYK);16", str(file.tile))
+    if found or file.format != "PPM":
+        return found.group() if found else ""
+    most = max((tile.args[1] for tile in file.tile if isinstance(tile.args, tuple) and len(tile.args) > 1), default=0)
+    return f"PPM with values up to {most}" if isinstance(most, int) and most > 255 else ""
 
 
 def read_image(path: Path) -> Array:
@@ -56,7 +116,7 @@ def read_image(path: Path) -> Array:
 
     Raises: BadImageError for a damaged file and for one of more than 8 bits a channel.
     """
-    return np.asarray(_open(path).convert("RGB"))
+    return np.asarray(open_picture(path).convert("RGB"))
 
 
 def is_jpeg(path: Path) -> bool:
@@ -72,7 +132,7 @@ def mask_pixels(path: Path) -> Array:
 
     Raises: BadImageError for a damaged file, more than 8 bits, or an alpha channel that says other than the colours.
     """
-    picture = _open(path)
+    picture = open_picture(path)
     if picture.mode in ("1", "L") and "transparency" not in picture.info:
         return np.asarray(picture.convert("L"))
     numbers = np.asarray(picture) if picture.mode == "P" else None
@@ -186,7 +246,7 @@ def read_labels(path: Path, classes: int = 1) -> Array:
 
     Raises: BadImageError for a damaged file and for a grey that `write_mask` does not write.
     """
-    grey = np.asarray(_open(path).convert("L"))
+    grey = np.asarray(open_picture(path).convert("L"))
     label_of = np.full(256, 255, np.uint8)
     label_of[levels(classes)] = np.arange(classes + 1)
     labels = label_of[grey]
@@ -204,8 +264,11 @@ def _write_png(path: Path, picture: Image.Image, text: Mapping[str, str]) -> Non
         info.add_text(key, text[key])
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    picture.save(beside, format="PNG", pnginfo=info)
-    beside.replace(path)
+    try:
+        picture.save(beside, format="PNG", pnginfo=info)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_image(path: Path, image: Array, text: Mapping[str, str] | None = None) -> None:

@@ -1,11 +1,10 @@
 """Layouts in which a list, or an array, says which image and mask belong together."""
 
 import json
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from data.pairs.arrays import array_names, check_arrays
+from data.pairs.arrays import BROKEN, array_names, check_arrays
 from data.pairs.errors import UserError
 from data.pairs.layout_parts import child, children, folders_within, found_pairs, split_name
 from data.pairs.sources import Found, Source, file_named, match, pictures, plain_stem
@@ -97,7 +96,7 @@ def medsegbench(folder: Path) -> Found | None:
                 if f"{split}_images" in names:
                     rows = range(check_arrays(path, split))
                     sources += [Source(f"{path.stem}-{i:05d}", path, (path,), split, index=i) for i in rows]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except (*BROKEN, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} cannot be used: {error}", ["needed are uint8 images and whole-number masks"]
             ) from error

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, content, write_manifest
+from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
 from data.pairs.mask_moves import moves_as_text
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
@@ -65,5 +65,5 @@ def write_made(real: PairSet, name: str, copies: int, seed: int, make: Make, fol
     with (folder / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(line for _, line in done)
+        writer.writerows({name: as_cell(value) for name, value in line.items()} for _, line in done)
     return write_manifest(folder, [pair for pair, _ in done])

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from data.pairs.image_io import BadImageError, read_image, read_labels
 from data.pairs.resize import Box, crop
 
 MANIFEST = "manifest.csv"
+MOST_ID_BYTES = 150  # a name on disk has 255, and files are named after ids with more around them
 NATIVE = "native"  # folder of test sets at their own sizes in a prepared data set
 
 
@@ -40,6 +42,17 @@ class Pair:
     classes: str = "lesion"  # names of the classes of lesion, in the order of their labels 1, 2, ...; "|" between them
 
 
+def id_problem(pair_id: str) -> str | None:
+    """Return why files cannot be named after an id, or None."""
+    try:
+        length = len(pair_id.encode())
+    except UnicodeEncodeError:
+        return "its name is no UTF-8: rename the file"
+    if length > MOST_ID_BYTES:
+        return f"its name has {length} bytes, at most {MOST_ID_BYTES} can be used: rename the file"
+    return None
+
+
 def class_names(pair: Pair) -> tuple[str, ...]:
     """Return the names of the classes of lesion, in the order of their labels 1, 2, ..."""
     return tuple(pair.classes.split("|"))
@@ -59,7 +72,33 @@ def content(pair: Pair, array: np.ndarray) -> np.ndarray:
     return crop(array, box) if box else array
 
 
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def as_cell(value: object) -> object:
+    """Return a value for a CSV file: a text that a spreadsheet would take for a formula gets a ' in front."""
+    if not isinstance(value, str) or not FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def of_cell(cell: str) -> str:
+    """Return the text that `as_cell` wrote."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
 COLUMNS = tuple(field.name for field in fields(Pair))
+
+
+def _named(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
+    try:
+        return read(path)
+    except BadImageError as error:
+        raise BadImageError(f"{path}: {error}", error.code) from error
 
 
 @dataclass(frozen=True)
@@ -74,11 +113,11 @@ class PairSet:
 
     def image(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W, 3)."""
-        return read_image(self.folder / pair.image)
+        return _named(self.folder / pair.image, read_image)
 
     def labels(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W) in {0..K}: the background and the K classes of the pair."""
-        return read_labels(self.folder / pair.mask, len(class_names(pair)))
+        return _named(self.folder / pair.mask, partial(read_labels, classes=len(class_names(pair))))
 
     def mask(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W) in {0, 1}: lesion of any class."""
@@ -121,7 +160,7 @@ def write_manifest(folder: Path, pairs: Sequence[Pair]) -> PairSet:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(pair) for pair in ordered)
+    writer.writerows({name: as_cell(value) for name, value in asdict(pair).items()} for pair in ordered)
     write_text(folder / MANIFEST, text.getvalue())
     return PairSet(folder, ordered)
 
@@ -140,7 +179,7 @@ def read_pairs(folder: Path) -> PairSet:
         if missing:
             raise UserError(f"{path} lacks columns", missing)
         pairs = [
-            replace(Pair(**{name: row[name] for name in COLUMNS}), foreground=float(row["foreground"]))
+            replace(Pair(**{name: of_cell(row[name]) for name in COLUMNS}), foreground=float(row["foreground"]))
             for row in reader
         ]
     return PairSet(folder, tuple(sorted(pairs, key=lambda pair: pair.id)))

@@ -17,7 +17,7 @@ import numpy as np
 
 from data.pairs.files import whole_folder
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, content, write_manifest
+from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
 from data.pairs.mask_config import Constraints, Masks, TransformedMasks
 from data.pairs.mask_moves import apply_moves, donor_of, draw_moves, moves_as_text
 from data.pairs.mask_preview import preview
@@ -146,7 +146,7 @@ def _write_provenance(path: Path, lines: list[dict[str, object]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows({name: as_cell(value) for name, value in line.items()} for line in lines)
 
 
 def _outside_area(real: PairSet, row: Masks) -> int:

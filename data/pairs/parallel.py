@@ -1,6 +1,8 @@
 """The same function over many items on all cores, in order, with a progress bar."""
 
+import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,3 +31,24 @@ def threaded(function: Callable[[Item], Result], items: Sequence[Item], *, title
         while waiting:
             yield waiting.popleft().result()
             bar.update()
+
+
+class Budget:
+    """What threads take a share of and give back; one that wants more than there is waits until it has all of it."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.left, self.changed = total, total, threading.Condition()
+
+    @contextlib.contextmanager
+    def share(self, amount: int) -> Iterator[None]:
+        """Hold so much of it for the length of the block, after waiting for it where others hold it."""
+        amount = min(amount, self.total)
+        with self.changed:
+            self.changed.wait_for(lambda: self.left >= amount)
+            self.left -= amount
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.left += amount
+                self.changed.notify_all()

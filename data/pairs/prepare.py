@@ -10,16 +10,16 @@ import numpy as np
 
 from data.pairs.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.pairs.duplicates import SIDE, near_duplicates, thumbnail
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, one_line
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
-from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, read_pairs, write_manifest
+from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
 from data.pairs.mask_checks import MaskFacts, mask_facts, set_problems
 from data.pairs.mask_reading import Reading
 from data.pairs.parallel import threaded
 from data.pairs.phantom_looks import draw_pair
 from data.pairs.resize import letterbox, resize_image, resize_mask
-from data.pairs.sources import Source, read_source
+from data.pairs.sources import Source, memory_for, read_source
 from data.pairs.splits import split_sources, torn_hints
 
 SHOWN = 20  # files that are not read; doctor lists all
@@ -60,6 +60,13 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
+    if problem := id_problem(source.id):
+        return one_line(f"{source.image}: {problem}")
+    with memory_for(source):
+        return _prepare_known(row, folder, split, source)
+
+
+def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
     try:
         image, mask = read_source(source, reading=how_to_read(row))
     except BadImageError as error:

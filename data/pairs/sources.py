@@ -1,9 +1,11 @@
 """Pairs as their owner keeps them: which files belong together, and how one pair is read."""
 
+import contextlib
 import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +16,7 @@ from PIL import Image
 from data.pairs.arrays import read_row
 from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD, BadImageError, Value, is_jpeg, mask_pixels, read_image
 from data.pairs.mask_reading import Reading, looks_exchanged, read_values, refuse_lossy_numbers, refuse_unnamed
+from data.pairs.parallel import Budget
 
 # BUSI counts the masks of one image: (3)_mask, (3)_mask_1
 MASK_SUFFIX = re.compile(
@@ -207,6 +210,18 @@ def _named(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
         return read(path)
     except BadImageError as error:
         raise BadImageError(f"{path}: {error}", error.code) from error
+
+
+PIXELS = Budget(2**27)  # in work at a time, on all cores together, at about 8 bytes each; a larger picture comes alone
+
+
+def memory_for(source: Source) -> AbstractContextManager[None]:
+    """Return what holds the memory that a pair needs to be read, so that large ones are read one after the other."""
+    pixels = 0
+    for path in (source.image, *source.masks) if source.index < 0 else ():
+        with contextlib.suppress(Exception), Image.open(path) as picture:  # what cannot be opened is named when read
+            pixels += picture.width * picture.height
+    return PIXELS.share(pixels)
 
 
 def _is_turned(path: Path) -> bool:

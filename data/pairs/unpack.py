@@ -20,7 +20,8 @@ from data.pairs.downloads import leads_out
 from data.pairs.errors import UserError
 
 CHUNK_BYTES = 2**20
-MAX_MEMBERS = 1_000_000
+MAX_MEMBERS = 150_000
+LISTED_BYTES = 150  # of a member in the list of a zip
 MAX_HEADER_BYTES = 2**16
 NESTED_LEVELS = 2
 NAMED = 10  # offending members in one error
@@ -51,8 +52,12 @@ class _PlainHeader(tarfile.TarInfo):
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and self.size > MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {self.size} bytes")
+            raise _HeaderError(f"a header of {self.size} bytes")
         return super()._proc_member(archive)  # type: ignore[misc]
+
+
+class _HeaderError(tarfile.TarError):
+    """A header that is too large to be read, which no other way of opening the file would mend."""
 
 
 class _Budget:
@@ -114,16 +119,33 @@ def _members(archive: Path, label: str) -> Iterator[Iterable[_Member]]:
     if suffix in PLAIN and (suffix != ".npz" or zipfile.is_zipfile(archive)):
         yield [_Member(archive.name, archive.stat().st_size, False, None, lambda: archive.open("rb"))]
     # first, because a tar that ends with a zip passes for a zip
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive, tarinfo=_PlainHeader) as tar:
+    elif tar := _opened_tar(archive):
+        with tar:
             yield _tar_members(tar)
     elif zipfile.is_zipfile(archive):
+        _check_directory(archive, label)
         with zipfile.ZipFile(archive) as zipped:
             yield [_zip_member(zipped, info) for info in zipped.infolist()]
     elif archive.name.lower().endswith((*NESTED, ".npz")):
         raise zipfile.BadZipFile("its beginning or end is missing")
     else:
         raise UserError(f"{label} is no zip or tar archive: {BY_HAND}")
+
+
+def _opened_tar(archive: Path) -> tarfile.TarFile | None:
+    """Return a tar archive whose headers are guarded from the first on, or None for what is none."""
+    try:
+        return tarfile.open(archive, tarinfo=_PlainHeader)
+    except (tarfile.ReadError, tarfile.CompressionError, EOFError):
+        return None
+
+
+def _check_directory(archive: Path, label: str) -> None:
+    """Raises: UserError when the list of members of a zip, which is read whole, is too large."""
+    with archive.open("rb") as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # there is no public way to its size
+    if end and end[zipfile._ECD_SIZE] > MAX_MEMBERS * LISTED_BYTES:  # type: ignore[attr-defined]
+        raise UserError(f"{label} has more than {MAX_MEMBERS} members: {BY_HAND}")
 
 
 def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:

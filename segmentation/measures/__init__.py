@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.pairs.errors import UserError
 from segmentation.measures.overlap import classavg_image, count, fg_image
 from segmentation.measures.saliency import e_measure_curve, mae, s_measure, weighted_f
 from segmentation.measures.thresholds import count_steps, dice_iou_curves, stretch, to_8_bit
@@ -54,6 +55,8 @@ def measure(
     Probabilities are float (H, W) in [0, 1] and masks uint8 (H, W) in {0, 1}, one each an image and of any size, as a
     list, a stack (N, H, W) or a generator: they are taken one at a time and not kept. With `stretch_maps` each is
     brought to 0-1 before it becomes 8 bits, for the measures over thresholds alone (spec/segmenters.md 2.4, 3.4).
+
+    Raises: UserError naming an image whose map is not finite, which would count as one without lesion.
     """
     counts: list[list[int]] = []
     scores: dict[str, list[float]] = {}
@@ -61,6 +64,11 @@ def measure(
     for image, probability, mask in zip(ids, probabilities, masks, strict=True):
         if probability.shape != mask.shape:
             raise ValueError(f"{image}: a map {probability.shape} for a mask {mask.shape}: both must have one size")
+        if not np.isfinite(probability).all():
+            raise UserError(
+                f"the segmenter's map of {image} is not finite (NaN or infinite)",
+                ["its weights are broken or overflow: train it again, with a lower lr or in full precision"],
+            )
         counts.append(count(probability > THRESHOLD, mask > 0))
         saved = (probability - probability.min()) / (np.ptp(probability) + 1e-8) if stretch_maps else probability
         curves, extras = _curves_and_extras(saved, mask > 0)

@@ -58,7 +58,21 @@ def test_params_are_what_the_verb_reads(name):
 @pytest.mark.parametrize("name", STAGES)
 def test_the_command_gives_every_option_of_its_verb(name):
     stage = STAGES[name]
-    assert set(re.findall(r"--(\w+)", stage["cmd"])) == set(VERBS[verb_of(stage)][1])
+    options = set(re.findall(r"--(\w+)", stage["cmd"])) | (set(stage["matrix"]) if "${item}" in stage["cmd"] else set())
+    assert options == set(VERBS[verb_of(stage)][1])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_name_reaches_the_shell_as_it_is(name):
+    stage = STAGES[name]
+    assert set(re.findall(r"\$\{?[^\s]*", stage["cmd"])) <= {"${item}", '$DVC_STAGE"'}  # DVC quotes the first one
+    outs = str([*stage["outs"], *stage.get("metrics", [])])
+    assert all(f"${{item.{key}}}" in outs for key in stage.get("matrix", ())), "a mapping would be no name"
+
+
+def test_everything_comes_after_the_check_of_params():
+    assert STAGES["check"]["outs"] == [{"params.yaml": {"cache": False, "persist": True}}]  # never removed
+    assert all(stage.get("params") for name, stage in STAGES.items() if name != "check")
 
 
 def test_touching_the_sampler_retrains_nothing():

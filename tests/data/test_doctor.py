@@ -202,6 +202,8 @@ PLANTED = {
     "zero_bytes": lambda root: paths(root)[0].write_bytes(b""),
     "not_an_image": lambda root: paths(root)[0].write_text("<html>404</html>"),
     "damaged": lambda root: cut(root, 0),
+    "unreadable": lambda root: (paths(root)[0].unlink(), paths(root)[0].symlink_to("/proc/self/mem")),
+    "bad_name": lambda root: rename(root, "long" * 61),
     "sixteen_bit": lambda root: Image.fromarray(np.full((64, 64), 40000, np.uint16)).save(paths(root)[0]),
     "size_mismatch": lambda root: repaint(paths(root)[1], lambda picture: picture.resize((64, 60))),
     "dim_mask": lambda root: lesion(root, lambda mask: mask * 100),

@@ -65,7 +65,7 @@ SIAMESE_CHAIN = {
 
 def repro(*targets: str) -> set[str]:
     with Repo() as repo:
-        return {stage.addressing for stage in repo.reproduce(targets=list(targets) or None)}
+        return {stage.addressing for stage in repo.reproduce(targets=list(targets) or None)} - {"check"}  # of any edit
 
 
 def shrink(data) -> None:
@@ -89,7 +89,7 @@ def project(tmp_path_factory):
 def test_the_first_run_builds_everything(project):
     ran = repro()
     with Repo() as repo:
-        assert ran == {stage.addressing for stage in repo.index.stages}
+        assert ran == {stage.addressing for stage in repo.index.stages} - {"check"}
     assert {"report", "judge@phantom", "segment_volume@phantom-siamese-random-unet-2-0"} | SIAMESE_CHAIN <= ran
     assert Path("results/report.html").stat().st_size > 10_000
     assert "siamese" in Path("results/tables/phantom.md").read_text()

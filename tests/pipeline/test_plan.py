@@ -50,7 +50,7 @@ def states(plan: dict) -> dict[str, str]:
 
 def repro(*targets: str) -> set[str]:
     with Repo() as repo:
-        return {stage.addressing for stage in repo.reproduce(targets=list(targets))}
+        return {stage.addressing for stage in repo.reproduce(targets=list(targets))} - {"check"}  # of any edit
 
 
 def times() -> dict[str, int]:
@@ -66,7 +66,9 @@ def test_a_preset_is_resolved_as_dvc_would_and_nothing_is_touched(ask, project):
     shutil.copy("presets/ablations.yaml", "params.yaml")
     with Repo() as repo:
         expected = {
-            stage.addressing: {n.addressing for n in repo.index.graph.successors(stage)} for stage in repo.index.graph
+            stage.addressing: {n.addressing for n in repo.index.graph.successors(stage)} - {"check"}
+            for stage in repo.index.graph
+            if stage.addressing != "check"  # which the plan has made by itself
         }
     Path("params.yaml").write_text(kept)
     assert {stage["stage"]: set(stage["needs"]) for stage in found["stages"]} == expected

@@ -1,0 +1,136 @@
+"""Names in params.yaml are checked before they reach a shell or a path that DVC removes, by plain dvc too."""
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+from dvc.cli import main
+from dvc.repo import Repo
+
+from data.pairs.files import sha256_tree
+from tests.pipeline.projects import edit, stand_in_project
+
+SHELL = ["x; touch F; #", "x$(touch F)", "x' ; touch F ; '", 'x" ; touch F ; "', "x\ntouch F\n"]
+PLACES = [
+    "../../docs",
+    "../downloads",
+    "../../docs/",
+    "a/../../../docs",
+    "../downloads/kept",
+    "../../mine",
+    "../../.git",
+]
+SINGLE = ["../../docs", "../../tests", "../../.git"]  # what DVC itself keeps from being an output
+LISTED = ("x; touch F; #", "../../../docs", "x'; touch F; '")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    path = tmp_path_factory.mktemp("names") / "project"
+    patch = pytest.MonkeyPatch()
+    stand_in_project(path, lambda params: None, patch)
+    for folder in ("data/downloads/kept", "mine"):
+        (path / folder).mkdir(parents=True)
+        (path / folder / "file").write_text("kept")
+    yield path
+    patch.undo()
+
+
+@pytest.fixture
+def shipped(project):
+    before = Path("params.yaml").read_bytes()
+    yield
+    Path("params.yaml").write_bytes(before)
+
+
+def dvc(*arguments: str) -> int:
+    """Run plain dvc in this process, which takes seconds to import, and return its exit code."""
+    return main(list(arguments))
+
+
+def repro(target: str) -> set[str]:
+    with Repo() as repo:
+        return {stage.addressing for stage in repo.reproduce(targets=[target])}
+
+
+def everything() -> str:
+    return sha256_tree(Path("docs"), Path("data/downloads"), Path("mine"))
+
+
+def add_row(name: str):
+    def change(data) -> None:
+        data["datasets"][name] = dict(data["datasets"]["phantom"])
+
+    return change
+
+
+@pytest.mark.parametrize("name", SHELL)
+def test_a_name_of_a_data_set_runs_no_shell_code(shipped, name):
+    edit(add_row(name))
+    for arguments in (["repro", f"prepare@{name}"], ["repro", "--single-item", f"prepare@{name}"]):
+        assert dvc(*arguments) != 0
+        assert not Path("F").exists()
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_row_that_leads_out_of_its_folder_deletes_nothing(shipped, name):
+    edit(add_row(name))
+    before = everything()
+    for arguments in (["repro", f"prepare@{name}"], *([["repro"], ["repro", "--force"]] if name == PLACES[0] else [])):
+        assert dvc(*arguments) != 0
+        assert everything() == before
+        assert Path(".git/HEAD").is_file()
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_nor_does_its_stage_alone_where_no_stage_writes(shipped, name):
+    edit(add_row(name))
+    before = everything()
+    assert dvc("repro", "--single-item", f"prepare@{name}") != 0
+    assert everything() == before
+    assert Path(".git/HEAD").is_file()
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [*product(["datasets"], LISTED), *product(["masks", "generators", "baselines", "architectures"], LISTED[:1])],
+)
+def test_a_name_in_a_list_neither_runs_nor_deletes(shipped, key, name):
+    edit(lambda data: data["comparison"].update({key: [name]}))
+    before = everything()
+    assert dvc("repro") != 0
+    assert not Path("F").exists()
+    assert everything() == before
+
+
+@pytest.mark.parametrize("seed", ["0; touch F; #", "0/../../../../docs"])
+def test_nor_does_a_seed_that_is_a_text(shipped, seed):
+    edit(lambda data: data["comparison"].update(seeds=[seed]))
+    before = everything()
+    assert dvc("repro", f"segment@phantom-siamese-real-unet-1-{seed}") != 0
+    assert dvc("repro", "--single-item", f"segment@phantom-siamese-real-unet-1-{seed}") != 0
+    assert not Path("F").exists()
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", ["x; touch F; #", "../../docs"])
+def test_our_repro_says_it_before_anything_runs(shipped, name):
+    edit(add_row(name))
+    command = [sys.executable, "-m", "pipeline", "repro", "--jobs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "params.yaml: 1 problem"
+    assert "is not allowed as a name" in done.stderr
+    assert not Path("F").exists()
+    assert not Path(".work").exists()
+
+
+def test_the_check_runs_once_for_each_change_and_stages_find_their_names(shipped):
+    edit(lambda data: data["datasets"]["phantom"].update(train=4, test=4, size_px=32))
+    assert repro("prepare@phantom") == {"check", "prepare@phantom"}
+    assert Path("data/processed/phantom/train/manifest.csv").is_file()
+    assert repro("prepare@phantom") == set()
+    edit(lambda data: data["training"].update(steps=7))
+    assert repro("prepare@phantom") == {"check"}
