@@ -122,8 +122,10 @@ def check_values(params: "Params") -> Iterable[str]:
         for name in volume.masks:
             if params.masks[name].copies < most:
                 yield f"masks.{name}.copies: must be at least {most}, the largest of {block}.multiples"
-    for name in sorted(set(params.volume.datasets) & set(params.second_volume.datasets)):
-        yield f"second_volume.datasets: {name} stands in volume too"
+    first = set(params.volume.datasets)
+    for name in params.second_volume.datasets:
+        if name in first:
+            yield f"second_volume.datasets: {name} stands in volume too"
     for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
         if name != kind and (name in FIXED or kind in FIXED):
             yield f"baselines.{name}: rows named {' and '.join(FIXED)} are those of these kinds, got kind {kind}"

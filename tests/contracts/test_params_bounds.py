@@ -32,7 +32,7 @@ CASES = {
     "python": ("x: !!python/object/apply:os.system [id]", "could not determine a constructor"),
     "a tab": ("x:\n\ty: 1", "line 2, column 1"),
     "a control character": ("x: \0", "sign number 4"),
-    "a key twice": (f"{SHIPPED}\ndatasets: {{}}\n", 'found duplicate key "datasets"'),
+    "a key twice": (f"{SHIPPED}\ndatasets: {{}}\n", "datasets stands twice, in line"),
     "a key that is no text": (f"{SHIPPED}\n1: 2\n", "the key 1 is no text"),
     "a date": (
         SHIPPED.replace("prompt: a photo of a polyp", "prompt: 2020-01-01"),

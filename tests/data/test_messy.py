@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -308,10 +309,12 @@ def test_ids_that_are_too_long_for_the_names_of_masks_are_named(tmp_path):
 
 
 def test_a_folder_that_looks_like_scratch_work_is_left_alone(tmp_path):
-    for name in (".out.2024", ".out.notes.partial", f".out.{os.getppid()}.partial"):
+    host = socket.gethostname().replace(".", "_")
+    alive = f".out.{host}-{os.getppid()}.partial"
+    for name in (".out.2024", ".out.notes.partial", alive):
         (tmp_path / name).mkdir()
-    (tmp_path / ".out.999999999.partial").mkdir()
+    (tmp_path / f".out.{host}-999999999.partial").mkdir()
     with whole_folder(tmp_path / "out") as folder:
         (folder / "x").write_text("x")
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"out", ".out.2024", ".out.notes.partial", f".out.{os.getppid()}.partial"}
+    assert left == {"out", ".out.2024", ".out.notes.partial", alive}

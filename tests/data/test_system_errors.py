@@ -88,7 +88,7 @@ def test_a_name_that_no_file_can_be_named_after_is_named(pairs, name):
     for kind in ("images", "masks"):
         os.rename(pairs / kind / "p1.png", os.path.join(os.fsencode(pairs / kind), name))
     done = pipeline("doctor", str(pairs), stdout=subprocess.PIPE)
-    assert done.returncode == 0
+    assert done.returncode == 2  # preparing would stop
     assert b"bad_name" in done.stdout
     assert b"Traceback" not in done.stderr
 
@@ -105,7 +105,7 @@ def test_what_another_user_may_not_read_is_named(pairs):
         pytest.skip("the other user cannot run this Python")
     done = pipeline("doctor", str(pairs), prefix=tuple(NOBODY), stdout=subprocess.PIPE)
     assert b"Traceback" not in done.stderr
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, done.stderr
     assert b"unreadable" in done.stdout
     assert b"p1.png" in done.stdout
     (pairs / "images").chmod(0)
