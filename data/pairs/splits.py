@@ -19,7 +19,6 @@ from data.pairs.sequences import with_sequences
 from data.pairs.sources import Found, Source
 
 Splits = dict[str, list[Source]]
-LONGEST_ID = 150  # file systems take 255 bytes, and the names of masks are longer than those of their parents
 SLICE = re.compile(r"(.*)\[(\d*):(\d*)\]")
 
 
@@ -149,11 +148,6 @@ def _id_problems(splits: Splits) -> Iterator[str]:
         counts = Counter(source.id for source in sources)
         shared = sorted(name for name, count in counts.items() if count > 1)
         yield from (f"split {split}: the id {name} stands for several pairs; rename their files" for name in shared)
-        yield from (
-            f"split {split}: the id {name[:40]}... has {len(name)} letters, at most {LONGEST_ID} can be used"
-            for name in counts
-            if len(name) > LONGEST_ID
-        )
 
 
 def torn_hints(splits: Splits) -> str:

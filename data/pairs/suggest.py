@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.pairs.config import FolderDataset, Which
+from data.pairs.errors import one_line
 from data.pairs.faults import Seen
 from data.pairs.groups import hinted_pattern
 from data.pairs.image_io import BadImageError
 from data.pairs.layout_parts import unique_ids
-from data.pairs.manifest import Pair
+from data.pairs.manifest import Pair, id_problem
 from data.pairs.mask_checks import MaskFacts, mask_facts, set_problems
 from data.pairs.mask_reading import Reading
 from data.pairs.mask_values import void_among
@@ -129,6 +130,8 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
     unread = []
     for split, source in ((split, source) for split, members in splits.items() for source in members):
         one = looked[_key(source)]
+        if problem := id_problem(source.id):
+            files.append(one_line(f"{source.image}: {problem}"))
         try:
             facts[split].append(_facts(one, source, reading))
         except BadImageError as error:

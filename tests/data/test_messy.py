@@ -304,7 +304,7 @@ def test_alike_images_are_told_once_each_however_many_there_are():
 
 def test_ids_that_are_too_long_for_the_names_of_masks_are_named(tmp_path):
     pairs(tmp_path, ["a" * 200, "b"])
-    with pytest.raises(UserError, match="has 200 letters, at most 150"):
+    with pytest.raises(UserError, match="has 200 bytes, at most 150"):
         prepare(row(tmp_path), tmp_path / "out")
 
 
