@@ -26,7 +26,7 @@ def test_one_pair_is_too_few(tmp_path):
 
 
 @pytest.mark.graph
-@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow)])
 def test_few_pairs_run_to_the_page(count, tmp_path, monkeypatch):
     result = pairs(tmp_path / "raw", count)
     assert result["stops"] == []
