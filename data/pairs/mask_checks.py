@@ -1,5 +1,5 @@
 """What the masks of a whole split tell and one mask cannot: nothing labelled, all labelled, black and white exchanged,
-outlines in place of areas, one mask for all images.
+outlines in place of areas.
 
 Single odd masks are legal, and `doctor` names them. A split of which most masks are odd was exported or named wrongly.
 """
@@ -101,7 +101,8 @@ def _outlines(where: str, facts: Sequence[MaskFacts]) -> str:
     )
 
 
-def _one_for_all(facts: Sequence[MaskFacts]) -> str:
+def one_for_all(facts: Sequence[MaskFacts]) -> str:
+    """Return a sentence where all masks with a lesion are the same, or nothing."""
     lesions = [one for one in facts if one.foreground > 0]
     if len(lesions) < FEW or len({one.digest for one in lesions}) > 1:
         return ""
@@ -117,8 +118,6 @@ def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | N
     `inverted` is the row's word on which of black and white is lesion; false lets lesions cover the border and be rings.
     """
     problems = [line for split, members in facts.items() for line in _split_problems(split, members)]
-    if not problems:
-        problems += [line for line in (_one_for_all([one for members in facts.values() for one in members]),) if line]
     large = {f"split {split}": members for split, members in facts.items() if len(members) >= FEW}
     judged = large or {"all splits": [one for members in facts.values() for one in members]}
     if problems or inverted is False:
@@ -130,15 +129,17 @@ def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | N
 
 
 def set_hints(facts: Sequence[MaskFacts]) -> list[str]:
-    """Return what is odd in single masks, in sentences: legal, and worth a look."""
+    """Return what is odd and legal, in sentences: worth a look."""
     odd = {
         "have lesion on most of their border, as where black and white are exchanged": [
             one for one in facts if one.border > BORDER
         ],
         "are a line about background, as outlines are": [one for one in facts if one.is_outline],
     }
-    return [
+    hints = [
         f"{len(members)} of {len(facts)} masks {what}: look at them ({_such_as(members)})"
         for what, members in odd.items()
         if members
     ]
+    same = one_for_all(facts)
+    return [*hints, *([same] if same else [])]

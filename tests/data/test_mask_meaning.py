@@ -87,7 +87,6 @@ REFUSED = {
     "broad outline": (e.outline(2), {}, "fill the outlines, remove the frame"),
     "outline in jpeg": (e.outline(2), JPEG, "lesion is a line about background"),
     "frame": (e.framed, {}, "as if outlines or a frame were drawn"),
-    "one mask for all": (lambda *_: e.grey(255)(e.lesion(0), 0), {}, "all 6 masks with a lesion are the same"),
     "greys of classes in jpeg": (e.classes(100, 200), JPEG, "has areas of grey"),
     "numbers in jpeg": (e.classes(1, 2), JPEG, "no value above mask_threshold 127"),
     "area of 255 beside numbers": (e.classes(1, 255), {}, r"has areas of \[1\], which mask_threshold 127 would lose"),
@@ -257,6 +256,15 @@ def test_what_is_odd_in_single_masks_is_said_and_stops_nothing(tmp_path, capsys)
     assert "1 of 6 masks have lesion on most of their border, as where black and white are exchanged" in said
     assert "1 of 6 masks are a line about background, as outlines are: look at them (caseb)" in said
     assert "1 images have several masks, merged" in said
+
+
+def test_one_mask_for_all_images_is_said(tmp_path, capsys):
+    e.write(tmp_path / "raw", lambda *_: e.grey(255)(e.lesion(0), 0))
+    assert "same_mask" in {fault["code"] for fault in examine(tmp_path / "raw")[0]["faults"]}
+    prepared(plain_row(tmp_path / "raw"), tmp_path / "out")
+    assert "all 6 masks with a lesion are the same to the pixel" in capsys.readouterr().err
+    e.write(tmp_path / "right", e.grey(255))
+    assert "same_mask" not in {fault["code"] for fault in examine(tmp_path / "right")[0]["faults"]}
 
 
 def test_background_with_a_value_of_its_own_is_put_away(tmp_path):
