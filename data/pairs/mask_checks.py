@@ -37,7 +37,7 @@ def mask_facts(labels: np.ndarray, pair_id: str) -> MaskFacts:
     lesion = labels > 0
     border = np.concatenate([lesion[0], lesion[-1], lesion[:, 0], lesion[:, -1]])
     share = float(lesion.mean())
-    digest = zlib.crc32(np.ascontiguousarray(labels), labels.shape[1])
+    digest = zlib.crc32(labels.tobytes(), labels.shape[1])
     return MaskFacts(pair_id, share, float(border.mean()), share + _enclosed(lesion), digest)
 
 
@@ -115,7 +115,7 @@ def one_for_all(facts: Sequence[MaskFacts]) -> str:
 def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | None = None) -> list[str]:
     """Return what is wrong with the masks of a data set as a whole, in sentences; `facts` by split.
 
-    `inverted` is the row's word on which of black and white is lesion; false lets lesions cover the border and be rings.
+    `inverted` is the row's word on which of black and white is lesion; false lets it cover the border, or be rings.
     """
     problems = [line for split, members in facts.items() for line in _split_problems(split, members)]
     large = {f"split {split}": members for split, members in facts.items() if len(members) >= FEW}

@@ -61,7 +61,7 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
     if problem := id_problem(source.id):
-        return one_line(f"{source.image}: {problem}")
+        return f"{one_line(str(source.image))}: {problem}"
     with memory_for(source):
         return _prepare_known(row, folder, split, source)
 

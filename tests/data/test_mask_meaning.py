@@ -139,8 +139,8 @@ def test_what_cannot_be_a_mask_stops_and_no_row_is_suggested(name, tmp_path):
 
 # with mask_threshold: 127 a row says itself that what is darker is no lesion
 CUT = {
-    "soft map", "steep soft map", "photo cut out", "greys of classes in jpeg", "two greys", "area of 255 beside numbers", "border of voc",
-    "numbers of objects",
+    "soft map", "steep soft map", "photo cut out", "greys of classes in jpeg", "two greys",
+    "area of 255 beside numbers", "border of voc", "numbers of objects",
 }  # fmt: skip
 
 
