@@ -221,7 +221,7 @@ class FolderDataset(DatasetRow):
     )
     inverted_masks: bool | None = Field(
         default=None,
-        description="true: the lesion is black; false: it is white, though it covers most borders",
+        description="true: the lesion is black; false: it is white, though it covers most borders or is a ring",
     )
     native_tests: bool = Field(
         default=False, description="test sets are kept at their own sizes too, and segmenters are tested on these"

@@ -15,6 +15,7 @@ from data.pairs.files import sha256_file
 from data.pairs.groups import groups_of, hinted_pattern, torn_groups
 from data.pairs.layout_parts import unique_ids
 from data.pairs.layouts import find
+from data.pairs.mask_checks import one_for_all
 from data.pairs.parallel import threaded
 from data.pairs.prepare import how_to_read
 from data.pairs.sequences import FRAME_CORRELATION, alike_neighbours
@@ -94,6 +95,8 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
     for line in found.unmatched:
         faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))
     faults += [*_across(seen), *found.unused, *_hinted(found)]
+    same = one_for_all([one.facts for one in seen if one.facts])
+    faults += [("same_mask", same)] if same else []
     counts = Counter(code for code, _ in faults)
     row, stops = fitting_row(folder, found, seen, set(counts), which)
     sizes = Counter(one.size for one in seen if one.size)

@@ -60,6 +60,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "empty_mask": (WARNS, "masks without lesion"),
     "full_mask": (WARNS, "masks that are all lesion"),
     "inverted_mask": (WARNS, "lesion on most of the image's border: are black and white exchanged?"),
+    "outline_mask": (WARNS, "lesion is a line about background: fill outlines, or set inverted_masks: false for rings"),
+    "same_mask": (WARNS, "one mask for all images: was it written over the others?"),
     "mask_is_image": (WARNS, "the mask is the image itself: a wrong copy?"),
     "cmyk": (WARNS, "CMYK pictures: they are converted to RGB without a colour profile"),
     "alpha": (WARNS, "an alpha channel: dropped, but a mask in one colour is read from it"),
@@ -229,4 +231,6 @@ def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
         seen.faults.append(("full_mask" if seen.foreground else "empty_mask", both))
     elif seen.facts.border > BORDER and not same:
         seen.faults.append(("inverted_mask", both))
+    if seen.facts.is_outline:
+        seen.faults.append(("outline_mask", both))
     return seen

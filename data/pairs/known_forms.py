@@ -36,6 +36,11 @@ COCO_WAY = "layout coco reads it where the images that it names lie beside it"
 OUTLINES = "convert it to masks as PNG, or to COCO (layout coco)"
 # What a text file is by its content, the endings it has then, the way in.
 BY_CONTENT: tuple[tuple[str, tuple[str, ...], re.Pattern, str], ...] = (
+    ("Label Studio file", (".json",),
+     re.compile(r'(?s)(?=.*"(annotations|completions|result)")(?=.*"(brushlabels|polygonlabels|from_name)")'),
+     "export it there as Brush labels to PNG, or as COCO (layout coco)"),
+    ("Supervisely file", (".json",), re.compile(r'(?s)(?=.*"objects"\s*:)(?=.*"(classTitle|geometryType|size)")'),
+     "make masks of it as PNG (supervisely.Annotation.draw), or one COCO file (layout coco)"),
     ("labelme file", (".json",), re.compile(r'(?s)(?=.*"shapes")(?=.*"(imagePath|imageHeight|points)")'),
      "make masks of it (labelme_export_json) or one COCO file (labelme2coco, layout coco)"),
     (COCO, (".json",), re.compile(r'(?s)(?=.*"(images|annotations)"\s*:\s*\[)(?=.*"(file_name|image_id|categories)")'),

@@ -117,6 +117,8 @@ def voc(folder: Path) -> Found | None:
         masks = kinds[0]
         left_out += [p for p in children(place) if p.name.lower().startswith("segmentation") and p != masks]
         splits = _image_sets(place, unmatched)
+        lists = child(place, ("imagesets",))
+        left_out += sorted(lists.rglob("*.txt")) if lists else []
         wanted = {name for names in splits.values() for name in names}
         if not splits:
             sources += match(pictures(images), pictures(masks), unmatched)

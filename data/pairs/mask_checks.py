@@ -1,8 +1,10 @@
-"""What the masks of a whole split tell and one mask cannot: nothing labelled, all labelled, black and white exchanged.
+"""What the masks of a whole split tell and one mask cannot: nothing labelled, all labelled, black and white exchanged,
+outlines in place of areas.
 
 Single odd masks are legal, and `doctor` names them. A split of which most masks are odd was exported or named wrongly.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,22 +12,46 @@ import numpy as np
 
 BORDER = 0.75  # share of an image's border; of 440 masks of Kvasir-SEG and PH2 one covers more of it
 FEW = 4  # in a split of fewer pairs, lesions that large may be chance: it is judged only where all are so small
+OUTLINE = 2.5  # times the lesion's area with its holes filled; of 760 masks of Kvasir-SEG and PH2 at most 1.0001
+ONE_HOLE = 0.8  # share of all holes of an outline that the largest has; networks of vessels have many
 EXAMPLES = 3
 
 
 class MaskFacts(NamedTuple):
-    """What was read of one mask: the shares of lesion in the frame and on its border, 0-1."""
+    """What was read of one mask: the shares of lesion in the frame, 0-1, on its border, and with its holes filled."""
 
     id: str
     foreground: float
     border: float
+    filled: float
+    digest: int  # the same for two masks of the same pixels
+
+    @property
+    def is_outline(self) -> bool:
+        """Whether lesion is a line about background."""
+        return self.filled > OUTLINE * self.foreground
 
 
 def mask_facts(labels: np.ndarray, pair_id: str) -> MaskFacts:
     """Return the facts of labels, uint8 (H, W) in {0..K}."""
     lesion = labels > 0
     border = np.concatenate([lesion[0], lesion[-1], lesion[:, 0], lesion[:, -1]])
-    return MaskFacts(pair_id, float(lesion.mean()), float(border.mean()))
+    share = float(lesion.mean())
+    digest = zlib.crc32(labels.tobytes(), labels.shape[1])
+    return MaskFacts(pair_id, share, float(border.mean()), share + _enclosed(lesion), digest)
+
+
+def _enclosed(lesion: np.ndarray) -> float:
+    """Return the share of the frame that lies in holes of the lesion, but of parts of it with many such."""
+    import cv2
+
+    contours, tree = cv2.findContours(lesion.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    holes: dict[int, list[float]] = {}
+    for contour, (_, _, _, parent) in zip(contours, tree[0] if tree is not None else (), strict=True):
+        if parent >= 0:
+            holes.setdefault(int(parent), []).append(cv2.contourArea(contour))
+    alone = [sum(areas) for areas in holes.values() if max(areas) >= ONE_HOLE * sum(areas)]
+    return float(sum(alone)) / lesion.size
 
 
 def _such_as(facts: Sequence[MaskFacts]) -> str:
@@ -64,10 +90,32 @@ def _inverted(where: str, facts: Sequence[MaskFacts], inverted: bool | None) -> 
     )
 
 
+def _outlines(where: str, facts: Sequence[MaskFacts]) -> str:
+    odd = [one for one in facts if one.is_outline]
+    if len(odd) <= sum(one.foreground > 0 for one in facts) / 2:
+        return ""
+    return (
+        f"{where}: lesion is a line about background in {len(odd)} of {len(facts)} masks, as if outlines or a frame "
+        "were drawn: fill the outlines, remove the frame; where lesions are rings indeed, set inverted_masks: false "
+        f"({_such_as(odd)})"
+    )
+
+
+def one_for_all(facts: Sequence[MaskFacts]) -> str:
+    """Return a sentence where all masks with a lesion are the same, or nothing."""
+    lesions = [one for one in facts if one.foreground > 0]
+    if len(lesions) < FEW or len({one.digest for one in lesions}) > 1:
+        return ""
+    return (
+        f"all {len(lesions)} masks with a lesion are the same to the pixel: was one written for all images? Each image "
+        f"needs the mask that was drawn on it ({_such_as(lesions)})"
+    )
+
+
 def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | None = None) -> list[str]:
     """Return what is wrong with the masks of a data set as a whole, in sentences; `facts` by split.
 
-    `inverted` is the row's word on which of black and white is lesion; false lets lesions cover the border.
+    `inverted` is the row's word on which of black and white is lesion; false lets it cover the border, or be rings.
     """
     problems = [line for split, members in facts.items() for line in _split_problems(split, members)]
     large = {f"split {split}": members for split, members in facts.items() if len(members) >= FEW}
@@ -75,5 +123,23 @@ def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | N
     if problems or inverted is False:
         return problems
     for where, members in judged.items():
-        problems += [line for line in (_inverted(where, members, inverted),) if line]
+        line = _outlines(where, members) or _inverted(where, members, inverted)
+        problems += [line] if line else []
     return problems
+
+
+def set_hints(facts: Sequence[MaskFacts]) -> list[str]:
+    """Return what is odd and legal, in sentences: worth a look."""
+    odd = {
+        "have lesion on most of their border, as where black and white are exchanged": [
+            one for one in facts if one.border > BORDER
+        ],
+        "are a line about background, as outlines are": [one for one in facts if one.is_outline],
+    }
+    hints = [
+        f"{len(members)} of {len(facts)} masks {what}: look at them ({_such_as(members)})"
+        for what, members in odd.items()
+        if members
+    ]
+    same = one_for_all(facts)
+    return [*hints, *([same] if same else [])]

@@ -70,7 +70,7 @@ def _refuse_photo(pixels: np.ndarray) -> None:
     if share > PHOTO:
         raise BadImageError(
             f"is a photo: {100 * share:.0f} % of its pixels are neither black nor white; are images and masks "
-            "exchanged, or is it a copy of the image?",
+            "exchanged, or is it a copy of the image, with the lesion drawn on it or not?",
             "photo_mask",
         )
 
@@ -98,9 +98,9 @@ def _refuse_lost_values(values: MaskValues, reading: Reading) -> None:
     if values.many:
         if values.grey_area_share > GREY_AREA:
             raise BadImageError(
-                f"has areas of grey, {100 * values.grey_area_share:.0f} % of its pixels: export classes as PNG and "
-                "name them, set mask_threshold: 0 for numbers of single objects, or say where a soft mask is cut, "
-                f"mask_threshold: {reading.threshold}",
+                f"has areas of grey, {100 * values.grey_area_share:.0f} % of its pixels: is it cut out of the photo? "
+                "Else export classes as PNG and name them, set mask_threshold: 0 for numbers of single objects, or say "
+                f"where a soft mask is cut, mask_threshold: {reading.threshold}",
                 "grey_area",
             )
         return

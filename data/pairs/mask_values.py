@@ -91,9 +91,12 @@ class MaskValues:
 
     @property
     def grey_area_share(self) -> float:
-        """Share of the pixels of (H, W) that are grey and hardly differ from their neighbours, 0-1."""
-        low, high = self._around(3)
-        return float((self._grey & (high - low <= FLAT)).mean())
+        """Share of the pixels of (H, W) that are grey and hardly differ from their neighbours, or have none but grey.
+
+        The latter, in a square of 7 x 7, has no pixel of Kvasir-SEG's and PH2's masks: edges are narrower.
+        """
+        (low, high), (low7, high7) = self._around(3), self._around(7)
+        return float((self._grey & ((high - low <= FLAT) | ((low7 > DARK) & (high7 < BRIGHT)))).mean())
 
     @property
     def labels(self) -> list[Value]:

@@ -14,7 +14,7 @@ from data.pairs.errors import UserError, one_line
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
-from data.pairs.mask_checks import MaskFacts, mask_facts, set_problems
+from data.pairs.mask_checks import MaskFacts, mask_facts, set_hints, set_problems
 from data.pairs.mask_reading import Reading
 from data.pairs.parallel import threaded
 from data.pairs.phantom_looks import draw_pair
@@ -61,7 +61,7 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
     """
     if problem := id_problem(source.id):
-        return one_line(f"{source.image}: {problem}")
+        return f"{one_line(str(source.image))}: {problem}"
     with memory_for(source):
         return _prepare_known(row, folder, split, source)
 
@@ -135,6 +135,11 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise UserError(f"{row.path}: {count} to mend, then run again", problems)
+    hints = [] if row.inverted_masks is False else set_hints([one.facts for one in made])
+    if several := sum(len(source.masks) > 1 for _, source in tasks):
+        hints.append(f"{several} images have several masks, merged: a pixel is lesion where any says so")
+    if hints:
+        sys.stderr.write("".join(f"{row.path}: {hint}\n" for hint in hints))
     if let_in:
         write_text(folder / "allowed_duplicates.txt", "\n".join(let_in) + "\n")
     natives = [one.native for one in made if one.native]

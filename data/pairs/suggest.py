@@ -131,7 +131,7 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
     for split, source in ((split, source) for split, members in splits.items() for source in members):
         one = looked[_key(source)]
         if problem := id_problem(source.id):
-            files.append(one_line(f"{source.image}: {problem}"))
+            files.append(f"{one_line(str(source.image))}: {problem}")
         try:
             facts[split].append(_facts(one, source, reading))
         except BadImageError as error:

@@ -228,6 +228,10 @@ def _wanted(keep: str, count: int, has_lesion: Callable[[], np.ndarray]) -> Iter
 
 def _slices_of(source: Source, slices: Slices) -> list[Source]:
     """Return a pair for each wanted slice of a volume. Raises: BadImageError."""
+    pictures = [path.name for path in source.masks if ending_of(path) not in NIFTI]
+    if pictures:
+        text = f"is a NIfTI volume, but {', '.join(pictures)} is none: its labels must be a volume of its size, too"
+        raise BadImageError(f"{source.image}: {text}", "volume")
     shape, affine = _shape(source.image), _opened(source.image).affine
     for path in source.masks:
         if _shape(path) != shape:

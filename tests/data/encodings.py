@@ -143,6 +143,26 @@ def cut_out(mask: Array, number: int) -> Image.Image:
     return Image.fromarray(np.dstack([noise(number), mask * np.uint8(255)]))
 
 
+def outline(width_px: int) -> Callable[[Array, int], Image.Image]:
+    """Return an encoding with the lesion's edge alone, a line of that many pixels."""
+
+    def encode(mask: Array, _: int) -> Image.Image:
+        inner = np.asarray(Image.fromarray(mask).filter(ImageFilter.MinFilter(2 * width_px + 1)))
+        return Image.fromarray((mask - inner) * np.uint8(255))
+
+    return encode
+
+
+def framed(mask: Array, _: int) -> Image.Image:
+    """Return the lesion with a white line of 1 px about the picture."""
+    return Image.fromarray(np.pad(mask[1:-1, 1:-1], 1, constant_values=1) * np.uint8(255))
+
+
+def grey_cut_out(mask: Array, number: int) -> Image.Image:
+    """Return the image in grey where lesion is, and black."""
+    return Image.fromarray(np.asarray(Image.fromarray(noise(number)).convert("L")) * mask)
+
+
 def probability(mask: Array, number: int) -> Image.Image:
     """Return a map that is nowhere sure."""
     smoothed = np.asarray(smooth(8)(mask, number)).astype(float)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -36,6 +37,12 @@ def lesion(root, values):
     mask = paths(root)[1]
     array = values(np.asarray(Image.open(mask)) // 255)
     Image.fromarray(array.astype(np.uint8)).save(mask)
+
+
+def one_mask(root):
+    masks = sorted(root.glob("*/masks/*"))
+    for mask in masks[1:]:
+        mask.write_bytes(masks[0].read_bytes())
 
 
 def cut(root, number):
@@ -214,6 +221,8 @@ PLANTED = {
     "grey_mask": lambda root: lesion(root, blend),
     "empty_mask": lambda root: lesion(root, lambda mask: mask * 0),
     "full_mask": lambda root: lesion(root, lambda mask: mask * 0 + 255),
+    "outline_mask": lambda root: lesion(root, lambda mask: 255 * (mask - cv2.erode(mask, np.ones((3, 3), np.uint8)))),
+    "same_mask": one_mask,
     "inverted_mask": lambda root: lesion(root, lambda mask: 255 * (1 - mask)),
     "mask_is_image": lambda root: shutil.copy(*paths(root)),
     "cmyk": cmyk,

@@ -11,6 +11,7 @@ from data.pairs.config import FolderDataset
 from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
+from data.pairs.mask_checks import mask_facts
 from data.pairs.prepare import prepare
 from tests.data import encodings as e
 from tests.data.test_doctor import run
@@ -80,6 +81,12 @@ REFUSED = {
     "the image": (e.itself, {}, "is a photo: .* or is it a copy of the image"),
     "unsure map": (e.probability, {}, "is a photo"),
     "soft map": (e.smooth(8), {}, "has areas of grey, .* say where a soft mask is cut, mask_threshold: 127"),
+    "steep soft map": (e.smooth(6), {}, "has areas of grey"),
+    "photo cut out": (e.grey_cut_out, {}, "has areas of grey, .* is it cut out of the photo"),
+    "outline": (e.outline(1), {}, "lesion is a line about background in 4 of 4 masks"),
+    "broad outline": (e.outline(2), {}, "fill the outlines, remove the frame"),
+    "outline in jpeg": (e.outline(2), JPEG, "lesion is a line about background"),
+    "frame": (e.framed, {}, "as if outlines or a frame were drawn"),
     "greys of classes in jpeg": (e.classes(100, 200), JPEG, "has areas of grey"),
     "numbers in jpeg": (e.classes(1, 2), JPEG, "no value above mask_threshold 127"),
     "area of 255 beside numbers": (e.classes(1, 255), {}, r"has areas of \[1\], which mask_threshold 127 would lose"),
@@ -132,8 +139,8 @@ def test_what_cannot_be_a_mask_stops_and_no_row_is_suggested(name, tmp_path):
 
 # with mask_threshold: 127 a row says itself that what is darker is no lesion
 CUT = {
-    "soft map", "greys of classes in jpeg", "two greys", "area of 255 beside numbers", "border of voc",
-    "numbers of objects",
+    "soft map", "steep soft map", "photo cut out", "greys of classes in jpeg", "two greys",
+    "area of 255 beside numbers", "border of voc", "numbers of objects",
 }  # fmt: skip
 
 
@@ -221,6 +228,43 @@ def test_exchanged_folders_are_told_even_where_photos_are_dark_and_the_row_says_
 def test_a_large_lesion_in_one_mask_is_no_fault(tmp_path):
     e.write(tmp_path / "raw", lambda mask, number: e.grey(255)(mask if number else 1 - mask, number))
     assert set(prepared(plain_row(tmp_path / "raw"), tmp_path / "out")) == {"train", "test"}
+
+
+def test_rings_are_read_when_the_row_says_so(tmp_path):
+    e.write(tmp_path / "raw", e.outline(2))
+    ring = np.mean([np.asarray(e.outline(2)(e.lesion(number), number)) > 0 for number in range(e.PAIRS)])
+    sets = prepared(plain_row(tmp_path / "raw", inverted_masks=False), tmp_path / "out")
+    assert share(sets) == pytest.approx(ring, abs=0.001)
+
+
+def test_a_net_of_vessels_is_no_outline():
+    net = np.zeros((96, 96), np.uint8)
+    net[4:92:11], net[:, 4:92:11] = 1, 1
+    assert not mask_facts(net, "net").is_outline
+    assert mask_facts(np.asarray(e.outline(1)(e.lesion(0), 0)), "line").is_outline
+    assert not mask_facts(1 - e.lesion(0), "hole").is_outline
+
+
+def test_what_is_odd_in_single_masks_is_said_and_stops_nothing(tmp_path, capsys):
+    odd = {0: e.inverted(255), 1: e.outline(1)}
+    e.write(tmp_path / "raw", lambda mask, number: odd.get(number, e.grey(255))(mask, number))
+    e.grey(255)(e.lesion(9), 2).save(tmp_path / "raw/masks/casec_mask_2.png")
+    codes = {fault["code"] for fault in examine(tmp_path / "raw")[0]["faults"]}
+    assert {"inverted_mask", "outline_mask", "several_masks"} <= codes
+    prepared(plain_row(tmp_path / "raw"), tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "1 of 6 masks have lesion on most of their border, as where black and white are exchanged" in said
+    assert "1 of 6 masks are a line about background, as outlines are: look at them (caseb)" in said
+    assert "1 images have several masks, merged" in said
+
+
+def test_one_mask_for_all_images_is_said(tmp_path, capsys):
+    e.write(tmp_path / "raw", lambda *_: e.grey(255)(e.lesion(0), 0))
+    assert "same_mask" in {fault["code"] for fault in examine(tmp_path / "raw")[0]["faults"]}
+    prepared(plain_row(tmp_path / "raw"), tmp_path / "out")
+    assert "all 6 masks with a lesion are the same to the pixel" in capsys.readouterr().err
+    e.write(tmp_path / "right", e.grey(255))
+    assert "same_mask" not in {fault["code"] for fault in examine(tmp_path / "right")[0]["faults"]}
 
 
 def test_background_with_a_value_of_its_own_is_put_away(tmp_path):

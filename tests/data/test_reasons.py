@@ -126,6 +126,11 @@ def test_several_folders_that_may_hold_the_masks_are_not_guessed(tmp_path):
     assert any("which of train_images, train_labels, train_masks belong together?" in line for line in lines)
 
 
+def test_lists_that_say_the_splits_of_voc_are_not_called_unread(tmp_path):
+    further_trees.voc(tmp_path)
+    assert not [line for _, line in find(tmp_path).unused if "ImageSets" in line]
+
+
 def test_images_of_voc_that_a_list_names_and_that_lack_are_named(tmp_path):
     further_trees.voc(tmp_path)
     place = tmp_path / "VOCdevkit/VOC2012"

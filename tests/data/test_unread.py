@@ -174,6 +174,14 @@ def test_texts_beside_are_told_and_stop_nothing(six, name, tmp_path, capsys):
 
 FORMS = {
     "9.json": (json.dumps({"version": "5", "shapes": [{"points": [[1, 2]]}], "imagePath": "9.png"}), "labelme file"),
+    "studio.json": (
+        json.dumps([{"id": 1, "annotations": [{"result": [{"from_name": "tag", "value": {"rle": [0, 1]}}]}]}]),
+        "Label Studio file",
+    ),
+    "9.png.json": (
+        json.dumps({"size": {"height": 9, "width": 9}, "objects": [{"classTitle": "polyp", "geometryType": "bitmap"}]}),
+        "Supervisely file",
+    ),
     "all.json": (json.dumps({"images": [{"file_name": "9.png"}], "annotations": [], "categories": []}), "COCO file"),
     "9.txt": ("0 0.1 0.2 0.3 0.4 0.5 0.6\n1 0.1 0.2 0.3 0.4\n", "YOLO label file"),
     "train.csv": ("ImageId,EncodedPixels\n9.png,1 3 10 5\n", "table of run lengths"),

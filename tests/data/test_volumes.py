@@ -170,6 +170,15 @@ def test_volumes_that_do_not_fit_are_named_and_all_at_once(case, tmp_path):
     assert all(text in line for line in found.unmatched), found.unmatched
 
 
+def test_a_picture_is_no_label_of_a_volume(tmp_path):
+    write(tmp_path, "a")
+    (tmp_path / "labels/a.nii.gz").unlink()
+    Image.fromarray(np.zeros((40, 36), np.uint8)).save(tmp_path / "labels/a.png")
+    with pytest.raises(UserError) as caught:
+        find(tmp_path, None, Which("images/{id}.nii.gz", "labels/{id}.png", "", slices(keep="lesion")))
+    assert caught.value.problems[0].endswith("but a.png is none: its labels must be a volume of its size, too")
+
+
 def test_damaged_volumes_and_values_that_are_no_numbers_are_named(tmp_path):
     write(tmp_path, "a")
     write(tmp_path, "b")
