@@ -12,7 +12,7 @@ import numpy as np
 
 BORDER = 0.75  # share of an image's border; of 440 masks of Kvasir-SEG and PH2 one covers more of it
 FEW = 4  # in a split of fewer pairs, lesions that large may be chance: it is judged only where all are so small
-OUTLINE = 2.5  # times the lesion's area with its holes filled; of 760 masks of Kvasir-SEG and PH2 at most 1.0001
+OUTLINE = 2.5  # times the lesion's area with its holes filled; of 380 masks of Kvasir-SEG and PH2 at most 1.0001
 ONE_HOLE = 0.8  # share of all holes of an outline that the largest has; networks of vessels have many
 EXAMPLES = 3
 

@@ -227,7 +227,8 @@ def test_several_stages_at_a_time_leave_what_one_at_a_time_leaves(project, monke
     names = {line.split()[1] for line in done.stderr.splitlines() if line.startswith("done ")}
     assert names == {
         "segment@phantom-controlnet-random-unet-1-1", "segment@phantom-siamese-random-unet-1-1",
-        "segment_baseline@phantom-real-real-unet-1-1", "segment_baseline@phantom-duplicate-real-unet-1-1", "report", "check",
+        "segment_baseline@phantom-real-real-unet-1-1", "segment_baseline@phantom-duplicate-real-unet-1-1",
+        "report", "check",
     }  # fmt: skip
     assert repro() == set()
     assert "0stage" in several().stderr
