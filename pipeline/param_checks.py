@@ -98,10 +98,15 @@ def _check_extension(params: "Params", block: str, home: str) -> Iterable[str]:
 
 
 def _check_paths(params: "Params") -> Iterable[str]:
-    """Yield a line for every data set whose folder holds what the stages write: DVC would watch its own outputs."""
+    """Yield a line for every data set that DVC cannot watch: an address, a device, what the stages write themselves."""
     written = [root.absolute() for root in (paths.processed(""), Path("outputs"), paths.RESULTS)]
     for name, row in params.datasets.items():
+        if "://" in row.path:  # DVC would go to that address; it may hold a password, so it is not shown
+            yield f"datasets.{name}.path: is an address: fetch the pairs first and give the folder where they lie"
+            continue
         whole = Path(os.path.abspath(row.path))
+        if os.path.exists(whole) and not (os.path.isfile(whole) or os.path.isdir(whole)):
+            yield f"datasets.{name}.path: {row.path} is neither a file nor a folder: give the folder of the pairs"
         if any(root.is_relative_to(whole) for root in written):
             yield f"datasets.{name}.path: {row.path} holds what the stages write: give the folder of the pairs alone"
 

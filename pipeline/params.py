@@ -23,8 +23,9 @@ from segmentation.config import ArchitectureRow
 from siamese.config import Base, Generator, SamplingConfig, TrainingConfig
 
 # DVC splits names at dots, stage names at @, and reads results/<source>-<masks>-x<multiple> back from the right.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+LONGEST = 40  # letters of a name: five of them make the name of one stage and its log, which may have 255
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=LONGEST)]
+MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=LONGEST)]
 Seed = Annotated[int, Field(ge=0)]
 MOST_LINES = 100  # of one error
 # option -> its rows

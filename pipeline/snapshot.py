@@ -116,6 +116,8 @@ class Snapshot:
         if self.stage and Path("dvc.yaml").is_file():
             graph = _yaml(Path("dvc.yaml").read_text(encoding="utf-8"))
             self.roots = dependencies(self.stage, graph, _yaml(self.text) or {})
+        if not keys:  # the check, which reads all of it, and of which DVC records the file itself
+            self.roots.append(PARAMS)
         self.files: dict[Path, _File] = {}
         room = HASHED
         for path, looks in sorted(_looks(self.roots).items(), key=lambda entry: entry[1][0]):

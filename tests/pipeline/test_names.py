@@ -10,6 +10,7 @@ from dvc.cli import main
 from dvc.repo import Repo
 
 from data.pairs.files import sha256_tree
+from pipeline.__main__ import main as pipeline
 from tests.pipeline.projects import edit, stand_in_project
 
 SHELL = ["x; touch F; #", "x$(touch F)", "x' ; touch F ; '", 'x" ; touch F ; "', "x\ntouch F\n"]
@@ -134,3 +135,52 @@ def test_the_check_runs_once_for_each_change_and_stages_find_their_names(shipped
     assert repro("prepare@phantom") == set()
     edit(lambda data: data["training"].update(steps=7))
     assert repro("prepare@phantom") == {"check"}
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("https://user:s3cret@host/pairs?token=s3cret", "is an address"),
+        ("s3://key:s3cret@bucket/pairs", "is an address"),
+        ("/dev/zero", "/dev/zero is neither a file nor a folder"),
+    ],
+)
+def test_a_path_that_dvc_would_fetch_or_read_for_ever_is_refused(shipped, capfd, path, told):
+    edit(lambda data: data["datasets"]["phantom"].update(path=path))
+    for verb in ("params", "plan", "repro"):
+        assert pipeline([verb]) == 2
+        text = "".join(capfd.readouterr())
+        assert f"datasets.phantom.path: {told}" in text
+        assert "s3cret" not in text
+
+
+@pytest.mark.parametrize("section", ["datasets", "masks", "generators", "architectures", "baselines", "filters"])
+def test_a_name_that_would_make_names_of_files_too_long_is_refused(shipped, capfd, section):
+    def change(length: int):
+        return lambda data: data[section].update({"a" * length: dict(next(iter(data[section].values())))})
+
+    if section != "baselines":  # names of their kinds alone
+        edit(change(40))
+        assert pipeline(["params"]) == 0
+    edit(change(41))
+    capfd.readouterr()
+    assert pipeline(["params"]) == 2
+    assert "at most 40 characters" in capfd.readouterr().err
+
+
+def test_an_experiment_changes_params_and_leaves_them_recorded(shipped):
+    """params.yaml is the output of a stage: DVC must neither put it back, nor remove it, nor cache it."""
+    edit(lambda data: data["datasets"]["phantom"].update(train=4, test=4, size_px=32))
+    before = Path("params.yaml").read_text()
+    assert dvc("exp", "run", "-S", "datasets.phantom.seed=5", "prepare@phantom") == 0
+    assert "seed: 5" in Path("params.yaml").read_text()
+    with Repo() as repo:
+        assert repo.status(["check", "prepare@phantom"]) == {}
+    Path("params.yaml").write_text(before + "# mine\n")
+    for arguments in (
+        ["checkout", "--force", "check"],
+        ["gc", "--workspace", "--force"],
+        ["commit", "--force", "check"],
+    ):
+        assert dvc(*arguments) == 0
+        assert Path("params.yaml").read_text() == before + "# mine\n"

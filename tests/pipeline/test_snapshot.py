@@ -100,6 +100,15 @@ def test_the_text_that_dvc_goes_by_is_what_counts(folder, monkeypatch):
     assert before.changes() == ["params.yaml: rows.a"]  # the stage has seen another one
 
 
+def test_the_check_is_held_to_the_whole_file(folder, monkeypatch):
+    """Or DVC would record a params.yaml that was written while the check ran, and not check it the next time."""
+    monkeypatch.setenv("DVC_STAGE", "check")
+    before = Snapshot([])
+    assert before.changes() == []
+    Path("params.yaml").write_text("rows: {a: {path: in, size: 3}, ../b: {path: in, size: 4}}\n")
+    assert before.changes() == ["params.yaml: changed"]
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     path = tmp_path_factory.mktemp("snapshot") / "project"
