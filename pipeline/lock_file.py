@@ -137,12 +137,17 @@ def _busy() -> dict[str, Any] | None:
 
 
 def _is_stranger(process: int) -> bool:
-    """Return whether a process of that number runs that is no DVC: DVC would wait for it, and forgets dead ones."""
+    """Return whether DVC would wait for a process that is no DVC: another of that number, or one that nobody buries.
+
+    DVC forgets those that are gone. In a container the first process may bury its orphans late or never.
+    """
     import psutil
 
     try:
         return not any("dvc" in word or "pipeline" in word for word in psutil.Process(process).cmdline())
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+    except psutil.ZombieProcess:
+        return True
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
 

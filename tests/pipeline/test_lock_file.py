@@ -114,6 +114,11 @@ def test_a_broken_list_of_busy_paths_is_removed(good):
         BUSY.write_text(json.dumps({"write": {"/a": {"pid": stranger.pid, "cmd": "dvc repro"}}, "read": {}}))
         assert mend()
         stranger.kill()
+    unburied = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, unburied.pid, os.WEXITED | os.WNOWAIT)
+    BUSY.write_text(json.dumps({"write": {"/a": {"pid": unburied.pid, "cmd": "dvc repro"}}, "read": {}}))
+    assert mend()
+    unburied.wait()
     ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc"])
     BUSY.write_text(json.dumps({"write": {}, "read": {"/a": [{"pid": ours.pid, "cmd": "dvc repro"}]}}))
     assert mend() == []
