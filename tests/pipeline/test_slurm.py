@@ -63,7 +63,7 @@ def stages_of_seconds(path: Path) -> None:
     """Write a repository of three stages, which end once nothing holds them."""
     path.mkdir()
     (path / "stage.py").write_text(STAGE)
-    (path / "params.yaml").touch()
+    shutil.copy(ROOT / "params.yaml", path)
     with (path / "dvc.yaml").open("w") as file:
         YAML().dump(STAGES, file)
     subprocess.run([*GIT, "init", "-q", str(path)], check=True)
