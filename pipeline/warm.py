@@ -87,6 +87,8 @@ def _work(connection: socket.socket, main: Main) -> None:
     asked = json.loads(message)
     for number, file in enumerate(files):
         os.dup2(file, number)
+    # the parent's streams remember what kind of file they were
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
