@@ -67,7 +67,7 @@ FRESH: dict[str, Change] = {"fresh image": lambda images, _: images, "fresh imag
 def images_of(folder: Path) -> np.ndarray:
     """Return all images of both splits, uint8 (N, 128, 128, 3)."""
     from data.pairs.config import FolderDataset
-    from data.pairs.prepare import prepare
+    from data.prepare.prepare import prepare
 
     row = FolderDataset(
         kind="folder",
@@ -84,7 +84,7 @@ def images_of(folder: Path) -> np.ndarray:
 
 def measure(images: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[float, float, float]]:
     """Return for each kind: flagged share, share closer to train than to holdout, self-retrieval; one dealing."""
-    from evaluation.copies import audit, thumbnails
+    from evaluation.audit.copies import audit, thumbnails
 
     order = rng.permutation(len(images))
     train, holdout, fresh = np.split(images[order], [int(share * len(images)) for share in SHARES])

@@ -38,7 +38,7 @@ def _prepare(folder: Path, cores: int) -> None:
     import os
 
     from data.pairs.config import FolderDataset
-    from data.pairs.prepare import prepare
+    from data.prepare.prepare import prepare
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     row = FolderDataset(kind="folder", path=str(folder), size_px=256, prompt="p", splits={"train": 0.8, "test": 0.2})

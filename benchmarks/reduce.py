@@ -23,7 +23,7 @@ def _worker(args: argparse.Namespace) -> None:
     import torch.distributed as distributed
 
     from benchmarks.sd15 import build
-    from siamese.gradients import _buckets, sum_over_processes
+    from siamese.training.gradients import _buckets, sum_over_processes
 
     distributed.init_process_group("gloo")
     nets, rank = build(args.width), distributed.get_rank()

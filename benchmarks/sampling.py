@@ -5,7 +5,7 @@
 The pipeline is called as its documentation calls it: prompts, PIL images as hints, guidance, one call a batch. Both get
 the same weights, start noise, batch, steps, guidance and precision, and give decoded images. They take turns in one
 process, and the fastest of their rounds counts. The last line is JSON: `time_ratio_equal_batch` is pipeline / ours,
-`time_ratio_batch_1` is the pipeline called once an image / ours at the batch. Ours includes what siamese/attention.py
+`time_ratio_batch_1` is the pipeline called once an image / ours at the batch. Ours includes what siamese/base/attention.py
 does for narrow heads on the CPU; --stock-attention leaves it out, and the full width has no narrow heads.
 """
 
@@ -25,13 +25,13 @@ from torch import Tensor
 
 from benchmarks.measuring import autocast, take_turns
 from benchmarks.sd15 import ROW, WIDTHS, Networks, build
-from siamese.attention import place
-from siamese.checkpoint import Trained
-from siamese.config import SamplingConfig
-from siamese.denoise import denoise
-from siamese.latent_sampler import decode_images, start_noise
-from siamese.latents import mask_hints
-from siamese.single_file import clip_tokenizer
+from siamese.base.attention import place
+from siamese.base.latents import mask_hints
+from siamese.base.single_file import clip_tokenizer
+from siamese.config.sections import SamplingConfig
+from siamese.method.checkpoint import Trained
+from siamese.sampling.denoise import denoise
+from siamese.sampling.sampler import decode_images, start_noise
 
 PROMPT = "a photo of a polyp"
 Sampler = Callable[[Tensor, np.ndarray], np.ndarray]  # noise (B, 4, h, w), masks (B, H, W) -> images (B, H, W, 3)

@@ -19,10 +19,10 @@ COUNTS = (100, 2000)
 
 
 def _prepare(count: int, folder: Path) -> None:
+    from data.masks.config import RealMasks
+    from data.masks.masks import write_masks
     from data.pairs.config import PhantomDataset
-    from data.pairs.mask_config import RealMasks
-    from data.pairs.masks import write_masks
-    from data.pairs.prepare import prepare
+    from data.prepare.prepare import prepare
 
     row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="a polyp", train=count, test=4, seed=0)
     write_masks(prepare(row, folder / "data")["train"], "real", RealMasks(kind="real", copies=1), folder / "masks")
@@ -35,10 +35,10 @@ def _sample(folder: Path) -> int:
     from benchmarks.sd15 import ROW, build
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
-    from siamese.checkpoint import Trained
-    from siamese.config import SamplingConfig
-    from siamese.latent_sampler import LatentSampler
-    from siamese.sample import sample_images
+    from siamese.config.sections import SamplingConfig
+    from siamese.method.checkpoint import Trained
+    from siamese.sampling.sample import sample_images
+    from siamese.sampling.sampler import LatentSampler
 
     nets, masks = build("toy"), read_pairs(folder / "masks/1")
     context = torch.zeros(2, 77, nets.unet.config.cross_attention_dim)

@@ -38,16 +38,16 @@ def main() -> None:
     """Sample with every option and print time and scores side by side."""
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
-    from evaluation.extractors import extract_features
-    from evaluation.features import read_parts
-    from evaluation.images import Images
-    from evaluation.inspected import inspect_images
-    from evaluation.score import score
-    from pipeline import paths
-    from pipeline.params import load_params
-    from segmentation.predict import load_segmenter
+    from evaluation.audit.per_image import inspect_images
+    from evaluation.features.extractors import extract_features
+    from evaluation.features.images import Images
+    from evaluation.features.store import read_parts
+    from evaluation.scores.score import score
+    from pipeline.params import paths
+    from pipeline.params.schema import load_params
+    from segmentation.inference.predict import load_segmenter
     from siamese.load import load
-    from siamese.sample import sample_images
+    from siamese.sampling.sample import sample_images
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("dataset", "phantom"), ("generator", "siamese"), ("masks", "random")):

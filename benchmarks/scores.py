@@ -15,11 +15,11 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from evaluation.config import ScoresConfig
-from evaluation.features import Features
-from evaluation.full import inception_entries
-from evaluation.prdc import prdc
-from evaluation.statistics import frechet, mmd2_u, poly
+from evaluation.features.config import ScoresConfig
+from evaluation.features.store import Features
+from evaluation.scores.distances import frechet, mmd2_u, poly
+from evaluation.scores.paper_scores import inception_entries
+from evaluation.scores.prdc import prdc
 
 WIDTH = 2048
 

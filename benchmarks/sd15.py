@@ -6,11 +6,11 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from siamese.control import decoder_modules
-from siamese.hint import DenseHintEncoder
-from siamese.networks import Networks as GeneratorNetworks
-from siamese.pretrain import seeded
-from siamese.rows import SiameseRow
+from siamese.base.pretrain import seeded
+from siamese.config.rows import SiameseRow
+from siamese.method.control import decoder_modules
+from siamese.method.hint import DenseHintEncoder
+from siamese.method.networks import Networks as GeneratorNetworks
 
 ROW = SiameseRow(method="siamese", hint="dhi", hint_widths=(16, 32, 64, 128, 256))
 WIDTHS = {"tiny": 8, "toy": 8, "quarter": 4, "full": 1}  # divisors of the channels of Stable Diffusion 1.5

@@ -26,7 +26,7 @@ ROWS = {
 
 def _seconds(real, none, row, folder: Path, *, ahead: bool) -> tuple[float, float]:
     """Return the seconds of a training run, and those of them that it waited for batches."""
-    from segmentation import train
+    from segmentation.training import train
 
     made = []
 
@@ -50,9 +50,9 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from data.pairs.config import PhantomDataset
     from data.pairs.manifest import PairSet
-    from data.pairs.prepare import prepare
-    from segmentation.config import ArchitectureRow
-    from segmentation.inputs import load_pairs
+    from data.prepare.prepare import prepare
+    from segmentation.config.architectures import ArchitectureRow
+    from segmentation.inference.inputs import load_pairs
 
     found: dict[str, object] = {"wait_share": {}, "ahead_ratio": {}}
     with tempfile.TemporaryDirectory() as name:

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from benchmarks.measuring import autocast, seconds_of
 from benchmarks.sd15 import Networks
-from siamese.attention import place
-from siamese.config import SiameseRow
-from siamese.control import decoder_modules
-from siamese.step import Batch, siamese_step
-from siamese.weights import loss_weights
+from siamese.base.attention import place
+from siamese.config.sections import SiameseRow
+from siamese.method.control import decoder_modules
+from siamese.method.loss_weights import loss_weights
+from siamese.method.step import Batch, siamese_step
 from tests.siamese.oracle import official_step
 
 NUM_STEPS = 3000
@@ -45,7 +45,7 @@ def draw_pairs(batch: int, size_px: int, steps: int, device: torch.device) -> Pa
 
 
 def place_networks(nets: Networks, device: torch.device, *, narrow_heads: bool, checkpointing: bool = False) -> None:
-    """Move what is trained to the device, in channels_last memory; narrow_heads: with siamese/attention.py."""
+    """Move what is trained to the device, in channels_last memory; narrow_heads: with siamese/base/attention.py."""
     for network in (nets.unet, nets.controlnet):
         network.to(device, memory_format=torch.channels_last)
         if narrow_heads:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from data.pairs.manifest import PairSet
-from siamese.arsdm.plug import fit_pairs
-from siamese.config import TrainingConfig
-from siamese.latents import load_pixels, load_training_data
-from siamese.methods import METHODS
-from siamese.needs import NEEDS
-from siamese.train import train_generator
+from siamese.arsdm.train import fit_pairs
+from siamese.base.latents import load_pixels, load_training_data
+from siamese.config.needs import NEEDS
+from siamese.config.sections import TrainingConfig
+from siamese.method.registry import METHODS
+from siamese.training.train import train_generator
 
 # method -> (data, row, training section, folder of the base model, folder to write, folder to resume from, folder of
 # the loss of a segmenter for the methods that refine)

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from siamese.arsdm.plug import load_sampler
-from siamese.checkpoint import read_config
-from siamese.config import SamplingConfig
-from siamese.latent_sampler import load_latent_sampler
-from siamese.methods import METHODS
-from siamese.sample import Sampler
+from siamese.arsdm.load import load_sampler
+from siamese.config.sections import SamplingConfig
+from siamese.method.checkpoint import read_config
+from siamese.method.registry import METHODS
+from siamese.sampling.sample import Sampler
+from siamese.sampling.sampler import load_latent_sampler
 
 # method -> (its folder, the base model's, the sampling section) -> sampler; pixel methods bring a function of their own
 LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {

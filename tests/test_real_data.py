@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.layouts.layouts import find
 from data.pairs.config import FolderDataset
 from data.pairs.image_io import read_mask
-from data.pairs.layouts import find
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 
 ROOT = os.environ.get("SIAMESE_DATA")
 pytestmark = [

@@ -17,8 +17,8 @@ from benchmarks.sampling import draw_masks, draw_noise, our_sampler
 from benchmarks.sd15 import Networks, build
 from benchmarks.training import draw_pairs, ours, place_networks, some_augmented, trained_parameters
 from data.pairs.errors import UserError
-from siamese.config import SamplingConfig, TrainingConfig
-from siamese.state import OPTIMIZERS
+from siamese.config.sections import SamplingConfig, TrainingConfig
+from siamese.training.state import OPTIMIZERS
 
 EMA = 0.999
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from siamese.devices import is_out_of_memory
+from siamese.base.devices import is_out_of_memory
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from benchmarks.measuring import peak_bytes, reset_peak, seconds_of, spread, tak
 from benchmarks.on_gpu.part import PRECISIONS, Part, attempt, begin, free
 from benchmarks.sampling import PROMPT, build_pipeline, draw_masks, draw_noise, our_sampler, their_sampler
 from benchmarks.sd15 import build
-from siamese.config import SamplingConfig
+from siamese.config.sections import SamplingConfig
 
 GUIDANCE = 9.0
 RUNG_S = 12.0  # after which there is no further round

@@ -23,7 +23,7 @@ from benchmarks.training import (
     some_augmented,
     trained_parameters,
 )
-from siamese.config import SamplingConfig
+from siamese.config.sections import SamplingConfig
 
 BUDGET_S = 3.0  # after which there is no further round
 EVERY = 10  # gradients of every tenth tensor are compared

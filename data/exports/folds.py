@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from data.exports.bundle import TRAIN, VAL, Bundle, Item
 from data.pairs.errors import UserError
-from data.pairs.groups import deal
+from data.pairs.group_ids import deal
 from data.pairs.seeds import item_seed
 
 Fold = tuple[list[Item], list[Item]]  # train, val

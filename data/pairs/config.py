@@ -48,7 +48,7 @@ class DatasetRow(Config):
 
 
 Drawn = Annotated[int, Field(ge=4)]
-# What data/pairs/phantom_looks.py knows to draw.
+# What data/prepare/phantom_styles.py knows to draw.
 Look = Literal["endoscopy", "skin", "surface"]
 Style = Literal["same", "near", "colour", "faint", "small", "blur", "glare"]
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import nn
 
-from segmentation.network_config import NetworkConfig
+from segmentation.config.networks import NetworkConfig
 from segmentation.networks.ctnet import build_ctnet
 from segmentation.networks.encoders import checked_encoder
 from segmentation.networks.plain_unet import build_plain_unet

@@ -10,8 +10,8 @@ import timm
 from torch import nn
 
 from data.pairs.errors import UserError
-from segmentation.network_config import NetworkConfig
-from segmentation.networks.weights import IMAGENET, TIMM, fill_encoder, read_weights, timm_name, weights_source
+from segmentation.config.networks import NetworkConfig
+from segmentation.networks.encoder_weights import IMAGENET, TIMM, fill_encoder, read_weights, timm_name, weights_source
 
 _UNFIT = (ValueError, RuntimeError, TypeError, AssertionError, LookupError)
 

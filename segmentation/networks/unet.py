@@ -3,7 +3,7 @@
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
-from segmentation.network_config import NetworkConfig
+from segmentation.config.networks import NetworkConfig
 from segmentation.networks.encoders import build_encoder
 from segmentation.networks.library import LibraryNetwork
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
-from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.network import SpadeUNet
-from siamese.pretrain import seeded
+from siamese.base.pretrain import seeded
+from siamese.config.arsdm import ArsdmRow
 
 WEIGHTS, CONFIG = "generator.safetensors", "config.json"
 

@@ -3,7 +3,7 @@
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from siamese.devices import moved
+from siamese.base.devices import moved
 
 
 def denoising_loss(noise_pred: Tensor, noise: Tensor, weights: Tensor) -> Tensor:

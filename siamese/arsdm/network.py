@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from siamese.arsdm.config import ArsdmRow
+from siamese.config.arsdm import ArsdmRow
 
 CLASSES = 2  # background, lesion
 EPS = 1e-5

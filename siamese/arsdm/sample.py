@@ -10,9 +10,9 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from siamese.arsdm.checkpoint import check_size, load_network
-from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.network import SpadeUNet
-from siamese.devices import accelerator, moved
+from siamese.base.devices import accelerator, moved
+from siamese.config.arsdm import ArsdmRow
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 

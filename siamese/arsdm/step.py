@@ -9,12 +9,12 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from data.pairs.seeds import item_seed
-from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.loss import clean_images, denoising_loss
 from siamese.arsdm.sample import Network, denoise, mask_tensor
-from siamese.devices import full_precision, moved, rows_of
-from siamese.latents import to_signed
-from siamese.reweight import adaptive_weights
+from siamese.base.devices import full_precision, moved, rows_of
+from siamese.base.latents import to_signed
+from siamese.config.arsdm import ArsdmRow
+from siamese.method.reweight import adaptive_weights
 
 TERMS = ("noise", "refinement")
 

@@ -13,13 +13,17 @@ from torch import Tensor
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from siamese.arsdm.checkpoint import build_network, check_size, save_network
-from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.network import SpadeUNet
 from siamese.arsdm.sample import noise_schedule
 from siamese.arsdm.step import TERMS, Refinement, add_step_gradients, draw_batch
-from siamese.config import TrainingConfig
-from siamese.loop import Part, one_training, run_steps
-from siamese.state import TrainingState, Weights, at_once
+from siamese.base.devices import accelerator, full_precision
+from siamese.base.latents import PixelData
+from siamese.config.arsdm import ArsdmRow
+from siamese.config.sections import TrainingConfig
+from siamese.training.loop import Part, one_training, run_steps
+from siamese.training.state import TrainingState, Weights, at_once
+
+REFINER = "loss.pt2"
 
 
 def first_refined_step(row: ArsdmRow, steps: int) -> int:
@@ -103,3 +107,27 @@ def fit(
             }
             save_network(network, config, out)
             state.write_losses(out / "loss.csv", TERMS)
+
+
+def load_refinement(folder: Path | None) -> Refinement | None:
+    """Return the loss of a trained segmenter that the refiner stage has exported, or None where it left none."""
+    if folder is None or not (folder / REFINER).is_file():
+        return None
+    where = accelerator().device
+    program = torch.export.load(folder / REFINER).module().to(where)
+
+    def loss(images: Tensor, masks: Tensor) -> Tensor:
+        with full_precision(where):  # losses are in full precision everywhere
+            return program(images.float(), masks.float())
+
+    return loss
+
+
+def fit_pairs(
+    data: PixelData, row: ArsdmRow, cfg: TrainingConfig, base_dir: Path, out: Path, work: Path, refiner: Path | None
+) -> None:
+    """Train on pairs alone: neither a base model nor latents are read.
+
+    Raises: UserError as `fit`.
+    """
+    fit(data.images, data.masks, row, cfg, out, work, refinement=load_refinement(refiner))

@@ -162,8 +162,8 @@ WAYS = (
 
 def unpack_here(archive: Path, target: Path) -> int:
     """Unpack in this process, and print how it ended: written, or refused in so many words."""
+    from data.acquire.unpack import unpack
     from data.pairs.errors import UserError
-    from data.pairs.unpack import unpack
 
     try:
         unpack(archive, target, MOST_BYTES)

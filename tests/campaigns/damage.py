@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from data.doctor.doctor import examine
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError, one_line
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 
 PAIRS, SIDE, LIMIT_S = 6, 96, 60
 FORMATS: dict[str, dict[str, Any]] = {

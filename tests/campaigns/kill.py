@@ -66,9 +66,9 @@ def say(text: str) -> None:
 
 def role_of(words: list[str]) -> str:
     """Return what a command line is: repro, dvc, warm or stage."""
-    if "pipeline.warm" in words:
+    if "pipeline.run.prefork" in words:
         return "warm"
-    if "pipeline.recording" in words or "dvc" in words:
+    if "pipeline.record.recording" in words or "dvc" in words:
         return "dvc"
     return "repro" if "repro" in words else "stage"
 

@@ -13,8 +13,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from pipeline.__main__ import main
-from pipeline.params import Params
+from pipeline.cli import main
+from pipeline.params.schema import Params
 from tests.contracts.imports import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "data/README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -25,14 +25,14 @@ def test_a_file_imports_only_what_its_floor_may(path):
 
 
 def test_the_walk_finds_imports_within_functions():
-    imported = {file.relative_to(ROOT).as_posix() for file in direct_imports(ROOT / "pipeline/segment.py")}
-    assert {"segmentation/train.py", "pipeline/paths.py"} <= imported
+    imported = {file.relative_to(ROOT).as_posix() for file in direct_imports(ROOT / "pipeline/stages/segment.py")}
+    assert {"segmentation/training/train.py", "pipeline/params/paths.py"} <= imported
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["params"]])
 def test_help_and_params_import_nothing_heavy(arguments):
     code = (
-        "import sys; from pipeline.__main__ import main\n"
+        "import sys; from pipeline.cli import main\n"
         f"try: main({arguments!r})\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'diffusers', 'transformers', 'segmentation_models_pytorch', 'dvc', 'matplotlib', 'scipy'}\n"

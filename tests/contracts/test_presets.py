@@ -7,10 +7,11 @@ import pytest
 from dvc.repo import Repo
 
 from data.pairs.errors import UserError
-from evaluation.paper import read_paper
-from pipeline.blocks import BLOCKS, asked_runs, scored_sets, set_lists
-from pipeline.params import read_params
-from pipeline.preset import composed, preset_names, run, sections
+from evaluation.paper.facts import read_paper
+from pipeline.commands.preset import run
+from pipeline.params.blocks import BLOCKS, asked_runs, scored_sets, set_lists
+from pipeline.params.presets import composed, preset_names, sections
+from pipeline.params.schema import read_params
 from tests.contracts.imports import ROOT
 
 PAPER = sorted(path.stem for path in (ROOT / "presets").glob("paper-*.yaml"))

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from data.masks.config import RealMasks
+from data.masks.masks import write_masks
 from data.pairs.assemble import write_synthetic
 from data.pairs.config import PhantomDataset
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, read_pairs, write_manifest
-from data.pairs.mask_config import RealMasks
-from data.pairs.masks import write_masks
-from data.pairs.phantom import draw_phantom
-from data.pairs.prepare import prepare
+from data.prepare.phantom import draw_phantom
+from data.prepare.prepare import prepare
 
 SIZE = 64
 CLASSES = ("polyp", "instrument")

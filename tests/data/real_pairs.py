@@ -7,7 +7,7 @@ import numpy as np
 from data.pairs.config import PhantomDataset
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 
 
 def phantoms(folder: Path, train: int = 6) -> dict[str, PairSet]:

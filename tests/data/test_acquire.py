@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from data.pairs.acquire import acquire
-from data.pairs.downloads import Download
+from data.acquire.acquire import acquire
+from data.acquire.config import Download
 from data.pairs.errors import UserError
 from tests.data.test_fetch import PAGE, digest, names, start_server
 
@@ -170,7 +170,7 @@ def test_a_garbled_record_is_a_user_error(site, tmp_path, text):
 
 
 def test_the_stage_writes_where_its_name_says_and_tells_the_hashes(site, tmp_path, monkeypatch, capsys):
-    from pipeline import acquire as stage
+    from pipeline.stages import acquire as stage
 
     monkeypatch.chdir(tmp_path)
     stage.run({"download": "polyps"}, SimpleNamespace(row=row(site)))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from data.pairs.augmented import apply_changes, augment, draw_changes, write_augmented
-from data.pairs.baseline_config import Augment, Baseline
+from data.baselines.augmented import apply_changes, augment, draw_changes, write_augmented
+from data.baselines.config import Augment, Baseline
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import PairSet, content, verify
 from tests.data.real_pairs import disk, phantoms, plain, write_set

@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 
 from data.pairs.config import FolderDataset
 from data.pairs.errors import UserError
-from data.pairs.prepare import prepare
 from data.pairs.seeds import item_seed
-from pipeline.datasets import read_catalogue, rows_of
-from pipeline.params import read_params
+from data.prepare.prepare import prepare
+from pipeline.commands.datasets import read_catalogue, rows_of
+from pipeline.params.schema import read_params
 from tests.contracts.imports import ROOT
 
 CATALOGUE = read_catalogue()

@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from data.doctor.doctor import examine
+from data.layouts.layouts import find
 from data.pairs.config import FolderDataset, Which
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
-from data.pairs.layouts import find
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 from tests.contracts.imports import ROOT
 from tests.data import trees
 

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
+from data.doctor.doctor import examine
+from data.layouts.layouts import find
+from data.layouts.sources import read_source
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
-from data.pairs.layouts import find
-from data.pairs.prepare import prepare
-from data.pairs.sources import read_source
+from data.prepare.prepare import prepare
 from tests.data.trees import draw
 
 

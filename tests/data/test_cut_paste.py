@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from data.pairs.baseline_config import CutPaste
-from data.pairs.cut_paste import BLEND, cut, paste, whole_lesions, write_cut_paste
+from data.baselines.config import CutPaste
+from data.baselines.cut_paste import BLEND, cut, paste, whole_lesions, write_cut_paste
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import PairSet, verify

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.doctor.doctor import examine
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError, each_decoded_once, read_image, read_mask
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 from tests.campaigns import damage as campaign
 from tests.contracts.imports import ROOT
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from data.pairs.doctor import examine, overlays
-from data.pairs.faults import FAULTS
+from data.doctor.doctor import examine, overlays
+from data.doctor.faults import FAULTS
 from tests.contracts.imports import ROOT
 from tests.data import trees
 from tests.data.encodings import bordered, classes, photo

@@ -10,7 +10,7 @@ from data.exports.formats import export
 from data.exports.options import Options
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_mask
-from pipeline.export import add_arguments, run
+from pipeline.commands.export import add_arguments, run
 from tests.data.export_sets import by_hand, grouped, labels_of, made_row, phantom, real_row
 
 OPTIONS = Options(name="kvasir-seg")

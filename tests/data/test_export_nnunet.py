@@ -10,8 +10,8 @@ from PIL import Image
 
 from data.exports.formats import export
 from data.exports.options import Options
+from data.layouts.layouts import find
 from data.pairs.errors import UserError
-from data.pairs.layouts import find
 from tests.data.export_sets import by_hand, grouped, labels_of, phantom, real_row
 from tests.data.nnunet_rules import Case, broken_rules
 

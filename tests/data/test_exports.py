@@ -7,9 +7,9 @@ from PIL import Image
 from data.exports.bundle import safe_names
 from data.exports.formats import FORMATS, export
 from data.exports.options import Options
+from data.layouts.layouts import find
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import levels
-from data.pairs.layouts import find
 from data.pairs.manifest import read_pairs, verify
 from tests.data.export_sets import CLASSES, by_hand, grouped, phantom, real_row
 

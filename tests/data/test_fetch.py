@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import ValidationError
 
-from data.pairs import fetch as module
-from data.pairs.downloads import Archive, Download
+from data.acquire import fetch as module
+from data.acquire.config import Archive, Download
+from data.acquire.fetch import Known, fetch
 from data.pairs.errors import UserError
-from data.pairs.fetch import Known, fetch
 
 PAGE = "https://example.org/data-set"
 BODY = random.Random(0).randbytes(300_000)

@@ -8,8 +8,8 @@ from data.pairs.config import FolderDataset
 from data.pairs.errors import UserError
 from data.pairs.image_io import MASK_THRESHOLD, read_mask
 from data.pairs.manifest import held_out_splits, read_pairs, verify
-from data.pairs.prepare import prepare
 from data.pairs.seeds import item_seed
+from data.prepare.prepare import prepare
 
 
 def picture(path, shape=(40, 48), seed=0):

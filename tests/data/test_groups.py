@@ -2,10 +2,10 @@
 
 import pytest
 
-from data.pairs.doctor import examine
+from data.doctor.doctor import examine
 from data.pairs.errors import UserError
-from data.pairs.groups import groups_of, hinted_pattern
-from data.pairs.prepare import prepare
+from data.pairs.group_ids import groups_of, hinted_pattern
+from data.prepare.prepare import prepare
 from tests.data import trees
 from tests.data.test_mask_meaning import prepared
 from tests.data.test_prepare import row

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from data.pairs import unpack as unpacking
+from data.acquire import unpack as unpacking
+from data.acquire.unpack import unpack
 from data.pairs.errors import UserError
-from data.pairs.unpack import unpack
 from tests.campaigns import archives
 
 

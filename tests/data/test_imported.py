@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.pairs.baseline_config import Imported
+from data.baselines.config import Imported
+from data.baselines.imported import REFUSED, write_imported
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.imported import REFUSED, write_imported
 from data.pairs.manifest import verify
-from data.pairs.phantom import draw_phantom
+from data.prepare.phantom import draw_phantom
 from tests.contracts.imports import ROOT
 from tests.data import trees
 from tests.data.encodings import bordered, classes, photo, smooth

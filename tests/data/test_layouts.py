@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.doctor.doctor import examine
+from data.layouts.layouts import LAYOUTS, find
+from data.layouts.sources import read_source
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
-from data.pairs.layouts import LAYOUTS, find
-from data.pairs.prepare import prepare
-from data.pairs.sources import read_source
+from data.prepare.prepare import prepare
 from tests.data import further_trees, trees
 
 TREES = {**trees.TREES, **further_trees.TREES}

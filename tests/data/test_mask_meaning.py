@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.doctor.doctor import examine
+from data.mask_files.checks import mask_facts
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
-from data.pairs.mask_checks import mask_facts
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 from tests.data import encodings as e
 from tests.data.test_doctor import run
 

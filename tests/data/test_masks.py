@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from data.masks.config import RealMasks, TransformedMasks
+from data.masks.masks import broken_constraint, transform_mask, write_masks
+from data.masks.moves import DRAW, apply_moves
 from data.pairs.config import PhantomDataset
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import read_image, write_image, write_mask
 from data.pairs.manifest import Pair, complete, content, read_pairs, write_manifest
-from data.pairs.mask_config import RealMasks, TransformedMasks
-from data.pairs.mask_moves import DRAW, apply_moves
-from data.pairs.masks import broken_constraint, transform_mask, write_masks
-from data.pairs.phantom import draw_phantom
-from data.pairs.prepare import prepare
+from data.prepare.phantom import draw_phantom
+from data.prepare.prepare import prepare
 from tests.contracts.imports import ROOT
 
 ALL = [
@@ -214,8 +214,8 @@ def test_another_process_with_other_threads_writes_the_same_bytes(real, tmp_path
         "import sys, os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from pathlib import Path\n"
         "from data.pairs.manifest import read_pairs\n"
-        "from data.pairs.mask_config import TransformedMasks\n"
-        "from data.pairs.masks import write_masks\n"
+        "from data.masks.config import TransformedMasks\n"
+        "from data.masks.masks import write_masks\n"
         "row = TransformedMasks.model_validate_json(sys.argv[1])\n"
         "write_masks(read_pairs(Path(sys.argv[2])), 'random', row, Path(sys.argv[3]))"
     )

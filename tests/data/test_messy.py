@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.doctor.doctor import examine
+from data.layouts.layouts import find
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
-from data.pairs.duplicates import near_duplicates
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
-from data.pairs.layouts import find
-from data.pairs.prepare import prepare
+from data.pairs.thumbnails import near_duplicates
+from data.prepare.prepare import prepare
 from tests.contracts.imports import ROOT
 from tests.data import trees
 from tests.data.test_prepare import labels_of, row, save, video

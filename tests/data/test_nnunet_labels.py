@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.pairs.doctor import examine
+from data.doctor.doctor import examine
+from data.layouts.nnunet_labels import read_nnunet_labels
 from data.pairs.errors import UserError
-from data.pairs.nnunet_labels import read_nnunet_labels
 from tests.data import encodings as e
 from tests.data.test_mask_meaning import prepared, share
 

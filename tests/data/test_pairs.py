@@ -15,10 +15,10 @@ from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_tree, sweep, whole_folder, work_folder, write_json, write_text
 from data.pairs.image_io import read_image, write_image, write_mask
 from data.pairs.manifest import read_pairs, verify
-from data.pairs.phantom import draw_phantom
-from data.pairs.prepare import prepare
 from data.pairs.resize import resize_image
 from data.pairs.seeds import item_seed
+from data.prepare.phantom import draw_phantom
+from data.prepare.prepare import prepare
 from tests.contracts.imports import ROOT
 
 ROW = PhantomDataset(kind="phantom", path="x", size_px=32, prompt="a polyp", train=4, test=4, seed=0)

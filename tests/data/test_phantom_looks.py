@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from data.pairs.config import Look, PhantomDataset, Style
 from data.pairs.files import sha256_tree
 from data.pairs.manifest import sets_to_test_on, verify
-from data.pairs.phantom import draw_phantom
-from data.pairs.phantom_looks import CHANGES, LOOKS, draw_pair
-from data.pairs.prepare import prepare
+from data.prepare.phantom import draw_phantom
+from data.prepare.phantom_styles import CHANGES, LOOKS, draw_pair
+from data.prepare.prepare import prepare
 from tests.contracts.imports import ROOT
 
 GOLDEN = ROOT / "tests/golden/phantom.csv"  # 4 x 4 cell means of a pair, before there were looks and styles

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from data.doctor.doctor import examine
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import levels, read_labels, write_mask
 from data.pairs.manifest import content, content_box, sets_to_test_on, verify
-from data.pairs.prepare import prepare
 from data.pairs.resize import letterbox
-from segmentation.config import ArchitectureRow
-from segmentation.inputs import load_pairs
+from data.prepare.prepare import prepare
+from segmentation.config.architectures import ArchitectureRow
+from segmentation.inference.inputs import load_pairs
 from tests.data import trees
 
 

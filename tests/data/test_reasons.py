@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.doctor.doctor import examine
+from data.layouts.layouts import find
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
-from data.pairs.layouts import find
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 from tests.data import further_trees, trees
 
 

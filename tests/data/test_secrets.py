@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from data.pairs.acquire import acquire
-from data.pairs.downloads import Download, redacted
+from data.acquire.acquire import acquire
+from data.acquire.config import Download, redacted
+from data.acquire.fetch import without_secrets
 from data.pairs.errors import UserError
-from data.pairs.fetch import without_secrets
 from tests.contracts.imports import ROOT
 from tests.data.test_acquire import IMAGES
 from tests.data.test_fetch import PAGE, start_server

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.layouts.layouts import find
 from data.pairs.errors import MEANINGS, UserError, as_user_error, one_line
-from data.pairs.layouts import find
-from evaluation.features import Features, read_features, write_features
+from evaluation.features.store import Features, read_features, write_features
 from tests.campaigns import damage
 from tests.contracts.imports import ROOT
 

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data.pairs import unpack as module
+from data.acquire import unpack as module
+from data.acquire.unpack import unpack
 from data.pairs.errors import UserError
-from data.pairs.unpack import unpack
 
 FILES = {"set/images/1.png": b"one" * 100, "set/masks/1.png": b"", "readme.txt": b"text"}
 SIZE = sum(map(len, FILES.values()))

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data.doctor.doctor import examine
+from data.layouts.layouts import find
+from data.layouts.leftovers import BY_PRODUCT_FOLDERS
 from data.pairs.config import FolderDataset
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
-from data.pairs.layouts import find
-from data.pairs.leftovers import BY_PRODUCT_FOLDERS
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 from tests.data import trees
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.doctor.doctor import examine
+from data.layouts.layouts import find
+from data.layouts.sources import read_source
+from data.layouts.volumes import windowed
 from data.pairs.config import FolderDataset, Slices, Which
-from data.pairs.doctor import examine
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
-from data.pairs.layouts import find
-from data.pairs.prepare import prepare
-from data.pairs.sources import read_source
-from data.pairs.volumes import windowed
+from data.prepare.prepare import prepare
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.pairs.phantom import draw_phantom
+from data.prepare.phantom import draw_phantom
 
 SIZE = 64
 

@@ -11,11 +11,11 @@ import torch
 
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from evaluation.config import FeaturesConfig, ScoresConfig
-from evaluation.extractors import extract_features
-from evaluation.images import Images
-from evaluation.inspected import inspect_images
-from evaluation.score import Scored, score
+from evaluation.audit.per_image import inspect_images
+from evaluation.features.config import FeaturesConfig, ScoresConfig
+from evaluation.features.extractors import extract_features
+from evaluation.features.images import Images
+from evaluation.scores.score import Scored, score
 
 SIZE = 64
 

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import pytest
 from ruamel.yaml import YAML
 
-from data.pairs.downloads import Download
+from data.acquire.config import Download
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from data.pairs.image_io import write_image
-from evaluation.cards import AUDIT, CardFacts, render_cards, told_as, write_cards
-from evaluation.entry import entry
-from evaluation.results import Scores, read_scores
-from pipeline import paths
-from pipeline.cards import _base, _split_source, card_facts, card_folder, terms_of, write_all
-from pipeline.params import read_params
+from evaluation.cards.cards import AUDIT, CardFacts, render_cards, told_as, write_cards
+from evaluation.results.results import Scores, read_scores
+from evaluation.scores.record import entry
+from pipeline.params import paths
+from pipeline.params.schema import read_params
+from pipeline.stages.report_cards import _base, _split_source, card_facts, card_folder, terms_of, write_all
 from tests.data.export_sets import phantom
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.colour import (
+from evaluation.audit.colour import (
     BINS,
     RANGES,
     colour_drift,

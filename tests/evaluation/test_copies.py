@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from evaluation import copies
-from evaluation.copies import audit, embedding_audit, symmetries, thumbnails
+from evaluation.audit import copies
+from evaluation.audit.copies import audit, embedding_audit, symmetries, thumbnails
 
 
 @pytest.fixture

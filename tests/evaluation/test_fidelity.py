@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from data.pairs.manifest import PairSet
-from evaluation.fidelity import dice, mask_fidelity, strangers
-from evaluation.images import Images
+from evaluation.audit.mask_fidelity import dice, mask_fidelity, strangers
+from evaluation.features.images import Images
 
 
 def test_dice_by_hand() -> None:

@@ -9,9 +9,10 @@ import torch
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
-from evaluation import clip, inception, pairing, perceptual
-from evaluation.config import FULL, FeaturesConfig, ScoresConfig
-from evaluation.statistics import frechet
+from evaluation.features import clip, inception, pairing
+from evaluation.features import lpips as perceptual
+from evaluation.features.config import FULL, FeaturesConfig, ScoresConfig
+from evaluation.scores.distances import frechet
 
 FULL_CONFIG = ScoresConfig(extractors=FULL, kid_subsets=3)
 HOW = FeaturesConfig(batch=4, max_unpaired_pairs=5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from evaluation.inference import compare, holm
+from evaluation.results.crossed_bootstrap import compare, holm
 
 STRATA = np.repeat([0, 1], [20, 40])
 REPLICATES, DRAWS = 600, 2000

@@ -10,9 +10,9 @@ import pytest
 from data.pairs.config import FolderDataset
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet
-from data.pairs.phantom import draw_phantom
-from data.pairs.prepare import prepare
-from evaluation.config import FeaturesConfig
+from data.prepare.phantom import draw_phantom
+from data.prepare.prepare import prepare
+from evaluation.features.config import FeaturesConfig
 
 ROOT = os.environ.get("SIAMESE_DATA")
 LEVELS = {"blur": (0, 0.7, 1.5, 3), "noise": (0, 6, 12, 24)}  # sigma in px, in grey levels

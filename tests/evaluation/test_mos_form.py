@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.mos_ratings import read_key, read_ratings
-from evaluation.mos_score import score
+from evaluation.mos.ratings import read_key, read_ratings
+from evaluation.mos.score import score
 from tests.browser import chromium
 from tests.evaluation.mos_sets import write_toy_deck
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import norm
 
 from data.pairs.errors import UserError
-from evaluation.mos_ratings import COLUMNS, Ratings, read_key, read_ratings
-from evaluation.mos_score import as_lines, score
-from evaluation.mos_statistics import balanced_accuracy, cluster_bootstrap, d_prime, fleiss_kappa, mcnemar, wilson
-from pipeline import mos
+from evaluation.mos.ratings import COLUMNS, Ratings, read_key, read_ratings
+from evaluation.mos.score import as_lines, score
+from evaluation.mos.statistics import balanced_accuracy, cluster_bootstrap, d_prime, fleiss_kappa, mcnemar, wilson
+from pipeline.commands import mos
 from tests.evaluation.mos_sets import write_toy_deck
 
 IMAGES = 4

@@ -5,8 +5,8 @@ import pytest
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
-from evaluation.features import Features, read_features, write_features
-from evaluation.fidelity import mask_fidelity
+from evaluation.audit.mask_fidelity import mask_fidelity
+from evaluation.features.store import Features, read_features, write_features
 from segmentation.measures import measure
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.colour import lab_statistics, set_histogram
-from evaluation.copies import symmetries
-from evaluation.pictures import _turned, contact_sheet, draw_colour, draw_reason, draw_tsne, tsne
+from evaluation.audit.colour import lab_statistics, set_histogram
+from evaluation.audit.copies import symmetries
+from evaluation.figures.sets import _turned, contact_sheet, draw_colour, draw_reason, draw_tsne, tsne
 
 
 @pytest.fixture

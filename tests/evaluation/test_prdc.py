@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from prdc import compute_prdc
 
-from evaluation import prdc as module
-from evaluation.prdc import equal_counts, prdc
+from evaluation.scores import prdc as module
+from evaluation.scores.prdc import equal_counts, prdc
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.random_encoder import WIDTHS, calibration_images, features, random_encoder
-from evaluation.statistics import frechet, mmd2_u, poly
+from evaluation.features.random_encoder import WIDTHS, calibration_images, features, random_encoder
+from evaluation.scores.distances import frechet, mmd2_u, poly
 
 
 def test_features_are_the_channel_means_of_five_stages(draw) -> None:

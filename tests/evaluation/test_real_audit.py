@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.copy_audit import FRESH, PLANTED, images_of, measure
-from evaluation.colour import colour_drift, lab_statistics
+from evaluation.audit.colour import colour_drift, lab_statistics
 
 ROOT = os.environ.get("SIAMESE_DATA")
 pytestmark = [

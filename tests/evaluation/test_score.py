@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
 from data.pairs.manifest import PairSet
-from evaluation.config import FeaturesConfig, ScoresConfig
-from evaluation.features import Features, read_features, write_features
-from evaluation.image_entries import COLUMNS
-from evaluation.score import score
+from evaluation.features.config import FeaturesConfig, ScoresConfig
+from evaluation.features.store import Features, read_features, write_features
+from evaluation.scores.audit_scores import COLUMNS
+from evaluation.scores.score import score
 
 DEMO = ScoresConfig(extractors=("demo",))
 SCORES = ("demo_swd", "demo_fd_rand", "demo_kid_rand")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.statistics import clip_i, frechet, mmd2_subsets, mmd2_u, mmd2_v, poly, rbf
+from evaluation.scores.distances import clip_i, frechet, mmd2_subsets, mmd2_u, mmd2_v, poly, rbf
 
 
 def _sets(n: int, m: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

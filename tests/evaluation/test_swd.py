@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.swd import descriptors, laplacian_pyramid, level_sizes, set_descriptors, swd, wasserstein_1d
+from evaluation.features.swd import descriptors, laplacian_pyramid, level_sizes, set_descriptors, swd, wasserstein_1d
 
 
 def _ids(n: int, prefix: str = "p") -> list[str]:

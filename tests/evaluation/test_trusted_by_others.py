@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from data.pairs.csv_text import csv_text
 from data.pairs.manifest import Pair, as_cell, of_cell, read_pairs, write_manifest
-from evaluation.csv_text import csv_text
-from evaluation.filters import CRITERIA, read_table
+from evaluation.audit.filters import CRITERIA, read_table
 from tests.contracts.imports import ROOT
 from tests.evaluation.test_cards import FACTS, cards
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from data.pairs.errors import UserError
-from evaluation.weights import VARIABLE, WEIGHTS, Found, WeightFile, look, require, weights_folder
-from evaluation.weights_download import fetch_weights
+from evaluation.features.weights import VARIABLE, WEIGHTS, Found, WeightFile, look, require, weights_folder
+from pipeline.commands.weights_download import fetch_weights
 from tests.contracts.imports import ROOT
 from tests.data.test_fetch import BODY, OTHER, digest, names, start_server
 
@@ -138,8 +138,8 @@ def test_without_a_network_everything_is_told_at_once(tmp_path):
         "import socket, sys; from pathlib import Path\n"
         "def refuse(*_, **__): raise OSError('blocked')\n"
         "socket.getaddrinfo = socket.socket.connect = refuse\n"
-        "from data.pairs.errors import UserError; from evaluation.weights import WEIGHTS, require\n"
-        "from evaluation.weights_download import fetch_weights\n"
+        "from data.pairs.errors import UserError; from evaluation.features.weights import WEIGHTS, require\n"
+        "from pipeline.commands.weights_download import fetch_weights\n"
         "for act in (require, fetch_weights):\n"
         "    try: act(WEIGHTS, Path(sys.argv[1]))\n"
         "    except UserError as error: print(error)\n"

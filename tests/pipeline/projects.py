@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from pipeline.__main__ import main
+from pipeline.cli import main
 from tests.contracts.imports import ROOT
 
 LEFT_OUT = ("results/", "dvc.lock", "tests/")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from data.pairs.doctor import examine
+from data.doctor.doctor import examine
 from tests.data import trees
 from tests.pipeline.projects import stand_in_project
 from tests.pipeline.test_graph import shrink

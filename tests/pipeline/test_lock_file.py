@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from data.pairs.errors import UserError
-from pipeline import lock_file
-from pipeline.lock_file import BUSY, COPY, DVC_LOCK, LOCK, keep_copy, mend
-from pipeline.recording import file_system
+from pipeline.record import lock_file
+from pipeline.record.lock_file import BUSY, COPY, DVC_LOCK, LOCK, keep_copy, mend
+from pipeline.record.recording import file_system
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import GIT
 

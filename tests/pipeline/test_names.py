@@ -10,7 +10,7 @@ from dvc.cli import main
 from dvc.repo import Repo
 
 from data.pairs.files import sha256_tree
-from pipeline.__main__ import main as pipeline
+from pipeline.cli import main as pipeline
 from tests.pipeline.projects import edit, stand_in_project
 
 SHELL = ["x; touch F; #", "x$(touch F)", "x' ; touch F ; '", 'x" ; touch F ; "', "x\ntouch F\n"]

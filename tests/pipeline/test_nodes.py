@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from data.pairs.files import sha256_tree
-from pipeline.__main__ import main
+from pipeline.cli import main
 from tests.pipeline.projects import project_to_train_in
 from tests.pipeline.test_graph import shrink
 
@@ -64,7 +64,7 @@ def test_two_agents_train_to_the_same_weights_nearly_and_draw_the_same_images(tm
 
 def test_a_number_of_nodes_that_is_none_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SIAMESE_NODES", "two")
-    from pipeline.launch import nodes_to_use
+    from pipeline.processes.torch_launch import nodes_to_use
 
     with pytest.raises(Exception, match="SIAMESE_NODES is 'two'"):
         nodes_to_use()

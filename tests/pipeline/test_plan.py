@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
-from pipeline.__main__ import main
-from pipeline.params import read_params
-from pipeline.plan import Row, longest_chain
-from pipeline.rates import Estimate, Record, estimate, kind_of, work_of
-from pipeline.states import Planned, plan_stages
+from pipeline.cli import main
+from pipeline.params.schema import read_params
+from pipeline.plan.dvc_states import Planned, plan_stages
+from pipeline.plan.plan import Row, longest_chain
+from pipeline.plan.stage_times import Estimate, Record, estimate, kind_of, work_of
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit, stand_in_project
 from tests.pipeline.test_graph import shrink

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import main
+from pipeline.cli import main
 from tests.pipeline.projects import edit, stand_in_project
 from tests.pipeline.test_graph import shrink
 

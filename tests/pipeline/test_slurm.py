@@ -16,7 +16,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
-from pipeline.__main__ import main
+from pipeline.cli import main
 from tests.contracts.imports import ROOT
 from tests.pipeline.cluster import cluster, needs_slurm, slurm
 from tests.pipeline.projects import GIT, project_to_train_in

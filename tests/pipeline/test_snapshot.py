@@ -11,7 +11,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
-from pipeline.snapshot import TEXT, Snapshot, dependencies
+from pipeline.record.snapshot import TEXT, Snapshot, dependencies
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit, stand_in_project
 from tests.pipeline.test_graph import shrink
@@ -129,7 +129,7 @@ def test_a_stage_during_which_something_changes_is_not_recorded(project, command
     """The edit comes while the stage draws its pairs; then all is put back, so that only the record could tell."""
     seed = 1 + (command is OURS)  # or what was recorded before comes out of the cache
     edit(lambda data: data["datasets"]["phantom"].update(train=300, size_px=32, seed=seed))
-    before, code = Path("params.yaml").read_text(), Path("data/pairs/phantom.py")
+    before, code = Path("params.yaml").read_text(), Path("data/prepare/phantom.py")
     source = code.read_text()
     Path("dvc.lock").unlink(missing_ok=True)
     run = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -155,4 +155,4 @@ def test_a_stage_during_which_something_changes_is_not_recorded(project, command
     assert run.returncode != 0
     assert not recorded
     assert "prepare@phantom: what it was started with has changed" in said
-    assert {"own section": "params.yaml: datasets.phantom", "code": "data/pairs/phantom.py: changed"}[what] in said
+    assert {"own section": "params.yaml: datasets.phantom", "code": "data/prepare/phantom.py: changed"}[what] in said

@@ -9,10 +9,10 @@ import pytest
 from data.pairs.config import FolderDataset, PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
-from pipeline import times
-from pipeline.params import read_params
-from pipeline.provenance import provenance
-from pipeline.rates import FOLDER
+from pipeline.params.schema import read_params
+from pipeline.plan import times
+from pipeline.plan.stage_times import FOLDER
+from pipeline.stages.report_provenance import provenance
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import GIT
 
@@ -66,7 +66,7 @@ def test_the_page_calls_a_commit_dirty_for_code_and_params_only(tmp_path, monkey
         "params.yaml",
         "dvc.lock",
         "README.md",
-        "siamese/step.py",
+        "siamese/method/step.py",
         "results/a.json",
         "results/b.yaml",
         "tests/t.py",
@@ -80,7 +80,7 @@ def test_the_page_calls_a_commit_dirty_for_code_and_params_only(tmp_path, monkey
     for name in ("dvc.lock", "README.md", "results/a.json", "results/b.yaml", "tests/t.py", "data/checksums/x.json"):
         Path(name).write_text("v: 2\n")
     assert code() == clean
-    for name in ("params.yaml", "siamese/step.py", "evaluation/page.html.j2"):
+    for name in ("params.yaml", "siamese/method/step.py", "evaluation/page.html.j2"):
         Path(name).write_text("v: 2\n")
         assert code() == f"{clean}-dirty", name
         Path(name).write_text("v: 1\n")

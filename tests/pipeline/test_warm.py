@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data.pairs.files import sha256_tree
-from pipeline import warm
+from pipeline.run import prefork as warm
 from tests.contracts.imports import ROOT
 
 
@@ -94,7 +94,7 @@ def test_where_a_fork_is_bad_no_process_answers(tmp_path, monkeypatch):
 @pytest.mark.parametrize("seconds", [0, 0.05, 0.3, 1])
 def test_the_process_never_outlives_its_parent(seconds):
     """Also one that is killed while the libraries are being imported."""
-    code = "import os, signal, time; from pipeline.warm import warm_process\n"
+    code = "import os, signal, time; from pipeline.run.prefork import warm_process\n"
     code += f"with warm_process(): time.sleep({seconds}); os.kill(os.getpid(), signal.SIGKILL)"
     mark = f"WARM_TEST={time.time_ns()}"
     env = os.environ | {"PYTHONPATH": str(ROOT)} | dict([mark.split("=")])
@@ -105,7 +105,7 @@ def test_the_process_never_outlives_its_parent(seconds):
         for place in Path("/proc").glob("[0-9]*"):
             try:
                 marked = mark in (place / "environ").read_text(errors="replace").split("\0")
-                if marked and "pipeline.warm" in (place / "cmdline").read_text():
+                if marked and "pipeline.run.prefork" in (place / "cmdline").read_text():
                     found.append(place.name)
             except OSError:
                 continue

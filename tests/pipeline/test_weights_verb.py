@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from data.pairs.errors import UserError
-from evaluation.weights import VARIABLE, WEIGHTS, WeightFile
-from pipeline import weights
-from pipeline.params import Params
+from evaluation.features.weights import VARIABLE, WEIGHTS, WeightFile
+from pipeline.commands import weights
+from pipeline.params.schema import Params
 from tests.data.test_fetch import BODY, OTHER, digest, start_server
 
 

@@ -10,7 +10,7 @@ import pytest
 from data.pairs.files import write_json
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from evaluation.results import Grid, RunKey
+from evaluation.results.results import Grid, RunKey
 
 DATASETS, ARCHITECTURES = ("phantom", "ph2"), ("unet", "segformer")
 GENERATORS, MASKS, MULTIPLES, SEEDS = ("controlnet-wc05", "siamese"), ("real", "random"), (1, 2), (0, 1, 2)

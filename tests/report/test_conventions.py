@@ -1,8 +1,8 @@
 """The table of every convention: what was measured, nothing else, and a dash where something is not there."""
 
-from evaluation.conventions import COLUMNS, render_conventions
-from evaluation.explain import weights_sentence
-from evaluation.results import Grid, Run, RunKey
+from evaluation.results.results import Grid, Run, RunKey
+from evaluation.tables.conventions import COLUMNS, render_conventions
+from evaluation.tables.score_section import weights_sentence
 from segmentation.measures.summary import FLAT
 
 

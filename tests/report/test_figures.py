@@ -5,9 +5,9 @@ import numpy as np
 from PIL import Image
 
 from data.pairs.manifest import PairSet
-from evaluation.comparison import volume_series
-from evaluation.figures import GAP_PX, HEADER_PX, outline, pair_grid, volume_curve
-from evaluation.results import read_runs
+from evaluation.figures.pairs_and_curves import GAP_PX, HEADER_PX, outline, pair_grid, volume_curve
+from evaluation.results.comparison import volume_series
+from evaluation.results.results import read_runs
 
 CELL = 192
 

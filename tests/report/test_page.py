@@ -9,9 +9,9 @@ import pytest
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree, write_json, write_text
 from data.pairs.image_io import write_image
-from evaluation.html import Picture, render_report, write_report
-from evaluation.results import Grid, RunKey, read_runs, read_scores
-from evaluation.significance import compare_all
+from evaluation.page.page import Picture, render_report, write_report
+from evaluation.results.results import Grid, RunKey, read_runs, read_scores
+from evaluation.results.significance import compare_all
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PROVENANCE = {"Git commit": "abc123", "Data set ph2": "PH2 <research> & education, https://example.org/licence"}

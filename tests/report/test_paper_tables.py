@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from data.pairs.files import write_json
-from evaluation.paper import PaperFacts, read_paper
-from evaluation.paper_pages import write_paper
-from evaluation.paper_render import escape, missing, notes, render_csv, render_latex, render_markdown, text_table, title
-from evaluation.paper_tables import DEMO, paper_tables
-from evaluation.paper_values import NO_IMPORT, NO_RATERS, NO_WEIGHTS, NOT_ASKED, NOT_PRINTED, NOT_RUN, TOY
-from evaluation.results import Grid, Run, RunKey, Scores
-from evaluation.tables import MISSING
+from evaluation.paper.facts import PaperFacts, read_paper
+from evaluation.paper.pages import write_paper
+from evaluation.paper.render import escape, missing, notes, render_csv, render_latex, render_markdown, text_table, title
+from evaluation.paper.tables import DEMO, paper_tables
+from evaluation.paper.values import NO_IMPORT, NO_RATERS, NO_WEIGHTS, NOT_ASKED, NOT_PRINTED, NOT_RUN, TOY
+from evaluation.results.results import Grid, Run, RunKey, Scores
+from evaluation.tables.tables import MISSING
 
 SIZES = {"cvc-300": 60, "clinicdb": 62, "kvasir": 100, "colondb": 380, "etis": 196}
 TYPED = list(csv.DictReader(Path(__file__).with_name("paper_values.csv").read_text(encoding="utf-8").splitlines()))

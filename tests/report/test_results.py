@@ -4,7 +4,7 @@ import pytest
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
-from evaluation.results import Grid, RunKey, read_runs, read_scores
+from evaluation.results.results import Grid, RunKey, read_runs, read_scores
 
 
 def test_every_run_is_read_with_its_numbers(tree):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from data.pairs.seeds import item_seed
-from evaluation.comparison import Setting, build_table
-from evaluation.html import render_report
-from evaluation.inference import Estimate, compare, holm
-from evaluation.results import Grid, Run, RunKey, read_runs
-from evaluation.significance import Comparison, compare_all
-from evaluation.significance_text import comparison_table, render_csv, render_markdown, sentence
-from evaluation.verdict import judge
+from evaluation.page.page import render_report
+from evaluation.results.comparison import Setting, build_table
+from evaluation.results.crossed_bootstrap import Estimate, compare, holm
+from evaluation.results.results import Grid, Run, RunKey, read_runs
+from evaluation.results.significance import Comparison, compare_all
+from evaluation.tables.significance_text import comparison_table, render_csv, render_markdown, sentence
+from evaluation.tables.verdict import judge
 
 REAL, TWICE, S1, S2 = (("real", "real", 1), ("duplicate", "real", 1), ("s", "real", 1), ("s", "random", 2))
 SIZES = {"first": 30, "second": 20}

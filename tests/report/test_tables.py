@@ -6,9 +6,9 @@ import statistics
 
 import pytest
 
-from evaluation.comparison import Setting, build_table, differences, summarize, volume_series
-from evaluation.results import Grid, Run, RunKey, read_runs, read_scores
-from evaluation.tables import (
+from evaluation.results.comparison import Setting, build_table, differences, summarize, volume_series
+from evaluation.results.results import Grid, Run, RunKey, read_runs, read_scores
+from evaluation.tables.tables import (
     MISSING,
     number,
     percent,

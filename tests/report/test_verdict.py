@@ -2,11 +2,11 @@
 
 import pytest
 
-from evaluation.comparison import Setting, build_table
-from evaluation.inference import Estimate
-from evaluation.results import Grid, Run, RunKey
-from evaluation.significance import Comparison
-from evaluation.verdict import judge
+from evaluation.results.comparison import Setting, build_table
+from evaluation.results.crossed_bootstrap import Estimate
+from evaluation.results.results import Grid, Run, RunKey
+from evaluation.results.significance import Comparison
+from evaluation.tables.verdict import judge
 
 REAL, TWICE, S1, S2 = (("real", "real", 1), ("duplicate", "real", 1), ("s", "real", 1), ("s", "random", 2))
 

@@ -8,7 +8,7 @@ import pytest
 
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from segmentation.config import ArchitectureRow
+from segmentation.config.architectures import ArchitectureRow
 
 MakePairs = Callable[..., PairSet]
 MakeRow = Callable[..., ArchitectureRow]

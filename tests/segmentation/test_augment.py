@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from segmentation.augment import build_augment
-from segmentation.config import Augmentation
+from segmentation.config.architectures import Augmentation
+from segmentation.training.augment import build_augment
 
 EVERYTHING = Augmentation(flip=0.5, rotate90=0.5, scale=0.2, shift=0.1, brightness_contrast=0.2, hue=0.1, blur=0.5)
 

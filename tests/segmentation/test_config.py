@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from segmentation.config import ArchitectureRow
+from segmentation.config.architectures import ArchitectureRow
 
 
 def test_a_row_survives_json(make_row):

@@ -9,7 +9,7 @@ import pytest
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from segmentation import evaluate as module
+from segmentation.measures import evaluate as module
 from segmentation.measures.summary import FLAT
 
 

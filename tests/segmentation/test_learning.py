@@ -4,11 +4,11 @@ import pytest
 
 from data.pairs.config import PhantomDataset
 from data.pairs.manifest import PairSet
-from data.pairs.prepare import prepare
-from segmentation.config import ArchitectureRow
-from segmentation.evaluate import evaluate
-from segmentation.predict import load_segmenter
-from segmentation.train import train
+from data.prepare.prepare import prepare
+from segmentation.config.architectures import ArchitectureRow
+from segmentation.inference.predict import load_segmenter
+from segmentation.measures.evaluate import evaluate
+from segmentation.training.train import train
 
 MIT = {"depths": (1, 1, 1, 1), "embed_dims": (16, 32, 48, 64), "num_heads": (1, 2, 3, 4), "drop_path_rate": 0.0}
 ROWS = {

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as functional
 from segmentation_models_pytorch.losses import DiceLoss
 
-from segmentation.contrast import BASE_TAU, TAU, contrast, pixel_contrast, sample_pixels
-from segmentation.losses import bce_dice, ce_dice, edge_weights, structure, structure_contrast
 from segmentation.networks.outputs import Outputs
+from segmentation.training.losses import bce_dice, ce_dice, edge_weights, structure, structure_contrast
+from segmentation.training.losses_contrast import BASE_TAU, TAU, contrast, pixel_contrast, sample_pixels
 
 
 def one(*maps):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.pairs.errors import UserError
-from evaluation.paper import read_paper
+from evaluation.paper.facts import read_paper
 from segmentation.measures import Measures, measure
 from segmentation.measures.summary import FLAT, overall, summarize
 

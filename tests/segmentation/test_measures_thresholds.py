@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from segmentation.correction import probability_correction
+from segmentation.inference.correction import probability_correction
 from segmentation.measures import measure
 from segmentation.measures.thresholds import count_steps, dice_iou_curves, stretch, to_8_bit
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from segmentation.network_config import NetworkConfig
+from segmentation.config.networks import NetworkConfig
 
 
 @pytest.mark.parametrize(

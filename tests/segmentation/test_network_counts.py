@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from data.pairs.errors import UserError
-from segmentation.network_config import NetworkConfig
+from segmentation.config.networks import NetworkConfig
 from segmentation.networks import build_network
 from segmentation.networks.blocks import ConvNorm
 

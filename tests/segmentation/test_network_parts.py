@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from segmentation.network_config import NetworkConfig
+from segmentation.config.networks import NetworkConfig
 from segmentation.networks import build_network
 from segmentation.networks.ctnet import Smim
 from segmentation.networks.polyp_pvt import Cim, Sam

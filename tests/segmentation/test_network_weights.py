@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file
-from segmentation.network_config import NetworkConfig
+from segmentation.config.networks import NetworkConfig
 from segmentation.networks import build_network
 from tests.segmentation.test_networks import TOYS
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data.pairs.errors import UserError
-from segmentation.network_config import NetworkConfig
+from segmentation.config.networks import NetworkConfig
 from segmentation.networks import NETWORKS, build_network
 from segmentation.networks.outputs import Outputs, lesion_logit
 

@@ -10,16 +10,16 @@ from torch import nn
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import read_image
-from segmentation import train as training
-from segmentation.batches import TrainingPairs
-from segmentation.colour import donor_chooser, exchange
-from segmentation.config import ArchitectureRow, ColourExchange, MultiScale
-from segmentation.inputs import at_size, load_pairs, normalize, scaled_sizes
-from segmentation.optim import Rate, build_optimizer
-from segmentation.overlays import cases, draw_cases
-from segmentation.predict import load_segmenter
-from segmentation.selection import hold_out, soft_dice, validation_sets
-from segmentation.train import train
+from segmentation.config.architectures import ArchitectureRow, ColourExchange, MultiScale
+from segmentation.inference.inputs import at_size, load_pairs, normalize, scaled_sizes
+from segmentation.inference.overlays import cases, draw_cases
+from segmentation.inference.predict import load_segmenter
+from segmentation.training import train as training
+from segmentation.training.batches import TrainingPairs
+from segmentation.training.colour_exchange import donor_chooser, exchange
+from segmentation.training.optim import Rate, build_optimizer
+from segmentation.training.train import train
+from segmentation.training.validation import hold_out, soft_dice, validation_sets
 
 SANET = MultiScale(
     draw="one", factors=(8 / 11, 9 / 11, 10 / 11, 1.0), probabilities=(0.1, 0.2, 0.3, 0.4), align_corners=False
@@ -183,7 +183,7 @@ def test_batches_made_ahead_are_those_made_in_turn(make_pairs, make_row):
 def test_pairs_are_decoded_once_and_mapped_by_every_run(make_pairs, make_row, monkeypatch):
     real, row = make_pairs(5), make_row()
     first = load_pairs(real, row)
-    monkeypatch.setattr("segmentation.inputs._decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("segmentation.inference.inputs._decode", lambda *_: pytest.fail("decoded again"))
     again = load_pairs(real, row)
     assert isinstance(again.images, np.memmap)
     assert np.array_equal(first.images, again.images)
@@ -228,7 +228,9 @@ def test_soft_dice_is_one_for_a_perfect_map_and_smoothed():
 
 def test_the_best_epoch_is_kept_and_early_stopping_ends_the_run(make_pairs, make_row, tmp_path, monkeypatch):
     scores = iter([0.2, 0.6, 0.5, 0.4, 0.3, 0.9])
-    monkeypatch.setattr("segmentation.selection.Validation.measure", lambda self, network: (next(scores), 1.0))
+    monkeypatch.setattr(
+        "segmentation.training.validation.Validation.measure", lambda self, network: (next(scores), 1.0)
+    )
     row = make_row(keep="best_val", early_stop=3, epochs=6)
     (tmp_path / "out").mkdir()
     real, none = make_pairs(6), make_pairs(0, "none")

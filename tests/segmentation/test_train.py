@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.pairs.errors import UserError
-from segmentation.batches import chosen_pairs, count_batches
+from segmentation.inference.predict import load_segmenter
 from segmentation.measures import measure
-from segmentation.predict import load_segmenter
-from segmentation.train import train
+from segmentation.training.batches import chosen_pairs, count_batches
+from segmentation.training.train import train
 
 SEGFORMER = {"network": "segformer", "encoder": "mit_b0", "decoder_channels": (16,)}
 

@@ -5,14 +5,14 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 
 from data.pairs.config import PhantomDataset
-from data.pairs.prepare import prepare
-from siamese.config import ControlNetRow, PretrainedHere, SamplingConfig, SiameseRow, TrainingConfig
-from siamese.control import decoder_modules
-from siamese.hint import DenseHintEncoder
-from siamese.latents import cache_latents, load_training_data, to_signed
-from siamese.pretrain import pretrain, seeded
-from siamese.step import Batch
-from siamese.train import train_generator
+from data.prepare.prepare import prepare
+from siamese.base.latents import cache_latents, load_training_data, to_signed
+from siamese.base.pretrain import pretrain, seeded
+from siamese.config.sections import ControlNetRow, PretrainedHere, SamplingConfig, SiameseRow, TrainingConfig
+from siamese.method.control import decoder_modules
+from siamese.method.hint import DenseHintEncoder
+from siamese.method.step import Batch
+from siamese.training.train import train_generator
 
 BASE = PretrainedHere.model_validate_json(
     '{"kind": "pretrain", "seed": 0,'

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from tests.contracts.imports import ROOT
 
-MODULES = ("siamese.control", "siamese.losses", "siamese.step")
+MODULES = ("siamese.method.control", "siamese.method.losses", "siamese.method.step")
 
 
 def _is_stop(node: ast.AST) -> bool:
@@ -34,7 +34,7 @@ class _Remove(ast.NodeTransformer):
 
 
 def step_without(module: str, number: int, monkeypatch) -> ModuleType:
-    """Return siamese.step, loaded anew together with the modules it uses, without that one .detach()."""
+    """Return siamese.method.step, loaded anew together with the modules it uses, without that one .detach()."""
     for name in MODULES:
         tree = ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())
         if name == module:
@@ -42,4 +42,4 @@ def step_without(module: str, number: int, monkeypatch) -> ModuleType:
         fresh = importlib.util.module_from_spec(importlib.util.find_spec(name))
         monkeypatch.setitem(sys.modules, name, fresh)
         exec(compile(tree, name, "exec"), fresh.__dict__)
-    return sys.modules["siamese.step"]
+    return sys.modules["siamese.method.step"]

@@ -6,18 +6,18 @@ from diffusers import StableDiffusionAdapterPipeline, UNet2DConditionModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese import denoise as denoise_module
-from siamese.base import load_scheduler, load_unet, load_vae, vae_factor
-from siamese.batches import TIMESTEPS, draw_batch
-from siamese.checkpoint import Trained
-from siamese.condition import Condition
-from siamese.control import unet_decode, unet_encode
-from siamese.denoise import denoise
-from siamese.latent_sampler import start_noise
-from siamese.methods import METHODS
-from siamese.networks import adapter_networks
-from siamese.pretrain import seeded
-from siamese.rows import SiameseRow, T2IAdapterRow
+from siamese.base.load import load_scheduler, load_unet, load_vae, vae_factor
+from siamese.base.pretrain import seeded
+from siamese.config.rows import SiameseRow, T2IAdapterRow
+from siamese.method.checkpoint import Trained
+from siamese.method.condition import Condition
+from siamese.method.control import unet_decode, unet_encode
+from siamese.method.networks import adapter_networks
+from siamese.method.registry import METHODS
+from siamese.sampling import denoise as denoise_module
+from siamese.sampling.denoise import denoise
+from siamese.sampling.sampler import start_noise
+from siamese.training.batches import TIMESTEPS, draw_batch
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 ROW = T2IAdapterRow(method="t2i_adapter")
@@ -121,7 +121,7 @@ def test_the_full_adapter_of_stable_diffusion_has_the_published_size():
 
 
 def test_the_sizes_that_fit_are_those_of_the_latents(base_dir):
-    """`siamese.latents.check_size` has refused every other size before an adapter is trained."""
+    """`siamese.base.latents.check_size` has refused every other size before an adapter is trained."""
     unet = load_unet(base_dir)
     factor = vae_factor(load_vae(base_dir))
     adapter = adapter_networks(unet, factor).added["adapter"]

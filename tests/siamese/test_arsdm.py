@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamese.arsdm.config import ArsdmRow
 from siamese.arsdm.loss import clean_images, denoising_loss
 from siamese.arsdm.network import BlindNorm, ResBlock, Spade, SpadeUNet, double, halve
 from siamese.arsdm.sample import denoise, noise_schedule
 from siamese.arsdm.train import begin
-from siamese.config import TrainingConfig
-from siamese.reweight import adaptive_weights
+from siamese.config.arsdm import ArsdmRow
+from siamese.config.sections import TrainingConfig
+from siamese.method.reweight import adaptive_weights
 
 TINY = ArsdmRow(
     method="arsdm", width=8, multipliers=(1, 2), blocks=1, attention_factors=(2,), head_width=8, norm_groups=2,

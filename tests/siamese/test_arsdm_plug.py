@@ -8,16 +8,16 @@ import torch
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
-from segmentation.config import ArchitectureRow
-from segmentation.export_loss import export_loss
-from segmentation.losses import structure
-from segmentation.predict import load_segmenter
-from segmentation.train import train
-from siamese.arsdm.config import ArsdmRow
-from siamese.arsdm.plug import REFINER, load_refinement
+from segmentation.config.architectures import ArchitectureRow
+from segmentation.inference.predict import load_segmenter
+from segmentation.training.export_loss import export_loss
+from segmentation.training.losses import structure
+from segmentation.training.train import train
+from siamese.arsdm.generator import REFINER, load_refinement
+from siamese.config.arsdm import ArsdmRow
 from siamese.fit import fit, load_data
 from siamese.load import load
-from siamese.requests import Request
+from siamese.sampling.sample_requests import Request
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 ROW = ArsdmRow(
@@ -44,7 +44,7 @@ def test_the_exported_loss_is_that_of_the_segmenter_and_reaches_the_images(refin
     images = torch.from_numpy(real.images()[:count]).permute(0, 3, 1, 2).float() / 255
     masks = torch.from_numpy(real.masks()[:count])[:, None].float()
     found = load_refinement(refiner)(images.requires_grad_(), masks)
-    from segmentation.inputs import MEAN, STD
+    from segmentation.inference.inputs import MEAN, STD
 
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     inputs = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear", align_corners=False)

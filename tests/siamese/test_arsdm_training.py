@@ -11,13 +11,13 @@ import torch
 from data.pairs.config import PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from data.pairs.prepare import prepare
+from data.prepare.prepare import prepare
 from siamese.arsdm import train as train_module
 from siamese.arsdm.checkpoint import build_network
 from siamese.arsdm.sample import load, noise_schedule
 from siamese.arsdm.step import add_step_gradients, draw_batch
 from siamese.arsdm.train import fit
-from siamese.config import TrainingConfig
+from siamese.config.sections import TrainingConfig
 from tests.siamese.test_arsdm import TINY
 
 CFG = TrainingConfig(
@@ -160,7 +160,7 @@ def test_the_refiners_gradient_is_in_full_precision_as_its_loss(pairs):
     def program(images, masks):
         return (images.flatten(2).transpose(1, 2) @ weight).square().mean()
 
-    def loss(images, masks):  # as siamese.arsdm.plug.load_refinement
+    def loss(images, masks):  # as siamese.arsdm.generator.load_refinement
         images.retain_grad()
         seen.append(images)
         with torch.autocast("cpu", enabled=False):

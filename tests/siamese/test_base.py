@@ -11,15 +11,16 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from benchmarks.sd15 import build
+from data.masks.config import RealMasks
+from data.masks.masks import write_masks
 from data.pairs.config import PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import read_pairs
-from data.pairs.mask_config import RealMasks
-from data.pairs.masks import write_masks
-from data.pairs.prepare import prepare
-from siamese import base as base_module
-from siamese.base import (
+from data.prepare.prepare import prepare
+from siamese.base import load as base_module
+from siamese.base.latents import cache_latents, check_size, load_training_data, to_signed
+from siamese.base.load import (
     base_info,
     encode_prompts,
     hub_patterns,
@@ -29,15 +30,14 @@ from siamese.base import (
     vae_factor,
     write_base_reference,
 )
-from siamese.checkpoint import build_networks, load_generator
-from siamese.config import DiffusersBase, SingleFileBase
-from siamese.latents import cache_latents, check_size, load_training_data, to_signed
+from siamese.base.pretrain import pretrain
+from siamese.base.single_file import clip_tokenizer, write_base_from_file
+from siamese.config.sections import DiffusersBase, SingleFileBase
 from siamese.load import load
-from siamese.official import import_generator
-from siamese.pretrain import pretrain
-from siamese.sample import sample_images
-from siamese.single_file import clip_tokenizer, write_base_from_file
-from siamese.train import train_generator
+from siamese.method.checkpoint import build_networks, load_generator
+from siamese.sampling.sample import sample_images
+from siamese.training.import_official import import_generator
+from siamese.training.train import train_generator
 from tests.siamese import ldm_layout
 from tests.siamese.conftest import BASE, CONTROLNET, SAMPLING, SIAMESE, TRAINING
 

@@ -8,25 +8,25 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from data.masks.config import RealMasks, TransformedMasks
+from data.masks.masks import write_masks
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet, read_pairs
-from data.pairs.mask_config import RealMasks, TransformedMasks
-from data.pairs.masks import write_masks
-from siamese import denoise as denoise_module
-from siamese.base import load_scheduler
-from siamese.checkpoint import Trained, load_generator
-from siamese.condition import summed_residuals
-from siamese.control import ControlResiduals, control_residuals, decoder_modules, unet_decode, unet_encode
-from siamese.denoise import denoise
+from siamese.base.load import load_scheduler
+from siamese.base.pretrain import seeded
+from siamese.config.rows import ControlNetImageRow, SiameseRow
 from siamese.fit import fit
-from siamese.latent_sampler import start_noise
 from siamese.load import load
-from siamese.methods import METHODS
-from siamese.networks import Networks, control_networks
-from siamese.pretrain import seeded
-from siamese.requests import Request, own_parents
-from siamese.rows import ControlNetImageRow, SiameseRow
-from siamese.sample import sample_images
+from siamese.method.checkpoint import Trained, load_generator
+from siamese.method.condition import summed_residuals
+from siamese.method.control import ControlResiduals, control_residuals, decoder_modules, unet_decode, unet_encode
+from siamese.method.networks import Networks, control_networks
+from siamese.method.registry import METHODS
+from siamese.sampling import denoise as denoise_module
+from siamese.sampling.denoise import denoise
+from siamese.sampling.sample import sample_images
+from siamese.sampling.sample_requests import Request, own_parents
+from siamese.sampling.sampler import start_noise
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 METHOD = METHODS["controlnet_image"]

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 
 from data.pairs import devices
 from data.pairs.errors import UserError
-from siamese.gradients import BUCKET_BYTES, _buckets
+from siamese.training.gradients import BUCKET_BYTES, _buckets
 from tests.contracts.imports import ROOT
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -81,7 +81,7 @@ import json, sys
 import torch
 from siamese import gradients
 from data.pairs.devices import PATIENCE
-from siamese.devices import accelerator
+from siamese.base.devices import accelerator
 from tests.siamese.conftest import TRAINING
 
 processes = accelerator()

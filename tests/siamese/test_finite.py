@@ -6,11 +6,11 @@ import torch
 from data.pairs.errors import UserError
 from data.pairs.finite import LARGEST, check_losses, check_weights
 from siamese.arsdm.train import fit as fit_arsdm
-from siamese.batches import pair_order
-from siamese.config import PretrainedHere
-from siamese.latents import to_signed
-from siamese.pretrain import pretrain
-from siamese.train import train_generator
+from siamese.base.latents import to_signed
+from siamese.base.pretrain import pretrain
+from siamese.config.sections import PretrainedHere
+from siamese.training.batches import pair_order
+from siamese.training.train import train_generator
 from tests.siamese.conftest import BASE, CONTROLNET, SIAMESE, TRAINING
 from tests.siamese.test_arsdm import TINY
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from siamese import step as step_module
 from siamese.arsdm import step as arsdm_step
 from siamese.arsdm.checkpoint import build_network
 from siamese.arsdm.sample import noise_schedule
-from siamese.base import load_scheduler
-from siamese.batches import draw_batch
-from siamese.checkpoint import build_networks
-from siamese.config import SiameseRow
-from siamese.devices import moved, packed, rows_of, unpack
-from siamese.late import LateReader
-from siamese.methods import METHODS
-from siamese.step import online_step, siamese_step
-from siamese.weights import loss_weights
+from siamese.base.devices import moved, packed, rows_of, unpack
+from siamese.base.late import LateReader
+from siamese.base.load import load_scheduler
+from siamese.config.sections import SiameseRow
+from siamese.method import step as step_module
+from siamese.method.checkpoint import build_networks
+from siamese.method.loss_weights import loss_weights
+from siamese.method.registry import METHODS
+from siamese.method.step import online_step, siamese_step
+from siamese.training.batches import draw_batch
 from tests.siamese.conftest import SIAMESE, TRAINING
 from tests.siamese.oracle import official_step
 from tests.siamese.test_arsdm import TINY

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
-from siamese.config import ControlNetRow, Generator, SiameseRow
-from siamese.control import ControlResiduals, control_residuals, mix_residuals, unet_decode, unet_encode
-from siamese.hint import DenseHintEncoder, PatchMerging, hint_factor
-from siamese.losses import augmented_latents, consistency_loss, mse_per_sample
-from siamese.weights import loss_weights
+from siamese.config.sections import ControlNetRow, Generator, SiameseRow
+from siamese.method.control import ControlResiduals, control_residuals, mix_residuals, unet_decode, unet_encode
+from siamese.method.hint import DenseHintEncoder, PatchMerging, hint_factor
+from siamese.method.loss_weights import loss_weights
+from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample
 from tests.contracts.imports import ROOT
 
 ROW = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16))

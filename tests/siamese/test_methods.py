@@ -11,24 +11,24 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from data.masks.config import RealMasks
+from data.masks.masks import write_masks
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.manifest import read_pairs
-from data.pairs.mask_config import RealMasks
-from data.pairs.masks import write_masks
 from data.pairs.seeds import item_seed
-from siamese import train as train_module
-from siamese.base import load_unet
-from siamese.checkpoint import build_networks, load_generator, trained_state
-from siamese.config import Generator
+from siamese.base.latents import load_pixels
+from siamese.base.load import load_unet
+from siamese.config.needs import NEEDS
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
+from siamese.config.sections import Generator
 from siamese.fit import FIT, fit, load_data
-from siamese.latents import load_pixels
 from siamese.load import LOAD, load
-from siamese.methods import METHODS
-from siamese.needs import NEEDS
-from siamese.requests import Request
-from siamese.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
-from siamese.sample import provenance_of, sample_images
+from siamese.method.checkpoint import build_networks, load_generator, trained_state
+from siamese.method.registry import METHODS
+from siamese.sampling.sample import provenance_of, sample_images
+from siamese.sampling.sample_requests import Request
+from siamese.training import train as train_module
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 HI = {"hint": "hi", "hint_widths": (4, 8)}

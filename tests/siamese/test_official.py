@@ -5,10 +5,10 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 
 from data.pairs.errors import UserError
-from siamese.control import control_residuals, decoder_modules, unet_decode, unet_encode
-from siamese.hint import DenseHintEncoder
-from siamese.official import load_official
-from siamese.single_file import write_stable_diffusion
+from siamese.base.single_file import write_stable_diffusion
+from siamese.method.control import control_residuals, decoder_modules, unet_decode, unet_encode
+from siamese.method.hint import DenseHintEncoder
+from siamese.training.import_official import load_official
 from tests.siamese import ldm_layout
 from tests.siamese.ldm_layout import UNET
 from tests.siamese.test_single_file import double, draw, tags, weights_below

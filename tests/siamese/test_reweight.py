@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from siamese.checkpoint import build_networks
-from siamese.methods import METHODS
-from siamese.reweight import lesion_weights, row_weights, weighted_denoising_loss
-from siamese.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
-from siamese.step import siamese_step
-from siamese.weights import loss_weights
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
+from siamese.method.checkpoint import build_networks
+from siamese.method.loss_weights import loss_weights
+from siamese.method.registry import METHODS
+from siamese.method.reweight import lesion_weights, row_weights, weighted_denoising_loss
+from siamese.method.step import siamese_step
 
 HI = {"hint": "hi", "hint_widths": (4, 8)}
 ROWS = {

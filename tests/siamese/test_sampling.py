@@ -15,22 +15,22 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from PIL import Image
 from safetensors.torch import load_file
 
+from data.masks.config import RealMasks
+from data.masks.masks import write_masks
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet, read_pairs
-from data.pairs.mask_config import RealMasks
-from data.pairs.masks import write_masks
-from siamese import denoise as denoise_module
-from siamese import methods as methods_module
-from siamese import train as train_module
-from siamese.attention import FAST_HEAD, NarrowHeads, head_size, place
-from siamese.base import load_scheduler, load_unet, load_vae
-from siamese.checkpoint import load_generator
-from siamese.denoise import denoise, rescale_guidance
-from siamese.latent_sampler import start_noise
-from siamese.latents import cache_latents, load_training_data
+from siamese.base.attention import FAST_HEAD, NarrowHeads, head_size, place
+from siamese.base.latents import cache_latents, load_training_data
+from siamese.base.load import load_scheduler, load_unet, load_vae
 from siamese.load import load
-from siamese.sample import WAITING, ImageWriter, sample_images
+from siamese.method import registry as methods_module
+from siamese.method.checkpoint import load_generator
+from siamese.sampling import denoise as denoise_module
+from siamese.sampling.denoise import denoise, rescale_guidance
+from siamese.sampling.sample import WAITING, ImageWriter, sample_images
+from siamese.sampling.sampler import start_noise
+from siamese.training import train as train_module
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
 from tests.siamese.test_host import Traffic
@@ -146,7 +146,7 @@ ENDLESS = """
 import sys
 from pathlib import Path
 import numpy as np
-from siamese.sample import ImageWriter
+from siamese.sampling.sample import ImageWriter
 image = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
 with ImageWriter() as writer:
     for number in range(10**6):
@@ -299,10 +299,10 @@ PARALLEL = """
 import sys
 from pathlib import Path
 from data.pairs.manifest import read_pairs
-from siamese.latents import load_training_data
+from siamese.base.latents import load_training_data
 from siamese.load import load
-from siamese.sample import WAITING, ImageWriter, sample_images
-from siamese.train import train_generator
+from siamese.sampling.sample import WAITING, ImageWriter, sample_images
+from siamese.training.train import train_generator
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
 from tests.siamese.test_host import Traffic
 real, latents, base, work, out, masks, images = map(Path, sys.argv[1:])

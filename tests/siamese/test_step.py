@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from siamese import step as step_module
-from siamese.config import SiameseRow
-from siamese.control import decoder_modules
-from siamese.step import TERMS, mask_step, siamese_step
-from siamese.weights import LossWeights, loss_weights
+from siamese.config.sections import SiameseRow
+from siamese.method import step as step_module
+from siamese.method.control import decoder_modules
+from siamese.method.loss_weights import LossWeights, loss_weights
+from siamese.method.step import TERMS, mask_step, siamese_step
 from tests.siamese.mutate import step_without, stops
 from tests.siamese.oracle import official_step
 
@@ -145,7 +145,7 @@ def group(name: str) -> str:
 
 @pytest.mark.parametrize("term", TABLE)
 def test_the_gradient_table_cell_by_cell(make_networks, make_batch, monkeypatch, term):
-    """Which parameters each loss term moves: the docstring of siamese/step.py, spec 1.2."""
+    """Which parameters each loss term moves: the docstring of siamese/method/step.py, spec 1.2."""
     controlnet, unet = make_networks()
     batch = make_batch(GATED["all"])
     only(term, monkeypatch)

@@ -12,15 +12,15 @@ from safetensors.torch import load_file
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from siamese import methods as methods_module
-from siamese import train as train_module
-from siamese.base import load_scheduler, load_unet
-from siamese.batches import draw_batch
-from siamese.checkpoint import build_networks, load_generator
-from siamese.config import SiameseRow
-from siamese.latents import check_size
-from siamese.state import at_once
-from siamese.train import train_generator
+from siamese.base.latents import check_size
+from siamese.base.load import load_scheduler, load_unet
+from siamese.config.sections import SiameseRow
+from siamese.method import registry as methods_module
+from siamese.method.checkpoint import build_networks, load_generator
+from siamese.training import train as train_module
+from siamese.training.batches import draw_batch
+from siamese.training.state import at_once
+from siamese.training.train import train_generator
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import CONTROLNET, ROWS, SIAMESE, TRAINING
 

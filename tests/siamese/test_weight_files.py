@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from data.pairs.errors import UserError
-from siamese.weight_files import read_checkpoint
+from siamese.base.checkpoint_files import read_checkpoint
 
 
 def test_lightning_files_are_read_without_their_classes(tmp_path, monkeypatch):

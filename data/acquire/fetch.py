@@ -1,0 +1,234 @@
+"""Make sure that an archive lies on disk and is whole; downloads go on from where they broke."""
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from tqdm import tqdm
+
+from data.acquire.config import redacted
+from data.pairs.errors import UserError
+from data.pairs.files import sha256_file, write_json
+
+if TYPE_CHECKING:
+    import requests
+
+CHUNK_BYTES = 2**20
+SECRET_LETTERS = 6  # shorter ones stand in other words too
+RETRIES = 5  # in a row, without a further byte
+PAUSE_S = 1.0  # after the first failure; doubles with each
+TIMEOUT_S = (15, 60)  # to connect, between two bytes
+
+
+class Source(Protocol):
+    """A file to download, such as an Archive."""
+
+    @property
+    def name(self) -> str:
+        """Return its plain name on disk."""
+
+    @property
+    def url(self) -> str:
+        """Return where it is; empty if it is got by hand."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Return the published hex SHA-256, or the first digits of it; None if there is none."""
+
+
+class Known(NamedTuple):
+    """The hash that an archive had when it was first seen, and the file in which that is recorded."""
+
+    sha256: str
+    record: Path
+
+
+class _BrokenError(Exception):
+    """The connection or the server failed for now."""
+
+
+class _Place(NamedTuple):
+    """The files of one download, and what to do when it cannot be had."""
+
+    whole: Path
+    part: Path
+    note: Path  # URL and validator of what lies in part
+    by_hand: str
+
+    def start_anew(self) -> None:
+        """Forget what was downloaded."""
+        self.part.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+
+def fetch(archive: Source, folder: Path, known: Known | None, page: str) -> str:
+    """Download an archive into the folder unless it is there, and return its hex SHA-256.
+
+    It must be the published one of the row, or else the known one. A wrong download is kept as <name>.wrong.
+
+    Raises: UserError when the archive cannot be had or is another; it says what to do.
+    """
+    whole = folder / archive.name
+    by_hand = f"to get it by hand: find {archive.name} on {page} and put it at {whole}"
+    if whole.exists():
+        return _checked(archive, whole, known, f"it is left as it is; {by_hand}")
+    if not archive.url:
+        raise UserError(f"{archive.name} has no URL", [by_hand])
+    place = _Place(whole, folder / f"{archive.name}.part", folder / f"{archive.name}.part.json", by_hand)
+    folder.mkdir(parents=True, exist_ok=True)
+    _download(archive, place)
+    wrong = folder / f"{archive.name}.wrong"
+    try:
+        sha256 = _checked(archive, place.part, known, f"it is kept as {wrong}; {by_hand}")
+    except UserError:
+        place.part.replace(wrong)
+        place.start_anew()
+        raise
+    place.part.replace(whole)
+    place.start_anew()
+    return sha256
+
+
+def _checked(archive: Source, path: Path, known: Known | None, what_to_do: str) -> str:
+    """Return the file's hash. Raises: UserError when another is published or recorded."""
+    found = sha256_file(path)
+    if archive.sha256:
+        expected = archive.sha256.lower()
+        title, reason = f"{archive.name} is not the published file", "sha256 of its row is what it must have"
+    elif known:
+        expected = known.sha256
+        title = f"{archive.name} changed since it was first seen"
+        reason = f"if the change is meant, delete its entry in {known.record}"
+    else:
+        return found
+    if not found.startswith(expected):
+        raise UserError(title, [f"SHA-256 expected {expected}", f"SHA-256 found    {found}", reason, what_to_do])
+    return found
+
+
+def _download(archive: Source, place: _Place) -> None:
+    """Bring the whole file to place.part. Raises: UserError when the connection keeps breaking or nothing fits."""
+    import requests
+    import urllib3
+
+    failures, furthest = 0, _size(place.part)
+    while True:
+        try:
+            return _attempt(archive, place)
+        except (_BrokenError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            reason: Exception = error
+        except OSError as error:
+            raise UserError(f"{place.part} could not be written: {error}") from error
+        size = _size(place.part)
+        failures = 0 if size > furthest else failures + 1
+        furthest = max(size, furthest)
+        if failures > RETRIES:
+            title = f"{archive.name} could not be downloaded, {failures} times in a row: {redacted(archive.url)}"
+            raise UserError(title, _left(archive, place, reason)) from None  # its text may hold the address
+        time.sleep(PAUSE_S * 2 ** max(failures - 1, 0))
+
+
+def _left(archive: Source, place: _Place, reason: Exception) -> list[str]:
+    note = _note(archive, place)
+    if note:
+        going_on = f"{_size(place.part)} of {note['bytes'] or '?'} bytes are there; running again goes on from there"
+    else:
+        going_on = "running again starts anew: nothing is there, or the server has no way to go on"
+    return [f"the last failure: {without_secrets(str(reason), archive.url)}", going_on, place.by_hand]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _note(archive: Source, place: _Place) -> dict:
+    """Return validator and size in bytes of the file that part is the beginning of; empty if it cannot go on."""
+    try:
+        note = json.loads(place.note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    usable = isinstance(note, dict) and {"url", "validator", "bytes"} <= note.keys()
+    return note if usable and note["url"] == _address(archive.url) and note["validator"] else {}
+
+
+def _address(url: str) -> str:
+    """Return what tells an address from others and may be written: its secrets are in it as a hash alone."""
+    shown = redacted(url)
+    return url if shown == url else f"{shown} {hashlib.sha256(url.encode()).hexdigest()}"
+
+
+def without_secrets(text: str, url: str) -> str:
+    """Return a text without the user, the password and the query of an address, wherever they stand in it."""
+    parts = urlsplit(url)
+    secrets = {parts.username, parts.password, parts.query, parts.fragment}
+    known = {one for secret in secrets if secret for one in (secret, unquote(secret)) if len(one) >= SECRET_LETTERS}
+    for secret in sorted(known, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return redacted(text)
+
+
+def _attempt(archive: Source, place: _Place) -> None:
+    """Ask for what is missing and append it. Raises: _BrokenError and errors of requests and urllib3 if it breaks."""
+    import requests
+
+    note = _note(archive, place)
+    start = _size(place.part) if note else 0
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": note["validator"]}
+    with requests.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        _refuse(archive, response, place)
+        if response.status_code == 206 and not _goes_on(response, start, note):
+            place.start_anew()
+            raise _BrokenError("the file changed on the server")
+        if response.status_code == 200:
+            start = 0
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else None
+        if total and total - start > shutil.disk_usage(place.part.parent).free:
+            raise UserError(f"{archive.name} needs {total - start} bytes more than are free in {place.part.parent}")
+        if start == 0:
+            place.start_anew()
+            write_json(place.note, {"url": _address(archive.url), "validator": _validator(response), "bytes": total})
+        with place.part.open("ab") as part:
+            _copy(response, part, start, total, archive.name)
+
+
+def _copy(response: "requests.Response", part: IO[bytes], start: int, total: int | None, name: str) -> None:
+    with tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, mininterval=5) as bar:
+        # the bytes as they are sent: requests would unpack a .gz that is labelled as an encoding
+        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+            part.write(chunk)
+            bar.update(len(chunk))
+    if total is not None and part.tell() != total:
+        raise _BrokenError(f"{part.tell()} of {total} bytes came")
+
+
+def _refuse(archive: Source, response: "requests.Response", place: _Place) -> None:
+    """Raises: UserError for what no second try mends, _BrokenError for what one may."""
+    status = response.status_code
+    if status == 416:
+        place.start_anew()
+    if status in (416, 429) or status >= 500:
+        raise _BrokenError(f"the server answered {status} {response.reason}")
+    if status not in (200, 206):
+        raise UserError(f"{redacted(archive.url)}: the server answered {status} {response.reason}", [place.by_hand])
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        title = f"{redacted(archive.url)}: the server sent a web page in place of the file"
+        raise UserError(title, ["it may ask for a log-in or consent, or a quota is used up", place.by_hand])
+
+
+def _validator(response: "requests.Response") -> str | None:
+    """Return what tells this file from a later one under the same URL; a weak ETag does not."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
+
+
+def _goes_on(response: "requests.Response", start: int, note: dict) -> bool:
+    """Return whether a partial answer begins where the part ends, in the same file."""
+    begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    return start > 0 and begins and _validator(response) in (None, note["validator"])

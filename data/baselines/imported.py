@@ -1,0 +1,193 @@
+"""Pairs that another tool has made, checked and written as a pair set like our own.
+
+Everything that is wrong is told at once, by the names of data/doctor/faults.py and the file. What `doctor` only warns
+of is refused here where it would spoil a comparison: nobody looks at a thousand made pairs one by one.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data.baselines.config import Imported
+from data.doctor.faults import FAULTS, STOPS, UNMATCHED, Seen, look
+from data.layouts.layouts import find
+from data.layouts.sources import Found, Source, read_source
+from data.mask_files.read import Reading
+from data.pairs.errors import UserError
+from data.pairs.image_io import BadImageError, write_image, write_mask
+from data.pairs.manifest import Pair, PairSet, class_names, complete, write_manifest
+from data.pairs.parallel import threaded
+from data.pairs.resize import resize_image, resize_mask
+from data.pairs.thumbnails import near_duplicates, thumbnail
+
+REFUSED = {code for code, (severity, _) in FAULTS.items() if severity == STOPS} | {
+    "full_mask", "inverted_mask", "mask_is_image", "class_mask",
+}  # fmt: skip
+OF_VALUES = {
+    "zero_one_mask",
+    "class_mask",
+    "colour_mask",
+    "dim_mask",
+    "grey_mask",
+    "lost_class",
+    "class_unknown",
+}  # what `classes` is the answer to
+
+
+EXPLAINED = OF_VALUES - {"grey_mask"} | {"photo_mask", "grey_area", "grey_labels"}  # say what the greys are
+
+
+class _Result(NamedTuple):
+    pair: Pair | None  # None when anything is wrong
+    problems: list[str]
+    thumbnail: np.ndarray | None
+
+
+def _told(code: str, text: str) -> str:
+    return f"{code}: {text}: {FAULTS[code][1]}"
+
+
+def _faults(row: Imported, seen: Seen, *, two_valued: bool) -> Iterator[str]:
+    """Yield a line for everything that is wrong with one pair's files and values.
+
+    `two_valued` says that masks must be so, because neither the row nor the layout tells how greys are meant.
+    """
+    for code, text in seen.faults:
+        if code in REFUSED and not (row.classes and code in OF_VALUES):
+            yield _told(code, text)
+    mask = seen.source.masks[0]
+    if "empty_mask" in {code for code, _ in seen.faults} and not row.allow_empty:
+        yield f"empty_mask: {mask}: remove the pair, or set allow_empty: true"
+    if two_valued and seen.grey_share and not {code for code, _ in seen.faults} & EXPLAINED:
+        yield (
+            f"grey_mask: {mask}: {100 * seen.grey_share:.2g} % of its pixels are neither black nor white, as in JPEG: "
+            "export masks as PNG, or say where to cut, mask_threshold: 127"
+        )
+
+
+def _fit(row: Imported, image: np.ndarray, labels: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+    if row.resize == "stretch":
+        return resize_image(image, size_px, antialias=row.antialias), resize_mask(labels, size_px)
+    return image, labels
+
+
+def _parents(row: Imported, found: Found, real: PairSet, problems: list[str]) -> dict[str, str]:
+    """Return id -> id of its real pair, as the list says; what is wrong with the list is appended to `problems`."""
+    if not row.parents:
+        return {}
+    path = Path(row.path) / row.parents
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            lines = [(line.get("id") or "", line.get("parent") or "") for line in reader]
+            columns = reader.fieldnames or ()
+    except (OSError, ValueError, csv.Error) as error:
+        problems.append(f"parents: {path} cannot be read: {error}")
+        return {}
+    if not {"id", "parent"} <= set(columns):
+        problems.append(f"parents: {path} needs the columns id and parent, it has {list(columns)}")
+        return {}
+    made = {name for source in found.sources for name in (source.id, source.own_name)}
+    known = {pair.id for pair in real.pairs}
+    names = [name for name, _ in lines]
+    problems += [f"parents: {name} stands twice in {path}" for name in sorted({n for n in names if names.count(n) > 1})]
+    problems += [f"parents: {name} in {path} is no pair of {row.path}" for name in names if name not in made]
+    problems += [f"parents: {parent} in {path} is no real training pair" for _, parent in lines if parent not in known]
+    return dict(lines)
+
+
+def _leaks(row: Imported, made: Sequence[_Result], real: PairSet, held_out: Mapping[str, PairSet]) -> Iterator[str]:
+    """Yield a line for every made image that is a real one, or nearly one that segmenters are tested on."""
+    own = {pair.image_sha256: pair.id for pair in real.pairs}
+    pairs = {one.pair.id: one for one in made if one.pair and not {one.pair.id, "*"} & set(row.allow_duplicates)}
+    for name, one in pairs.items():
+        if one.pair and one.pair.image_sha256 in own:
+            yield f"copy: {name} is the real training image {own[one.pair.image_sha256]}: remove it, {_allow(name)}"
+    tests = {f"{split}/{pair.id}": (pairs_of, pair) for split, pairs_of in held_out.items() for pair in pairs_of.pairs}
+    looks = [one.thumbnail for one in pairs.values()] + [thumbnail(s.image(pair)) for s, pair in tests.values()]
+    if not pairs or not tests:
+        return
+    sides = ["made"] * len(pairs) + ["test"] * len(tests)
+    names = [f"made {name}" for name in pairs] + list(tests)
+    for one_name, test, likeness in near_duplicates(names, np.array(looks, np.float32), sides, across=True):
+        name = one_name.removeprefix("made ")
+        yield (
+            f"leak: {name} is nearly the held-out image {test} (correlation {likeness:.4f}): remove it, {_allow(name)}"
+        )
+
+
+def _allow(name: str) -> str:
+    return f"or set allow_duplicates: [{name}]"
+
+
+def _importer(
+    row: Imported, name: str, found: Found, real: PairSet, parents: Mapping[str, str], folder: Path
+) -> Callable[[Source], _Result]:
+    """Return the function that checks one pair and writes it under an id with `name` in front."""
+    threshold = found.mask_threshold if row.mask_threshold is None else row.mask_threshold
+    reading = Reading(threshold, row.mask_threshold is not None, tuple(row.classes.values()))
+    two_valued = row.mask_threshold is None and not row.classes and found.mask_threshold > 0
+    classes = class_names(real.pairs[0])
+    size_px = real.image(real.pairs[0]).shape[0]
+    often = {one for one, count in Counter(source.id for source in found.sources).items() if count > 1}
+
+    def import_pair(source: Source) -> _Result:
+        seen = look(source, threshold, stated=reading.stated)
+        wrong = list(_faults(row, seen, two_valued=two_valued))
+        if seen.size and seen.size != (size_px, size_px) and row.resize == "refuse":
+            width, height = seen.size
+            wrong.append(
+                f"wrong_size: {source.image} is {width}x{height}, the real pairs are {size_px}x{size_px}: make pairs "
+                "of that size, or set resize: stretch"
+            )
+        if wrong:
+            return _Result(None, wrong, None)
+        try:
+            image, labels = read_source(source, reading=reading)
+        except BadImageError as error:
+            return _Result(None, [f"{error.code}: {error}"], None)
+        image, labels = _fit(row, image, labels, size_px)
+        parts = (name, source.split, source.id) if source.id in often else (name, source.id)
+        own_id = "-".join(parts)
+        pair = Pair(
+            own_id, f"images/{own_id}.png", f"masks/{own_id}.png", "train", row.source or name, source.domain,
+            parent=parents.get(source.id, parents.get(source.own_name, "")), classes="|".join(classes),
+        )  # fmt: skip
+        write_image(folder / pair.image, image)
+        write_mask(folder / pair.mask, labels, len(classes))
+        return _Result(complete(folder, pair), [], thumbnail(image))
+
+    return import_pair
+
+
+def write_imported(real: PairSet, name: str, row: Imported, folder: Path, held_out: Mapping[str, PairSet]) -> PairSet:
+    """Write the pairs of another tool to `folder`, from all splits of its layout, under ids with `name` in front.
+
+    Images and masks get the size of the real pairs, which they must have already unless the row says `stretch`.
+    `held_out` are the validation and test sets, of which nothing may be among the pairs.
+
+    Raises: UserError that names every file that is unmatched, damaged, mis-sized, grey, empty or a copy, all at once.
+    """
+    found = find(Path(row.path), row.layout)
+    classes = class_names(real.pairs[0])
+    wanted = classes if len(classes) > 1 else ()
+    if tuple(row.classes) != wanted:
+        said = f"the classes {', '.join(wanted)}, in this order" if wanted else "one class: leave `classes` out"
+        raise UserError(f"baselines.{name}.classes: the data set has {said}; got {list(row.classes)}")
+    problems = [
+        f"{next((code for part, code in UNMATCHED.items() if part in line), 'unmatched')}: {line}"
+        for line in found.unmatched
+    ]
+    parents = _parents(row, found, real, problems)
+    import_pair = _importer(row, name, found, real, parents, folder)
+    made = list(threaded(import_pair, found.sources, title=name, unit="pair"))
+    problems += [line for one in made for line in one.problems]
+    problems += _leaks(row, made, real, held_out)
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise UserError(f"baselines.{name}, {row.path}: {count} to mend, then run again", problems)
+    return write_manifest(folder, [one.pair for one in made if one.pair])

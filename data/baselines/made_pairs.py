@@ -1,0 +1,69 @@
+"""What augmentation and cut-and-paste share: a made pair, and writing one for every copy of every real pair."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data.masks.moves import moves_as_text
+from data.pairs.image_io import write_image, write_mask
+from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
+from data.pairs.parallel import threaded
+from data.pairs.seeds import item_seed
+
+Array = np.ndarray
+Move = dict[str, Any]
+PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "rejected")
+
+
+class Made(NamedTuple):
+    """A made pair, how it was made, and why the draws before it were rejected."""
+
+    image: Array  # uint8 (H, W, 3)
+    labels: Array  # uint8 (H, W) in {0..K}
+    moves: Sequence[Move]
+    rejected: Counter[str]
+    donor: str = ""
+
+
+Make = Callable[[Pair, Array, Array, np.random.Generator], Made]
+
+
+def write_made(real: PairSet, name: str, copies: int, seed: int, make: Make, folder: Path) -> PairSet:
+    """Write `copies` pairs made of each real one, a manifest and provenance.csv to `folder`.
+
+    `make` gets the pair, its image and labels without padding, and a random generator that depends on (seed, id, copy)
+    alone: not on the order, nor on how many copies there are. Padding takes no part and stays black.
+    """
+
+    def write(task: tuple[int, Pair]) -> tuple[Pair, dict[str, object]]:
+        copy, parent = task
+        own_seed = item_seed(seed, parent.id, copy)
+        image, labels = real.image(parent), real.labels(parent)
+        made = make(parent, content(parent, image), content(parent, labels), np.random.default_rng(own_seed))
+        framed, framed_labels = np.zeros_like(image), np.zeros_like(labels)
+        content(parent, framed)[:] = made.image
+        content(parent, framed_labels)[:] = made.labels
+        made_id = f"{parent.id}-{name}-{copy}"
+        pair = replace(
+            parent, id=made_id, image=f"images/{made_id}.png", mask=f"masks/{made_id}.png", source=name,
+            parent=parent.id, donor=made.donor, seed=str(own_seed), native="",
+        )  # fmt: skip
+        write_image(folder / pair.image, framed)
+        write_mask(folder / pair.mask, framed_labels, len(class_names(pair)))
+        line = {"id": made_id, "parent": parent.id, "donor": made.donor, "copy": copy}
+        line |= {"attempts": made.rejected.total() + 1, "moves": moves_as_text(made.moves)}
+        rejected = " ".join(f"{reason}:{count}" for reason, count in sorted(made.rejected.items()))
+        return complete(folder, pair), line | {"rejected": rejected}
+
+    tasks = [(copy, parent) for copy in range(1, copies + 1) for parent in real.pairs]
+    done = list(threaded(write, tasks, title=name, unit="pair"))
+    with (folder / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: as_cell(value) for name, value in line.items()} for _, line in done)
+    return write_manifest(folder, [pair for pair, _ in done])

@@ -1,0 +1,236 @@
+"""What can be wrong with the files of a data set: each fault by its own name, and how one pair is looked at."""
+
+import filecmp
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.layouts.sources import Source, memory_for, read_source
+from data.mask_files.checks import BORDER, MaskFacts, mask_facts
+from data.mask_files.read import Reading
+from data.mask_files.values import NUMBERS, MaskValues, is_photo, void_among
+from data.pairs.image_io import (
+    MASK_THRESHOLD,
+    BadImageError,
+    each_decoded_once,
+    is_colourful,
+    mask_pixels,
+    read_image,
+    size_of,
+)
+from data.pairs.manifest import id_problem
+from data.pairs.thumbnails import thumbnail
+
+STOPS, WARNS, INFORMS = "stops prepare", "look at it", "good to know"
+# code -> how serious, what it is and what to do
+FAULTS: dict[str, tuple[str, str]] = {
+    "no_mask": (STOPS, "images without a mask: add the mask or remove the image"),
+    "no_image": (STOPS, "masks without an image: add the image or remove the mask"),
+    "shared_stem": (STOPS, "two files share a stem, and nobody can say which one is meant: keep one"),
+    "missing": (STOPS, "files that a list names are not there: mend the list"),
+    "unmatched": (STOPS, "files that fit no pair of this layout"),
+    "unread": (STOPS, "files among the pairs that are not read: convert or remove them, or name `images` and `masks`"),
+    "dangling": (STOPS, "links among the pairs that lead nowhere"),
+    "zero_bytes": (STOPS, "files of zero bytes: copy them again"),
+    "not_an_image": (STOPS, "files that are no image in spite of their ending: replace them"),
+    "damaged": (STOPS, "damaged or cut-off files: copy them again"),
+    "unreadable": (STOPS, "files that the system does not let be read: see to permissions, links and the disk"),
+    "bad_name": (STOPS, "names that are no UTF-8 or too long for the files that are named after them: rename them"),
+    "sixteen_bit": (STOPS, "more than 8 bits a channel: convert them, with a window that you choose"),
+    "size_mismatch": (STOPS, "image and mask differ in size: export the mask again at the size of the image"),
+    "zero_one_mask": (STOPS, "masks of 0 and 1: set mask_threshold: 0"),
+    "class_mask": (WARNS, "masks of class numbers: `classes` keeps them apart, mask_threshold: 0 merges them"),
+    "colour_mask": (STOPS, "masks in colours: name them in the row, classes: {name: [r, g, b]}"),
+    "dim_mask": (STOPS, "masks that hold nothing above 127: set mask_threshold, or classes for several"),
+    "photo_mask": (STOPS, "masks that are photos: are images and masks exchanged?"),
+    "exchanged": (STOPS, "images of two values, with masks of many: are images and masks exchanged?"),
+    "alpha_unclear": (STOPS, "masks whose colours and alpha channel say different things: export one channel"),
+    "lost_class": (STOPS, "masks with areas that mask_threshold would lose: name the values in `classes`"),
+    "grey_area": (STOPS, "masks with areas of grey: export classes as PNG, or set mask_threshold to cut a soft mask"),
+    "grey_labels": (STOPS, "class numbers that were smoothed or saved as JPEG: export them again"),
+    "class_unknown": (STOPS, "values that neither `classes` nor dataset.json names"),
+    "ignored": (STOPS, "pixels that dataset.json calls ignore: as_background, or leave the pair out"),
+    "bad_labels": (STOPS, "`labels` of dataset.json that cannot be used: mend them"),
+    "void_mask": (WARNS, "255 or VOC's pale colour beside classes, as of borders: as_background, it is no lesion"),
+    "too_large": (STOPS, "pictures of more pixels than can safely be opened: make smaller copies"),
+    "grey_mask": (WARNS, "masks with over 1 % grey pixels, such as JPEG masks: cut at > 127, never at > 0"),
+    "empty_mask": (WARNS, "masks without lesion"),
+    "full_mask": (WARNS, "masks that are all lesion"),
+    "inverted_mask": (WARNS, "lesion on most of the image's border: are black and white exchanged?"),
+    "outline_mask": (WARNS, "lesion is a line about background: fill outlines, or set inverted_masks: false for rings"),
+    "same_mask": (WARNS, "one mask for all images: was it written over the others?"),
+    "mask_is_image": (WARNS, "the mask is the image itself: a wrong copy?"),
+    "cmyk": (WARNS, "CMYK pictures: they are converted to RGB without a colour profile"),
+    "alpha": (WARNS, "an alpha channel: dropped, but a mask in one colour is read from it"),
+    "animated": (WARNS, "several frames in one file: only the first is read"),
+    "tiny": (WARNS, "a side of less than 64 px: such images are enlarged"),
+    "odd_name": (WARNS, "names with spaces or signs: ids keep them, other tools may not"),
+    "same_image_across_splits": (STOPS, "the same image in two splits: test scores would be too good"),
+    "near_duplicate_across_splits": (STOPS, "nearly the same image in two splits: keep one, or group them"),
+    "near_duplicate": (WARNS, "nearly the same image twice in one split"),
+    "sequence": (WARNS, "neighbouring numbers look alike, as frames of a video do: splits by share would leak"),
+    "exif_apart": (WARNS, "the image has an EXIF turn and its mask has none: look whether they fit"),
+    "exif_turned": (INFORMS, "an EXIF turn, which is applied"),
+    "palette": (INFORMS, "palette pictures, read by their colours"),
+    "lossy_mask": (INFORMS, "JPEG masks: their edges are grey"),
+    "several_masks": (INFORMS, "several masks for one image: merged, a pixel counts when any of them has it"),
+    "group_hint": (WARNS, "ids share prefixes, as images of one patient do: `group` keeps these in one split"),
+    "unused": (WARNS, "pictures and the like that belong to no pair of this layout"),
+    "other_form": (WARNS, "images or masks in another form, which are not read"),
+    "document": (INFORMS, "texts and tables among the pairs, which are not read"),
+}  # fmt: skip
+UNMATCHED = {
+    "has no mask": "no_mask",
+    "has no image": "no_image",
+    "shares its stem": "shared_stem",
+    "but is not there": "missing",
+    "names no": "missing",
+    "its `labels`": "bad_labels",
+    "is a link to": "dangling",
+    "is not read": "unread",
+    "is hidden": "unread",
+    "belongs to no pair": "unread",
+}
+UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large", "unreadable"}
+MOST_PX = 2**24  # of larger pictures every second, third, ... pixel is looked at, all pixels of the others
+GREY_SHARE, TINY_PX, LINE_PX, ODD = 0.01, 64, 9, re.compile(r"[^\w.()-]")
+
+
+@dataclass
+class Seen:
+    """What one look at a pair told."""
+
+    source: Source
+    faults: list[tuple[str, str]] = field(default_factory=list)  # code, file
+    size: tuple[int, int] | None = None  # width, height of the image
+    foreground: float = 0.0  # share of lesion pixels at the threshold, 0-1
+    grey_share: float | None = None  # pixels of the mask that are neither its least nor its greatest value, 0-1
+    labels: frozenset = frozenset()  # greys or colours of a mask that has few of them; empty where it has many
+    numbered: bool = True  # whether every mask with a lesion has few values
+    wide_void: bool = False  # whether 255 beside class numbers is more than a line
+    inflation: float | None = None  # lesion at > 0 over lesion at > threshold, minus 1
+    thumbnail: np.ndarray | None = None
+    reading: Reading = field(default_factory=Reading)  # how the mask was looked at
+    facts: MaskFacts | None = None  # what that gave; nothing where the pair could not be read so
+
+
+def _is_empty(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not file.read(1)
+
+
+def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
+    """Return the codes of what the file itself tells, without regard to its partner."""
+    codes = ["odd_name"] if ODD.search(path.name) else []
+    try:
+        if _is_empty(path):
+            return ["zero_bytes"]
+        with Image.open(path) as picture:
+            mode, frames = picture.mode, getattr(picture, "n_frames", 1)
+            turned = picture.getexif().get(0x0112, 1) != 1
+            codes += [code for code, there in (("cmyk", mode == "CMYK"), ("palette", mode == "P")) if there]
+            codes += ["alpha"] if mode in ("RGBA", "LA", "PA") or "transparency" in picture.info else []
+            codes += [code for code, there in (("animated", frames > 1), ("exif_turned", turned)) if there]
+            codes += ["tiny"] if min(picture.size) < TINY_PX and not is_mask else []
+            codes += ["lossy_mask"] if is_mask and picture.format == "JPEG" else []
+    except Exception:  # noqa: BLE001 (whatever a decoder raises; reading it once more gives it its name)
+        codes = codes[:1] if codes[:1] == ["odd_name"] else []
+    try:
+        read_image(path)
+    except BadImageError as error:
+        codes.append(error.code)
+    return codes
+
+
+def _look_at_mask(source: Source, path: Path, seen: Seen, threshold: int) -> list[str]:
+    """Return the codes of a readable mask's values, and note them in `seen`."""
+    try:
+        pixels = mask_pixels(path)
+    except BadImageError as error:
+        return [error.code]
+    colourful = pixels.ndim == 3 and is_colourful(pixels)
+    picture = Image.fromarray(pixels).convert("L")
+    grey, counts = np.asarray(picture), np.array(picture.histogram())
+    held = np.flatnonzero(counts)
+    between = 1 - counts[held[[0, -1]]].sum() / grey.size if len(held) > 1 else 0.0
+    lesion = int(counts[threshold + 1 :].sum())
+    seen.grey_share = max(float(between), seen.grey_share or 0.0)
+    if lesion:
+        seen.inflation = max(float(counts[1:].sum() / lesion - 1), seen.inflation or 0.0)
+    few = MaskValues(pixels if colourful else grey).labels
+    seen.labels |= set(few)
+    void = void_among(few)
+    seen.wide_void |= 255 in void and MaskValues(grey).fills(255, LINE_PX)
+    seen.numbered &= bool(few) or not grey.any()
+    several = len(few) > 1 or (len(few) == 1 and isinstance(few[0], int) and 1 < few[0] < NUMBERS and threshold > 0)
+    return [
+        code
+        for code, there in (
+            ("zero_one_mask", few == [1] and threshold > 0),
+            ("class_mask", several and not source.known and not colourful),
+            ("colour_mask", colourful and not is_photo(pixels)),
+            ("photo_mask", colourful and is_photo(pixels)),
+            ("void_mask", bool(void) and not source.known),
+            ("grey_mask", between > GREY_SHARE and not few),
+        )
+        if there
+    ]
+
+
+def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = False) -> Seen:
+    """Return what is seen in one pair, with every fault of its files and of the two together.
+
+    `stated` says that a row names the threshold, and so knows of greys.
+    """
+    with memory_for(source), each_decoded_once(MOST_PX):
+        return _look(source, threshold, stated=stated)
+
+
+def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
+    seen = Seen(source)
+    if problem := id_problem(source.id):
+        seen.faults.append(("bad_name", f"{source.image}: {problem}"))
+    if source.index < 0:
+        for path in (source.image, *source.masks):
+            codes = _look_at_file(path, is_mask=path is not source.image)
+            seen.faults += [(code, str(path)) for code in codes]
+            if path is not source.image and not UNREADABLE & set(codes):
+                seen.faults += [(code, str(path)) for code in _look_at_mask(source, path, seen, threshold)]
+    if len(source.masks) > 1:
+        seen.faults.append(("several_masks", str(source.image)))
+    turned = [path for code, path in seen.faults if code == "exif_turned"]
+    if turned == [str(source.image)]:
+        seen.faults.append(("exif_apart", turned[0]))
+    readable = not UNREADABLE & {code for code, _ in seen.faults}
+    same = readable and source.index < 0 and filecmp.cmp(source.image, source.masks[0], shallow=False)
+    if same:
+        seen.faults.append(("mask_is_image", str(source.masks[0])))
+    named = {code for code, _ in seen.faults}
+    several = {"class_mask", "colour_mask"} & named and seen.numbered and not seen.wide_void
+    void = void_among(seen.labels) if several else frozenset()
+    classes = tuple(sorted(seen.labels - void, key=str)) if several else ()
+    cut = 0 if "zero_one_mask" in named else threshold
+    seen.reading = Reading(cut, stated, classes, tuple(void))
+    try:
+        image, mask = read_source(source, reading=seen.reading)
+    except BadImageError as error:
+        if error.code not in named and not same:
+            seen.faults.append((error.code if error.code in FAULTS else "unmatched", str(error)))
+        return seen
+    seen.size = (image.shape[1], image.shape[0]) if source.index >= 0 else size_of(source.image)
+    if source.index < 0 and any(size_of(path) != seen.size for path in source.masks):  # of thinned ones it may not show
+        seen.faults.append(("size_mismatch", f"{source.image}: differs in size from its mask"))
+    seen.foreground = float((mask > 0).mean())
+    seen.thumbnail = thumbnail(image)
+    seen.facts = mask_facts(mask, source.id)
+    both = str(source.masks[0])
+    if seen.foreground in (0.0, 1.0):
+        seen.faults.append(("full_mask" if seen.foreground else "empty_mask", both))
+    elif seen.facts.border > BORDER and not same:
+        seen.faults.append(("inverted_mask", both))
+    if seen.facts.is_outline:
+        seen.faults.append(("outline_mask", both))
+    return seen

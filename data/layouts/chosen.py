@@ -1,0 +1,163 @@
+"""Pairs as the row says which is which: by patterns of paths, or by a table."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from data.layouts.folders import found_pairs, split_name
+from data.layouts.known_forms import is_volume, way_in
+from data.layouts.leftovers import entries, survey
+from data.layouts.sources import Found, Source
+from data.layouts.table import Line, read_table
+from data.layouts.volumes import sources_of_volumes
+from data.pairs.config import PLACEHOLDERS, Which
+from data.pairs.errors import UserError
+from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD
+
+TOKEN = re.compile(r"\{(\w+)\}|\*\*/?|\*|\?|[^{*?]+|.")
+
+
+class Key(NamedTuple):
+    """What a pattern reads out of a path; only what both patterns name must be the same for image and mask."""
+
+    id: str
+    group: str
+    split: str
+
+
+def pattern_of(text: str) -> re.Pattern[str]:
+    """Return the expression for a pattern: {id}, {group}, {split} and * stand for part of a name, ** for folders."""
+    found, seen = "", set()
+    for token in TOKEN.finditer(unicodedata.normalize("NFC", text.replace("\\", "/").removeprefix("./"))):
+        name = token[1]
+        if name:
+            found += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
+            seen.add(name)
+        else:
+            wild = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+            found += wild.get(token[0], re.escape(token[0]))
+    return re.compile(found, re.IGNORECASE)
+
+
+def _plain_letters(text: str) -> int:
+    return len(re.sub(r"\{\w+\}|[*?]", "", text))
+
+
+def _keyed(pattern: re.Pattern[str], paths: dict[str, Path]) -> dict[str, Key]:
+    """Return relative path -> key of the files that fit a pattern."""
+    found = {}
+    for name in paths:
+        if fits := pattern.fullmatch(name):
+            parts = fits.groupdict()
+            found[name] = Key(*(parts.get(part, "") for part in PLACEHOLDERS))
+    return found
+
+
+def _shared(key: Key, names: set[str]) -> tuple[str, ...]:
+    return tuple(part for name, part in zip(PLACEHOLDERS, key, strict=True) if name in names)
+
+
+def _by_patterns(folder: Path, images: str, masks: str, unmatched: list[str]) -> list[Source]:
+    files: dict[str, Path] = {}
+    for entry in entries(folder):
+        if entry.kind in ("file", "link to nothing"):
+            name = unicodedata.normalize("NFC", entry.path.relative_to(folder).as_posix())
+            if files.setdefault(name, entry.path) != entry.path:
+                unmatched.append(f"{entry.path}: another file has this name with accents in another form: rename one")
+    names = {name for name in PLACEHOLDERS if all(f"{{{name}}}" in text for text in (images, masks))}
+    ours, theirs = (_keyed(pattern_of(text), files) for text in (images, masks))
+    # a file that fits both belongs to the pattern that says more: 7_mask.png to {id}_mask.png and not to {id}.png
+    says_more = _plain_letters(images) - _plain_letters(masks)
+    for name in sorted(ours.keys() & theirs.keys()):
+        if not says_more:
+            unmatched.append(f"{files[name]}: fits both {images!r} and {masks!r}")
+        if says_more <= 0:
+            del ours[name]
+        if says_more >= 0:
+            del theirs[name]
+    for option, text, found in (("images", images, ours), ("masks", masks, theirs)):
+        if not found:
+            raise UserError(f"{folder}: {option}: no file fits {text!r}", survey(folder))
+    masks_of: dict[tuple[str, ...], list[str]] = {}
+    for name in sorted(theirs):
+        masks_of.setdefault(_shared(theirs[name], names), []).append(name)
+    sources: dict[tuple[str, ...], Source] = {}
+    for name in sorted(ours):
+        key = ours[name]
+        path, own = files[name], _shared(key, names)
+        if own in sources:
+            unmatched.append(f"{path}: shares its stem {key.id!r} with {sources[own].image.name}; keep one of them")
+        elif own not in masks_of:
+            unmatched.append(f"{path}: has no mask that fits {masks!r}")
+        else:
+            pair_id = f"{key.group}-{key.id}" if key.group and key.group != key.id else key.id
+            mask_files = tuple(files[mask] for mask in masks_of[own])
+            sources[own] = Source(pair_id, path, mask_files, split_name(key.split), group=key.group)
+    keys = {_shared(key, names) for key in ours.values()}
+    lone = [files[name] for own, members in masks_of.items() if own not in keys for name in members]
+    unmatched += [f"{path}: has no image that fits {images!r}" for path in lone]
+    return list(sources.values())
+
+
+def _by_table(folder: Path, table: Path, unmatched: list[str]) -> list[Source]:
+    by_image: dict[Path, Source] = {}
+    first: dict[Path, Line] = {}
+    for line in read_table(table, unmatched):
+        known = first.setdefault(line.image, line)
+        if known is not line and (known.split, known.group, known.id) != (line.split, line.group, line.id):
+            unmatched.append(f"{table}: line {line.number} says another split, group or id than line {known.number}")
+            continue
+        kept = by_image.get(line.image)
+        if kept and line.mask in kept.masks:
+            unmatched.append(f"{table}: line {line.number} repeats line {known.number}")
+            continue
+        masks = (*kept.masks, line.mask) if kept else (line.mask,)
+        pair_id = line.id or unicodedata.normalize("NFC", line.image.stem)
+        by_image[line.image] = Source(pair_id, line.image, masks, split_name(line.split), group=line.group)
+    return list(by_image.values())
+
+
+def _readable(sources: Iterable[Source], unmatched: list[str], *, volumes: bool) -> list[Source]:
+    """Return the pairs whose files are pictures, or with `volumes` volumes too; the others are named."""
+    good = []
+    for source in sources:
+        bad = []
+        for path in (source.image, *source.masks):
+            if not path.is_file():
+                bad.append(f"{path}: is a link to nothing: mend or remove it")
+            elif path.suffix.lower() not in IMAGE_SUFFIXES and not (volumes and is_volume(path)):
+                bad.append(f"{path}: is not read: {way_in(path)}")
+        unmatched += bad
+        good += [] if bad else [source]
+    return good
+
+
+def chosen_pairs(folder: Path, which: Which) -> Found:
+    """Return the pairs that the row's `images` and `masks`, or its table, say; with `slices` a pair a slice.
+
+    Raises: UserError when nothing fits a pattern, the table is not there, or no pair can be used.
+    """
+    unmatched: list[str] = []
+    if which.pairs:
+        sources = _by_table(folder, folder / which.pairs, unmatched)
+    else:
+        sources = _by_patterns(folder, which.images, which.masks, unmatched)
+    sources = _readable(sources, unmatched, volumes=which.slices is not None)
+    outside = sum(not source.image.resolve().is_relative_to(folder.resolve()) for source in sources)
+    notes = (f"{outside} images lie outside {folder}: DVC does not see when they change",) if outside else ()
+    is_cut = which.slices is not None
+    of_labels = is_cut and any(is_volume(path) for source in sources for path in source.masks)
+    if which.slices:
+        sources = sources_of_volumes(sources, which.slices, unmatched)
+    left_out = (folder / which.pairs,) if which.pairs else ()
+    layout = "pairs" if which.pairs else "patterns"
+    threshold = 0 if of_labels else MASK_THRESHOLD
+    found = found_pairs(
+        layout, sources, unmatched, notes=notes, listed=True, left_out=left_out, mask_threshold=threshold
+    )
+    if not found or not found.sources:
+        said = which.pairs or f"{which.images} and {which.masks}"
+        raise UserError(f"{folder}: no pair can be used of {said}", unmatched)
+    return found

@@ -1,0 +1,149 @@
+"""What lies among the pairs and is not read: nothing there goes unnamed, neither in doctor nor in prepare."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data.layouts.folders import BY_PRODUCT_FOLDERS, SIDES, folder_kind, leads_up
+from data.layouts.known_forms import form_of, picture_format, way_in
+from data.layouts.sources import Found
+from data.pairs.image_io import IMAGE_SUFFIXES
+
+# What systems and tools leave behind. `._x` is what macOS keeps of x on other systems.
+BY_PRODUCTS = re.compile(
+    r"\._.*|\.ds_store|thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|\.(git)?keep|\.git(ignore|attributes)|\.nomedia"
+    r"|\.directory|\.localized|icon\r|\.~lock\..*#|\.dvcignore|.*\.dvc",
+    re.IGNORECASE,
+)
+TEXTS = re.compile(r"(readme|licen[cs]e|copying|citation|notice|authors|changelog|attribution)\b.*", re.IGNORECASE)
+DOCUMENTS = {
+    ".txt", ".md", ".rst", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ods", ".ppt", ".pptx", ".csv",
+    ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".html", ".htm", ".log", ".tex",
+    ".bib", ".py", ".m", ".r", ".ipynb", ".sh", ".bat", ".url", ".lst", ".names", ".cff", ".md5", ".sha1", ".sha256",
+}  # fmt: skip
+MOST_SHOWN = 12  # folders of a survey
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file below a folder, or what stands in the place of one."""
+
+    path: Path
+    kind: str  # file, link to nothing, link to a folder above, folder, special file
+
+
+def is_by_product(name: str) -> bool:
+    """Return whether a file of this name is one that systems and tools leave behind, or a text on the whole."""
+    return bool(
+        BY_PRODUCTS.fullmatch(name) or (TEXTS.fullmatch(name) and Path(name).suffix.lower() in DOCUMENTS | {""})
+    )
+
+
+def entries(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Entry]:
+    """Yield all that lies below a folder, sorted, but by-products; links to folders are followed, not in circles.
+
+    A folder is yielded itself only where it is a link, or its name has the ending of a picture.
+    """
+    here = folder.resolve()
+    if here in above:  # two links that lead to one another
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            if path.name.lower() in BY_PRODUCT_FOLDERS:
+                continue
+            if leads_up(path):
+                yield Entry(path, "link to a folder above")
+                continue
+            if path.is_symlink() or path.suffix.lower() in IMAGE_SUFFIXES:
+                yield Entry(path, "link to a folder" if path.is_symlink() else "folder")
+            yield from entries(path, (*above, here))
+        elif path.is_file():
+            if not is_by_product(path.name):
+                yield Entry(path, "file")
+        else:
+            yield Entry(path, "link to nothing" if path.is_symlink() else "special file")
+
+
+def survey(folder: Path) -> list[str]:
+    """Return one line a folder below this one: how many files of which endings it holds."""
+    counts: dict[Path, Counter[str]] = {}
+    for entry in entries(folder):
+        what = (form_of(entry.path) or entry.path.suffix or "no ending") if entry.kind == "file" else entry.kind
+        counts.setdefault(entry.path.parent, Counter())[what] += 1
+    lines = []
+    for place, endings in counts.items():
+        name = place.relative_to(folder).as_posix()
+        lines.append(
+            f"{'.' if name == '.' else name + '/'}: {', '.join(f'{n} {end}' for end, n in endings.most_common())}"
+        )
+    more = [f"and {len(lines) - MOST_SHOWN} folders more"] if len(lines) > MOST_SHOWN else []
+    return lines[:MOST_SHOWN] + more
+
+
+def other_forms(folder: Path) -> list[str]:
+    """Return what the files below a folder are that are neither pictures nor plain texts, each with the way in once."""
+    return sorted({way_in(entry.path) for entry in entries(folder) if entry.kind == "file" and form_of(entry.path)})
+
+
+def _named(lines: Iterable[str]) -> set[str]:
+    """Return every beginning of a line that may be the path it speaks of."""
+    return {line[: colon.start()] for line in lines for colon in re.finditer(": ", line)}
+
+
+def _reason(entry: Entry) -> str:
+    """Return why a file that is no picture by its name is not read, and what to do."""
+    if entry.kind == "link to nothing":
+        return f"is a link to {os.readlink(entry.path)}, which is not there: mend or remove the link"
+    if entry.kind != "file":
+        return f"is a {entry.kind} and not read: remove it"
+    return f"is not read: {way_in(entry.path)}"
+
+
+def _is_of_pairs(name: str) -> bool:
+    """Return whether a folder of this name holds images or masks."""
+    kind = folder_kind(name)
+    return kind is not None and set(kind[1]) <= {*SIDES, *SIDES.values()}
+
+
+def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
+    """Yield (fault, line) for every file below the folder that is in no pair and that no line of `found` names."""
+    used = {path for s in found.sources for path in (s.image, *s.masks, *s.channels)}
+    among = {path.parent for path in used}
+    named, left_out = _named(found.unmatched), set(found.left_out)
+    for entry in entries(folder):
+        path, ending = entry.path, entry.path.suffix.lower()
+        if path in used or str(path) in named or (left_out and left_out & {path, *path.parents}):
+            continue
+        is_picture = ending in IMAGE_SUFFIXES and not path.name.startswith(".")
+        of_pairs = _is_of_pairs(path.parent.name)
+        here = path.parent in among or of_pairs
+        if entry.kind == "file" and is_picture:
+            stands_for_a_pair = path.parent in among and not found.listed
+            yield ("unread" if stands_for_a_pair else "unused"), f"{path}: belongs to no pair"
+        elif entry.kind == "file" and ending in DOCUMENTS:
+            form = form_of(path)
+            if form or here:
+                yield ("other_form" if form else "document"), f"{path}: {_reason(entry)}"
+        elif entry.kind in ("folder", "link to a folder") and (
+            not (is_picture or of_pairs) or any(place.is_relative_to(path) for place in among)
+        ):
+            continue
+        elif here:
+            code = "dangling" if entry.kind == "link to nothing" else "unread"
+            yield ("unused" if found.listed else code), f"{path}: {_reason(entry)}"
+        elif entry.kind != "file" or ending in IMAGE_SUFFIXES or form_of(path) or picture_format(path):
+            yield "unused", f"{path}: {_reason(entry)}"
+
+
+STOPPING = ("unread", "dangling")
+
+
+def with_leftovers(folder: Path, found: Found) -> Found:
+    """Return what was found with every other file named: in `unmatched` where it stands in a pair's place."""
+    faults = list(_faults(folder, found)) if folder.is_dir() else []
+    unmatched = [line for code, line in faults if code in STOPPING]
+    unused = tuple(fault for fault in faults if fault[0] not in STOPPING)
+    return replace(found, unmatched=(*found.unmatched, *unmatched), unused=(*found.unused, *unused))

@@ -1,0 +1,187 @@
+"""Masks for sampling: the real ones, or the real ones transformed at random.
+
+The paper writes only that "random" masks are transformed ones; its authors named flip, scale and shift, without ranges.
+Transforms and limits here are ours, rows in params.yaml. A mask is a function of (seed, parent id, copy) and, where
+lesions are swapped, of the set of masks; so the first copies never change when more are asked for.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data.masks.config import Constraints, Masks, TransformedMasks
+from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
+from data.masks.preview import preview
+from data.pairs.files import whole_folder
+from data.pairs.image_io import write_image, write_mask
+from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
+from data.pairs.parallel import threaded
+from data.pairs.seeds import item_seed
+
+Array = np.ndarray
+PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "area_before", "area_after", "lost", "change",
+              "touches_border")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Made:
+    """A mask of labels, how it was made, and why draws before it were rejected."""
+
+    labels: Array
+    how: dict[str, object]
+    rejected: Counter[str]
+
+
+def _pieces(labels: Array) -> int:
+    return cv2.connectedComponents((labels > 0).astype(np.uint8), connectivity=8)[0] - 1
+
+
+def _touches_border(labels: Array) -> bool:
+    return bool(labels[0].any() or labels[-1].any() or labels[:, 0].any() or labels[:, -1].any())
+
+
+def _change(labels: Array, parent: Array) -> float:
+    """Return 1 - IoU of two masks, 0-1."""
+    either = np.count_nonzero((labels > 0) | (parent > 0))
+    return 1 - np.count_nonzero((labels > 0) & (parent > 0)) / either if either else 0.0
+
+
+def broken_constraint(row: Constraints, labels: Array, lost: float, parent: Array, origin: Array) -> str:
+    """Return the name of the first constraint that a mask breaks, or an empty text.
+
+    `parent` is the mask in whose place it stands, `origin` the one that its shape comes from: the parent too, unless
+    lesions were swapped.
+    """
+    if not row.area[0] <= np.count_nonzero(labels) / labels.size <= row.area[1]:
+        return "area"
+    if lost > row.lost:
+        return "lost"
+    if set(np.unique(labels)) != set(np.unique(origin)):
+        return "class_lost"
+    if row.connected != "any" and _pieces(labels) > (1 if row.connected == "one" else _pieces(origin)):
+        return "connected"
+    touches = _touches_border(labels)
+    if (touches and row.border == "never") or (row.border == "as_parent" and touches != _touches_border(origin)):
+        return "border"
+    if row.change and min(_change(labels, parent), _change(labels, origin)) < row.change:
+        return "change"
+    return ""
+
+
+def transform_mask(
+    labels: Array,
+    row: TransformedMasks,
+    seed: int,
+    donors: Sequence[str],
+    donor_labels: Callable[[str], Array],
+) -> Made:
+    """Return a transformed mask, uint8 (H, W) of the labels that came in, and how it was made.
+
+    Draws that break a constraint are rejected; after `attempts` of them the mask is only flipped, which keeps its area
+    and loses nothing. Masks without lesion stay so. `donor_labels` gives the labels of each of the `donors`, the ids of
+    masks whose lesion may take the place of this one.
+    """
+    rng = np.random.default_rng(seed)
+    rejected: Counter[str] = Counter()
+    for attempt in range(1, row.attempts + 2):
+        last = attempt > row.attempts
+        moves = draw_moves(row.transforms, rng, donors, only="flip" if last else "") if labels.any() else []
+        moved, lost = apply_moves(labels, moves, donor_labels)
+        origin = donor_labels(donor_of(moves)) if donor_of(moves) else labels
+        broken = "" if last or not labels.any() else broken_constraint(row.constraints, moved, lost, labels, origin)
+        if not broken:
+            break
+        rejected[broken] += 1
+    how = {"attempts": attempt, "moves": moves_as_text(moves), "donor": donor_of(moves), "lost": round(lost, 4)}
+    return Made(moved, how, rejected)
+
+
+def _make(real: PairSet, whole: Array, row: Masks, parent: Pair, copy: int, donors: Mapping[str, Pair]) -> Made:
+    """Return the mask of one copy of a pair, of its labels `whole`; padding takes no part and stays empty."""
+    if not isinstance(row, TransformedMasks):
+        return Made(whole, {"attempts": 1, "moves": "[]", "donor": "", "lost": 0.0}, Counter())
+    made = transform_mask(
+        content(parent, whole),
+        row,
+        item_seed(row.seed, parent.id, copy),
+        [name for name in donors if name != parent.id],
+        lambda name: content(donors[name], real.labels(donors[name])),
+    )
+    framed = np.zeros_like(whole)
+    content(parent, framed)[:] = made.labels
+    return replace(made, labels=framed)
+
+
+def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mapping[str, Pair]) -> Callable:
+    """Return the function of (copy, parent) that writes one mask and returns its rows and what was rejected."""
+
+    def write(task: tuple[int, Pair]) -> tuple[Pair, dict[str, object], Counter[str]]:
+        copy, parent = task
+        before = real.labels(parent)
+        made = _make(real, before, row, parent, copy, donors)
+        mask_id = f"{parent.id}-{name}-{copy}"
+        pair = replace(parent, id=mask_id, image="", image_sha256="", mask=f"masks/{mask_id}.png", native="")
+        pair = replace(pair, source=name, parent=parent.id, donor=str(made.how["donor"]))
+        write_mask(folder / str(copy) / pair.mask, made.labels, len(class_names(pair)))
+        inner = content(parent, made.labels)
+        facts = {
+            "area_before": round(float((content(parent, before) > 0).mean()), 6),
+            "area_after": round(float((inner > 0).mean()), 6),
+            "change": round(_change(made.labels, before), 4),
+            "touches_border": int(_touches_border(inner)),
+        }
+        line = {"id": mask_id, "parent": parent.id, "copy": copy, **made.how, **facts}
+        return complete(folder / str(copy), pair), line, made.rejected
+
+    return write
+
+
+def _write_provenance(path: Path, lines: list[dict[str, object]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: as_cell(value) for name, value in line.items()} for line in lines)
+
+
+def _outside_area(real: PairSet, row: Masks) -> int:
+    """Return how many real masks with a lesion do not keep the area themselves: their draws are mostly rejected."""
+    if not isinstance(row, TransformedMasks):
+        return 0
+    low, high = row.constraints.area
+    return sum(bool(pair.foreground) and not low <= pair.foreground <= high for pair in real.pairs)
+
+
+def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str, object]:
+    """Write the masks of every copy to out_dir/<copy>/ and a picture of some; return what was counted.
+
+    A folder of masks is a pair set without images, with provenance.csv beside its manifest; `parent` is the real pair.
+    The count says how many draws each constraint rejected, how many masks are only flipped (or, without a flip among
+    the transforms, copies), how many real masks lie outside the area that is asked for, and how many masks are empty.
+    """
+    rejected: Counter[str] = Counter()
+    donors = {pair.id: pair for pair in real.pairs if pair.foreground}
+    tasks = [(copy, parent) for copy in range(1, row.copies + 1) for parent in real.pairs]
+    only_flipped = 0
+    with whole_folder(out_dir) as folder:
+        done = threaded(_write_one(real, name, row, folder, donors), tasks, title="masks", unit="mask")
+        for copy in range(1, row.copies + 1):
+            made = list(islice(done, len(real)))
+            write_manifest(folder / str(copy), [pair for pair, _, _ in made])
+            _write_provenance(folder / str(copy) / "provenance.csv", [line for _, line, _ in made])
+            for _, _, reasons in made:
+                rejected += reasons
+                only_flipped += isinstance(row, TransformedMasks) and reasons.total() == row.attempts
+        write_image(folder / "preview.png", preview(real, folder, row.copies))
+    return {
+        "masks": len(tasks),
+        "rejected_draws": {"all": rejected.total(), **dict(sorted(rejected.items()))},
+        "only_flipped": only_flipped,
+        "parents_outside_area": _outside_area(real, row),
+        "without_lesion": row.copies * sum(not pair.foreground for pair in real.pairs),
+    }

@@ -1,0 +1,75 @@
+"""What belongs together, as a row says it: a regular expression on ids, or a table."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+from data.layouts.sources import Source
+from data.pairs.group_ids import groups_of
+from data.pairs.image_io import IMAGE_SUFFIXES
+
+
+def read_lines(path: Path, key: str, problems: list[str]) -> list[str]:
+    """Return the lines of a text file that a row names, without empty ones."""
+    try:
+        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except OSError:
+        problems.append(f"{path}: no such file, though `{key}` names it")
+    except UnicodeDecodeError:
+        problems.append(f"{path}: is not written in UTF-8: save it anew")
+    return []
+
+
+def by_pattern(sources: list[Source], pattern: str, problems: list[str]) -> list[Source]:
+    """Return the sources with the group that the pattern finds in their ids: its first bracket, or all it matches.
+
+    Where it does not find one in every id, the names that the files themselves have are taken, if it does there.
+    """
+    groups = groups_of([source.id for source in sources], pattern)
+    if not all(groups):
+        own = groups_of([source.own_name for source in sources], pattern)
+        groups = own if all(own) else groups
+    missed = [source.id for source, group in zip(sources, groups, strict=True) if not group]
+    if missed:
+        shown = ", ".join(missed[:3])
+        problems.append(f"group: {pattern} finds nothing in {len(missed)} of {len(sources)} ids, such as {shown}")
+    return [replace(source, group=group) for source, group in zip(sources, groups, strict=True)]
+
+
+def by_table(sources: list[Source], root: Path, table: Path, problems: list[str]) -> list[Source]:
+    """Return the sources with the group that a CSV file of id,group gives them.
+
+    An id is the manifest's, the image's path in the folder, or its name, with or without a picture's ending.
+    """
+    lines = read_lines(table, "group", problems)
+    if not lines or not sources:
+        return sources
+    group_of: dict[str, str] = {}
+    for cells in csv.reader(lines):
+        if len(cells) >= 2 and cells[1].strip():
+            name, group = plain_path(cells[0]), cells[1].strip()
+            if group_of.setdefault(name, group) != group:
+                problems.append(f"{table}: names two groups for {name}, {group_of[name]} and {group}")
+    groups = [next((group_of[name] for name in names_of(one, root) if name in group_of), "") for one in sources]
+    missed = [source.id for source, group in zip(sources, groups, strict=True) if not group]
+    if len(missed) == len(sources):
+        problems.append(f"{table}: names none of the ids; a line is id,group with a comma, such as {missed[0]},p1")
+    else:
+        problems += [f"{table}: names no group for {name}" for name in missed]
+    return [replace(source, group=group) for source, group in zip(sources, groups, strict=True)]
+
+
+def plain_path(name: str) -> str:
+    return without_ending(name.strip().replace("\\", "/").removeprefix("./"))
+
+
+def names_of(source: Source, root: Path) -> list[str]:
+    """Return what a list may call a pair, the clearest name first: id, path in the folder, name of the file."""
+    place = source.image.relative_to(root).as_posix() if source.image.is_relative_to(root) else source.image.name
+    named = [source.id, *([plain_path(place), plain_path(source.image.name)] if source.index < 0 else [])]
+    return [*named, source.own_name]
+
+
+def without_ending(name: str) -> str:
+    """Return a file's name without the ending of a picture; an id may have dots of its own."""
+    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name

@@ -1,0 +1,182 @@
+"""From a data-set row to prepared pair sets, one folder a split."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data.layouts.sources import Source, memory_for, read_source
+from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
+from data.mask_files.read import Reading
+from data.pairs.config import Dataset, FolderDataset, PhantomDataset, Style
+from data.pairs.errors import UserError, one_line
+from data.pairs.files import whole_folder, write_text
+from data.pairs.image_io import BadImageError, write_image, write_mask
+from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
+from data.pairs.parallel import threaded
+from data.pairs.resize import letterbox, resize_image, resize_mask
+from data.pairs.thumbnails import SIDE, near_duplicates, thumbnail
+from data.prepare.phantom_styles import draw_pair
+from data.prepare.splits import split_sources, torn_hints
+
+SHOWN = 20  # files that are not read; doctor lists all
+
+
+def _write_pair(folder: Path, pair: Pair, image: np.ndarray, mask: np.ndarray) -> Pair:
+    write_image(folder / pair.image, image)
+    write_mask(folder / pair.mask, mask, len(class_names(pair)))
+    return complete(folder, pair)
+
+
+def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return image and mask as squares, and the box of what is no padding as the manifest keeps it."""
+    if row.fit == "letterbox":
+        small, small_mask, box = letterbox(image, mask, row.size_px, antialias=row.antialias)
+        return small, small_mask, " ".join(str(part) for part in box) if min(box[2:]) < row.size_px else ""
+    return resize_image(image, row.size_px, antialias=row.antialias), resize_mask(mask, row.size_px), ""
+
+
+class Prepared(NamedTuple):
+    """A written pair, the same at its own size where that was asked for, what was read, the thumbnail of its image."""
+
+    pair: Pair
+    native: Pair | None
+    facts: MaskFacts
+    thumbnail: np.ndarray | None
+
+
+def how_to_read(row: FolderDataset) -> Reading:
+    """Return how the row reads masks."""
+    stated = "mask_threshold" in row.model_fields_set
+    classes = tuple(row.classes.values())
+    return Reading(row.mask_threshold, stated, classes, row.as_background, bool(row.inverted_masks))
+
+
+def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
+    """Return what was written of a pair, or what is wrong with its files.
+
+    The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
+    """
+    if problem := id_problem(source.id):
+        return f"{one_line(str(source.image))}: {problem}"
+    with memory_for(source):
+        return _prepare_known(row, folder, split, source)
+
+
+def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
+    try:
+        image, mask = read_source(source, reading=how_to_read(row))
+    except BadImageError as error:
+        return str(error)
+    small, small_mask, box = _fit(row, image, mask)
+    pair = Pair(
+        source.id,
+        f"images/{source.id}.png",
+        f"masks/{source.id}.png",
+        split,
+        "real",
+        source.domain or row.domain,
+        source.group,
+        native=f"{image.shape[1]}x{image.shape[0]}",
+        box=box,
+        classes="|".join(row.classes) or "lesion",
+    )
+    native = None
+    if row.native_tests and split not in ("train", "val"):
+        native = _write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
+    written = _write_pair(folder / split, pair, small, small_mask)
+    return Prepared(written, native, mask_facts(mask, pair.id), thumbnail(image))
+
+
+def leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return a line for every image that lies nearly the same in two splits: those refused, and those allowed by id."""
+    keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
+    refused, let_in = [], []
+    for one, two, likeness in near_duplicates(keys, thumbnails, [p.split for p in pairs], across=True):
+        (split, name), (other, twin) = one.split("\0"), two.split("\0")
+        alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
+        if {name, twin, "*"} & set(allowed):
+            let_in.append(alike)
+        else:
+            refused.append(
+                f"{alike}: remove one, keep both together by `group` or `sequence_likeness`, or set "
+                f"allow_duplicates: [{twin}]"
+            )
+    return refused, let_in
+
+
+def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
+    """Yield the pairs, written to folder/<split>; all faults of all files are raised together at the end."""
+    problems: list[str] = []
+    unused: list[str] = []
+    splits = split_sources(row, problems, unused)
+    if unused:
+        sys.stderr.write("\n".join([f"{row.path}: {len(unused)} files are not read", *unused[:SHOWN], ""]))
+    if hint := torn_hints(splits):
+        sys.stderr.write(f"{row.path}: {hint}\n")
+    # two pairs of one id would be written to one place; `problems` names them already
+    tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
+    made: list[Prepared] = []
+    thumbnails = np.zeros((len(tasks), SIDE * SIDE), np.float16)  # half as large, and as good for a likeness of .99
+    for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
+        if isinstance(result, str):
+            problems.append(result)
+        else:
+            thumbnails[len(made)] = result.thumbnail
+            made.append(result._replace(thumbnail=None))
+    if not problems:
+        facts = {split: [one.facts for one in made if one.pair.split == split] for split in splits}
+        problems = set_problems(facts, inverted=row.inverted_masks)
+    if not problems:
+        problems, let_in = leaks([one.pair for one in made], thumbnails, row.allow_duplicates)
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise UserError(f"{row.path}: {count} to mend, then run again", problems)
+    hints = [] if row.inverted_masks is False else set_hints([one.facts for one in made])
+    if several := sum(len(source.masks) > 1 for _, source in tasks):
+        hints.append(f"{several} images have several masks, merged: a pixel is lesion where any says so")
+    if hints:
+        sys.stderr.write("".join(f"{row.path}: {hint}\n" for hint in hints))
+    if let_in:
+        write_text(folder / "allowed_duplicates.txt", "\n".join(let_in) + "\n")
+    natives = [one.native for one in made if one.native]
+    for split in {pair.split for pair in natives}:
+        write_manifest(folder / NATIVE / split, [pair for pair in natives if pair.split == split])
+    yield from (one.pair for one in made)
+
+
+def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
+    """Yield the drawn pairs, written to folder/<split>; the domain is `phantom`, or `phantom-` and the style."""
+    known: tuple[Style, ...] = ("same", "colour")[: row.domains]  # what training and validation take in turn
+    splits: dict[str, tuple[int, tuple[Style, ...]]] = {"train": (row.train, known), "val": (row.val or 0, known)}
+    splits |= {name: (test.count, (test.style,)) for name, test in row.tests.items()}
+    if row.test:
+        splits["test"] = (row.test, ("same",))
+    for split, (count, styles) in splits.items():
+        for number in range(count):
+            pair_id, style = f"{split}-{number:04d}", styles[number % len(styles)]
+            domain = "phantom" if style == "same" else f"phantom-{style}"
+            pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", domain)
+            yield _write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
+
+
+def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
+    """Return the prepared pair sets by split and write them to out_dir/<split>; out_dir appears whole or not at all.
+
+    Images are square PNGs of the row's size, masks are {0, 255}. With native_tests, test sets lie in out_dir/native/ at
+    their own sizes too.
+
+    Raises: UserError that names every unmatched, damaged, mis-sized or unsupported file at once, and every image that
+    lies in two splits.
+    """
+    pairs: dict[str, list[Pair]] = {}
+    with whole_folder(out_dir) as folder:
+        made = _draw_phantoms(row, folder) if isinstance(row, PhantomDataset) else _prepare_folder(row, folder)
+        for pair in made:
+            pairs.setdefault(pair.split, []).append(pair)
+        for split, rows in pairs.items():
+            write_manifest(folder / split, rows)
+    return {split: read_pairs(out_dir / split) for split in pairs}

@@ -1,0 +1,191 @@
+"""Which pair of a folder belongs to which split: by name, slice, list of ids, seeded shares, or folds."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from data.layouts.folders import unique_ids
+from data.layouts.layouts import find
+from data.layouts.sources import Found, Source
+from data.pairs.config import FolderDataset, Folds
+from data.pairs.errors import UserError
+from data.pairs.group_ids import deal, groups_of, hinted_pattern, torn_groups
+from data.pairs.seeds import item_seed
+from data.prepare.grouping import by_pattern, by_table, names_of, plain_path, read_lines
+from data.prepare.sequences import with_sequences
+
+Splits = dict[str, list[Source]]
+SLICE = re.compile(r"(.*)\[(\d*):(\d*)\]")
+
+
+def _shuffled(sources: list[Source], *parts: int | str) -> list[Source]:
+    return [sources[i] for i in np.random.default_rng(item_seed(*parts)).permutation(len(sources))]
+
+
+def _grouped(splits: Splits, row: FolderDataset, problems: list[str]) -> Splits:
+    """Return the pairs of all splits with their groups."""
+    sources = [source for members in splits.values() for source in members]
+    if row.sequence_likeness is not None:
+        sources = with_sequences(sources, row.sequence_likeness)
+    elif row.group and row.group.endswith(".csv"):
+        sources = by_table(sources, Path(row.path), Path(row.path) / row.group, problems)
+    elif row.group:
+        sources = by_pattern(sources, row.group, problems)
+    left = iter(sources)
+    return {split: list(islice(left, len(members))) for split, members in splits.items()}
+
+
+def _groups(pool: list[Source]) -> list[list[Source]]:
+    """Return the members of every group, in the order in which a first member appears."""
+    groups: dict[str, list[Source]] = {}
+    for number, source in enumerate(pool):
+        groups.setdefault(source.group or f"\0{number}", []).append(source)
+    return list(groups.values())
+
+
+def _by_share(pool: list[Source], row: FolderDataset) -> Splits:
+    """Return the shuffled pool cut at the shares. A group goes where its first pair falls."""
+    pool = _shuffled(pool, "split", row.seed)
+    ends = np.round(np.cumsum([float(share) for share in row.splits.values()]) * len(pool)).astype(int)
+    splits: Splits = {split: [] for split in row.splits}
+    position = 0
+    for members in _groups(pool):
+        place = int(np.searchsorted(ends, position, side="right"))
+        if place < len(row.splits):
+            splits[list(row.splits)[place]] += members
+        position += len(members)
+    return splits
+
+
+def _by_fold(pool: list[Source], row: FolderDataset, folds: Folds) -> Splits:
+    """Return the splits of one round of cross-validation."""
+    splits: Splits = {split: [] for split in row.split_names()}
+    for number, members in enumerate(deal(_groups(_shuffled(pool, "folds", row.seed)), folds.count)):
+        name = "test" if number == folds.test else "val" if number == folds.val else "train"
+        splits[name] += members
+    return splits
+
+
+def _by_list(path: Path, root: Path, sources: list[Source], problems: list[str]) -> list[Source]:
+    """Return the sources whose ids, or paths in `root`, stand in a text file, with or without a picture's ending."""
+    by_name: dict[str, list[Source]] = {}
+    for source in sources:
+        for name in {*names_of(source, root)}:
+            by_name.setdefault(name, []).append(source)
+    chosen = []
+    for line in read_lines(path, "splits", problems):
+        name = line.strip() if line.strip() in by_name else plain_path(line)
+        found = by_name.get(name, [])
+        if len(found) == 1:
+            chosen.append(found[0])
+        elif found:
+            problems.append(f"{path}: names {name}, which stands for several: {', '.join(s.id for s in found)}")
+        else:
+            problems.append(f"{path}: names {name}, which is no pair of the folder")
+    return chosen
+
+
+def _found(place: Path, row: FolderDataset, problems: list[str], unused: list[str]) -> Found:
+    found = find(place, row.layout, row.which())
+    problems += found.unmatched
+    unused += [line for _, line in found.unused]
+    return found
+
+
+def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Splits:
+    root = Path(row.path)
+    splits: Splits = {}
+    seen: dict[Path, Found] = {}
+
+    def found_in(place: Path) -> Found:
+        if place not in seen:
+            seen[place] = _found(place, row, problems, unused)
+        return seen[place]
+
+    for split, value in row.splits.items():
+        sliced = SLICE.fullmatch(str(value))
+        name = sliced[1] if sliced else str(value)
+        if (root / name).is_dir() and any(row.which()):  # patterns and tables are of the whole
+            pairs = [source for source in found_in(root).sources if source.image.is_relative_to(root / name)]
+            pairs = pairs or [source for source in found_in(root).sources if source.split == name]
+            if not pairs:
+                problems.append(f"split {split}: no pair of images and masks lies in {root / name}")
+        elif (root / name).is_dir():
+            try:
+                pairs = list(found_in(root / name).sources)
+            except UserError:  # a folder of images alone, as train beside train_masks
+                pairs = [source for source in found_in(root).sources if source.split == name]
+                if not pairs:
+                    raise
+        elif name.endswith(".txt"):
+            pairs = _by_list(root / name, root, list(found_in(root).sources), problems)
+        else:
+            whole = found_in(root)
+            pairs = [source for source in whole.sources if source.split == name]
+            if not pairs:
+                known = sorted({source.split for source in whole.sources})
+                problems.append(f"split {split}: {name} is no sub-folder, and layout {whole.layout} has {known}")
+        splits[split] = pairs[slice(*(int(end) if end else None for end in sliced.groups()[1:]))] if sliced else pairs
+    return splits
+
+
+def _groups_in_two_splits(splits: Splits) -> list[str]:
+    homes: dict[str, str] = {}
+    problems = []
+    for split, sources in splits.items():
+        for group in sorted({source.group for source in sources if source.group}):
+            if homes.setdefault(group, split) != split:
+                problems.append(f"group {group} is in both {homes[group]} and {split}")
+    return problems
+
+
+def _id_problems(splits: Splits) -> Iterator[str]:
+    for split, sources in splits.items():
+        counts = Counter(source.id for source in sources)
+        shared = sorted(name for name, count in counts.items() if count > 1)
+        yield from (f"split {split}: the id {name} stands for several pairs; rename their files" for name in shared)
+
+
+def torn_hints(splits: Splits) -> str:
+    """Return a sentence on ids that share a prefix and lie in two splits, where nobody spoke of groups, or nothing."""
+    sources = [source for members in splits.values() for source in members]
+    pattern = "" if any(source.group for source in sources) else hinted_pattern([source.id for source in sources])
+    torn = torn_groups({split: groups_of([s.id for s in members], pattern) for split, members in splits.items()})
+    if not pattern or not torn:
+        return ""
+    return (
+        f"{len(torn)} prefixes of ids lie in two splits, such as {', '.join(torn[:3])}: if each is a patient or video, "
+        f"set group: {pattern!r} in the row"
+    )
+
+
+def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | None = None) -> Splits:
+    """Return split -> pairs, cut to the row's limits.
+
+    Whatever is wrong is appended to `problems`, and files that are not read but do no harm to `unused`.
+    """
+    unused = [] if unused is None else unused
+    shared = row.folds is not None or not all(isinstance(value, str) for value in row.splits.values())
+    if not shared:
+        splits = _grouped(_by_name(row, problems, unused), row, problems)
+        problems += _groups_in_two_splits(splits)
+    else:
+        found = _found(Path(row.path), row, problems, unused)
+        pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
+        splits = _by_fold(pool, row, row.folds) if row.folds else _by_share(pool, row)
+    problems += _id_problems(splits)
+    for split, count in row.expect.items():
+        if len(splits[split]) != count:
+            problems.append(f"split {split}: {len(splits[split])} pairs found, {count} expected")
+    for split, most in row.limit.items():
+        splits[split] = _shuffled(splits[split], "limit", row.seed, split)[:most]
+    for split in (split for split, pairs in splits.items() if not pairs):
+        count = sum(map(len, splits.values()))
+        why = f": its share of {count} pair{'s' if count != 1 else ''} is too small" if shared else ""
+        grouped = ", or groups are too large to be parted" if shared and (row.folds or row.group) else ""
+        problems.append(f"split {split}: no pairs are left for it{why}{grouped}")
+    return splits

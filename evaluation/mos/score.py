@@ -1,0 +1,167 @@
+"""Scores of a deck from the answers of its raters: how often synthetic images pass, and whether raters can tell at all.
+
+The paper prints a mean opinion score of 0.233 to 0.587 for three clinicians and a confidence. The numbers fit the share
+of synthetic images that were judged real among 3 x 50 answers, which is what `mos` is here (docs/mos.md).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from evaluation.mos.choice import REAL
+from evaluation.mos.ratings import Key, Ratings
+from evaluation.mos.statistics import (
+    balanced_accuracy,
+    cluster_bootstrap,
+    d_prime,
+    fleiss_kappa,
+    mcnemar,
+    wilson,
+)
+from evaluation.scores.record import entry, spread
+
+MOS = "Share of synthetic images that were judged real, over raters and images, 0-1."
+CONTROLS = "Share of real images that were judged real, over raters and images, 0-1."
+CONFIDENCE = "Mean of how sure raters were, over raters and images, 0 (a guess) to 10 (certain)."
+BALANCED = "Mean of the shares of right answers on real and on synthetic images, 0-1; 0.5 by chance."
+D_PRIME = "z(real judged real) - z(synthetic judged real), shares (k + 1/2) / (n + 1); 0 where raters cannot tell."
+KAPPA = "Fleiss' kappa of real or synthetic over all images: 1 all raters agree, 0 they agree as by chance."
+MCNEMAR = "Exact two-sided p of McNemar's test: is one set judged real more often on the same masks?"
+INTERVALS = "wilson_95 takes all answers to be independent; bootstrap_95, which resamples raters and images, does not."
+ONE_RATER = "With one rater bootstrap_95 resamples images only and says nothing about other raters."
+PAIRED = "The test takes all answers to be independent; difference_95, which resamples raters and masks, does not."
+
+Array = np.ndarray
+Entry = dict[str, object]
+Found = tuple[float | None, dict[str, object]]  # a value, and what is told beside it
+
+
+def _row(
+    definition: str,
+    ratings: Ratings,
+    controls: Array,
+    rated: Array,
+    measure: Callable[[], Found],
+    note: str | None = None,
+) -> Entry:
+    """Return an entry of what `measure` finds, null without raters.
+
+    `controls` and `rated` are bool (N,): which images are real, and which images the score is about.
+    """
+    n_real, n_synthetic = int((rated & controls).sum()), int((rated & ~controls).sum())
+    value, more = measure() if ratings.raters else (None, {"reason": f"no rater file in {ratings.folder}"})
+    more = {"n_raters": len(ratings.raters), "n_images": n_real + n_synthetic, **more}
+    return entry(value, definition, n_real=n_real, n_synthetic=n_synthetic, note=note, more=more)
+
+
+def _share(judged_real: Array, rng: np.random.Generator) -> Found:
+    return float(judged_real.mean()), {
+        "wilson_95": wilson(judged_real),
+        "bootstrap_95": cluster_bootstrap(judged_real, rng),
+        "by_rater": judged_real.mean(1).tolist(),
+    }
+
+
+def _confidence(confidence: Array) -> Found:
+    means = confidence.mean(1).tolist()
+    return float(confidence.mean()), {"by_rater": means, "sd_of_raters": spread(means)}
+
+
+def _by_rater(measure: Callable[[Array, Array], float], real: Array, synthetic: Array) -> Found:
+    """Return a measure of all raters' answers together, with that of each rater."""
+    return measure(real, synthetic), {"by_rater": [measure(*one) for one in zip(real, synthetic, strict=True)]}
+
+
+def _kappa(judged_real: Array) -> Found:
+    raters = len(judged_real)
+    if raters < 2:
+        return None, {"reason": "needs two raters"}
+    counts = np.stack([judged_real.sum(0), raters - judged_real.sum(0)], axis=1)
+    value = fleiss_kappa(counts)
+    return value, {} if value is not None else {"reason": "all raters gave one answer to all images"}
+
+
+def _compare(ratings: Ratings, first: Array, second: Array, rng: np.random.Generator) -> Found:
+    """Compare the judgements of two sets; `first` and `second` are the places (M,) of images of the same M masks."""
+    if not len(first):
+        return None, {"reason": "the sets share no mask"}
+    one, other = ratings.real[:, first], ratings.real[:, second]
+    value, only_first, only_second = mcnemar(one, other)
+    difference = one.astype(float) - other
+    return value, {
+        "judged_real_only": [only_first, only_second],
+        "difference": float(difference.mean()),
+        "difference_95": cluster_bootstrap(difference, rng),
+    }
+
+
+def score(key: Key, ratings: Ratings, rng: np.random.Generator) -> dict[str, Any]:
+    """Return entries for JSON: `sets` for each synthetic set, `controls`, `all` images, `comparisons` of two sets.
+
+    Raters stand in `by_rater` in the order of their files, without names: results are published, names are not.
+    """
+    cards = key.rated()
+    where = {name: np.array([card.set == name for card in cards]) for name in sorted({card.set for card in cards})}
+    controls = where.pop(REAL)
+    every = np.ones_like(controls)
+    note = f"{INTERVALS} {ONE_RATER}" if len(ratings.raters) == 1 else INTERVALS
+
+    def row(definition: str, rated: Array, measure: Callable[[], Found], note: str | None = None) -> Entry:
+        return _row(definition, ratings, controls, rated, measure, note)
+
+    def rates(definition: str, rated: Array) -> dict[str, Entry]:
+        return {
+            "judged_real": row(definition, rated, lambda: _share(ratings.real[:, rated], rng), note),
+            "confidence": row(CONFIDENCE, rated, lambda: _confidence(ratings.confidence[:, rated])),
+        }
+
+    def told_apart(synthetic: Array) -> dict[str, Entry]:
+        answers = ratings.real[:, controls], ratings.real[:, synthetic]
+        return {
+            "balanced_accuracy": row(BALANCED, controls | synthetic, lambda: _by_rater(balanced_accuracy, *answers)),
+            "d_prime": row(D_PRIME, controls | synthetic, lambda: _by_rater(d_prime, *answers)),
+        }
+
+    sets = {}
+    for name, rated in where.items():
+        found = rates(MOS, rated)
+        sets[name] = {"mos": found["judged_real"], "mos_confidence": found["confidence"], **told_apart(rated)}
+    comparisons = []
+    for first, second in combinations(where, 2):
+        places = {(card.set, card.id, card.mask_sha256): n for n, card in enumerate(cards)}
+        pairs = [
+            (n, places[second, card.id, card.mask_sha256])
+            for n, card in enumerate(cards)
+            if card.set == first and (second, card.id, card.mask_sha256) in places
+        ]
+        one, other = np.array(pairs, int).reshape(-1, 2).T
+        rated = np.isin(np.arange(len(cards)), pairs)
+        test = row(MCNEMAR, rated, partial(_compare, ratings, one, other, rng), PAIRED)
+        comparisons.append({"first": first, "second": second, "mcnemar": test})
+    return {
+        "deck": key.deck,
+        "n_raters": len(ratings.raters),
+        "asked": key.facts["asked"],
+        "sets": sets,
+        "controls": rates(CONTROLS, controls),
+        "all": {**told_apart(~controls), "fleiss_kappa": row(KAPPA, every, lambda: _kappa(ratings.real))},
+        "comparisons": comparisons,
+    }
+
+
+def as_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return a line for each set, the mean opinion score with its confidence in brackets as the paper prints it."""
+    lines = [f"{found['n_raters']} raters, {found['asked']['raters']} were planned"]
+    for name, rows in found["sets"].items():
+        mos = rows["mos"]
+        if mos["value"] is None:
+            lines.append(f"{name}: no score, {mos['reason']}")
+        else:
+            low, high = mos["bootstrap_95"]
+            confidence, told = rows["mos_confidence"]["value"], rows["d_prime"]["value"]
+            lines.append(f"{name}: {mos['value']:.3f} ({confidence:.2f}), 95 % {low:.3f} to {high:.3f}, d' {told:.2f}")
+    controls = found["controls"]["judged_real"]["value"]
+    return lines if controls is None else [*lines, f"real controls judged real: {controls:.3f}"]

@@ -1,0 +1,47 @@
+"""Figure 7 of the paper: results of segmenters against the volume of synthetic pairs."""
+
+from pathlib import Path
+
+from evaluation.figures.methods_and_losses import LINES, panels_of, save_panels
+from evaluation.figures.pairs_and_curves import COLOURS, MARKERS
+from evaluation.paper.tables import PaperTable
+
+
+def volume_figure(table: PaperTable, stem: Path) -> None:
+    """Write Figure 7 as PNG and SVG: one panel a column of the table, one line a block of rows, baselines dotted.
+
+    Rows of a block are the multiples of its masks; rows of no block are baselines. Error bars are standard deviations
+    over seeds. Stars are the numbers that the paper prints, left out where our data are not the paper's.
+    """
+    figure, panels = panels_of(len(table.columns))
+    blocks = list(dict.fromkeys(row.group for row in table.facts.rows if row.group))
+    for number, (panel, column) in enumerate(zip(panels, table.columns, strict=True)):
+        cells = [(row, values[number]) for row, values in zip(table.facts.rows, table.values, strict=True)]
+        base = [value.ours for row, value in cells if not row.group and value.ours.n]
+        for block, colour, marker, line in zip(blocks, COLOURS, MARKERS, LINES, strict=False):
+            points = [(row.multiple, value.ours) for row, value in cells if row.group == block and value.ours.n]
+            points = [*((0, one) for one in base[:1]), *points] if points else []
+            panel.errorbar(
+                [x for x, _ in points], [one.mean for _, one in points], yerr=[one.sd or 0.0 for _, one in points],
+                label=block, color=colour, marker=marker, linestyle=line, capsize=3,
+            )  # fmt: skip
+            printed = [(row.multiple, value.paper) for row, value in cells if row.group == block and value.paper]
+            if printed and not table.warnings:
+                x, y = zip(*printed, strict=True)
+                panel.plot(
+                    x,
+                    y,
+                    "*",
+                    color=colour,
+                    markeredgecolor="black",
+                    markersize=14,
+                    label=f"{block}, as the paper prints",
+                )
+        for one in base:
+            panel.axhline(one.mean, color="#202428", linestyle=":", linewidth=1.2, label="real pairs only")
+        panel.set_ylabel(f"{column.label} (%)")
+        panel.set_xlabel("synthetic pairs, multiples of the real set")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    if table.warnings:
+        figure.suptitle("not the paper's data: its numbers are left out", fontsize=9)
+    save_panels(figure, panels, stem)

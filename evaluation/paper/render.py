@@ -1,0 +1,184 @@
+"""Tables of the paper as text cells, Markdown, CSV and LaTeX: for each row our line and the paper's."""
+
+from collections.abc import Callable, Sequence
+from string import ascii_lowercase
+
+from data.pairs.csv_text import csv_text
+from evaluation.paper.facts import Column
+from evaluation.paper.tables import DEMO, DEMO_NOTE, PaperTable
+from evaluation.paper.values import TOY, Value
+from evaluation.tables.tables import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown_line
+
+TICK, DAGGER = "\u2713", "\u2020"
+LETTERS = dict(
+    zip(ascii_lowercase, "\u1d43\u1d47\u1d9c\u1d48\u1d49\u1da0\u1d4d\u02b0", strict=False)
+)  # raised a, b, ...
+NOTE = (
+    f"Here: mean {PLUS_MINUS} standard deviation over seeds (number of seeds); bold: our best of a column. "
+    "Paper: as printed. Difference: here minus paper."
+)
+EARLIER = f"{DAGGER}: from runs that params.yaml does not ask for now; their settings may differ."
+CSV_HEADER = ("table", "row", "column", "ours", "sd", "n", "paper", "difference", "reason", "footnote")
+TEX = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"\u00a0": "~", MISSING: "--", PLUS_MINUS: r"$\pm$", "\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$"},
+    **{TICK: r"$\surd$", DAGGER: r"\textsuperscript{\textdagger}"},
+    **{raised: rf"\textsuperscript{{{letter}}}" for letter, raised in LETTERS.items()},
+}
+
+
+def text_table(table: PaperTable) -> TextTable:
+    """Return the printable table: lines "here" and "paper" for each row, and "difference" where there is one."""
+    facts = table.facts
+    groups = [("", 2 + len(facts.settings))]
+    for column in table.columns:
+        last, width = groups[-1]
+        if column.at.group == last:
+            groups[-1] = (last, width + 1)
+        else:
+            groups.append((column.at.group, 1))
+    titles = [column.label + ARROWS[column.at.better] for column in table.columns]
+    rows = []
+    for row, values in zip(facts.rows, table.values, strict=True):
+        ticks = [
+            Cell((TICK if on else "") + _marks(_footnotes_at(table, row.name, name)))
+            for name, on in row.settings.items()
+        ]
+        lines: list[tuple[str, Callable[[Value, Column], Cell]]] = [("here", _here), ("paper", _paper)]
+        if any(value.difference is not None for value in values):
+            lines.append(("difference", _difference))
+        for whose, show in lines:
+            cells = [show(value, column) for value, column in zip(values, table.columns, strict=True)]
+            rows.append([Cell(row.name), *ticks, Cell(whose), *cells])
+    return TextTable(groups if len(groups) > 1 else [], [facts.corner, *facts.settings, "", *titles], rows)
+
+
+def _here(value: Value, column: Column) -> Cell:
+    (mean, sd, n), digits = value.ours, column.at.digits
+    if mean is None:
+        return Cell(MISSING)
+    spread = "" if sd is None else f" {PLUS_MINUS} {sd:.{digits}f}"
+    count = "" if column.at.images else f" ({n} of {value.asked})" if value.asked > n else f" ({n})"
+    return Cell(f"{mean:.{digits}f}{spread}{count}{DAGGER if value.earlier else ''}", value.best)
+
+
+def _paper(value: Value, column: Column) -> Cell:
+    return Cell((MISSING if value.paper is None else f"{value.paper:.{column.at.digits}f}") + _marks(value.footnotes))
+
+
+def _difference(value: Value, column: Column) -> Cell:
+    if value.difference is None:
+        return Cell(MISSING)
+    digits = column.at.digits
+    rounded = round(value.difference, digits) or 0.0
+    return Cell(f"{rounded:+.{digits}f}" if rounded else f"{rounded:.{digits}f}")
+
+
+def _marks(footnotes: Sequence[int]) -> str:
+    return " ".join(LETTERS[ascii_lowercase[number]] for number in footnotes)
+
+
+def _footnotes_at(table: PaperTable, row: str, column: str) -> list[int]:
+    return [n for n, note in enumerate(table.facts.footnotes) if column in note.cells.get(row, ())]
+
+
+def notes(table: PaperTable) -> list[str]:
+    """Return the sentences that belong to a table: what cannot be compared, what its marks mean, what is missing."""
+    found = [f"{text[0].upper()}{text[1:]}." for text in table.warnings]
+    found += table.facts.notes
+    found += [DEMO_NOTE] if any(column.at.group == DEMO for column in table.columns) else []
+    found += [EARLIER] if any(value.earlier for row in table.values for value in row) else []
+    found += [f"{LETTERS[ascii_lowercase[n]]}: {note.text}" for n, note in enumerate(table.facts.footnotes)]
+    return [*found, *(f"{MISSING} {reason}: {where}." for reason, where in missing(table).items())]
+
+
+def missing(table: PaperTable) -> dict[str, str]:
+    """Return reason -> the rows without results of ours, and their columns where it is not all of them."""
+    cells: dict[str, dict[str, list[str]]] = {}
+    for row, values in zip(table.facts.rows, table.values, strict=True):
+        for column, value in zip(table.columns, values, strict=True):
+            if value.ours.mean is None:
+                cells.setdefault(value.reason, {}).setdefault(row.name, []).append(column.name)
+    every = [column.name for column in table.columns]
+    told = {}
+    for reason, rows in cells.items():
+        by_columns: dict[tuple[str, ...], list[str]] = {}
+        for name, columns in rows.items():
+            by_columns.setdefault(tuple(columns), []).append(name)
+        parts = [
+            ("every row" if len(names) == len(table.facts.rows) else ", ".join(names))
+            + ("" if list(columns) == every else f" ({', '.join(columns)})")
+            for columns, names in by_columns.items()
+        ]
+        told[reason] = "; ".join(parts)
+    return told
+
+
+def title(table: PaperTable) -> str:
+    """Return the number and the caption, with a warning where the paper's values are not to be compared with."""
+    name = f"{table.facts.title}: {table.facts.caption}"
+    return f"{name} ({TOY})" if table.warnings else name
+
+
+def render_markdown(table: PaperTable) -> str:
+    """Return the table as a Markdown page."""
+    text = text_table(table)
+    above = [name for name, width in text.groups for _ in range(width)] or [""] * len(text.columns)
+    titles = [f"{group} {column}".strip() for group, column in zip(above, text.columns, strict=True)]
+    left = 2 + len(table.facts.settings)
+    lines = [f"# {title(table)}", "", markdown_line(titles)]
+    lines.append(markdown_line([":--"] * left + ["--:"] * (len(titles) - left)))
+    lines += [markdown_line(f"**{cell.text}**" if cell.best else cell.text for cell in row) for row in text.rows]
+    return "\n".join([*lines, "", NOTE, "", *(f"- {note}" for note in notes(table)), ""])
+
+
+def render_csv(table: PaperTable) -> str:
+    """Return one line a cell, in the paper's units; ticks are 1 or 0 in the column `paper`."""
+    facts = table.facts
+    lines: list[list[object]] = []
+    for row, values in zip(facts.rows, table.values, strict=True):
+        for name, on in row.settings.items():
+            told = " / ".join(facts.footnotes[n].text for n in _footnotes_at(table, row.name, name))
+            lines.append([facts.title, row.name, name, None, None, None, int(on), None, "a setting", told])
+        for column, value in zip(table.columns, values, strict=True):
+            told = " / ".join(facts.footnotes[number].text for number in value.footnotes)
+            numbers = [None if x is None else round(x, 6) for x in (*value.ours, value.paper, value.difference)]
+            lines.append([facts.title, row.name, column.name, *numbers, value.reason, told])
+    return csv_text(CSV_HEADER, lines)
+
+
+def render_latex(table: PaperTable) -> str:
+    """Return the table as LaTeX, which needs the package booktabs."""
+    text = text_table(table)
+    left = 2 + len(table.facts.settings)
+    layout = "l" * left + "r" * (len(text.columns) - left)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(title(table))}}}",
+        rf"\label{{tab:paper-{table.key}}}",
+    ]
+    lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
+    if text.groups:
+        spans = [rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" for name, width in text.groups]
+        lines.append(_tex_line(spans))
+    lines += [_tex_line([escape(name) for name in text.columns]), r"\midrule"]
+    blocks = {row.name: row.group for row in table.facts.rows}
+    previous = text.rows[0][0].text
+    for row in text.rows:
+        if blocks[row[0].text] != blocks[previous]:
+            lines.append(r"\midrule")
+        previous = row[0].text
+        lines.append(_tex_line([rf"\textbf{{{escape(one.text)}}}" if one.best else escape(one.text) for one in row]))
+    lines += [r"\bottomrule", r"\end{tabular}", r"\par\footnotesize"]
+    return "\n".join([*lines, *(escape(note) + r"\par" for note in (NOTE, *notes(table))), r"\end{table}", ""])
+
+
+def _tex_line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def escape(text: str) -> str:
+    """Return text for LaTeX."""
+    return "".join(TEX.get(char, char) for char in text)

@@ -1,0 +1,150 @@
+"""The comparison that a data set's runs make: settings in rows, architectures in columns, means over seeds."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evaluation.results.results import BASELINES, REAL, Grid, Metrics, Run, RunKey, Scores
+
+MEASURES = ("mDice", "mIoU")
+
+BySeed = Mapping[int, float]
+SeriesKey = tuple[str, str, str, str]  # dataset, architecture, source, masks
+
+
+class Setting(NamedTuple):
+    """What a segmenter was trained on."""
+
+    source: str
+    masks: str
+    multiple: int
+
+
+class Summary(NamedTuple):
+    """Mean and sample standard deviation of n values; no mean of nothing, no sd of fewer than two."""
+
+    mean: float | None
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The runs of one setting with one architecture: how many seeds are asked for, what each finished one gave."""
+
+    asked: int
+    values: Mapping[str, BySeed]  # for mDice and mIoU, 0-1
+
+    def summary(self, measure: str) -> Summary:
+        """Return the summary over seeds of mDice or mIoU."""
+        return summarize(self.values[measure].values())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting. `scores` is None where none belong: at baselines that are not scored, and at further multiples."""
+
+    setting: Setting
+    scores: Metrics | None
+    outcomes: Mapping[str, Outcome]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in the order real, duplicate, other baselines, generators; architectures in the order of the grid.
+
+    `images` holds the numbers of test images that the runs recorded: one number, unless the test sets have changed.
+    """
+
+    dataset: str
+    images: tuple[int, ...]
+    architectures: tuple[str, ...]
+    rows: tuple[Row, ...]
+    baselines: tuple[str, ...] = BASELINES
+
+    def baseline(self, source: str, architecture: str) -> BySeed:
+        """Return mDice by seed of a baseline, empty where it has not run."""
+        rows = [row for row in self.rows if row.setting.source == source]
+        return rows[0].outcomes[architecture].values["mDice"] if rows else {}
+
+
+class Point(NamedTuple):
+    """One multiple of a volume series, 0 being real pairs only."""
+
+    multiple: int
+    mdice: Summary
+    miou: Summary
+
+
+def summarize(values: Iterable[float]) -> Summary:
+    """Return mean, sample standard deviation and number of the values."""
+    values = list(values)
+    mean = statistics.fmean(values) if values else None
+    return Summary(mean, statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def differences(values: BySeed, baseline: BySeed) -> BySeed:
+    """Return value minus baseline for each seed that both have: runs of one seed start from the same weights."""
+    return {seed: values[seed] - baseline[seed] for seed in values if seed in baseline}
+
+
+def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid) -> Table:
+    """Return the table of the settings that the grid asks for; what has not run yet is an outcome without values."""
+    found = {run.key: run.metrics for run in runs}
+    scored = {(one.source, one.masks): one.metrics for one in scores if one.dataset == dataset}
+    keys = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
+    rows, seen = [], set()
+    for setting in _order(keys, grid.baselines):
+        kind = (setting.source, setting.masks)
+        metrics = scored.get(kind, None if setting.source in grid.baselines else {})
+        outcomes = {name: _outcome(name, setting, keys, found) for name in grid.architectures(dataset)}
+        rows.append(Row(setting, None if kind in seen else metrics, outcomes))
+        seen.add(kind)
+    counts = sorted({int(found[key]["images"]) for key in keys if found.get(key, {}).get("images") is not None})
+    return Table(dataset, tuple(counts), grid.architectures(dataset), tuple(rows), grid.baselines)
+
+
+def _order(keys: Iterable[RunKey], baselines: Sequence[str]) -> list[Setting]:
+    settings = list(dict.fromkeys(Setting(key.source, key.masks, key.multiple) for key in keys))
+    sources = list(dict.fromkeys([*BASELINES, *baselines, *(setting.source for setting in settings)]))
+    masks = list(dict.fromkeys(["real", *(setting.masks for setting in settings)]))
+    return sorted(settings, key=lambda one: (sources.index(one.source), masks.index(one.masks), one.multiple))
+
+
+def _outcome(architecture: str, setting: Setting, keys: Sequence[RunKey], found: Mapping[RunKey, Metrics]) -> Outcome:
+    mine = [key for key in keys if key.architecture == architecture and key[2:5] == setting]
+    values: dict[str, BySeed] = {
+        name: {key.seed: value for key in mine if (value := found.get(key, {}).get(name)) is not None}
+        for name in MEASURES
+    }
+    return Outcome(len(mine), values)
+
+
+def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
+    """Return, for each source that adds pairs, the results at multiples 0 (real only), 1, 2, ... that have run.
+
+    The order of the series is the order of first mention among the runs. Duplicated real pairs are a series too.
+    """
+    kinds = dict.fromkeys(
+        (run.key.dataset, run.key.architecture, run.key.source, run.key.masks) for run in runs if run.key.source != REAL
+    )
+    return {kind: tuple(_points(kind, runs)) for kind in kinds}
+
+
+def _points(kind: SeriesKey, runs: Sequence[Run]) -> Iterable[Point]:
+    dataset, architecture, source, masks = kind
+    at: dict[int, list[Run]] = {}
+    for run in runs:
+        key = run.key
+        if (key.dataset, key.architecture) == (dataset, architecture):
+            if key.source == REAL:
+                at.setdefault(0, []).append(run)
+            elif (key.source, key.masks) == (source, masks):
+                at.setdefault(key.multiple, []).append(run)
+    for multiple, group in sorted(at.items()):
+        mdice, miou = (
+            summarize(value for run in group if (value := run.metrics.get(name)) is not None) for name in MEASURES
+        )
+        if mdice.n:
+            yield Point(multiple, mdice, miou)

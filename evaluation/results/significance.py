@@ -1,0 +1,118 @@
+"""Every synthetic setting against both baselines, from the scores of single images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from data.pairs.seeds import item_seed
+from evaluation.results.comparison import Setting
+from evaluation.results.crossed_bootstrap import Estimate, compare, holm
+from evaluation.results.results import BASELINES, Grid, Run
+
+SCORE = "fg_image/dice"
+BELIEVED = 0.05  # p after correction below this counts as a finding
+
+Image = tuple[str, str]  # test set, id
+SeedScores = Mapping[int, Mapping[Image, float]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One setting against one baseline, under one architecture.
+
+    `adjusted` is p after Holm's correction for the `family`: how many settings and architectures of the data set could
+    be compared with this baseline. Where nothing could be estimated, `reason` says why. Left out are seeds that only
+    one side has, and images that not every run has a score of.
+    """
+
+    architecture: str
+    setting: Setting
+    baseline: str
+    estimate: Estimate | None = None
+    reason: str = ""
+    adjusted: float | None = None
+    family: int = 0
+    seeds_left_out: int = 0
+    images_left_out: int = 0
+
+    @property
+    def believed(self) -> bool:
+        """Return whether p is low enough after correction; with one seed that is over images only."""
+        return self.adjusted is not None and self.adjusted < BELIEVED
+
+    @property
+    def found(self) -> bool:
+        """Return whether it is believed over seeds too."""
+        return self.believed and self.estimate is not None and self.estimate.seeds > 1
+
+
+def compare_all(dataset: str, runs: Sequence[Run], grid: Grid, score: str = SCORE) -> tuple[Comparison, ...]:
+    """Return every asked-for synthetic setting of a data set against both baselines, in the order of the grid.
+
+    `score` is any convention/score that details/segmentation holds for each image, 0-1. The same runs give the same
+    numbers, whatever else has run; only corrected p values depend on the family.
+    """
+    keys = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
+    scores = {run.key: _image_scores(run, score) for run in grid.asked(runs) if run.key.dataset == dataset}
+    sides: dict[tuple[str, Setting], dict[int, Mapping[Image, float]]] = {}
+    for key in keys:
+        sides.setdefault((key.architecture, Setting(*key[2:5])), {})
+        if scores.get(key):
+            sides[key.architecture, Setting(*key[2:5])][key.seed] = scores[key]
+    found: list[Comparison] = []
+    matched: dict[tuple[str, ...], list[tuple[int, np.ndarray]]] = {}
+    for baseline in BASELINES:
+        for (architecture, setting), values in sides.items():
+            if setting.source in BASELINES:
+                continue
+            against = next((v for (a, s), v in sides.items() if a == architecture and s.source == baseline), {})
+            comparison, names, differences = _match(Comparison(architecture, setting, baseline), values, against)
+            if differences is not None:
+                matched.setdefault(names, []).append((len(found), differences))
+            found.append(comparison)
+    for names, group in matched.items():
+        strata = np.unique(names, return_inverse=True)[1]
+        rng = np.random.default_rng(item_seed("significance", dataset))
+        estimates = compare([differences for _, differences in group], strata, rng)
+        for (place, _), estimate in zip(group, estimates, strict=True):
+            found[place] = replace(found[place], estimate=estimate)
+    return tuple(one for baseline in BASELINES for one in _corrected([o for o in found if o.baseline == baseline]))
+
+
+def _image_scores(run: Run, score: str) -> dict[Image, float]:
+    sets: Any = run.details.get("test_sets") or {}
+    return {
+        (name, row["id"]): row[score]
+        for name, one in sets.items()
+        for row in one.get("images", [])
+        if row.get(score) is not None
+    }
+
+
+def _match(
+    comparison: Comparison, values: SeedScores, against: SeedScores
+) -> tuple[Comparison, tuple[str, ...], np.ndarray | None]:
+    """Return the comparison with what was left out, the test set of each image and (seeds, images) differences."""
+    seeds = sorted(set(values) & set(against))
+    if not seeds:
+        return replace(comparison, reason="no seed of which both sides have scores of images"), (), None
+    every = [set(side[seed]) for side in (values, against) for seed in seeds]
+    images = sorted(set.intersection(*every))
+    comparison = replace(
+        comparison,
+        seeds_left_out=len(set(values) ^ set(against)),
+        images_left_out=len(set.union(*every)) - len(images),
+    )
+    names = tuple(name for name, _ in images)
+    if not images or min(names.count(name) for name in set(names)) < 2:
+        return replace(comparison, reason="a test set has fewer than two images that all runs have"), (), None
+    differences = [[values[seed][image] - against[seed][image] for image in images] for seed in seeds]
+    return comparison, names, np.array(differences)
+
+
+def _corrected(family: Sequence[Comparison]) -> list[Comparison]:
+    p = {place: one.estimate.p for place, one in enumerate(family) if one.estimate is not None}
+    adjusted = dict(zip(p, holm(list(p.values())), strict=True))
+    return [replace(one, adjusted=adjusted.get(place), family=len(p)) for place, one in enumerate(family)]

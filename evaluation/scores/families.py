@@ -1,0 +1,156 @@
+"""Distances between feature sets with their yardsticks: held-out real images, halves of the real set, a codec."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data.pairs.seeds import item_seed
+from evaluation.features.config import ScoresConfig
+from evaluation.features.store import Features
+from evaluation.scores.distances import MIN_IMAGES, frechet, mmd2_subsets, mmd2_u, poly
+from evaluation.scores.prdc import COVERAGE, DENSITY, PRECISION, RECALL, Prdc, equal_counts, prdc
+from evaluation.scores.record import entry, spread
+
+Statistic = Callable[[np.ndarray, np.ndarray], float]
+Entries = dict[str, dict[str, object]]
+SUBSET_SIZE = 1000
+UNEQUAL = "the sets differ in size, and the bias depends on it: compare with other sets at the same sizes only"
+FEW_HELD_OUT = "the floor is of another number of images (n_floor), so its bias is another: fewer raise it"
+SMALL = "biased upwards in small sets: compare only at equal n; no spread, because a bootstrap is biased too"
+PRDC_TEXT = {"precision": PRECISION, "recall": RECALL, "density": DENSITY, "coverage": COVERAGE}
+
+
+class Sets(NamedTuple):
+    """The same features of four sets of images, each (n, d)."""
+
+    train: np.ndarray
+    holdout: np.ndarray
+    codec: np.ndarray
+    synthetic: np.ndarray
+
+
+def sets_of(parts: Mapping[str, Features], name: str = "features") -> Sets:
+    """Return one array of each part."""
+    return Sets(*(parts[part][name] for part in Sets._fields))
+
+
+def counts(parts: Mapping[str, Features]) -> dict[str, int]:
+    """Return the numbers of images that stand behind a score."""
+    names = {"n_real": "train", "n_synthetic": "synthetic", "n_floor": "holdout"}
+    return {name: len(parts[part]) for name, part in names.items()}
+
+
+def common_facts(parts: Mapping[str, Features]) -> dict[str, object]:
+    """Return what every score of an extractor has in common."""
+    meta = parts["synthetic"].meta
+    weights = "; ".join(f"{name} {digest}" for name, digest in meta["weights"].items())
+    seeds = ", ".join(str(seed) for seed in meta["seeds"])
+    return {**counts(parts), "backbone": meta["backbone"], "weights": weights or f"random-init seed {seeds}"}
+
+
+def too_few(parts: Mapping[str, Features]) -> str | None:
+    """Return why there is nothing to compare, or None."""
+    n, m = len(parts["train"]), len(parts["synthetic"])
+    return (
+        f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
+        if min(n, m) < MIN_IMAGES
+        else None
+    )
+
+
+def yardsticks(statistic: Statistic, found: Sequence[Sets]) -> dict[str, float | None]:
+    """Return what a value is to be read against, each as the mean over `found`, which are several seeds or one set.
+
+    `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
+    the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
+    Each is None where a set is too small.
+    """
+
+    def mean(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+        if min(len(one) for both in pairs for one in both) < MIN_IMAGES:
+            return None
+        return float(np.mean([statistic(*both) for both in pairs]))
+
+    order = np.random.default_rng(item_seed("halves")).permutation(len(found[0].train))
+    one, other = np.array_split(order, 2)
+    return {
+        "floor": mean([(sets.train, sets.holdout) for sets in found]),
+        "halves": mean([(sets.train[one], sets.train[other]) for sets in found]),
+        "codec": mean([(sets.train, sets.codec) for sets in found]),
+    }
+
+
+def distance_entry(
+    definition: str,
+    values: Sequence[float],
+    beside: dict[str, float | None],
+    facts: Mapping[str, object],
+    *,
+    note: str = "",
+    se: float | None = None,
+    more: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """Return the row of a distance from its values, one a seed, and its yardsticks."""
+    told = {"halves": beside["halves"], "codec": beside["codec"], **(more or {})}
+    told |= {"values": list(values)} if len(values) > 1 else {}
+    mean, sd = float(np.mean(values)), spread(values)
+    return entry(mean, definition, sd=sd, se=se, floor=beside["floor"], note=note or None, more=told, **facts)
+
+
+def frechet_entry(definition: str, found: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
+    """Return the row of a Frechet distance."""
+    unequal, apart = facts["n_real"] != facts["n_synthetic"], facts["n_floor"] != facts["n_synthetic"]
+    notes = [note, SMALL, UNEQUAL if unequal else "", FEW_HELD_OUT if apart else ""]
+    values = [frechet(sets.train, sets.synthetic) for sets in found]
+    beside = yardsticks(frechet, found)
+    return distance_entry(definition, values, beside, facts, note=" ".join(filter(None, notes)))
+
+
+def kernel_entry(
+    definition: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str = ""
+) -> dict:
+    """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
+    values, errors = zip(*(mmd2_u(sets.train, sets.synthetic, poly) for sets in found), strict=True)
+    smallest = min(len(found[0].train), len(found[0].synthetic))
+    automatic = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
+    size = automatic if cfg.kid_subset_size == "auto" else cfg.kid_subset_size
+    rng = np.random.default_rng(item_seed("kid subsets"))
+    subsets = [
+        mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in found
+    ]
+    mean, sd = np.mean(subsets, axis=0)
+    printed = {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}
+    beside = yardsticks(lambda a, b: mmd2_u(a, b, poly)[0], found)
+    se = float(np.mean(errors))
+    return distance_entry(definition, values, beside, facts, note=note, se=se, more={"subsets": printed})
+
+
+def prdc_entries(
+    prefix: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str
+) -> Entries:
+    """Return the rows of precision, recall, density and coverage, at equal numbers of real and synthetic images."""
+    fewest = min(len(found[0].train), len(found[0].synthetic))
+    held_out = len(found[0].holdout)
+    n = min(fewest, held_out) if held_out > cfg.neighbours else fewest  # the floor is read at the same number
+    values, floors = (_prdc(found, Sets._fields.index(name), cfg.neighbours, n) for name in ("synthetic", "holdout"))
+    rows = {}
+    for name, text in PRDC_TEXT.items():
+        mine = [getattr(one, name) for one in values]
+        yardstick = [getattr(one, name) for one in floors]
+        rows[f"{prefix}{name}"] = entry(
+            None if None in mine else float(np.mean(mine)),
+            f"{text} k = {cfg.neighbours}, {n} images of each set.",
+            sd=None if None in mine else spread(mine),
+            floor=None if None in yardstick else float(np.mean(yardstick)),
+            reason=values[0].reason,
+            note=note or None,
+            **facts,
+        )
+    return rows
+
+
+def _prdc(found: Sequence[Sets], other: int, k: int, n: int) -> list[Prdc]:
+    rng = np.random.default_rng(item_seed("prdc", other))
+    real, theirs = (places[:n] for places in equal_counts(len(found[0].train), len(found[0][other]), rng))
+    return [prdc(sets.train[real], sets[other][theirs], k) for sets in found]

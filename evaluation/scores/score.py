@@ -1,0 +1,111 @@
+"""All scores of one synthetic set, from features and inspected images: no picture is read here."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data.pairs.errors import UserError
+from evaluation.features.config import FULL, ScoresConfig
+from evaluation.features.store import Features, read_parts
+from evaluation.scores import demo
+from evaluation.scores import paper_scores as full
+from evaluation.scores.audit_scores import (
+    colour_entries,
+    copy_entries,
+    embedding_entries,
+    fidelity_entries,
+    image_audit,
+    image_drift,
+    image_rows,
+)
+from evaluation.scores.families import Entries, too_few
+from evaluation.scores.record import entry
+
+Parts = Mapping[str, Features]
+FAMILIES: dict[str, Callable[[Parts, ScoresConfig], Entries]] = {
+    "demo": demo.demo_entries,
+    "inception": full.inception_entries,
+    "clip_b32": full.clip_i_entries,
+    "clip_l336": full.cmmd_entries,
+    "lpips": full.lpips_entries,
+}
+DEFINITIONS = {"demo": demo.DEFINITIONS, **full.DEFINITIONS}
+SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se", "cmmd_unbiased": "se"}
+THUMBNAILS = "none: 16x16 thumbnails, 8 symmetries"
+MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
+
+
+class Scored(NamedTuple):
+    """What the score stage writes: flat numbers, their details, and one row of `COLUMNS` an image."""
+
+    flat: dict[str, Any]
+    details: dict[str, object]
+    images: list[list[object]]
+
+
+def read_sets(real: Path, synthetic: Path, names: tuple[str, ...]) -> dict[str, Parts]:
+    """Return for each name (an extractor) the parts of the real pairs and of the synthetic set under it."""
+    return {name: read_parts(real / name) | read_parts(synthetic / name) for name in names}
+
+
+def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -> Scored:
+    """Return the scores; `features` has the parts of each extractor in cfg.extractors, `inspected` those of `inspect`.
+
+    Details hold an entry a score (see `evaluation.scores.record`). What could not be computed is None with its reason: the
+    paper's scores whose extractor is not listed, and all that need more images than there are.
+
+    Raises: UserError when cfg.kid_subset_size is more than the smaller set holds, or parts disagree on the images.
+    """
+    _check(features, inspected, cfg)
+    entries: Entries = {}
+    for name in ("demo", *FULL):
+        if name in cfg.extractors:
+            reason = too_few(features[name])
+            if reason is None:
+                entries |= FAMILIES[name](features[name], cfg)
+        else:
+            reason = f"scores.extractors in params.yaml lists no {name}, which needs pretrained weights"
+        if reason and (name != "demo" or name in cfg.extractors):
+            entries |= {score: entry(None, text, reason=reason) for score, text in DEFINITIONS[name].items()}
+    audit, drift = image_audit(inspected, cfg), image_drift(inspected)
+    entries |= fidelity_entries(inspected) | copy_entries(audit, len(inspected["synthetic"]), THUMBNAILS)
+    if "clip_b32" in cfg.extractors:
+        entries |= embedding_entries(features["clip_b32"], cfg)
+    entries |= colour_entries(inspected, drift) | {"mos": entry(None, MOS, reason="no rater file")}
+    versions = {key: text for parts in features.values() for key, text in parts["train"].meta["versions"].items()}
+    details = {
+        "extractors": list(cfg.extractors),
+        "holdout": inspected["holdout"].meta["split"],
+        "versions": versions,
+        **entries,
+    }
+    flat = _flat(entries, cfg, inspected)
+    return Scored(flat, details, image_rows(inspected, audit, drift))
+
+
+def _check(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -> None:
+    problems = []
+    for name, parts in features.items():
+        for part, found in inspected.items():
+            if part not in parts or parts[part].ids != found.ids:
+                problems.append(f"{name}, {part}: other images than were inspected")
+        alike = {str(parts[part].meta["weights"]) for part in parts}
+        if len(alike) > 1:
+            problems.append(f"{name}: real and synthetic features are of different weights")
+    if problems:
+        raise UserError("features do not belong together: run dvc repro, which extracts them anew", problems)
+    smallest = min(len(inspected["train"]), len(inspected["synthetic"]))
+    if cfg.kid_subset_size != "auto" and cfg.kid_subset_size > smallest:
+        raise UserError(
+            f"scores.kid_subset_size is {cfg.kid_subset_size}, but the smaller set holds {smallest} images: "
+            f"set it to auto or to at most {smallest}"
+        )
+
+
+def _flat(entries: Entries, cfg: ScoresConfig, inspected: Parts) -> dict[str, Any]:
+    """Return what `dvc metrics` compares: values and spreads, but no line for what was not asked for."""
+    asked = [score for name in cfg.extractors for score in DEFINITIONS[name]]
+    absent = {score for names in DEFINITIONS.values() for score in names if score not in asked} | {"mos"}
+    flat = {name: row["value"] for name, row in entries.items() if name not in absent}
+    flat |= {f"{name}_{kind}": entries[name][kind] for name, kind in SPREADS.items() if name in flat}
+    return flat | {"n_real": len(inspected["train"]), "n_synthetic": len(inspected["synthetic"])}

@@ -1,0 +1,53 @@
+"""One table with every evaluation convention side by side, because numbers of different ones cannot be compared."""
+
+from collections.abc import Sequence
+
+from evaluation.results.comparison import Setting, summarize
+from evaluation.results.results import Grid, Run
+from evaluation.tables.tables import MISSING, markdown_line, percent, setting_name
+
+# metric of results/segmentation -> column; docs/evaluation.md says what each is and which table of the paper uses it
+COLUMNS = {
+    "mDice_thr256": "Dice, 256 thresholds",
+    "mIoU_thr256": "IoU, 256 thresholds",
+    "maxDice_thr256": "max Dice",
+    "mDice": "Dice, lesion, per image",
+    "mIoU": "IoU, lesion, per image",
+    "mDice_classavg": "Dice, both classes, per image",
+    "mIoU_classavg": "IoU, both classes, per image",
+    "mDice_pooled": "Dice, lesion, pooled",
+    "mIoU_pooled": "IoU, lesion, pooled",
+    "mIoU_two_class_pooled": "IoU, both classes, pooled",
+    "mae": "MAE",
+    "s_measure": "S",
+    "weighted_f": "weighted F",
+    "e_measure": "E",
+    "e_measure_max": "max E",
+}
+NOTE = (
+    "All from one pass of predictions, in %, mean over seeds. Table 2 of the paper has the 256 thresholds; Table 3 has "
+    "for UNet the pooled Dice of the lesion beside the pooled IoU of both classes, and for SegFormer both classes per "
+    "image. Columns cannot be compared with one another: docs/evaluation.md."
+)
+
+
+def render_conventions(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
+    """Return the Markdown page of a data set: one row for each architecture and training set that was asked for."""
+    groups: dict[tuple[str, Setting], list[Run]] = {}
+    for run in grid.asked(runs):
+        if run.key.dataset == dataset:
+            groups.setdefault((run.key.architecture, Setting(*run.key[2:5])), []).append(run)
+    titles = ["Architecture", "Trained on", *COLUMNS.values(), "Seeds"]
+    lines = [
+        f"# {dataset}: every convention",
+        "",
+        markdown_line(titles),
+        markdown_line([":--"] * 2 + ["--:"] * (len(titles) - 2)),
+    ]
+    for (architecture, setting), group in groups.items():
+        means = [
+            summarize(value for run in group if (value := run.metrics.get(name)) is not None).mean for name in COLUMNS
+        ]
+        cells = [MISSING if mean is None else percent(mean) for mean in means]
+        lines.append(markdown_line([architecture, setting_name(setting), *cells, str(len(group))]))
+    return "\n".join([*lines, "", NOTE, ""])

@@ -1,0 +1,111 @@
+"""What the comparisons of settings say, as a table and in sentences that never claim more than their intervals."""
+
+from collections.abc import Sequence
+
+from data.pairs.csv_text import csv_text
+from evaluation.results.comparison import Setting
+from evaluation.results.crossed_bootstrap import Estimate
+from evaluation.results.results import BASELINES, RunKey
+from evaluation.results.significance import BELIEVED, Comparison
+from evaluation.tables.tables import MISSING, NAMES, TIMES, Cell, TextTable, markdown_line, percent, setting_name
+
+COLUMNS = ("points", "95 % interval", "p", "p, Holm", f"seeds {TIMES} images")
+NOTE = (
+    "Differences of mDice in points: mean over seeds and test images of the setting minus the baseline, pair by pair. "
+    "The 95 % interval is of that comparison alone and covers new images and new seeds; with one seed it covers new "
+    "images only, and how much another seed would change is unknown. Holm: p corrected for all comparisons with that "
+    f"baseline. Bold: that p is below {BELIEVED}, with at least two seeds. {MISSING}: could not be compared, the CSV "
+    "file says why. How, and how far to trust it: docs/evaluation.md."
+)
+
+
+def sentence(one: Comparison) -> str:
+    """Return what a comparison says in plain words, and no more than that."""
+    synthetic, against = f"ynthetic pairs ({setting_name(one.setting)})", NAMES[one.baseline]
+    estimate = one.estimate
+    if estimate is None:
+        return f"S{synthetic} could not be tested against {against}: {one.reason}."
+    size = percent(estimate.mean, "+")
+    several = "" if one.family == 1 else f" after correction for {one.family} comparisons"
+    count = f"{estimate.seeds} seeds" if estimate.seeds > 1 else "1 seed"
+    facts = (
+        f"95 % interval {interval_text(estimate)}, p {p_text(one.adjusted, '= ')}{several}; {count}, "
+        f"{estimate.images} images"
+    )
+    only = "" if estimate.seeds > 1 else "; over images only: how much another seed would change is unknown"
+    if not one.believed:
+        alone = f" Without correction p {p_text(estimate.p, '= ')}." if estimate.p < BELIEVED else ""
+        text = f"No evidence that s{synthetic} change what {one.architecture} reaches against {against}"
+        return f"{text}: {size} points ({facts}{only}).{alone}"
+    if estimate.seeds == 1:
+        verb = "better" if estimate.mean > 0 else "worse"
+        text = f"This one {one.architecture} with s{synthetic} is {verb} than the one with {against}"
+        return f"{text}: {size} points ({facts}{only})."
+    verb = "helped" if estimate.mean > 0 else "hurt"
+    return f"S{synthetic} {verb} {one.architecture}: {size} points against {against} ({facts})."
+
+
+def interval_text(estimate: Estimate) -> str:
+    """Return the interval in points, such as "+0.4 to +3.8"."""
+    return f"{percent(estimate.low, '+')} to {percent(estimate.high, '+')}"
+
+
+def p_text(p: float, equals: str = "") -> str:
+    """Return a p value with three decimals; small ones as "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> TextTable:
+    """Return the printable table: a row for each setting and segmenter, beside it both baselines."""
+    rows: dict[tuple[Setting, str], dict[str, Comparison]] = {}
+    for one in comparisons:
+        rows.setdefault((one.setting, one.architecture), {})[one.baseline] = one
+    return TextTable(
+        [("", 2), *((f"against {NAMES[name]}", len(COLUMNS)) for name in BASELINES)],
+        ["Trained on", "Segmenter", *COLUMNS, *COLUMNS],
+        [
+            [Cell(setting_name(setting)), Cell(segmenter), *(cell for name in BASELINES for cell in _cells(both[name]))]
+            for (setting, segmenter), both in rows.items()
+        ],
+    )
+
+
+def _cells(one: Comparison) -> list[Cell]:
+    estimate = one.estimate
+    if estimate is None:
+        return [Cell(MISSING)] * len(COLUMNS)
+    span = interval_text(estimate) + (" (images only)" if estimate.seeds == 1 else "")
+    texts = [span, p_text(estimate.p), p_text(one.adjusted), f"{estimate.seeds} {TIMES} {estimate.images}"]
+    return [Cell(percent(estimate.mean, "+"), one.found), *map(Cell, texts)]
+
+
+def render_markdown(dataset: str, comparisons: Sequence[Comparison]) -> str:
+    """Return the comparisons of one data set as a Markdown page with a table for each baseline."""
+    lines = [f"# {dataset}: is a difference real?", ""]
+    for baseline in BASELINES:
+        lines += [f"## Against {NAMES[baseline]}", "", markdown_line(["Trained on", "Segmenter", *COLUMNS])]
+        lines.append(markdown_line([":--"] * 2 + ["--:"] * len(COLUMNS)))
+        for one in comparisons:
+            if one.baseline == baseline:
+                cells = [f"**{cell.text}**" if cell.best else cell.text for cell in _cells(one)]
+                lines.append(markdown_line([setting_name(one.setting), one.architecture, *cells]))
+        lines.append("")
+    return "\n".join([*lines, NOTE, ""])
+
+
+def render_csv(dataset: str, comparisons: Sequence[Comparison]) -> str:
+    """Return one line a comparison, 0-1, rounded to what the draws can carry; the reason where there is no value."""
+    measured = ("mean", "low", "high", "p", "seeds", "images")
+    lines = []
+    for one in comparisons:
+        values = [None if one.estimate is None else _rounded(getattr(one.estimate, name)) for name in measured]
+        covers = "" if one.estimate is None else "images and seeds" if one.estimate.seeds > 1 else "images"
+        key = [dataset, one.architecture, *one.setting, one.baseline]
+        left_out = [one.seeds_left_out, one.images_left_out]
+        lines.append([*key, *values, _rounded(one.adjusted), one.family, *left_out, covers, one.reason])
+    last = ("p_holm", "comparisons", "seeds_left_out", "images_left_out", "covers", "reason")
+    return csv_text([*RunKey._fields[:5], "baseline", "difference", *measured[1:], *last], lines)
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None else round(value, 6)

@@ -1,0 +1,197 @@
+"""Tables as text cells, Markdown and CSV."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from data.pairs.csv_text import csv_text
+from evaluation.results.comparison import Outcome, Point, Setting, Summary, Table, differences, summarize
+from evaluation.results.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores
+from evaluation.scores.glossary import SCORES
+
+MISSING = "\u2013"
+PLUS_MINUS = "\u00b1"
+TIMES = "\u00d7"
+ROUNDING = 1e-9  # what float64 leaves of an exact zero
+ARROWS = {"lower": "\u00a0\u2193", "higher": "\u00a0\u2191", "neither": ""}
+NAMES = {REAL: "real pairs only", DUPLICATE: "real pairs twice"}
+
+NOTE = (
+    f"mDice and mIoU: of the foreground, per test image, in %; mean {PLUS_MINUS} standard deviation over seeds, with "
+    "the number of seeds behind mDice. Gain: mDice minus that of real pairs only, seed by seed, in points. Volume: "
+    f"synthetic pairs as a multiple of the real ones; scores are those of {TIMES}1. Bold: best mean among the cells "
+    f"with the most seeds. {MISSING}: asked for, but not there yet or not computable."
+)
+
+
+class Cell(NamedTuple):
+    """Text of a table and whether it is the best of its column."""
+
+    text: str
+    best: bool = False
+
+
+class TextTable(NamedTuple):
+    """A table ready to print: groups of columns with their widths, column names, rows of cells."""
+
+    groups: list[tuple[str, int]]
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+def percent(value: float, sign: str = "") -> str:
+    """Return a share as a percentage with one decimal; `sign` "+" also marks gains, and zero has no sign."""
+    rounded = round(100 * value, 1)
+    return f"{rounded:{sign}.1f}" if rounded else "0.0"
+
+
+def number(value: float | None) -> str:
+    """Return three significant digits, or a dash for what is not there."""
+    if value is None:
+        return MISSING
+    if abs(value) < ROUNDING:
+        return "0.00"
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+
+
+def setting_name(setting: Setting) -> str:
+    """Return a setting in words, such as "siamese, random masks, x2"."""
+    return NAMES.get(setting.source, f"{setting.source}, {setting.masks} masks, {TIMES}{setting.multiple}")
+
+
+def summary_text(summary: Summary, asked: int | None, sign: str = "") -> str:
+    """Return "71.2 +- 1.0 (2 of 3)": percentages, the seeds there are and those asked for; without these for None."""
+    if summary.mean is None:
+        return MISSING
+    spread = "" if summary.sd is None else f" {PLUS_MINUS} {percent(summary.sd)}"
+    count = f" ({summary.n})" if summary.n == asked else f" ({summary.n} of {asked})"
+    return f"{percent(summary.mean, sign)}{spread}{count if asked is not None else ''}"
+
+
+def text_table(table: Table) -> TextTable:
+    """Return the printable table: the headline scores there are, then mDice, its gain and mIoU of each architecture.
+
+    Best is the best value as printed, among the cells of the column that have the most seeds; all that tie are best.
+    """
+    settings = [row.setting for row in table.rows]
+    columns: list[tuple[str, list[Cell]]] = [
+        ("Trained on", [Cell(NAMES.get(one.source, one.source)) for one in settings]),
+        ("Masks", [Cell("" if one.source in table.baselines else one.masks) for one in settings]),
+        ("Volume", [Cell("" if one.source in NAMES else f"{TIMES}{one.multiple}") for one in settings]),
+    ]
+    groups = [("", 3)]
+    headline = [
+        name
+        for name, score in SCORES.items()
+        if score.headline and any(row.scores and row.scores.get(name) is not None for row in table.rows)
+    ]
+    for name in headline:
+        texts = ["" if row.scores is None else number(row.scores.get(name)) for row in table.rows]
+        values = [None if text in ("", MISSING) else float(text) for text in texts]
+        columns.append((SCORES[name].label + ARROWS[SCORES[name].better], _mark(texts, values, SCORES[name].better)))
+    groups += [("Synthetic images", len(headline))] if headline else []
+    for architecture in table.architectures:
+        outcomes = [row.outcomes[architecture] for row in table.rows]
+        real = table.baseline(REAL, architecture)
+        gains = [summarize(differences(one.values["mDice"], real).values()) for one in outcomes]
+        texts = [
+            "" if setting.source == REAL or not one.asked else summary_text(gain, _unusual(gain, one), "+")
+            for setting, one, gain in zip(settings, outcomes, gains, strict=True)
+        ]
+        columns.append(("mDice %" + ARROWS["higher"], _outcome_cells(outcomes, "mDice")))
+        columns.append(("gain", [Cell(text) for text in texts]))
+        columns.append(("mIoU %" + ARROWS["higher"], _outcome_cells(outcomes, "mIoU")))
+        groups.append((architecture, 3))
+    rows = [list(cells) for cells in zip(*(cells for _, cells in columns), strict=True)]
+    return TextTable(groups, [title for title, _ in columns], rows)
+
+
+def _unusual(summary: Summary, outcome: Outcome) -> int | None:
+    """Return how many seeds were asked for where the summary is over other seeds than the mDice beside it."""
+    return None if summary.n == outcome.summary("mDice").n else outcome.asked
+
+
+def _outcome_cells(outcomes: Sequence[Outcome], measure: str) -> list[Cell]:
+    sums = [one.summary(measure) for one in outcomes]
+    most = max((one.n for one in sums), default=0)
+    texts = [
+        summary_text(one, outcome.asked if measure == "mDice" else _unusual(one, outcome)) if outcome.asked else ""
+        for one, outcome in zip(sums, outcomes, strict=True)
+    ]
+    means = [round(100 * one.mean, 1) if one.mean is not None and one.n == most else None for one in sums]
+    return _mark(texts, means, "higher")
+
+
+def _mark(texts: Sequence[str], values: Sequence[float | None], better: str) -> list[Cell]:
+    """Return cells; the best value, rounded as printed, is marked where there is something to compare it with."""
+    known = [value for value in values if value is not None]
+    if better == "neither" or len(set(known)) < 2:
+        return [Cell(text) for text in texts]
+    best = min(known) if better == "lower" else max(known)
+    return [Cell(text, value == best) for text, value in zip(texts, values, strict=True)]
+
+
+def tested_on(table: Table) -> list[str]:
+    """Return the sentence about the number of test images, or none where no run recorded it."""
+    return [f"Tested on {' or '.join(map(str, table.images))} images."] if table.images else []
+
+
+def earlier_table(runs: Sequence[Run]) -> TextTable:
+    """Return the printable table of runs that nobody asks for now, one row a setting."""
+    found: dict[tuple[str, str, Setting], list[Run]] = {}
+    for run in runs:
+        key = run.key
+        found.setdefault((key.dataset, key.architecture, Setting(*key[2:5])), []).append(run)
+    rows = []
+    for (dataset, architecture, setting), group in found.items():
+        sums = [
+            summarize(value for run in group if (value := run.metrics.get(name)) is not None)
+            for name in ("mDice", "mIoU")
+        ]
+        texts = [dataset, architecture, setting_name(setting), *(summary_text(one, len(group)) for one in sums)]
+        rows.append([Cell(text) for text in texts])
+    return TextTable([], ["Data set", "Architecture", "Trained on", "mDice %", "mIoU %"], rows)
+
+
+def render_markdown(table: Table) -> str:
+    """Return the table of one data set as a Markdown page."""
+    text = text_table(table)
+    groups = [name for name, width in text.groups for _ in range(width)]
+    outer = [
+        f"{group} {column}" if group in table.architectures else column
+        for group, column in zip(groups, text.columns, strict=True)
+    ]
+    lines = [f"# {table.dataset}", "", markdown_line(outer), markdown_line([":--"] * 3 + ["--:"] * (len(outer) - 3))]
+    lines += [markdown_line(f"**{cell.text}**" if cell.best else cell.text for cell in row) for row in text.rows]
+    return "\n".join([*lines, "", " ".join([*tested_on(table), NOTE]), ""])
+
+
+def markdown_line(cells: Iterable[str]) -> str:
+    """Return one row of a Markdown table."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def render_csv(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
+    """Return one line a run with every metric as it was read, 0-1: those asked for, there or not, then others."""
+    found = {run.key: run for run in runs}
+    asked = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
+    others = [run.key for run in grid.earlier(runs) if run.key.dataset == dataset]
+    names = sorted({name for run in runs if run.key.dataset == dataset for name in run.metrics})
+    lines = [
+        [*key, int(key in asked), *(found[key].metrics.get(name) if key in found else None for name in names)]
+        for key in [*asked, *others]
+    ]
+    return csv_text([*RunKey._fields, "asked", *names], lines)
+
+
+def render_scores_csv(dataset: str, scores: Sequence[Scores]) -> str:
+    """Return one line a synthetic set with every score as it was read; empty where it could not be computed."""
+    mine = [one for one in scores if one.dataset == dataset]
+    names = sorted({name for one in mine for name in one.metrics})
+    lines = [[dataset, one.source, one.masks, *(one.metrics.get(name) for name in names)] for one in mine]
+    return csv_text(["dataset", "source", "masks", *names], lines)
+
+
+def render_series_csv(points: Sequence[Point]) -> str:
+    """Return one curve for `dvc plots`: multiple, mean and standard deviation of mDice and mIoU (0-1), and n."""
+    lines = [[one.multiple, one.mdice.mean, one.mdice.sd, one.miou.mean, one.miou.sd, one.mdice.n] for one in points]
+    return csv_text(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n"], lines)

@@ -1,0 +1,90 @@
+"""datasets: the rows of known data sets, listed, printed, or put into params.yaml."""
+
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from data.acquire.catalogue import read_catalogue
+from data.pairs.errors import UserError
+from data.pairs.files import write_text
+from pipeline.params.errors import dangling
+
+SECTIONS = ("downloads", "datasets")
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 4096  # a line of the file stays a line
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    _yaml().dump(data, text)
+    return text.getvalue()
+
+
+def rows_of(name: str) -> dict[str, dict[str, Any]]:
+    """Return the data-set row of that name and the download that it reads, as sections of params.yaml.
+
+    Raises: UserError for a name that is not in the catalogue.
+    """
+    catalogue = read_catalogue()
+    if name not in catalogue["datasets"]:
+        raise UserError(dangling("datasets", name, catalogue["datasets"]))
+    row = catalogue["datasets"][name]
+    parts = Path(row["path"]).parts
+    needed = parts[2] if parts[:2] == ("data", "raw") else ""
+    found = {"downloads": {needed: catalogue["downloads"][needed]}} if needed else {}
+    return {**found, "datasets": {name: row}}
+
+
+def _add(name: str, path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run from the folder that holds params.yaml, or give --file")
+    rows = rows_of(name)
+    yaml = _yaml()
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML", str(error).splitlines()) from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds no sections; start from the params.yaml of the repository")
+    if name in (data.get("datasets") or {}):
+        raise UserError(f"{path}: datasets.{name} is there already")
+    for section, added in rows.items():
+        if not data.get(section):
+            data[section] = {}
+        for key, row in added.items():
+            data[section].setdefault(key, row)
+    write_text(path, _text(data))
+    sys.stdout.write(f"{path}: added {', '.join(f'{section}.{key}' for section in rows for key in rows[section])}\n")
+
+
+def _table() -> str:
+    lines = []
+    for name, row in read_catalogue()["datasets"].items():
+        counts = ", ".join(f"{split} {count}" for split, count in row.get("expect", {"pairs": "not counted"}).items())
+        terms = [download["licence"] for download in rows_of(name).get("downloads", {}).values()]
+        lines.append(f"{name:20} {counts}" + "".join(f"\n{'':20} {licence}" for licence in terms))
+    return "\n".join(lines) + "\n"
+
+
+def run(name: str | None, add: bool, path: Path) -> None:
+    """Print all names with counts and terms, or the rows of one; with `add` write them into params.yaml at `path`.
+
+    Raises: UserError for an unknown name, one that params.yaml has already, and a params.yaml that is not there.
+    """
+    if name is None:
+        sys.stdout.write(_table())
+    elif add:
+        _add(name, path)
+    else:
+        sys.stdout.write(_text(rows_of(name)))

@@ -1,0 +1,114 @@
+"""doctor: look at a folder of pairs, name its layout and its faults, and print the row that reads it."""
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data.pairs.errors import UserError
+
+EXAMPLES = 3
+
+
+def _row_as_yaml(name: str, row: dict[str, Any]) -> str:
+    from ruamel.yaml import YAML
+
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.indent(mapping=2)
+    yaml.dump({"datasets": {name: row}}, text)
+    return text.getvalue()
+
+
+def _report(result: dict[str, Any]) -> str:
+    sizes, values = result["sizes"], result["mask_values"]
+    splits = ", ".join(f"{name} {count}" for name, count in result["splits"].items())
+    lines = [
+        f"{result['folder']}: layout {result['layout']}, {result['pairs']} pairs ({splits}), "
+        f"{result['unmatched']} files unmatched",
+        f"sizes: {sizes['distinct']} distinct, sides from {sizes['min_side']} to {sizes['max_side']} px",
+        f"masks: lesion {values['foreground_median_percent']} % of the image (median), "
+        f"{values['grey_share_median_percent']} % of the pixels grey (median)",
+        f"reading masks at > 0 would enlarge lesions by {values['inflation_gt0_median_percent']} % (median), "
+        f"{values['inflation_gt0_max_percent']} % at most",
+        *result["notes"],
+        "",
+    ]
+    for fault in result["faults"]:
+        lines.append(f"{fault['severity']}: {fault['count']} x {fault['code']}: {fault['text']}")
+        lines += [f"    {text}" for text in fault["files"][:EXAMPLES]]
+        if fault["count"] > EXAMPLES:
+            lines.append(f"    and {fault['count'] - EXAMPLES} more (--json lists all)")
+    lines += ["no faults found"] if not result["faults"] else []
+    if result["stops"]:
+        lines += ["", "prepare would stop:", *(f"    {line}" for line in result["stops"][: 4 * EXAMPLES])]
+    if len(result["stops"]) > 4 * EXAMPLES:
+        lines.append(f"    and {len(result['stops']) - 4 * EXAMPLES} more (--json lists all)")
+    if result["row"] is None:
+        lines += ["", "No row for params.yaml can be suggested before that is mended."]
+        return "\n".join(lines) + "\n"
+    name = re.sub(r"[^a-z0-9]+", "-", Path(result["folder"]).resolve().name.lower()).strip("-") or "mine"
+    lines += ["", f"The row for params.yaml{', once that is mended' if result['stops'] else ''}:", ""]
+    return "\n".join(lines) + "\n" + _row_as_yaml(name, result["row"])
+
+
+def _slices(text: str) -> Any:
+    """Return `slices` of a row from its text. Raises: UserError when it is none."""
+    from pydantic import ValidationError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from data.pairs.config import Slices
+
+    example = "--slices '{axis: 2, window: [-160, 240], keep: lesion}'"
+    try:
+        return Slices.model_validate_json(json.dumps(YAML(typ="safe").load(text)))
+    except YAMLError as error:
+        raise UserError(f"--slices: cannot be read, give such as {example}", str(error).splitlines()) from error
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+        raise UserError(f"--slices: give such as {example}", problems) from error
+
+
+def _which(folder: Path, item: Mapping[str, Any]) -> Any:
+    """Return what the options say of which files are meant. Raises: UserError when they do not fit together."""
+    from data.pairs.config import Which, which_problems
+
+    table = item["pairs"] or ""
+    if table and Path(table).is_file() and (Path(table).is_absolute() or not (folder / table).is_file()):
+        table = os.path.relpath(table, folder)
+    slices = _slices(item["slices"]) if item["slices"] else None
+    which = Which(item["images"] or "", item["masks"] or "", table, slices)
+    if problems := which_problems(which, item["layout"]):
+        raise UserError("which files are meant is not clear", problems)
+    return which
+
+
+def run(item: Mapping[str, Any]) -> None:
+    """Print the findings; write the picture of 12 overlays to `out` when it is given.
+
+    Raises: UserError when the folder is missing, holds no pairs, the layout is unknown, the options do not fit, or
+    `out` is a folder; SystemExit of 2 when `prepare` would refuse the row, or none can be suggested.
+    """
+    from data.doctor.doctor import examine, overlays
+    from data.pairs.image_io import BadImageError, write_image
+
+    folder, as_json, out = item["folder"], item["json"], item["out"]
+    if out and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name the picture to write, such as {out / 'look.png'}")
+    result, drawable = examine(folder, item["layout"], _which(folder, item))
+    if out and drawable:
+        try:
+            write_image(out, overlays(drawable, result["row"] or {}))
+        except BadImageError as error:
+            sys.stderr.write(f"no picture was drawn: {error}\n")
+            out = None
+    sys.stdout.write(json.dumps(result, indent=2) + "\n" if as_json else _report(result))
+    if out and drawable and not as_json:
+        sys.stdout.write(f"\n{min(12, len(drawable))} pairs with the outlines of their masks: {out}\n")
+    if result["stops"]:
+        raise SystemExit(2)

@@ -1,0 +1,77 @@
+"""export: write real and synthetic pairs in a format that other tools read."""
+
+import argparse
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from data.exports.formats import FORMATS
+from data.exports.options import Options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    default = Options(name="")
+    parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="what the pairs are written as")
+    parser.add_argument("--real", required=True, type=Path, help="folder of prepared splits: data/processed/NAME")
+    parser.add_argument(
+        "--added",
+        nargs="*",
+        default=[],
+        type=Path,
+        metavar="FOLDER",
+        help="pair sets for training only: the largest xN",
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder to make")
+    parser.add_argument("--name", help="of the data set; the name of the folder of real pairs without it")
+    parser.add_argument("--id", type=int, default=default.dataset_id, help="nnunet: number of the data set, 11 to 999")
+    parser.add_argument("--folds", type=int, default=default.folds, help="nnunet: of cross-validation")
+    parser.add_argument("--seed", type=int, default=default.seed, help="nnunet: deals pairs into folds")
+    parser.add_argument("--shard-pairs", type=int, default=default.shard_pairs, help="webdataset: pairs an archive")
+    parser.add_argument("--prompt", default=default.prompt, help="jsonl: text of every line")
+
+
+def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
+    """Copy the cards of the exported sets, folders .../<dataset>/<set>/xN, to out/cards/<dataset>/<set>/.
+
+    Returns the names of those sets that have cards.
+    """
+    from pipeline.stages.report_cards import CARDS
+
+    sets = dict.fromkeys(Path(*folder.resolve().parts[-3:-1]) for folder in added)
+    with_cards = [name for name in sets if any((CARDS / name).glob("*.md"))]
+    for name in with_cards:
+        for card in sorted((CARDS / name).glob("*.md")):
+            (out / "cards" / name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(card, out / "cards" / name / card.name)
+    return [name.as_posix() for name in with_cards]
+
+
+def run(item: dict[str, Any]) -> None:
+    """Write the export that the parsed options name with the cards there are, and print a line for each split.
+
+    Raises: UserError when the folders hold no pair sets, `out` is there already, or the pairs do not go together.
+    """
+    from data.exports.bundle import read_splits
+    from data.exports.formats import export
+    from data.pairs.manifest import read_pairs
+
+    options = Options(
+        name=item["name"] or item["real"].resolve().name,
+        dataset_id=item["id"],
+        folds=item["folds"],
+        seed=item["seed"],
+        shard_pairs=item["shard_pairs"],
+        prompt=item["prompt"],
+    )
+    added = [read_pairs(folder) for folder in item["added"]]
+    bundle = export(item["format"], read_splits(item["real"]), added, item["out"], options)
+    for split, pairs in bundle.splits.items():
+        counts = Counter(pair.pair.source for pair in pairs)
+        sys.stdout.write(f"{split}: {', '.join(f'{count} {source}' for source, count in counts.items())}\n")
+    for name in copy_cards(item["added"], item["out"]):
+        sys.stdout.write(f"cards of {name}\n")
+    sys.stdout.write(f"written to {item['out']}\n")

@@ -1,0 +1,99 @@
+"""mos: a blinded deck of images for raters, and scores from their answers."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from data.pairs.manifest import PairSet
+from pipeline.params import paths
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the two actions of the verb and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    deck = actions.add_parser("deck", help="write a folder for raters and, apart from it, its key")
+    deck.add_argument("--dataset", required=True, help="its sets lie in outputs/samples/DATASET")
+    deck.add_argument("--set", nargs="*", default=[], metavar="GENERATOR-MASKS", help="all synthetic sets without it")
+    deck.add_argument("--images", type=int, default=50, help="of each set, and as many real ones")
+    deck.add_argument("--raters", type=int, default=3, help="how many are planned: fewer are noted with the scores")
+    deck.add_argument("--practice", type=int, default=4, help="images that come first and do not count")
+    deck.add_argument("--seed", type=int, default=0, help="draws masks, controls and names")
+    deck.add_argument("--out", required=True, type=Path, help="folder to make, handed to raters as it is")
+    deck.add_argument("--key", type=Path, help="folder to make for the key; OUT-key without it")
+    score = actions.add_parser("score", help="score the answers of all raters")
+    score.add_argument("--key", required=True, type=Path, help="folder of the key")
+    score.add_argument("--ratings", required=True, type=Path, help="folder of ratings-*.csv, one a rater")
+    score.add_argument("--out", required=True, type=Path, help="JSON file to write")
+
+
+def _synthetic_sets(dataset: str, asked: list[str]) -> dict[str, PairSet]:
+    """Return name -> pair set of the asked synthetic sets, or of all that were sampled.
+
+    Raises: UserError naming every asked set that is not there or not synthetic.
+    """
+    from data.pairs.errors import UserError
+    from data.pairs.manifest import MANIFEST, read_pairs
+
+    root = paths.samples(dataset, "any", "real").parents[1]
+    folders = {path.parents[1].name: path.parent for path in sorted(root.glob(f"*/x1/{MANIFEST}"))}
+    pair_sets = {name: read_pairs(folder) for name, folder in folders.items()}
+    found = {
+        name: pairs
+        for name, pairs in pair_sets.items()
+        if len(pairs) and all(pair.source not in ("real", "duplicate") for pair in pairs.pairs)
+    }
+    problems = [f"--set {name}: no such set" for name in asked if name not in found]
+    if problems or not found:
+        names = ", ".join(found) or "none: run dvc repro, which samples them first"
+        raise UserError(f"no deck of {dataset}", [*problems, f"synthetic sets in {root}: {names}"])
+    return {name: found[name] for name in dict.fromkeys(asked or found)}
+
+
+def _deck(item: dict[str, Any]) -> None:
+    from data.pairs.errors import UserError
+    from data.pairs.manifest import held_out_splits, read_pairs
+    from evaluation.mos.choice import Options
+    from evaluation.mos.deck import write_deck
+
+    options = Options(item["images"], item["practice"], item["raters"], item["seed"])
+    low = [f"--{name} {value}: at least {least}" for name, value, least in (
+        ("images", options.images, 1), ("practice", options.practice, 0), ("raters", options.raters, 1),
+    ) if value < least]  # fmt: skip
+    if low:
+        raise UserError("numbers that cannot be used", low)
+    sets = _synthetic_sets(item["dataset"], item["set"])
+    folder = paths.processed(item["dataset"])
+    held_out = {name: read_pairs(folder / name) for name in held_out_splits(folder)}
+    others = {name: read_pairs(folder / name) for name in ("val", "train") if (folder / name).is_dir()}
+    key = item["key"] or item["out"].with_name(f"{item['out'].name}-key")
+    facts = write_deck(sets, held_out, others, options, item["out"], key)
+    sys.stdout.write(f"deck {facts['deck']}: hand {item['out']} to raters, who open index.html in it\n")
+    for name, count in facts["images"].items():
+        fewer = f" of {options.images} asked for" if count < options.images else ""
+        sys.stdout.write(f"  {name}: {count} images{fewer}\n")
+    sys.stdout.write(f"key in {key}: keep it from raters, and keep it: without it the answers mean nothing\n")
+
+
+def _score(item: dict[str, Any]) -> None:
+    import numpy as np
+
+    from data.pairs.files import write_json
+    from data.pairs.seeds import item_seed
+    from evaluation.mos.ratings import read_key, read_ratings
+    from evaluation.mos.score import as_lines, score
+
+    key = read_key(item["key"])
+    ratings = read_ratings(item["ratings"], key)
+    found = score(key, ratings, np.random.default_rng(item_seed("mos bootstrap", key.deck)))
+    write_json(item["out"], found)
+    sys.stdout.writelines(f"{line}\n" for line in as_lines(found))
+    sys.stdout.write(f"written to {item['out']}\n")
+
+
+def run(item: dict[str, Any]) -> None:
+    """Write a deck with its key, or the scores of its ratings, as the parsed options say, and print what it holds.
+
+    Raises: UserError when sets, folders, key or rating files cannot be used.
+    """
+    {"deck": _deck, "score": _score}[item["action"]](item)

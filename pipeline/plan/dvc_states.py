@@ -1,0 +1,123 @@
+"""What DVC would do under a params.yaml, found out without touching the working tree."""
+
+import logging
+import os
+import shlex
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from data.pairs.errors import UserError
+from pipeline.params.presets import composed
+from pipeline.record.recording import file_system
+from pipeline.stages.segment_filtered import as_segment
+
+State = Literal["up to date", "cached", "to run"]
+CHECK = "check"  # the stage that all others come after, when params.yaml has changed: it takes a second
+
+
+class Planned(NamedTuple):
+    """A stage, what it waits for, and what is known of its outputs.
+
+    `cached`: its outputs come out of the DVC cache. `bytes` is their size when they were last made, as in dvc.lock.
+    """
+
+    name: str
+    verb: str
+    item: dict[str, str | int]
+    state: State
+    needs: set[str]
+    bytes: int | None
+
+
+def without_git(error: Exception) -> list[str]:
+    """Return what to do where DVC finds no git, or not its own folder; nothing for another error."""
+    if "is not a git repository" in str(error):
+        return ["DVC looks for git: `git init` here, or `dvc config core.no_scm true` to work without it"]
+    if "not inside of a DVC repository" in str(error):
+        return ["run from the folder that holds dvc.yaml; if its .dvc was not copied along: `dvc init --no-scm`"]
+    return []
+
+
+def verb_and_item(command: str, name: str) -> tuple[str, dict[str, str | int]]:
+    """Return what `python -m pipeline VERB --key value ...` names, where it is the command of the stage `name`."""
+    _, _, _, verb, *options = shlex.split(command.replace("$DVC_STAGE", name.partition("@")[2]))
+    pairs = zip(options[::2], options[1::2], strict=True)
+    item = {key[2:]: int(value) if key in ("--multiple", "--seed") else value for key, value in pairs}
+    return ("segment", as_segment(item)) if verb == "segment_filtered" else (verb, item)
+
+
+def _restorable(repo, stage) -> bool:
+    """Return whether DVC would find an earlier run with the same inputs, whose outputs lie in its cache."""
+    from dvc.exceptions import DvcException
+    from dvc.stage.cache import RunCacheNotFoundError
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    try:
+        stage.save_deps()  # in memory alone: the hashes by which an earlier run with the same inputs is found
+        for out in stage.outs:
+            out.hash_info = HashInfo()  # or else what dvc.lock says of them is taken
+        repo.stage_cache.restore(stage, dry=True)
+    except (RunCacheNotFoundError, DvcException):
+        return False
+    return True
+
+
+def _when_only_files_lack(stage, changes: list, made: list[str]) -> State | None:
+    """Return the state of a stage of which nothing has changed but that files in `made` or its own are not there.
+
+    None when more has changed, or a file lacks that no stage makes.
+    """
+    if not all(isinstance(change, dict) for change in changes):
+        return None
+    deps = {path: how for change in changes for path, how in change.get("changed deps", {}).items()}
+    ours = all(any(stage.repo.fs.overlaps(os.path.abspath(path), out) for out in made) for path in deps)
+    if not ours or any(how != "deleted" for how in deps.values()):
+        return None
+    if not stage.outs_cached():
+        return "to run"
+    return "cached" if any("changed outs" in change for change in changes) else "up to date"
+
+
+def plan_stages(params: Path) -> list[Planned]:
+    """Return every stage of dvc.yaml under `params`, each after those that it needs.
+
+    A stage after one with other inputs than before counts as "to run", although DVC skips it when the outputs turn out
+    to be the same, or finds it in the cache then. One that must run again with the same inputs, because its outputs are
+    lost or were never pulled, is taken to make the same bytes.
+
+    Raises: UserError when dvc.yaml and the file do not fit.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo, lock_repo
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # "is cached - skipping run": nothing is checked out here
+    as_params = file_system(composed(params))  # a preset may take sections from others
+    try:
+        with Repo(fs=as_params, _wait_for_lock=True) as repo, lock_repo(repo):
+            return _planned(repo)
+    except DvcException as error:
+        raise UserError(f"dvc cannot plan {params}: {error}", without_git(error)) from error
+
+
+def _planned(repo) -> list[Planned]:
+    graph = repo.index.graph  # an edge leads from a stage to one that it needs
+    status = repo.status()
+    made = [out.fs_path for stage in graph for out in stage.outs]
+    found: list[Planned] = []
+    moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
+    for stage in TopologicalSorter({one: list(graph.successors(one)) for one in graph}).static_order():
+        name, changes = stage.addressing, status.get(stage.addressing, [])
+        if name == CHECK:
+            continue
+        needs = {other.addressing for other in graph.successors(stage)} - {CHECK}
+        sizes = [out.meta.size for out in stage.outs]
+        state: State | None = "to run" if needs & moved else "up to date" if not changes else None
+        state = state or _when_only_files_lack(stage, changes, made)
+        if state is None or needs & moved:
+            moved.add(name)
+        if state is None:
+            state = "cached" if _restorable(repo, stage) else "to run"
+        size = sum(filter(None, sizes)) if any(sizes) else None
+        found.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
+    return found

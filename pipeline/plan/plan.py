@@ -1,0 +1,170 @@
+"""plan: what a params.yaml will run, what is cached, how long it takes and how much it writes, before anything runs."""
+
+import functools
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from data.pairs.errors import UserError
+from pipeline.params import paths
+from pipeline.params.schema import Params, read_params
+from pipeline.plan.dvc_states import Planned, plan_stages
+from pipeline.plan.prerequisites import missing
+from pipeline.plan.stage_times import Estimate, estimate, kind_of, pair_counts, read_records, work_of
+from pipeline.record.lock_file import mend
+
+# Of a PNG image and its mask, where there are no prepared pairs to measure: 1.8 for phantoms and 1.7 for Kvasir-SEG at
+# 64 px, 1.5 and 1.2 at 384 px.
+BYTES_PER_PX = 1.7
+GIB = 2**30
+
+
+class Row(NamedTuple):
+    """A stage of the plan; seconds and bytes are rough, and None where nothing is known."""
+
+    stage: Planned
+    estimate: Estimate
+    bytes: int | None
+
+
+@functools.cache
+def _device() -> str:
+    if not shutil.which("nvidia-smi"):
+        return "cpu"
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    listed = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+    return listed[0].strip() if listed else "cpu"
+
+
+@functools.cache
+def _bytes_per_px(dataset: str, px: int) -> float:
+    """Return the bytes of a pair per pixel, measured on the prepared training pairs where there are some."""
+    folder = paths.processed(dataset, "train")
+    files = [path for path in folder.rglob("*.png") if path.is_file()]
+    masks = sum("masks" in path.parts for path in files)
+    return sum(path.stat().st_size for path in files) / (masks * px) if masks else BYTES_PER_PX
+
+
+def _written(stage: Planned, params: Params) -> int | None:
+    """Return about how many bytes a stage writes: pairs by their number and size, the rest as in dvc.lock."""
+    dataset = str(stage.item.get("dataset"))
+    pairs = pair_counts(params, dataset) if dataset in params.datasets else None
+    multiples = {
+        "prepare": [1],
+        "baseline": [0 if stage.item.get("source") == "real" else 1],
+        "sample": [1],
+        "filter": [1],
+        "sample_volume": params.volume.multiples,
+        "sample_second_volume": params.second_volume.multiples,
+    }
+    if stage.verb not in multiples:
+        return stage.bytes
+    if pairs is None:
+        return None
+    px = params.datasets[dataset].size_px ** 2
+    count = sum(pairs.values()) if stage.verb == "prepare" else pairs["train"] * sum(multiples[stage.verb])
+    return round(count * px * _bytes_per_px(dataset, px))
+
+
+def make_plan(file: Path) -> tuple[list[Row], list[str]]:
+    """Return every stage under `file`, each after those that it needs, and what those that run will not find.
+
+    Raises: UserError when the file is wrong.
+    """
+    params, records = read_params(file), read_records()
+    rows = []
+    for stage in plan_stages(file):
+        work, kind = work_of(stage.verb, stage.item, params), kind_of(stage.verb, stage.item, params)
+        rows.append(Row(stage, estimate(stage.name, kind, work, records, _device()), _written(stage, params)))
+    problems = [line for row in _to_run(rows) for line in missing(row.stage.verb, row.stage.item, params)]
+    return rows, list(dict.fromkeys(problems))
+
+
+def _to_run(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.stage.state == "to run"]
+
+
+def longest_chain(rows: Iterable[Row]) -> float:
+    """Return the seconds of the slowest chain of stages that run one after the other: no number of workers beats it."""
+    ends: dict[str, float] = {}
+    for row in rows:
+        own = (row.estimate.seconds or 0.0) if row.stage.state == "to run" else 0.0
+        ends[row.stage.name] = own + max((ends[name] for name in row.stage.needs), default=0.0)
+    return max(ends.values(), default=0.0)
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(count: float) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= 0.1 * GIB else f"{count / 2**20:.1f} MiB"
+
+
+def _line(kind: str, rows: list[Row]) -> str:
+    states = Counter(row.stage.state for row in rows)
+    run = _to_run(rows)
+    timed = [row.estimate.seconds for row in run if row.estimate.seconds is not None]
+    time = f"about {_span(sum(timed))}" if timed else "no rate yet" if run else ""
+    if timed and len(timed) < len(run):
+        time += f", no rate yet for {len(run) - len(timed)}"
+    counts = "".join(f"{states[state] or '-':>12}" for state in ("up to date", "cached", "to run"))
+    return f"{kind:18}{len(rows):>7}{counts}   {time}".rstrip()
+
+
+def _table(file: Path, rows: list[Row]) -> str:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.stage.name.split("@")[0], []).append(row)
+    run = _to_run(rows)
+    known = [row.bytes for row in run if row.bytes is not None]
+    free = shutil.disk_usage(".").free
+    disk = f"disk: about {_size(sum(known))}, {len(run) - len(known)} stages not counted; free: {_size(free)}"
+    chain = longest_chain(rows)
+    lines = [
+        f"{file} on {_device()}",
+        f"{'kind':18}{'stages':>7}{'up to date':>12}{'cached':>12}{'to run':>12}",
+        *(_line(kind, group) for kind, group in groups.items()),
+        _line("all", rows),
+        *([f"the slowest chain, which no number of workers shortens: about {_span(chain)}"] if chain else []),
+        f"{disk} (the DVC cache holds as much again unless it links)",
+        "a stage after one that leaves the same bytes as before is skipped, so fewer may run",
+    ]
+    if sum(known) > free:
+        lines.append("not enough disk for what is counted")
+    return "\n".join(lines) + "\n"
+
+
+def _json(file: Path, rows: list[Row], problems: list[str]) -> str:
+    stages = [
+        {
+            "stage": row.stage.name,
+            "state": row.stage.state,
+            "needs": sorted(row.stage.needs),
+            "seconds": row.estimate.seconds,
+            "measured_on": row.estimate.measured_on,
+            "bytes": row.bytes,
+        }
+        for row in rows
+    ]
+    whole = {"file": str(file), "device": _device(), "longest_chain_seconds": longest_chain(rows), "missing": problems}
+    return json.dumps({**whole, "stages": stages}, indent=2) + "\n"
+
+
+def run(item: dict) -> None:
+    """Print the plan. Raises: UserError for a wrong file, and with all that is missing, after the plan."""
+    for told in mend():
+        sys.stderr.write(f"{told}\n")
+    rows, problems = make_plan(item["file"])
+    sys.stdout.write(_json(item["file"], rows, problems) if item["json"] else _table(item["file"], rows))
+    sys.stdout.flush()
+    if problems:
+        raise UserError(f"{item['file']}: what it needs is not all there", problems)

@@ -1,0 +1,80 @@
+"""A stage that `repro` runs, and how DVC runs it: the same on this machine and in a Slurm job."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pipeline.processes.leash import with_leader
+
+POLL_S = 0.2
+REPEAT_S = 2  # a process that starts may miss the first word
+GENTLE_S = 15
+Place = Mapping[str, str]  # what a stage finds in its environment
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage to run, its place, its log, and the file whose appearance tells it to stop."""
+
+    name: str
+    place: Place
+    log: Path
+    stop: Path
+
+
+Run = Callable[[Task], int]
+
+
+def _interrupt(process: subprocess.Popen, word: signal.Signals) -> None:
+    """Stop the stage, not DVC: DVC then tidies up and ends, and is never killed while it writes dvc.lock."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.send_signal(word)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Stop the stage of a DVC, by force after some seconds, and wait until DVC has ended."""
+    since = time.monotonic()
+    told = -float(REPEAT_S)
+    while process.poll() is None:
+        passed = time.monotonic() - since
+        if passed > GENTLE_S:
+            _interrupt(process, signal.SIGKILL)
+        elif passed - told >= REPEAT_S:
+            _interrupt(process, signal.SIGINT)
+            told = passed
+        time.sleep(POLL_S)
+
+
+def run_dvc(name: str, place: Place, log: IO[str], stopped: Callable[[], bool]) -> int:
+    """Let DVC run one stage, what it prints into `log`, and return DVC's exit code.
+
+    Once `stopped` says so the stage is stopped. On the CPU a stage gets one thread, because narrow networks hardly gain
+    from a second one, and because sums over pixels are rounded by their number of threads: the results are then those
+    of any other number of cores.
+    """
+    # Waiting for the lock: another stage may just be recording what it wrote. Slurm sends TERM, USR1 and USR2 to jobs;
+    # who started DVC answers them, and DVC itself must not end while it writes.
+    command = ["sh", "-c", 'trap "" TERM USR1 USR2; exec "$@"', "sh"]
+    command += [sys.executable, "-m", "pipeline.record.recording", name]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages start `python`
+    env = with_leader(os.environ | {"PATH": path} | dict(place))
+    if not env.get("CUDA_VISIBLE_DEVICES"):
+        env.setdefault("OMP_NUM_THREADS", "1")
+    process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        while process.poll() is None and not stopped():
+            time.sleep(POLL_S)
+    finally:  # an exception, too: the launcher is told to end
+        _stop(process)
+    return process.returncode

@@ -1,0 +1,178 @@
+"""A process that has imported the libraries and forks itself for every stage, so that stages of seconds need not.
+
+`repro` starts it and names its socket in the variable SIAMESE_WARM; `python -m pipeline VERB` hands itself over if that
+socket answers, and runs by itself if not. Nothing of this project is imported before the fork, so a stage sees the code
+of its start. Where a fork cannot use the GPU, because a library has already asked for it, there is no such process.
+"""
+
+import array
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+
+VARIABLE = "SIAMESE_WARM"
+COMMAND_LINE = "pipeline.cli"  # by name: it is imported in the fork alone
+# what most stages import, in the order of what takes longest; one that is not there is no matter here
+LIBRARIES = (
+    *("torch", "torchvision", "torch._dynamo", "numpy", "scipy.stats", "cv2", "PIL.Image", "pydantic", "ruamel.yaml"),
+    *("safetensors.torch", "accelerate", "diffusers", "diffusers.models.unets.unet_2d_condition"),
+    *("diffusers.models.controlnets.controlnet", "diffusers.models.autoencoders.autoencoder_kl"),
+    *("diffusers.schedulers.scheduling_ddim", "timm", "segmentation_models_pytorch", "albumentations"),
+    *("sklearn.manifold", "matplotlib.figure"),
+)
+Main = Callable[[list[str]], int]
+
+
+@contextlib.contextmanager
+def warm_process(*, on_gpus: bool = False) -> Iterator[None]:
+    """Start the process, let stages find it, and end it with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/socket"
+        threads = {} if on_gpus else {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # as stages have it
+        command = [sys.executable, "-m", "pipeline.run.prefork", path, str(os.getpid())]
+        server = subprocess.Popen(command, env=os.environ | threads, start_new_session=True)  # Ctrl-C is for `repro`
+        os.environ[VARIABLE] = path
+        try:
+            yield
+        finally:
+            del os.environ[VARIABLE]
+            server.kill()
+            server.wait()
+
+
+def hand_over(arguments: list[str]) -> int | None:
+    """Run a command line in the warm process and return its exit code; None when none answers."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(path)
+    except OSError:  # not ready yet, or gone
+        return None
+    message = json.dumps({"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)}).encode()
+    files = array.array("i", [0, 1, 2])
+    connection.sendmsg([len(message).to_bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+    connection.sendall(message)
+    answer = connection.recv(1)
+    if not answer:
+        sys.stderr.write("the process that ran this stage was killed: there may be too little memory\n")
+        return 1
+    return answer[0]
+
+
+def _die_with(connection: socket.socket) -> None:
+    """End this process when the one that asked for it is gone."""
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _work(connection: socket.socket, main: Main) -> None:
+    """Read one command line with its open files, run it as `python -m pipeline` would, and answer its exit code."""
+    head, ancillary, _, _ = connection.recvmsg(8, socket.CMSG_SPACE(3 * 4))
+    files = array.array("i")
+    files.frombytes(ancillary[0][2][: 3 * files.itemsize])
+    wanted, message = int.from_bytes(head), b""
+    while len(message) < wanted:
+        message += connection.recv(wanted - len(message))
+    asked = json.loads(message)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    # the parent's streams remember what kind of file they were
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    sys.argv = ["pipeline", *asked["arguments"]]
+    threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
+    try:
+        code = main(asked["arguments"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except Exception:  # noqa: BLE001 (what python itself does with an exception that nobody caught)
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.sendall(bytes([code % 256]))
+
+
+def in_a_fork(question: Callable[[], bool]) -> bool:
+    """Return what a fork of this process answers; False when it cannot."""
+    process = os.fork()
+    if process == 0:
+        answer = False
+        with contextlib.suppress(Exception):
+            answer = question()
+        os._exit(0 if answer else 1)
+    return os.waitpid(process, 0)[1] == 0
+
+
+def import_libraries() -> bool:
+    """Import the libraries, and return whether a fork of this process can do what a process of its own could.
+
+    diffusers asks for a GPU at import. Asked by NVML, torch leaves CUDA alone; asked by CUDA itself, no fork can use it
+    any more. Where there is no GPU, CUDA is not asked at all.
+    """
+    try:
+        import torch
+    except ImportError:
+        return True
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # for this process: a fork takes its caller's environment
+    on_gpu = in_a_fork(torch.cuda.is_available)
+    if not on_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    for library in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+    return in_a_fork(
+        lambda: not torch.cuda._is_in_bad_fork() and (not on_gpu or torch.ones(1, device="cuda").item() == 1)
+    )
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process with its parent, whatever kills that; Linux only, others see to it in `serve`."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        sys.exit()
+
+
+def serve(path: str, parent: int) -> None:
+    """Import the libraries, then fork for every connection, until the parent is gone."""
+    _end_with(parent)
+    if not import_libraries():
+        sys.stderr.write("stages start by themselves: a fork of one process for all cannot use the GPU here\n")
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(64)
+        server.settimeout(1)
+        while os.getppid() == parent:
+            try:
+                connection, _ = server.accept()
+            except TimeoutError:
+                continue
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                server.close()
+                connection.settimeout(None)
+                _work(connection, importlib.import_module(COMMAND_LINE).main)
+                os._exit(0)
+            connection.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,61 @@
+"""What `--set` gives to sbatch: every option but those that the launcher needs for itself."""
+
+import os
+import re
+from collections.abc import Mapping
+
+from data.pairs.errors import UserError
+from pipeline.processes.torch_launch import PARALLEL
+
+TAKEN = (
+    *("array", "chdir", "clusters", "error", "help", "job_name", "no_requeue", "open_mode", "output", "parsable"),
+    *("quiet", "requeue", "signal", "test_only", "usage", "version", "wait", "wrap"),
+)
+WARNING_S = 90  # Slurm rounds this up by as much as a minute
+LEAST_MINUTES = 4
+TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})")
+
+
+def _minutes(time: str) -> float | None:
+    """Return a time limit in minutes, in any form that sbatch reads; None for others and for 0, which is no limit."""
+    read = TIME.fullmatch(time)
+    if read is None:
+        return None
+    numbers = [int(number) for number in read["rest"].split(":")]
+    if read["days"]:
+        hours, minutes, seconds = [*numbers, 0, 0][:3]
+    elif len(numbers) == 3:
+        hours, minutes, seconds = numbers
+    else:
+        hours, (minutes, seconds) = 0, [*numbers, 0][:2]
+    return int(read["days"] or 0) * 1440 + hours * 60 + minutes + seconds / 60 or None
+
+
+def _problem(key: str, value: str) -> str | None:
+    name = key.replace("-", "_")
+    if name.startswith("ntasks") or "ntasks".startswith(name):
+        return f"{key}: one stage is one task; SIAMESE_PROCESSES in the environment is the number of its processes"
+    if any(taken.startswith(name) for taken in TAKEN):  # sbatch takes any beginning of an option for the whole
+        return f"{key}: the launcher needs this for itself"
+    if name == "nodes" and not (value.isdigit() and int(value)):
+        return f"nodes is '{value}': a number is needed, such as 2"
+    return None
+
+
+def check(settings: Mapping[str, str]) -> None:
+    """Raise UserError naming every setting that no job of a stage can have, with the reason."""
+    problems = [text for key, value in sorted(settings.items()) if (text := _problem(key, value))]
+    for name, time in (("time", settings.get("time")), ("SBATCH_TIMELIMIT", os.environ.get("SBATCH_TIMELIMIT"))):
+        minutes = _minutes(time) if time else None
+        if minutes is not None and minutes < LEAST_MINUTES:
+            problems.append(f"{name} is '{time}': at least {LEAST_MINUTES} minutes are needed to stop in time")
+    if problems:
+        raise UserError("--set has what jobs of stages do not take", problems)
+
+
+def options(stage: str, settings: Mapping[str, str]) -> list[str]:
+    """Return sbatch's options for the job of a stage: several nodes are for the stages that several processes share."""
+    found = {key.replace("_", "-"): value for key, value in settings.items() if key != "setup"}
+    if "nodes" in found and not stage.startswith(PARALLEL):
+        found["nodes"] = "1"
+    return [f"--{key}" if value == "true" else f"--{key}={value}" for key, value in found.items()]

@@ -1,0 +1,130 @@
+"""What Slurm says of the jobs of this clone. squeue is asked once for all of them, whoever wants to know."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from data.pairs.errors import UserError
+from pipeline.record.dvc_locks import held_locks
+
+REPORT_S = 30
+AGAIN_S = 600  # what has not changed is said again after this
+NAMED = 4  # jobs
+STALE_LOCK_S = 120
+OVER = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
+    *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+}
+# no job starts for these but by a change of the job or of the cluster's rules; others pass
+NEVER = (
+    *("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints", "DependencyNeverSatisfied"),
+    *("InvalidAccount", "InvalidQOS", "AccountNotAllowed", "QOSNotAllowed", "PerJob", "NotSatisfied"),
+)
+
+
+class Job(NamedTuple):
+    """A job as squeue shows it; `script` is what sbatch was handed, which names the clone and the stage."""
+
+    id: str
+    state: str
+    reason: str
+    nodes: str
+    script: str
+
+    def __str__(self) -> str:
+        reason = f" ({self.reason})" if self.reason not in ("", "None") else ""
+        return f"{self.state}{reason}"
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether it ended for good: what Slurm queues again or still tidies up did not."""
+        return self.state in OVER
+
+    @property
+    def never_starts(self) -> bool:
+        """Return whether it waits for what does not come about."""
+        return self.state == "PENDING" and any(word in self.reason for word in NEVER)
+
+
+def say(text: str) -> None:
+    """Print a line above the progress bar."""
+    tqdm.write(text, file=sys.stderr)
+
+
+class Queue:
+    """This clone's jobs, those too that ended some minutes ago; every half minute they are told if they changed."""
+
+    def __init__(self, scripts: Path) -> None:
+        self._scripts, self._lock = str(scripts), threading.Lock()
+        self._jobs: dict[str, Job] | None = None
+        self._asked = self._reported = self._told = float("-inf")
+        self._last = ""
+
+    def forget(self) -> None:
+        """Let the next look ask anew: a job was submitted since."""
+        with self._lock:
+            self._asked = float("-inf")
+
+    def look(self, age: float) -> dict[str, Job] | None:
+        """Return id -> job, not older than so many seconds; None while Slurm does not answer."""
+        with self._lock:
+            if time.monotonic() - self._asked > age:
+                self._jobs = self._ask()
+                self._asked = time.monotonic()
+                self._report()
+            return self._jobs
+
+    def stages(self) -> set[str]:
+        """Return the stages whose jobs are not over. Raises: UserError when Slurm does not answer."""
+        jobs = self.look(0)
+        if jobs is None:
+            raise UserError("squeue does not answer: try again when Slurm is back")
+        return {Path(job.script).stem for job in jobs.values() if not job.is_over}
+
+    def alive(self, script: Path, stop: Path) -> Job | None:
+        """Return the job of a script that waits, runs or ends just now, if any; waits until Slurm answers or `stop`."""
+        while (jobs := self.look(1)) is None and not stop.exists():
+            time.sleep(1)
+        return next((job for job in (jobs or {}).values() if job.script == str(script) and not job.is_over), None)
+
+    def _ask(self) -> dict[str, Job] | None:
+        command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i\t%T\t%r\t%N\t%o"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        except subprocess.TimeoutExpired:
+            self._tell(["squeue does not answer: two minutes without a word"])
+            return None
+        if done.returncode:
+            self._tell([f"squeue does not answer: {done.stderr.strip()}"])
+            return None
+        jobs = [Job(*line.split("\t", 4)) for line in done.stdout.splitlines() if line.count("\t") >= 4]
+        return {job.id: job for job in jobs if job.script.startswith(self._scripts)}
+
+    def _groups(self) -> Iterator[str]:
+        groups: dict[str, list[str]] = {}
+        for job in (self._jobs or {}).values():
+            if not job.is_over:
+                groups.setdefault(str(job), []).append(job.id)
+        for state, ids in sorted(groups.items()):
+            more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+            yield f"{len(ids)} {state}: {', '.join(ids[:NAMED])}{more}"
+
+    def _report(self) -> None:
+        if self._jobs is not None and time.monotonic() - self._reported >= REPORT_S:
+            self._reported = time.monotonic()
+            groups = "; ".join(self._groups())
+            self._tell([*([f"Slurm: {groups}"] if groups else []), *held_locks(STALE_LOCK_S)])
+
+    def _tell(self, lines: list[str]) -> None:
+        text = "\n".join(lines)
+        if text and (text != self._last or time.monotonic() - self._told >= AGAIN_S):
+            self._told = time.monotonic()
+            say(text)
+        self._last = text

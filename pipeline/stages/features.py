@@ -1,0 +1,34 @@
+"""features: what one extractor says of one pair set; of the real pairs (source real) once for all methods."""
+
+from data.pairs.files import whole_folder
+from data.pairs.manifest import read_pairs
+from pipeline.params import paths
+from pipeline.stages.parts import image_parts
+
+READS = {"features": "features"}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/features/<dataset>/<source>-<masks>/<extractor>/: one .npz each of train, holdout, codec, or one.
+
+    Raises: UserError for missing or altered weights, before an image is read.
+    """
+    from evaluation.features.weights import WEIGHTS, require, weights_folder
+
+    extractor = item["extractor"]
+    needed = [name for name, file in WEIGHTS.items() if file.extractor == extractor]
+    weights = require(needed, weights_folder(params.features.weights_dir), also=WEIGHTS)
+
+    from evaluation.features.extractors import extract_features
+    from evaluation.features.images import Images
+    from evaluation.features.store import write_features
+
+    dataset, source = item["dataset"], item["source"]
+    real = read_pairs(paths.processed(dataset, "train"))
+    parts = {part: Images(pairs) for part, pairs in image_parts(dataset, source, item["masks"]).items()}
+    if source == "real":
+        parts["codec"] = Images(real, codec=True)
+    found = extract_features(extractor, real, parts, params.features, weights)
+    with whole_folder(paths.features(dataset, source, item["masks"], extractor)) as out:
+        for part, one in found.items():
+            write_features(out / f"{part}.npz", one)

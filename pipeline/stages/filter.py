@@ -1,0 +1,26 @@
+"""filter: a synthetic set without the pairs that a row of `filters` drops."""
+
+from data.pairs.files import write_json
+from data.pairs.manifest import read_pairs
+from pipeline.params import paths
+
+READS = {"row": "filters.{filter}"}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/samples/<dataset>/<generator>-<filter>-<masks>/x1 and the counts under results/filters/.
+
+    Raises: UserError when nothing would be left, or a measure that the filter needs could not be computed.
+    """
+    from evaluation.audit.filters import filter_pairs
+
+    dataset, generator, masks = item["dataset"], item["generator"], item["masks"]
+    source = f"{generator}-{item['filter']}"
+    synthetic = read_pairs(paths.samples(dataset, generator, masks))
+    table, out = paths.scored(dataset, generator, masks), paths.samples(dataset, source, masks)
+    counts = filter_pairs(synthetic, table, params.row, out, source)
+    write_json(
+        paths.RESULTS / "details/filters" / dataset / f"{source}-{masks}.json",
+        {"row": params.row.model_dump(), **counts},
+    )
+    write_json(paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json", counts)

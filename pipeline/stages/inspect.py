@@ -1,0 +1,22 @@
+"""inspect: every image by itself: mask fidelity, a thumbnail for the copy audit, colours."""
+
+from data.pairs.files import whole_folder
+from pipeline.params import paths
+from pipeline.stages.parts import image_parts
+
+READS = {"features": "features"}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/inspected/<dataset>/<source>-<masks>/: train and holdout of the real pairs, or synthetic."""
+    from evaluation.audit.per_image import inspect_images
+    from evaluation.features.images import Images
+    from evaluation.features.store import write_features
+    from segmentation.inference.predict import load_segmenter
+
+    dataset, source, masks = item["dataset"], item["source"], item["masks"]
+    parts = {part: Images(pairs) for part, pairs in image_parts(dataset, source, masks).items()}
+    found = inspect_images(parts, load_segmenter(paths.judge(dataset)), batch=params.features.batch)
+    with whole_folder(paths.inspected(dataset, source, masks)) as out:
+        for part, one in found.items():
+            write_features(out / f"{part}.npz", one)

@@ -1,0 +1,16 @@
+"""judge: the segmenter whose opinion mask fidelity is; it sees real pairs only."""
+
+from data.pairs.files import whole_folder
+from pipeline.params import paths
+
+READS = {"judge": "judge"}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/judges/<dataset>/."""
+    from data.pairs.manifest import PairSet, read_pairs
+    from segmentation.training.train import train
+
+    real = read_pairs(paths.processed(item["dataset"], "train"))
+    with whole_folder(paths.judge(item["dataset"])) as out:
+        train(real, PairSet(out, ()), params.judge, out, seed=0, name="judge", settings="judge")

@@ -1,0 +1,49 @@
+"""pictures: where real and synthetic images lie among each other, their colours, and what looks most like a copy."""
+
+from data.pairs.files import whole_folder
+from data.pairs.manifest import read_pairs
+from pipeline.params import paths
+from pipeline.params.blocks import scored_sets, set_lists
+
+READS = {**set_lists(), "extractors": "scores.extractors"}
+FEWEST = 10  # images, or as many as there are real ones: a smaller set would cut all others to its size
+VECTORS = ("inception", "clip_b32", "clip_l336", "demo")  # the first that is extracted is drawn
+
+
+def run(item: dict, params) -> None:
+    """Write results/pictures/<dataset>/: tsne.png and .csv, colour.png, and copies-<set>.png for each synthetic set."""
+    from evaluation.audit.colour import set_histogram
+    from evaluation.audit.filters import read_table
+    from evaluation.features.store import read_features
+    from evaluation.figures import sets as pictures
+
+    dataset = item["dataset"]
+    sets = {f"{source}-{masks}": (source, masks) for source, masks in scored_sets(vars(params), dataset)}
+    parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
+    train = read_pairs(paths.processed(dataset, "train"))
+    extractor = next((name for name in VECTORS if name in params.extractors), None)
+    with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
+        if extractor:
+            found = {
+                name: read_features(paths.features(dataset, source, masks, extractor) / file)
+                for name, (source, masks, file) in parts.items()
+            }
+            array = f"features_{found['real'].meta['seeds'][0]}" if extractor == "demo" else "features"
+            few = min(FEWEST, len(found["real"]))
+            vectors = {name: one[array] for name, one in found.items() if name == "real" or len(one) >= few}
+            points = len(vectors) * min(len(features) for features in vectors.values())
+            if points < pictures.FEWEST_POINTS:
+                reason = f"No t-SNE map: {points} images can be drawn, it needs {pictures.FEWEST_POINTS}."
+                pictures.draw_reason(reason, out / "tsne.png")
+            else:
+                places, caption = pictures.tsne(vectors, seed=0)
+                pictures.draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
+        histograms = {
+            name: set_histogram(read_features(paths.inspected(dataset, source, masks) / file)["lab_histogram"])
+            for name, (source, masks, file) in parts.items()
+        }
+        pictures.draw_colour(histograms, out / "colour.png")
+        for name, (source, masks) in sets.items():
+            rows = read_table(paths.scored(dataset, source, masks))
+            synthetic = read_pairs(paths.samples(dataset, source, masks))
+            pictures.contact_sheet(rows, train, synthetic, out / f"copies-{name}.png")

@@ -1,0 +1,41 @@
+"""refiner: for a generator that a segmenter refines, that segmenter's loss as one file; for any other nothing."""
+
+import tempfile
+from pathlib import Path
+
+from data.pairs.files import whole_folder, write_json
+from data.pairs.manifest import PairSet, read_pairs
+from pipeline.params import paths
+
+READS = {"generator": "generators.{generator}", "judge": "judge"}
+SEED = 1  # not the judge itself: a generator must not be trained by what measures it
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/refiners/<dataset>/<generator>/: loss.pt2 where the row refines, and refiner.json.
+
+    The file is a program of torch.export: images (B, 3, H, W) in [0, 1] and masks (B, 1, H, W) of 0 and 1 -> the
+    structure loss of a segmenter of the judge's row, trained on real pairs; so generators know nothing of segmenters.
+    """
+    dataset, name = item["dataset"], item["generator"]
+    refines = getattr(params.generator, "refine", "off") != "off"
+    with whole_folder(paths.refiner(dataset, name)) as out:
+        write_json(out / "refiner.json", {"refines": refines})
+        if refines:
+            from segmentation.inference.predict import load_segmenter
+            from segmentation.training.export_loss import export_loss
+            from segmentation.training.train import train
+
+            real = read_pairs(paths.processed(dataset, "train"))
+            with tempfile.TemporaryDirectory() as name_of_folder:
+                folder = Path(name_of_folder)
+                train(
+                    real,
+                    PairSet(folder, ()),
+                    params.judge,
+                    folder,
+                    seed=SEED,
+                    name=f"refiner of {name}",
+                    settings="judge",
+                )
+                export_loss(load_segmenter(folder), real.image(real.pairs[0]).shape[:2], out / "loss.pt2")

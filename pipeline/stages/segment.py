@@ -1,0 +1,54 @@
+"""segment: train one segmenter on the real pairs and one added set, and test it on every test set."""
+
+import os
+import shutil
+from pathlib import Path
+
+from data.pairs.files import code_fingerprint, sha256_file, whole_folder, work_folder, write_json
+from data.pairs.manifest import MANIFEST, read_pairs, sets_to_test_on
+from pipeline.params import paths
+
+READS = {"row": "architectures.{architecture}"}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/segmenters/…, its curve under results/curves/, results/segmentation/….json and the details.
+
+    Raises: UserError when the row cannot be trained on these pairs.
+    """
+    from data.pairs.image_io import write_image
+    from segmentation.inference.overlays import draw_cases
+    from segmentation.inference.predict import load_segmenter
+    from segmentation.measures.evaluate import evaluate
+    from segmentation.training.train import CURVE, train
+
+    dataset, architecture = item["dataset"], item["architecture"]
+    name = paths.run_name(item["source"], item["masks"], item["multiple"], item["seed"])
+    root = paths.processed(dataset)
+    real, added = root / "train", paths.samples(dataset, item["source"], item["masks"], item["multiple"])
+    tests = sets_to_test_on(root)
+    val = read_pairs(root / "val") if (root / "val" / MANIFEST).is_file() else None
+    fingerprint = {"row": params.row.model_dump(mode="json"), "code": code_fingerprint("data", "segmentation")}
+    looked_at = [*tests.values(), *([val] if val else [])]
+    fingerprint |= {"pairs": [sha256_file(f / MANIFEST) for f in (real, added, *(one.folder for one in looked_at))]}
+    fingerprint |= {"seed": item["seed"], "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")}
+    weights = params.row.encoder_file
+    fingerprint |= {"encoder": sha256_file(Path(weights)) if weights and Path(weights).is_file() else ""}
+    folder = paths.segmenter(dataset, architecture, name)
+    with work_folder(f"segment/{dataset}/{architecture}/{name}", fingerprint) as work, whole_folder(folder) as out:
+        facts = train(
+            read_pairs(real), read_pairs(added), params.row, out,
+            seed=item["seed"], val=val, tests=list(tests.values()), work=work,
+            name=f"segmenter {architecture}", settings=f"architectures.{architecture}",
+        )  # fmt: skip
+        segmenter = load_segmenter(out)
+        measured = evaluate(segmenter, tests)
+        for split, found in measured["test_sets"].items():
+            scores = {image["id"]: image["fg_image/dice"] for image in found["images"]}
+            write_image(out / f"cases-{split}.png", draw_cases(segmenter, tests[split], scores))
+    curve = paths.curve(dataset, architecture, name)
+    curve.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / CURVE, curve)
+    details = {**item, **facts, "test_sets": measured["test_sets"], "row": params.row.model_dump(mode="json")}
+    write_json(paths.RESULTS / "details/segmentation" / dataset / architecture / f"{name}.json", details)
+    write_json(paths.RESULTS / "segmentation" / dataset / architecture / f"{name}.json", measured["metrics"])

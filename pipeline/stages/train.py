@@ -1,0 +1,43 @@
+"""train: one generator on one data set."""
+
+from data.pairs.files import code_fingerprint, is_main_process, sha256_tree, whole_folder, work_folder
+from pipeline.params import paths
+
+READS = {"generator": "generators.{generator}", "training": "training"}
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/generators/<dataset>/<generator>/, resuming from .work after a crash.
+
+    A row with `weights` imports that checkpoint and trains nothing.
+
+    Raises: UserError when the loss is not finite, or the hint or the checkpoint does not fit the base model.
+    """
+    from data.pairs.manifest import read_pairs
+    from siamese.base.devices import accelerator
+    from siamese.config.needs import NEEDS
+    from siamese.fit import fit, load_data
+    from siamese.training.import_official import import_generator
+
+    dataset, name = item["dataset"], item["generator"]
+    base_dir = paths.base(dataset)
+    steps = params.training.steps_of.get(dataset, params.training.steps)
+    training = params.training.model_copy(update={"steps": steps, "steps_of": {}})
+    data = load_data(params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
+    if getattr(params.generator, "weights", None):
+        if is_main_process():
+            with whole_folder(paths.generator(dataset, name)) as out:
+                import_generator(params.generator, data.context, base_dir, out)
+        return
+    encoded = (paths.latents(dataset), base_dir) if NEEDS[params.generator.method].latents else ()
+    fingerprint = {
+        "data": sha256_tree(paths.processed(dataset, "train"), paths.refiner(dataset, name), *encoded),
+        "params": [params.generator.model_dump(mode="json"), training.model_dump(mode="json")],
+        "precision": accelerator().mixed_precision,
+        "code": code_fingerprint("data", "siamese"),
+    }
+    with (
+        work_folder(f"train/{dataset}/{name}", fingerprint) as work,
+        whole_folder(paths.generator(dataset, name)) as out,
+    ):
+        fit(data, params.generator, training, base_dir, out, work, paths.refiner(dataset, name))

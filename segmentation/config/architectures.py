@@ -1,0 +1,147 @@
+"""Architectures as rows of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from data.pairs.config import Config, Probability
+from segmentation.config.networks import NetworkConfig
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a trained segmenter
+
+Factor = Annotated[float, Field(gt=0.2, le=4)]
+TWO_CLASSES = ("plain_unet",)  # networks with a logit for the background and one for the lesion
+
+
+class Augmentation(Config):
+    """Random changes of every training pair, drawn anew each epoch. Zero means off, and all are off by default."""
+
+    flip: Probability = Field(default=0.0, description="of a horizontal flip, and independently of a vertical one")
+    rotate90: Probability = Field(default=0.0, description="of a rotation by a random multiple of 90 degrees")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="lengths change by at most this share, each way")
+    shift: float = Field(default=0.0, ge=0, lt=1, description="at most this share of the side, each way")
+    brightness_contrast: float = Field(
+        default=0.0, ge=0, lt=1, description="brightness and contrast change by at most this share, each way"
+    )
+    blur: Probability = Field(default=0.0, description="of a Gaussian blur with a sigma of 0.3 to 1.5 px")
+    hue: float = Field(default=0.0, ge=0, le=0.5, description="at most this share of the colour circle, each way")
+
+
+class ColourExchange(Config):
+    """Every image takes the colours of another one: mean and spread of each LAB channel (spec/segmenters.md 1.3)."""
+
+    pools: dict[str, Probability] = Field(
+        min_length=1, description="domain of the manifest -> how often its images are the donors; * is all domains"
+    )
+    wrap: bool = Field(default=False, description="true: values beyond 0 and 255 wrap around, as in the official code")
+
+    @model_validator(mode="after")
+    def _add_up_to_one(self) -> "ColourExchange":
+        if abs(sum(self.pools.values()) - 1) > 1e-6:
+            raise ValueError(f"pools must add up to 1, got {sum(self.pools.values()):g}")
+        return self
+
+
+class MultiScale(Config):
+    """Batches at other sizes than input_px: factors on it, rounded to multiples of 32."""
+
+    draw: Literal["one", "each"] = Field(
+        description="one: a random size for each batch (SANet); each: a step at every size (Polyp-PVT, CTNet)"
+    )
+    factors: tuple[Factor, ...] = Field(min_length=1)
+    probabilities: tuple[Probability, ...] | None = Field(default=None, description="of the factors, for draw: one")
+    align_corners: bool = Field(description="of the resize of images, and of masks where they are soft")
+
+    @model_validator(mode="after")
+    def _probabilities_fit(self) -> "MultiScale":
+        given = self.probabilities
+        if given and (self.draw == "each" or len(given) != len(self.factors) or abs(sum(given) - 1) > 1e-6):
+            raise ValueError("probabilities: one for each factor, adding up to 1, and only with draw: one")
+        return self
+
+
+class ArchitectureRow(NetworkConfig):
+    """A network and how it is trained."""
+
+    input_px: int = Field(ge=32, multiple_of=32, description="side of the square that the network sees")
+    normalize: Literal["imagenet", "min_max"] = Field(
+        default="imagenet", description="min_max: each image to 0-1 by its own extremes (the paper's UNet)"
+    )
+    resize: Literal["smooth", "bilinear", "pillow"] = Field(
+        default="smooth",
+        description="of images to input_px; smooth: bicubic with antialiasing; bilinear: OpenCV's, without; pillow: "
+        "bilinear with antialiasing, as Polyp-PVT and CTNet",
+    )
+    soft_masks: bool = Field(default=False, description="masks are resized bilinearly and not made binary again")
+    epochs: int = Field(ge=1, description="passes over the training pairs; see budget")
+    batch: int = Field(ge=2, description="largest number of pairs in an optimiser step")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="sgd: Nesterov, momentum 0.9")
+    lr: float = Field(gt=0, description="learning rate; the peak under one_cycle and poly")
+    encoder_lr: float = Field(default=1.0, gt=0, le=1, description="factor on the rate of the encoder")
+    weight_decay: float = Field(ge=0)
+    decay_norms: bool = Field(default=True, description="false: no weight decay on norms and biases")
+    schedule: Literal["constant", "one_cycle", "steps", "poly", "plateau"] = Field(
+        description="steps: half at each of milestones; poly: linear warm-up, then down to zero; plateau: half "
+        "after more than 10 epochs without a better validation loss"
+    )
+    milestones: tuple[int, ...] = Field(default=(), description="epochs, from 1, that begin at half the rate")
+    warmup: Probability = Field(default=0.0, description="share of the steps, for poly")
+    loss: Literal["bce", "bce_dice", "ce_dice", "structure", "structure_contrast"]
+    weighted_bce: bool = Field(default=False, description="of the structure loss; false: as coded, true: as written")
+    hard_contrast: bool = Field(default=False, description="half of the contrasted pixels are wrongly predicted ones")
+    gradient_clamp: float | None = Field(default=None, gt=0, description="largest element of a gradient")
+    scales: MultiScale | None = None
+    budget: Literal["equal_epochs", "equal_steps"] = Field(
+        description="equal_epochs: added pairs mean more optimiser steps, as in the paper; equal_steps: as many steps "
+        "as the real pairs alone would get, whatever is added"
+    )
+    augment: Augmentation = Augmentation()
+    colour_exchange: ColourExchange | None = None
+    real_pairs: bool = Field(default=True, description="false: trained on the added pairs alone, as in Table 4")
+    added_pairs: int | None = Field(default=None, ge=1, description="at most so many of the added pairs, such as 1000")
+    keep: Literal["last", "best_val", "best_test"] = Field(
+        default="last",
+        description="which weights: the last, the best on the validation split, or (as Polyp-PVT's code, and not to be "
+        "believed) the best on the test sets",
+    )
+    val_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of real pairs for validation, where there is no val split",
+    )
+    early_stop: int | None = Field(default=None, ge=1, description="epochs without a better validation score")
+    stretch_maps: bool = Field(
+        default=False,
+        description="maps are stretched to 0-1 before they are saved, as by Polyp-PVT and CTNet; for "
+        "the measures over thresholds only",
+    )
+    probability_correction: bool = Field(default=False, description="SANet's, at inference; moves no outline")
+
+    @model_validator(mode="after")
+    def _loss_fits_network(self) -> "ArchitectureRow":
+        if (self.loss == "ce_dice") != (self.network in TWO_CLASSES):
+            raise ValueError(f"loss: ce_dice is for {', '.join(TWO_CLASSES)} alone, which takes no other")
+        if self.loss == "structure_contrast" and self.network != "ctnet":
+            raise ValueError("loss: structure_contrast needs the embedding that only a ctnet gives")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_is_complete(self) -> "ArchitectureRow":
+        if (self.schedule == "steps") != bool(self.milestones):
+            raise ValueError("milestones: needed for schedule: steps, and for no other")
+        if self.warmup and self.schedule != "poly":
+            raise ValueError("warmup: only for schedule: poly")
+        by_epoch = self.early_stop is not None or self.schedule == "plateau"
+        if by_epoch and self.budget == "equal_steps":
+            raise ValueError("early_stop and schedule: plateau count epochs, so they need budget: equal_epochs")
+        if by_epoch and self.keep == "best_test":
+            raise ValueError("keep: best_test chooses weights alone: no early_stop and no schedule: plateau with it")
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_are_large_enough(self) -> "ArchitectureRow":
+        least = min((round(self.input_px * f / 32) * 32 for f in self.scales.factors), default=0) if self.scales else 64
+        if self.network == "ctnet" and min(least, self.input_px) < 64:
+            raise ValueError(f"a ctnet needs sides of 64 px or more, and would see {min(least, self.input_px)}")
+        return self

@@ -1,0 +1,101 @@
+"""The batches of training: which pairs, how they are changed, and made ready while the device computes."""
+
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from data.pairs.errors import UserError
+from data.pairs.manifest import PairSet
+from data.pairs.seeds import item_seed
+from segmentation.config.architectures import ArchitectureRow
+from segmentation.inference.inputs import Decoded, load_pairs
+from segmentation.training.augment import build_augment
+from segmentation.training.colour_exchange import donor_chooser, exchange
+
+Batch = tuple[np.ndarray, np.ndarray]  # images uint8 (B, H, W, 3), masks uint8 (B, H, W) in 255ths
+
+
+def chosen_pairs(real: PairSet, added: PairSet, row: ArchitectureRow) -> tuple[PairSet, PairSet]:
+    """Return the real and the added pairs that the row trains on. A smaller share of the added ones is in every larger.
+
+    Raises: UserError when none are left, or fewer added pairs are there than the row asks for.
+    """
+    if row.added_pairs is not None and row.added_pairs > len(added):
+        raise UserError(
+            f"{added.folder} holds {len(added)} pairs, and added_pairs asks for {row.added_pairs}: "
+            "sample a larger multiple (volume.multiples), or lower it"
+        )
+    order = sorted(added.pairs, key=lambda pair: item_seed("added", pair.id))[: row.added_pairs]
+    kept = replace(added, pairs=tuple(sorted(order, key=lambda pair: pair.id)))
+    used = real if row.real_pairs else replace(real, pairs=())
+    if not (used if row.real_pairs else kept).pairs:
+        raise UserError(f"{(real if row.real_pairs else added).folder} holds no pairs to train on")
+    return used, kept
+
+
+def count_batches(row: ArchitectureRow, real: int, synthetic: int) -> int:
+    """Return the number of batches of a whole run under the row's budget, for so many real and synthetic pairs."""
+    pairs = {"equal_epochs": real + synthetic, "equal_steps": real}[row.budget]
+    return row.epochs * math.ceil(pairs / row.batch)
+
+
+def near_equal_parts(order: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    """Yield the order cut into nearly equal parts, because a remainder of one or two makes poor batch statistics."""
+    yield from np.array_split(order, -(-len(order) // batch))
+
+
+class TrainingPairs:
+    """All pairs of a run, decoded once, and its batches. Every draw depends on the seed and on what is drawn for."""
+
+    def __init__(
+        self, real: PairSet, synthetic: PairSet, row: ArchitectureRow, seed: int, *, ahead: bool = False
+    ) -> None:
+        self.row, self.seed, self.ahead = row, seed, ahead
+        self.sets: tuple[Decoded, ...] = tuple(load_pairs(pair_set, row) for pair_set in (real, synthetic))
+        self.places = [(number, i) for number, one in enumerate(self.sets) for i in range(len(one.images))]
+        self.keys = [f"real/{pair.id}" for pair in real.pairs] + [f"synthetic/{pair.id}" for pair in synthetic.pairs]
+        self.augment = build_augment(row.augment)
+        self.waited_s = 0.0
+        domains = [pair.domain for pair in (*real.pairs, *synthetic.pairs)]
+        self.donor = donor_chooser(row.colour_exchange, domains) if row.colour_exchange else None
+
+    def _item(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        number, place = self.places[index]
+        image, mask = self.sets[number].images[place], self.sets[number].masks[place]
+        key = self.keys[index]
+        if self.donor and self.row.colour_exchange:
+            number, place = self.places[self.donor(index, item_seed("donor", self.seed, epoch, key))]
+            image = exchange(image, self.sets[number].images[place], wrap=self.row.colour_exchange.wrap)
+        return self.augment(np.asarray(image), np.asarray(mask), item_seed("augment", self.seed, epoch, key))
+
+    def _batch(self, indices: np.ndarray, epoch: int) -> Batch:
+        items = [self._item(int(index), epoch) for index in indices]
+        return np.stack([image for image, _ in items]), np.stack([mask for _, mask in items])
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch: a new order each time. With `ahead` the next one is made while one is used.
+
+        That keeps a GPU busy; on the CPU the two would only be in each other's way.
+        """
+        order = np.random.default_rng(item_seed("order", self.seed, number)).permutation(len(self.keys))
+        parts = list(near_equal_parts(order, self.row.batch))
+        if not self.ahead:
+            for part in parts:
+                start = time.perf_counter()
+                batch = self._batch(part, number)
+                self.waited_s += time.perf_counter() - start
+                yield batch
+            return
+        with ThreadPoolExecutor(1) as pool:  # one thread, because augmentation draws from a stream of its own
+            ready = pool.submit(self._batch, parts[0], number)
+            for following in [*parts[1:], None]:
+                start = time.perf_counter()
+                batch = ready.result()
+                self.waited_s += time.perf_counter() - start
+                if following is not None:
+                    ready = pool.submit(self._batch, following, number)
+                yield batch

@@ -1,0 +1,141 @@
+"""Validation: the pairs that are held out, what is measured on them, and which weights are kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.pairs.errors import UserError
+from data.pairs.manifest import Pair, PairSet
+from data.pairs.seeds import item_seed
+from segmentation.config.architectures import ArchitectureRow
+from segmentation.inference.inputs import as_targets, load_pairs, normalize
+from segmentation.networks.outputs import lesion_logit
+from segmentation.training.losses import Loss
+
+
+def needs_validation(row: ArchitectureRow) -> bool:
+    """Return whether the row looks at validation pairs."""
+    return row.keep == "best_val" or row.early_stop is not None or row.schedule == "plateau"
+
+
+def hold_out(real: PairSet, added: PairSet, share: float, seed: int) -> tuple[PairSet, PairSet, PairSet]:
+    """Return real pairs to train on, real pairs to validate on, and the added pairs that come from none of the latter.
+
+    Groups stay together, and are held out in an order that the seed draws until the share is reached.
+
+    Raises: UserError when a group would take all pairs.
+    """
+
+    def group(pair: Pair) -> str:
+        return f"group {pair.group}" if pair.group else f"pair {pair.id}"
+
+    held: set[str] = set()
+    count = 0
+    for name in sorted({group(pair) for pair in real.pairs}, key=lambda name: item_seed("val", seed, name)):
+        if count >= share * len(real):
+            break
+        held.add(name)
+        count += sum(group(pair) == name for pair in real.pairs)
+    train = tuple(pair for pair in real.pairs if group(pair) not in held)
+    val = tuple(pair for pair in real.pairs if group(pair) in held)
+    if not train:
+        raise UserError(f"val_share: groups leave no pair of {real.folder} to train on: lower it, or add a val split")
+    away = {pair.id for pair in val}
+    kept = tuple(pair for pair in added.pairs if not {pair.parent, pair.donor} & away)
+    return replace(real, pairs=train), replace(real, pairs=val), replace(added, pairs=kept)
+
+
+def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return the soft Dice of each image (B,), of maps brought to 0-1 by their own extremes, smoothed by 1.
+
+    What Polyp-PVT's code chooses its weights by (spec/segmenters.md 2.3).
+    """
+    maps = torch.sigmoid(logits)
+    low, high = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
+    maps = (maps - low) / (high - low + 1e-8)
+    overlap = (maps * masks).sum((1, 2, 3))
+    return (2 * overlap + 1) / (maps.sum((1, 2, 3)) + masks.sum((1, 2, 3)) + 1)
+
+
+@dataclass
+class Validation:
+    """Pairs to look at after each epoch, the best score so far, and the weights that had it."""
+
+    sets: Sequence[PairSet]
+    row: ArchitectureRow
+    loss_of: Loss
+    device: torch.device
+    best: float = -1.0
+    best_epoch: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.decoded = [load_pairs(pair_set, self.row) for pair_set in self.sets]
+
+    @torch.inference_mode()
+    def measure(self, network: nn.Module) -> tuple[float, float]:
+        """Return the mean soft Dice over all images, and the mean loss over batches, at the network's input size.
+
+        The stream of random numbers is left alone, so that looking does not change the training.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self._measure(network)
+
+    def _measure(self, network: nn.Module) -> tuple[float, float]:
+        network.eval()
+        scores, losses = [], []
+        for decoded in self.decoded:
+            for start in range(0, len(decoded.images), self.row.batch):
+                part = slice(start, start + self.row.batch)
+                outputs = network(normalize(np.array(decoded.images[part]), self.row, self.device))
+                masks = as_targets(np.array(decoded.masks[part]), self.device)
+                losses.append(self.loss_of(outputs, masks).item())
+                scores += soft_dice(lesion_logit(outputs).float(), masks).tolist()
+        network.train()
+        return float(np.mean(scores)), float(np.mean(losses))
+
+    def look(self, network: nn.Module, epoch: int) -> tuple[float, float]:
+        """Return what `measure` returns, and keep the weights if they are the best so far and the row asks for them."""
+        score, loss = self.measure(network)
+        if score > self.best:
+            self.best, self.best_epoch = score, epoch
+            if self.row.keep != "last":
+                self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        return score, loss
+
+    def stops(self, epoch: int) -> bool:
+        """Return whether early stopping ends the run after this epoch."""
+        return self.row.early_stop is not None and epoch - self.best_epoch >= self.row.early_stop
+
+    def state(self) -> dict[str, Any]:
+        """Return what has to outlive an interruption."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
+
+
+def validation_sets(
+    row: ArchitectureRow, real: PairSet, added: PairSet, val: PairSet | None, tests: Sequence[PairSet], seed: int,
+    warn: Callable[[str], object],
+) -> tuple[PairSet, PairSet, list[PairSet]]:  # fmt: skip
+    """Return the real and added pairs to train on, and the sets to look at after each epoch, none when none are needed.
+
+    Raises: UserError when the row needs validation pairs and there are none.
+    """
+    if row.keep == "best_test":
+        if not tests:
+            raise UserError("keep: best_test needs test sets, and none were given: use best_val or last")
+        warn("the weights are chosen on the test sets (keep: best_test): their scores say too much")
+        return real, added, list(tests)
+    if not needs_validation(row):
+        return real, added, []
+    if val is not None and len(val):
+        return real, added, [val]
+    if row.val_share is None:
+        what = "keep: best_val, early_stop and schedule: plateau need validation pairs, and there is no val split"
+        raise UserError(f"{real.folder}: {what}", ["add val to the splits of the data set, or set val_share: 0.1"])
+    train, held, kept = hold_out(real, added, row.val_share, seed)
+    return train, kept, [held]

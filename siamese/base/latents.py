@@ -1,0 +1,89 @@
+"""What the generators train on, computed once: VAE posteriors, prompt embeddings, and the pairs as hints."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.pairs.errors import UserError
+from data.pairs.manifest import PairSet
+from siamese.base.devices import device
+from siamese.base.load import base_info, encode_prompts, load_vae, reduction
+
+
+def to_signed(images: np.ndarray) -> Tensor:
+    """Return float32 (N, 3, H, W) in [-1, 1] from uint8 (N, H, W, 3): what the VAE takes."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def mask_hints(masks: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Return float32 (N, 3, H, W) in [0, 1] from masks (N, H, W): both hints lie in [0, 1] and have three channels.
+
+    Both are channels_last in memory, as the networks are.
+    """
+    return torch.as_tensor(masks).to(device).float()[..., None].repeat(1, 1, 1, 3).permute(0, 3, 1, 2)
+
+
+def image_hints(images: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Return float32 (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3)."""
+    return torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def check_size(base_dir: Path, size_px: int) -> None:
+    """Raise UserError when images of this side do not fit the base model's VAE and UNet."""
+    multiple = reduction(base_dir, "vae") * reduction(base_dir, "unet")
+    if size_px % multiple:
+        raise UserError(f"size_px {size_px} does not fit the base model: its images need a multiple of {multiple} px")
+
+
+def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, batch: int = 2) -> None:
+    """Write the posterior of every training image and the embeddings of the prompt and of the empty one.
+
+    latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;
+    context, float32 (2, 77, D). A draw mean + std * noise is the same in distribution as encoding at every step.
+    """
+    vae = load_vae(base_dir).to(device())
+    check_size(base_dir, real.image(real.pairs[0]).shape[0])
+    means, stds = [], []
+    for start in range(0, len(real), batch):
+        images = np.stack([real.image(pair) for pair in real.pairs[start : start + batch]])
+        with torch.inference_mode():
+            posterior = vae.encode(to_signed(images).to(vae.device)).latent_dist
+        means.append(posterior.mean.cpu() * vae.config.scaling_factor)
+        stds.append(posterior.std.cpu() * vae.config.scaling_factor)
+    tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "context": encode_prompts(base_dir, [prompt, ""])}
+    source = {"ids": [pair.id for pair in real.pairs], "base": base_info(base_dir)["sha256"]}
+    metadata = {"source": json.dumps(source)}  # one key: safetensors writes several in any order
+    save_file({k: v.contiguous() for k, v in tensors.items()}, out_dir / "latents.safetensors", metadata=metadata)
+
+
+class TrainingData(NamedTuple):
+    """All training pairs of one data set in memory."""
+
+    mean: Tensor  # (N, C, h, w)
+    std: Tensor  # (N, C, h, w)
+    context: Tensor  # (2, 77, D): the prompt, the empty prompt
+    images: np.ndarray  # uint8 (N, H, W, 3)
+    masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
+
+
+def load_training_data(real: PairSet, latents_dir: Path) -> TrainingData:
+    """Return the cached latents with the pairs that they were made from."""
+    tensors = load_file(latents_dir / "latents.safetensors")
+    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.hints())
+
+
+class PixelData(NamedTuple):
+    """All training pairs of one data set in memory, for methods that use no latents."""
+
+    images: np.ndarray  # uint8 (N, H, W, 3)
+    masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
+
+
+def load_pixels(real: PairSet) -> PixelData:
+    """Return the pairs."""
+    return PixelData(real.images(), real.hints())

@@ -1,0 +1,161 @@
+"""The rows under `generators` in params.yaml: one class for each method."""
+
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from data.pairs.config import Count, Probability
+from siamese.config.generator_row import GeneratorRow
+
+Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
+
+
+class Switches(NamedTuple):
+    """What tells the generators of the paper's Tables 5 and 6 apart."""
+
+    noise_consistency: bool
+    online_augmentation: bool
+    w_c: float
+    w_m: float
+    image_weight: str
+    augment_after: float
+    augment_t_max: int
+    image_branch_trains_decoder: bool
+
+    @property
+    def image_branch(self) -> bool:
+        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
+        return self.noise_consistency or self.online_augmentation
+
+
+class LatentRow(GeneratorRow):
+    """What every method on latents can be told; the defaults are the paper's."""
+
+    loss_reweight: Literal["none", "arsdm"] = Field(
+        default="none", description="arsdm weighs lesion and background of the denoising losses as ArSDM does"
+    )
+    reweight_normalize: bool = Field(
+        default=False,
+        description="divide these weights by their mean; ArSDM does not, and an empty mask teaches nothing",
+    )
+    t_sampling: Literal["uniform", "cubic"] = Field(
+        default="uniform", description="law of the training timesteps; cubic prefers noisy ones, (1 - u^3) * 1000"
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_there(self) -> "LatentRow":
+        if self.reweight_normalize and self.loss_reweight == "none":
+            raise ValueError("reweight_normalize does nothing with loss_reweight: none; set loss_reweight: arsdm")
+        return self
+
+
+class HintRow(LatentRow):
+    """What methods with a ControlNet have in common."""
+
+    hint: Literal["hi", "dhi"] = Field(description="ControlNet's hint encoder, or the paper's dense one")
+    hint_widths: Widths = Field(description="channels of the hint encoder's stages; SD 1.5: see docs/fidelity.md")
+    weights: str | None = Field(
+        default=None, description="a checkpoint of the paper's official code, to import in place of training"
+    )
+    weights_sha256: str | None = Field(default=None, description="its hash, as for a base model in one file")
+    train_decoder: bool = Field(
+        default=True, description="train the UNet's decoder too, as the paper does; false: the usual ControlNet"
+    )
+
+    @model_validator(mode="after")
+    def _dense_widths_double(self) -> "HintRow":
+        pairs = list(pairwise(self.hint_widths[1:]))
+        if self.hint == "dhi" and (not pairs or any(b != 2 * a for a, b in pairs)):
+            raise ValueError(f"hint_widths of dhi must double from the second on, got {list(self.hint_widths)}")
+        return self
+
+
+class ControlNetRow(HintRow):
+    """ControlNet on masks with a trained decoder: Setting 1 of Table 5."""
+
+    method: Literal["controlnet"]
+
+    @property
+    def switches(self) -> Switches:
+        """Return the switches of a Siamese-Diffusion with everything off."""
+        return Switches(False, False, 0.0, 1.0, "linear_ramp", 1.0, 0, False)
+
+
+class SiameseRow(HintRow):
+    """Siamese-Diffusion and its ablations."""
+
+    method: Literal["siamese"]
+    noise_consistency: bool = True
+    online_augmentation: bool = True
+    w_c: float = Field(default=1.0, ge=0, description="weight of the consistency loss, Eq. 9")
+    w_m: float = Field(default=1.0, ge=0, description="weight of the mask residuals in the mixture, Eq. 5")
+    image_weight: Literal["linear_ramp", "constant"] = Field(
+        default="linear_ramp", description="w_i of Eq. 5: step / steps as in the paper, or 1"
+    )
+    augment_after: float = Field(
+        default=1 / 3, ge=0, le=1, description="online augmentation starts after this share of the steps"
+    )
+    augment_t_max: int = Field(default=200, ge=0, le=999, description="and only at timesteps up to this one, included")
+    image_branch_trains_decoder: bool = Field(
+        default=False, description="whether L_i changes the decoder's weights; the official code drops that gradient"
+    )
+
+    @property
+    def switches(self) -> Switches:
+        """Return the part of the row that the training step reads."""
+        names = Switches._fields
+        return Switches(**{name: getattr(self, name) for name in names})
+
+
+class ControlNetImageRow(HintRow):
+    """ControlNet that sees the mask and the real image, "M+I" of the paper: its samples are near copies."""
+
+    method: Literal["controlnet_image"]
+    mode: Literal["shared_sum", "siamese_image_branch", "concat6", "two_nets"] = Field(
+        default="shared_sum", description="how the two hints come together (docs/methods.md)"
+    )
+    w_i: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="weight of the image's residuals; null: 1, and 0.25 for two_nets"
+    )
+    image_weight: Literal["constant", "linear_ramp"] = Field(
+        default="constant", description="linear_ramp: in training w_i rises from 0 as in the paper's Eq. 5"
+    )
+
+    @model_validator(mode="after")
+    def _keys_belong_to_the_mode(self) -> "ControlNetImageRow":
+        problems = []
+        if self.mode == "concat6" and self.w_i is not None:
+            problems.append("w_i: concat6 has one hint of six channels, and no residuals of the image alone")
+        if self.mode in ("concat6", "siamese_image_branch") and self.image_weight != "constant":
+            problems.append(f"image_weight: {self.mode} does not read it; only shared_sum and two_nets do")
+        if self.mode != "siamese_image_branch" and self.weights:
+            problems.append("weights: checkpoints of the official code hold a Siamese generator: siamese_image_branch")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def image_share(self) -> float:
+        """The weight of the image's residuals once the training is done."""
+        if self.w_i is None:
+            return 0.25 if self.mode == "two_nets" else 1.0
+        return self.w_i
+
+    @property
+    def siamese(self) -> SiameseRow:
+        """The generator that siamese_image_branch trains: the paper's, with the hint encoder of this row."""
+        shared = {name: getattr(self, name) for name in HintRow.model_fields}
+        return SiameseRow(method="siamese", **shared)
+
+
+class T2IAdapterRow(LatentRow):
+    """T2I-Adapter: a small network beside a frozen Stable Diffusion."""
+
+    method: Literal["t2i_adapter"]
+    t_sampling: Literal["uniform", "cubic"] = Field(
+        default="cubic", description="law of the training timesteps; the adapter's paper prefers noisy ones"
+    )
+    cond_tau: Probability = Field(
+        default=1.0, description="share of the denoising steps, from the first on, in which the adapter acts"
+    )

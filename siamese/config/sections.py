@@ -1,0 +1,118 @@
+"""The base model, the generators, their training and their sampling as sections of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from data.pairs.config import Config, Count, Probability
+from siamese.config.arsdm import ArsdmRow
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths
+
+Positive = Annotated[float, Field(gt=0)]
+Schedule = Literal["constant", "one_cycle"]
+
+
+class VaeShape(Config):
+    """A small AutoencoderKL and how it is pretrained."""
+
+    channels: Widths = Field(description="width of each level; the latents are 2 ** (levels - 1) times smaller")
+    latent_channels: Count
+    crop_px: int = Field(ge=16, multiple_of=16, description="side of the training crops")
+    steps: Count
+    batch: Count
+    lr: Positive
+
+
+class UnetShape(Config):
+    """A small UNet2DConditionModel and how it is pretrained."""
+
+    channels: Widths
+    layers: Count = Field(description="residual blocks a level")
+    attention_levels: int = Field(ge=0, description="so many of the smallest levels see the prompt; the middle always")
+    context_dim: int = Field(ge=8, multiple_of=8, description="width of the prompt embeddings")
+    steps: Count
+    batch: Count
+    lr: Positive
+
+
+class PretrainedHere(Config):
+    """A small base model, trained on the training images of each data set. Needs no download."""
+
+    kind: Literal["pretrain"]
+    seed: int = Field(ge=0)
+    vae: VaeShape
+    unet: UnetShape
+
+
+class DiffusersBase(Config):
+    """Any Stable Diffusion model in the diffusers layout, by folder or hub name."""
+
+    kind: Literal["diffusers"]
+    model: str = Field(min_length=1, description="a folder, or a hub name such as stable-diffusion-v1-5/...")
+    revision: str | None = Field(default=None, description="commit of the hub repository; fix it for published numbers")
+    variant: Literal["fp16", "non_ema"] | None = Field(default=None, description="which weight files of the folder")
+
+
+class SingleFileBase(Config):
+    """A Stable Diffusion 1.x checkpoint in one file, with its original names; converted without a download."""
+
+    kind: Literal["single_file"]
+    path: str = Field(min_length=1, description="a .safetensors or .ckpt file")
+    sha256: str | None = Field(
+        default=None, description="its hash; without it another file of that name goes unnoticed"
+    )
+    ema: bool = Field(
+        default=False, description="take the averaged weights of the UNet; the official code starts from the plain ones"
+    )
+
+
+Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discriminator="kind")]
+
+
+Generator = Annotated[
+    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | ArsdmRow, Field(discriminator="method")
+]
+
+
+class TrainingConfig(Config):
+    """How every generator is trained."""
+
+    steps: Count = Field(description="optimiser steps, N of the paper")
+    steps_of: dict[str, Count] = Field(default={}, description="data set -> steps in place of these")
+    batch: Count = Field(description="pairs an optimiser step sees, over all processes and micro-batches")
+    micro_batch: Count | None = Field(
+        default=None, description="pairs that a process computes at a time; null: all, halved as often as memory needs"
+    )
+    lr: Positive
+    weight_decay: float = Field(ge=0)
+    schedule: Schedule
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        default="adamw", description="adamw_8bit keeps its moments in 8 bits: less memory, not the paper's numbers"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="decay of an average of the weights that is saved in their place; the paper has none"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations twice instead of keeping them: slower, much less memory"
+    )
+    compile: bool = Field(default=False, description="torch.compile the blocks of the networks")
+    prompt_dropout: Probability = Field(description="share of pairs trained with the empty prompt")
+    checkpoint_steps: Count = Field(description="steps between two checkpoints to resume from")
+    seed: int = Field(ge=0)
+
+
+class SamplingConfig(Config):
+    """How every generator is sampled. The last four change an image; the paper has DDIM and none of the others."""
+
+    steps: int = Field(ge=1, le=200, description="of the 1000 of training; the paper takes 50")
+    guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
+    batch: Count = Field(description="images denoised together; does not change an image")
+    seed: int = Field(ge=0)
+    solver: Literal["ddim", "dpm++"] = Field(default="ddim", description="dpm++ needs fewer steps for a like image")
+    guidance_rescale: Probability = Field(
+        default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
+    )
+    guided_share: Probability = Field(default=1.0, description="share of the steps, from the first on, with guidance")
+    encoder_every: Count = Field(
+        default=1, description="steps that share one pass of ControlNet and the UNet's encoder"
+    )

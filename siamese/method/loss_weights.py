@@ -1,0 +1,36 @@
+"""The weights of the loss terms. The only place that sees the step number (Eq. 13)."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from siamese.config.rows import Switches
+
+
+class LossWeights(NamedTuple):
+    """Weights of one optimiser step."""
+
+    image: float  # w_i of Eq. 5
+    mask: float  # w_m of Eq. 5
+    consistency: float  # w_c of Eq. 9
+    image_trains_decoder: bool  # whether L_i reaches the decoder; never in the official code
+    online: Tensor  # w_a of Eq. 13, (B,) bool, beside the timesteps: which samples are augmented online
+    lesion: Tensor | None = None  # W of `siamese.method.reweight`, (B, 1, h, w); not the paper's
+    waiting: list[Any] | None = None  # takes the augmented samples, for one pass at the end of the optimiser step
+
+
+def loss_weights(step: int, num_steps: int, timesteps: Tensor, switches: Switches) -> LossWeights:
+    """Return the weights of optimiser step `step` of `num_steps`, counted from 0.
+
+    w_i rises linearly from 0. Online augmentation is on for samples with t <= 200 once step > N / 3, both as in the
+    official code: the paper leaves the second bound open (spec table 1.4, rows 1-4).
+    """
+    ramp = step / num_steps if switches.image_weight == "linear_ramp" else 1.0
+    late = switches.online_augmentation and step > num_steps * switches.augment_after
+    return LossWeights(
+        image=ramp,
+        mask=switches.w_m,
+        consistency=switches.w_c if switches.noise_consistency else 0.0,
+        image_trains_decoder=switches.image_branch_trains_decoder,
+        online=(timesteps <= switches.augment_t_max) & late,
+    )

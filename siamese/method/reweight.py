@@ -1,0 +1,48 @@
+"""The lesion weights of ArSDM: its own, and an option of every latent method (`loss_reweight: arsdm`).
+
+Du et al., ArSDM: Colonoscopy Images Synthesis with Adaptive Refinement Semantic Diffusion Models, MICCAI 2023: with r
+the lesion's share of the image and M its mask, W = M (1 - r) + (1 - M) r, so that lesion and background weigh alike.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from siamese.config.rows import LatentRow
+
+
+def adaptive_weights(masks: Tensor, *, normalize: bool) -> Tensor:
+    """Return W for masks M (B, 1, H, W), 0 or 1, in their shape and type.
+
+    The mean of W is exactly 2 r (1 - r): as in the official code a small lesion makes the loss small, and an empty mask
+    makes it 0. `normalize` divides W by its mean; masks that are empty or full then weigh 1 everywhere.
+    """
+    share = masks.mean((1, 2, 3), keepdim=True)
+    weights = masks * (1 - share) + (1 - masks) * share
+    if not normalize:
+        return weights
+    mean = 2 * share * (1 - share)
+    return torch.where(mean > 0, weights / mean.clamp_min(torch.finfo(mean.dtype).tiny), torch.ones_like(weights))
+
+
+def lesion_weights(mask_hints: Tensor, size: tuple[int, int], *, normalize: bool) -> Tensor:
+    """Return W, float32 (B, 1, h, w), for mask hints (B, 3, H, W) in [0, 1], where lesion is what is not 0.
+
+    The mask is resized to the latents' `size` by nearest neighbour, and r is the lesion's share there.
+    """
+    lesion = functional.interpolate((mask_hints[:, :1] > 0).float(), size, mode="nearest")
+    return adaptive_weights(lesion, normalize=normalize)
+
+
+def row_weights(row: LatentRow, mask_hints: Tensor, latents: Tensor) -> Tensor | None:
+    """Return the lesion weights that a row asks for, or None."""
+    if row.loss_reweight == "none":
+        return None
+    height, width = latents.shape[-2:]
+    return lesion_weights(mask_hints, (height, width), normalize=row.reweight_normalize)
+
+
+def weighted_denoising_loss(noise_pred: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+    """Return mean(W (e - eps)^2) of each sample, (B, C, h, w) twice and (B, 1, h, w) -> (B,), in float32 or better."""
+    difference = noise_pred.to(torch.promote_types(noise_pred.dtype, torch.float32)) - noise
+    return (weights.to(difference.dtype) * difference.square()).flatten(1).mean(1)

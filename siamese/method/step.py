@@ -1,0 +1,182 @@
+"""One training step of Siamese-Diffusion: which loss sends gradients where.
+
+| parameters                                   | L_m | L_i           | L_c       | L_m'        |
+|----------------------------------------------|-----|---------------|-----------|-------------|
+| ControlNet and hint encoder                  | yes | via c_i alone | via e_m   | via c_m'    |
+| UNet decoder (up blocks and output)          | yes | no            | yes       | yes         |
+| UNet encoder, mid block, time embedding, VAE | no  | no            | no        | no          |
+
+The official code copies ControlNet and UNet at every step to cut these gradients. Here the frozen encoder runs once,
+ControlNet runs once on both hints, and its residuals are cut from the graph as leaves. L_i is walked back to the leaves
+at once, while the decoder's weights are constants (D' of the paper); ControlNet is walked back once, at the end
+(spec 1.6). Only one decoder graph is ever alive.
+
+`loss_reweight: arsdm` weighs the cells of the denoising losses L_m, L_i and L_m'. L_c stays as it is: it compares two
+predictions with each other and none with the noise.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor
+
+from siamese.base.devices import moved, rows_of
+from siamese.method.control import (
+    ControlResiduals,
+    control_residuals,
+    decoder_modules,
+    mix_residuals,
+    unet_decode,
+    unet_encode,
+)
+from siamese.method.loss_weights import LossWeights
+from siamese.method.losses import augmented_latents, consistency_loss, denoising_loss
+from siamese.method.reweight import weighted_denoising_loss
+
+TERMS = ("mask", "image", "consistency", "online")
+
+
+class Batch(NamedTuple):
+    """One batch at its noisy latents."""
+
+    noisy_latents: Tensor  # (B, C, h, w): z_t
+    timesteps: Tensor  # (B,) int64, on the CPU: what they select is known there without asking the device
+    sigmas: Tensor  # (B,): sqrt(1 - abar_t)
+    noise: Tensor  # (B, C, h, w): eps
+    context: Tensor  # (B, 77, D): prompt embeddings
+    mask_hint: Tensor  # (B, 3, H, W) in [0, 1]
+    image_hint: Tensor  # (B, 3, H, W) in [0, 1]
+
+
+class Augmented(NamedTuple):
+    """Samples of a batch that Eq. 13 selects, at their augmented latents, until their pass."""
+
+    batch: Batch
+    lesion: Tensor | None
+    rows: Tensor  # (G,) int64: their places in the batch they come from
+    loss: Tensor  # (B,): L_m' of every sample of that batch, which their pass fills in
+
+
+def _control(
+    controlnet: ControlNetModel, latents: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor
+) -> ControlResiduals:
+    return control_residuals(controlnet, latents, timesteps, context, controlnet.controlnet_cond_embedding(hint))
+
+
+@contextlib.contextmanager
+def _constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Treat the decoder's weights as constants, forward and backward: no gradient, and nothing kept to compute one."""
+    trained = [p for module in decoder_modules(unet).values() for p in module.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def _denoising(noise_pred: Tensor, noise: Tensor, lesion: Tensor | None) -> Tensor:
+    return denoising_loss(noise_pred, noise) if lesion is None else weighted_denoising_loss(noise_pred, noise, lesion)
+
+
+def mask_step(
+    controlnet: ControlNetModel,
+    unet: UNet2DConditionModel,
+    batch: Batch,
+    share: float | Tensor,
+    lesion: Tensor | None = None,
+) -> Tensor:
+    """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet.
+
+    lesion: weights of the cells, (B, 1, h, w).
+    """
+    (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
+    with torch.no_grad():
+        features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context)
+    residuals = _control(controlnet, batch.noisy_latents, timesteps, batch.context, batch.mask_hint)
+    loss = _denoising(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
+    (share * loss.sum()).backward()
+    return loss.detach()
+
+
+def _augmented(batch: Batch, weights: LossWeights, mix_pred: Tensor, rows: list[int], loss: Tensor) -> Augmented:
+    latents = augmented_latents(batch.noisy_latents, batch.sigmas, batch.noise, mix_pred)
+    here = torch.tensor(rows)
+    (there,) = moved([here], latents.device)
+    whole = batch._replace(noisy_latents=latents)
+    chosen = (rows_of(t, there if t.device == there.device else here) for t in whole)
+    batch = Batch(*chosen)
+    lesion = None if weights.lesion is None else rows_of(weights.lesion, there)
+    return Augmented(batch, lesion, there, loss)
+
+
+def online_step(
+    controlnet: ControlNetModel,
+    unet: UNet2DConditionModel,
+    waiting: Sequence[Augmented],
+    share: float | Tensor,
+    most: int | None = None,
+) -> None:
+    """Add the gradients of share * sum of L_m' and fill in the losses; up to `most` samples at a time (None: all)."""
+    fields = zip(*(part.batch for part in waiting), strict=True)
+    batch = Batch(*(torch.cat(tensors) if len(tensors) > 1 else tensors[0] for tensors in fields))
+    lesions = [part.lesion for part in waiting if part.lesion is not None]
+    lesion = torch.cat(lesions) if lesions else None
+    count = len(batch.timesteps)
+    losses = []
+    for start in range(0, count, most or count):
+        part = slice(start, start + (most or count))
+        some = Batch(*(tensor[part] for tensor in batch))
+        losses.append(mask_step(controlnet, unet, some, share, None if lesion is None else lesion[part]))
+    found = torch.cat(losses).split([len(part.rows) for part in waiting])
+    for augmented, loss in zip(waiting, found, strict=True):
+        augmented.loss.index_copy_(0, augmented.rows, loss)
+
+
+def siamese_step(
+    controlnet: ControlNetModel, unet: UNet2DConditionModel, batch: Batch, weights: LossWeights, share: float | Tensor
+) -> dict[str, Tensor]:
+    """Add the gradients of share * sum over the batch of L_m + L_i + w_c L_c + L_m' and return each term, (B,).
+
+    `share` is 1 / (pairs of the optimiser step), times the loss scale in half precision, so that micro-batches and
+    processes add up to one mean. L_m' counts only the samples that Eq. 13 selects and is still divided by all of them.
+    With `weights.waiting` these samples go there, and "online" is 0 until `online_step` has taken them.
+    """
+    (once,) = moved([batch.timesteps], batch.noisy_latents.device)
+    with torch.no_grad():
+        features = unet_encode(unet, batch.noisy_latents, once, batch.context)
+    hints = torch.cat([batch.mask_hint, batch.image_hint])
+    latents, timesteps, context = (torch.cat([t, t]) for t in (batch.noisy_latents, once, batch.context))
+    residuals = _control(controlnet, latents, timesteps, context, hints)
+    graph = [*residuals.down, residuals.mid]
+    leaves = [tensor.detach().requires_grad_() for tensor in graph]
+    halves = [leaf.chunk(2) for leaf in leaves]
+    mask = ControlResiduals(tuple(half[0] for half in halves[:-1]), halves[-1][0])
+    image = ControlResiduals(tuple(half[1] for half in halves[:-1]), halves[-1][1])
+
+    with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
+        mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
+        mix_pred = unet_decode(unet, features, mixed, batch.context)
+        image_loss = _denoising(mix_pred, batch.noise, weights.lesion)
+        (share * image_loss.sum()).backward()
+
+    mask_pred = unet_decode(unet, features, mask, batch.context)
+    mask_loss = _denoising(mask_pred, batch.noise, weights.lesion)
+    consistency = consistency_loss(mask_pred, mix_pred)
+    (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
+    torch.autograd.backward(graph, [leaf.grad for leaf in leaves])
+
+    online = torch.zeros_like(mask_loss)
+    rows = [row for row, chosen in enumerate(weights.online.tolist()) if chosen]
+    if rows:
+        augmented = _augmented(batch, weights, mix_pred, rows, online)
+        if weights.waiting is None:
+            online_step(controlnet, unet, [augmented], share)
+        else:
+            weights.waiting.append(augmented)
+    terms = (mask_loss.detach(), image_loss.detach(), consistency.detach(), online)
+    return dict(zip(TERMS, terms, strict=True))

@@ -1,0 +1,119 @@
+"""The steps of a training with accelerate, of any method: any number of processes, resumed after a crash.
+
+On the CPU the resumed run ends with the bytes of an unbroken one; on a GPU as far as its kernels repeat themselves.
+"""
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from data.pairs.errors import UserError
+from data.pairs.finite import check_losses, check_weights
+from siamese.base import devices
+from siamese.base.late import LateReader
+from siamese.config.sections import TrainingConfig
+from siamese.training.batches import pair_order
+from siamese.training.gradients import accumulate, out_of_memory
+from siamese.training.state import TrainingState
+
+# one micro-batch: places of its pairs in the data, their places in the run
+Part = tuple[Sequence[int], Sequence[int]]
+# adds the gradients of share * sum of the loss over all pairs of the parts and returns the sum of each term:
+# (step from 0, the process's micro-batches, share)
+AddGradients = Callable[[int, Sequence[Part], Tensor], Tensor]
+
+
+def _advice(row: Any, cfg: TrainingConfig) -> list[str]:
+    """Return what helps when a loss is not finite."""
+    name = "training.lr" if row.lr is None else f"lr of the {row.method} in generators"
+    return [f"lower {name} (now {cfg.lr:g})", "remove the outlier pairs"]
+
+
+def run_steps(
+    row: Any,
+    pairs: int,
+    terms: Sequence[str],
+    cfg: TrainingConfig,
+    work: Path,
+    state: TrainingState,
+    accelerator: Accelerator,
+    add_gradients: AddGradients,
+) -> None:
+    """Take every step from the last checkpoint in `work` on, each on cfg.batch of so many pairs, and log the terms.
+
+    A step sees cfg.batch pairs, however many processes and micro-batches share them.
+
+    Raises: UserError when a term is not finite, with the step.
+    """
+    method, device, processes = row.method, accelerator.device, accelerator.num_processes
+    mine = slice(accelerator.process_index, None, processes)
+    most = math.ceil(cfg.batch / processes)
+    micro = min(cfg.micro_batch or most, most)  # the same on every process, so that all halve alike
+    start = state.resume(work)
+    order = islice(pair_order(pairs, cfg.seed), start * cfg.batch, None)
+    quiet = not accelerator.is_main_process
+    bar = tqdm(total=cfg.steps, initial=start, desc=method, unit="step", mininterval=5, disable=quiet)
+    say = (lambda text: None) if quiet else partial(bar.write, file=sys.stderr)
+    say(f"{method}: {cfg.batch} pairs a step, on {processes} x {device.type}, up to {micro} at a time on each")
+    if start:
+        say(f"resumed at step {start} of {cfg.steps}")
+
+    def log(step: int, means: list[float]) -> None:
+        check_losses(method, step, cfg.steps, dict(zip(terms, means, strict=True)), _advice(row, cfg))
+        state.rows.append([step, *means])
+        bar.set_postfix(loss=f"{sum(means):.3f}", refresh=False)
+
+    losses, one_pair = LateReader(log), torch.tensor(1 / cfg.batch, device=device)
+    for step in range(start, cfg.steps):
+        positions = list(range(step * cfg.batch, (step + 1) * cfg.batch))[mine]
+        indices = list(islice(order, cfg.batch))[mine]
+        share = state.scaler.scale(one_pair)
+
+        def compute(micro: int, *, step=step, indices=indices, positions=positions, share=share) -> Tensor:
+            starts = range(0, len(indices), micro)
+            return add_gradients(step, [(indices[i : i + micro], positions[i : i + micro]) for i in starts], share)
+
+        sums, fitting = accumulate(compute, micro, state.parameters, accelerator, cfg)
+        if fitting < micro:
+            say(f"out of memory: now {fitting} pairs at a time on each, still {cfg.batch} a step")
+        micro = fitting
+        losses.put(step, sums / cfg.batch)
+        state.update()
+        bar.update()
+        if (step + 1) % cfg.checkpoint_steps == 0 and step + 1 < cfg.steps:
+            losses.flush()
+            if accelerator.is_main_process:
+                state.save(work, step + 1)
+    losses.flush()
+    check_weights(method, cfg.steps, state.parameters, _advice(row, cfg))
+    bar.close()
+
+
+@contextlib.contextmanager
+def one_training(cfg: TrainingConfig) -> Iterator[Accelerator]:
+    """Yield the accelerator of a training; all processes begin and end together.
+
+    Raises: UserError for fewer pairs a step than processes, and when memory does not suffice.
+    """
+    accelerator = devices.accelerator()
+    if cfg.batch < accelerator.num_processes:
+        raise UserError(f"training.batch {cfg.batch} is less than the {accelerator.num_processes} processes")
+    accelerator.wait_for_everyone()
+    try:
+        yield accelerator
+    except RuntimeError as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        place = f"for the networks and their optimiser on {accelerator.device}"
+        raise out_of_memory(cfg, place, accelerator.mixed_precision) from error
+    accelerator.wait_for_everyone()

@@ -1,0 +1,140 @@
+"""What training changes, on disk as checkpoints to resume from, and the log of its losses."""
+
+import csv
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from data.pairs.errors import UserError
+from siamese.config.sections import TrainingConfig
+
+LOG_ROWS = 100
+
+
+def _adamw_8bit(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.optim.Optimizer:
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise UserError(
+            "training.optimizer adamw_8bit needs bitsandbytes, which is not installed",
+            ["pip install bitsandbytes", "or set training.optimizer: adamw"],
+        ) from error
+    return AdamW8bit(parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
+
+
+def _adamw(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True)
+
+
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], TrainingConfig], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adamw_8bit": _adamw_8bit,
+}
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.optim.lr_scheduler.LRScheduler]] = {
+    "constant": lambda optimizer, cfg: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
+    "one_cycle": lambda optimizer, cfg: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, cfg.lr, cfg.steps, pct_start=0.1, cycle_momentum=False
+    ),
+}
+
+
+def at_once(parameters: list[nn.Parameter]) -> bool:
+    """Return whether averages of all weights are taken by one call: on a GPU. On the CPU it would round otherwise."""
+    return parameters[0].device.type != "cpu"
+
+
+class Weights(NamedTuple):
+    """What a checkpoint holds of the networks, by name, and how it is put back."""
+
+    read: Callable[[], dict[str, Tensor]]
+    write: Callable[[dict[str, Tensor]], None]
+
+
+@dataclass
+class TrainingState:
+    """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run."""
+
+    weights: Weights
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler  # does nothing unless the precision is fp16
+    average: EMAModel | None
+    rows: list[list[float]] = field(default_factory=list)  # step and loss terms
+
+    @classmethod
+    def begin(
+        cls,
+        networks: Sequence[nn.Module],
+        weights: Weights,
+        cfg: TrainingConfig,
+        scaler: torch.amp.GradScaler,
+        average: Callable[[list[nn.Parameter]], EMAModel | None],
+    ) -> "TrainingState":
+        """Return the state before the first step; what has requires_grad set in the networks is trained.
+
+        Raises: UserError when the optimiser's package is missing.
+        """
+        parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
+        optimizer = OPTIMIZERS[cfg.optimizer](parameters, cfg)
+        schedule = SCHEDULES[cfg.schedule](optimizer, cfg)
+        return cls(weights, parameters, optimizer, schedule, scaler, average(parameters))
+
+    def update(self) -> None:
+        """Take one optimiser step with the gradients that are there."""
+        scale = self.scaler.get_scale() if self.average else 0.0
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        # smaller: half precision overflowed, and nothing was changed
+        if self.average and self.scaler.get_scale() >= scale:
+            self.average.step(self.parameters)
+
+    def _parts(self) -> dict:
+        parts = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        return parts | ({"average": self.average} if self.average else {})
+
+    def save(self, work: Path, step: int) -> None:
+        """Write a checkpoint to resume from beside the last one, rename it, then drop the last one."""
+        part = work / f".step-{step}.{os.getpid()}"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        save_file(self.weights.read(), part / "weights.safetensors")
+        states = {name: value.state_dict() for name, value in self._parts().items()}
+        torch.save({**states, "rows": self.rows}, part / "state.pt")
+        part.rename(work / f"step-{step}")
+        for old in work.glob("step-*"):
+            if old.name != f"step-{step}":
+                shutil.rmtree(old)
+
+    def resume(self, work: Path) -> int:
+        """Load the last whole checkpoint, if there is one, and return the step to go on from."""
+        steps = sorted(int(path.name.removeprefix("step-")) for path in work.glob("step-*"))
+        if not steps:
+            return 0
+        folder = work / f"step-{steps[-1]}"
+        self.weights.write(load_file(folder / "weights.safetensors"))
+        states = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+        for name, value in self._parts().items():
+            value.load_state_dict(states[name])
+        if self.average:
+            self.average.to(self.parameters[0].device)
+        self.rows = states["rows"]
+        return steps[-1]
+
+    def write_losses(self, path: Path, names: tuple[str, ...]) -> None:
+        """Write the loss terms as means over up to LOG_ROWS windows of steps; `step` is the last one of its window."""
+        windows = np.array_split(np.array(self.rows), min(LOG_ROWS, len(self.rows)))
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["step", *names])
+            writer.writerows([int(w[-1, 0]), *(f"{value:.6g}" for value in w[:, 1:].mean(0))] for w in windows)
