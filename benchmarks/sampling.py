@@ -5,8 +5,9 @@
 The pipeline is called as its documentation calls it: prompts, PIL images as hints, guidance, one call a batch. Both get
 the same weights, start noise, batch, steps, guidance and precision, and give decoded images. They take turns in one
 process, and the fastest of their rounds counts. The last line is JSON: `time_ratio_equal_batch` is pipeline / ours,
-`time_ratio_batch_1` is the pipeline called once an image / ours at the batch. Ours includes what siamese/base/attention.py
-does for narrow heads on the CPU; --stock-attention leaves it out, and the full width has no narrow heads.
+`time_ratio_batch_1` is the pipeline called once an image / ours at the batch. Ours includes what
+siamese/base/attention.py does for narrow heads on the CPU; --stock-attention leaves it out, and the full width has no
+narrow heads.
 """
 
 import argparse

@@ -117,7 +117,7 @@ def extract_features(
 ) -> dict[str, Features]:
     """Return the features of each part under one extractor; `real` is the training pairs, from which it is calibrated.
 
-    `weights` are files that `evaluation.features.weights.require` has checked. TF32 is off: it would round features to 10 bits.
+    `weights` are files that `weights.require` has checked. TF32 is off: it would round features to 10 bits.
 
     Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
     """

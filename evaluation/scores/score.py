@@ -51,7 +51,7 @@ def read_sets(real: Path, synthetic: Path, names: tuple[str, ...]) -> dict[str, 
 def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -> Scored:
     """Return the scores; `features` has the parts of each extractor in cfg.extractors, `inspected` those of `inspect`.
 
-    Details hold an entry a score (see `evaluation.scores.record`). What could not be computed is None with its reason: the
+    Details hold an entry a score (see record.py). What could not be computed is None with its reason: the
     paper's scores whose extractor is not listed, and all that need more images than there are.
 
     Raises: UserError when cfg.kid_subset_size is more than the smaller set holds, or parts disagree on the images.

@@ -1,4 +1,4 @@
-"""One stage run by DVC, which records it so that no kill leaves half a dvc.lock: python -m pipeline.record.recording STAGE."""
+"""One stage run by DVC, recorded so that no kill leaves half a dvc.lock: python -m pipeline.record.recording STAGE."""
 
 import contextlib
 import io

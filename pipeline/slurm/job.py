@@ -1,4 +1,4 @@
-"""A Slurm job of one stage: python -m pipeline.slurm.job STAGE, started by the script that pipeline/slurm/engine.py submits.
+"""A Slurm job of one stage: python -m pipeline.slurm.job STAGE, started by what engine.py submits.
 
 USR1 is the launcher's word to stop, USR2 is Slurm's that the time is nearly over, and TERM that Slurm ends this job: it
 was preempted, queued again or cancelled. The stage is stopped gently each time, and DVC never. After TERM the job

@@ -108,6 +108,6 @@ class LatentSampler:
 
 
 def load_latent_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> LatentSampler:
-    """Return the sampler of a trained latent generator. Raises: UserError as `siamese.method.checkpoint.load_generator`."""
+    """Return the sampler of a trained latent generator. Raises: UserError as `load_generator`."""
     trained = load_generator(folder, base_dir)
     return LatentSampler(trained, load_vae(base_dir), load_scheduler(base_dir), cfg, base_dir)

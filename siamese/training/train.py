@@ -57,7 +57,7 @@ def train_generator(
 ) -> None:
     """Train a generator and write it with loss.csv to out_dir; `work` holds the checkpoints to resume from.
 
-    `row` is one of the classes in siamese.config.rows. A loss term that the method does not have is 0 in loss.csv. Only the
+    `row` is one of the classes in config/rows.py. A loss term that the method does not have is 0 in loss.csv. Only the
     first process writes.
 
     Raises: UserError when a loss is not finite, with the step and the term, or when memory does not suffice.

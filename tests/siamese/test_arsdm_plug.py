@@ -13,7 +13,7 @@ from segmentation.inference.predict import load_segmenter
 from segmentation.training.export_loss import export_loss
 from segmentation.training.losses import structure
 from segmentation.training.train import train
-from siamese.arsdm.generator import REFINER, load_refinement
+from siamese.arsdm.train import REFINER, load_refinement
 from siamese.config.arsdm import ArsdmRow
 from siamese.fit import fit, load_data
 from siamese.load import load

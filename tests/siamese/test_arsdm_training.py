@@ -160,7 +160,7 @@ def test_the_refiners_gradient_is_in_full_precision_as_its_loss(pairs):
     def program(images, masks):
         return (images.flatten(2).transpose(1, 2) @ weight).square().mean()
 
-    def loss(images, masks):  # as siamese.arsdm.generator.load_refinement
+    def loss(images, masks):  # as siamese.arsdm.train.load_refinement
         images.retain_grad()
         seen.append(images)
         with torch.autocast("cpu", enabled=False):
