@@ -79,7 +79,7 @@ def test_buckets_hold_up_to_64_mb_of_one_type():
 TOGETHER = """
 import json, sys
 import torch
-from siamese import gradients
+from siamese.training import gradients
 from data.pairs.devices import PATIENCE
 from siamese.base.devices import accelerator
 from tests.siamese.conftest import TRAINING
