@@ -67,7 +67,7 @@ def test_what_a_stage_imports_is_the_code_of_now(project, socket_path):
 
 def test_a_fork_can_use_what_the_libraries_have_asked_for():
     """diffusers asks for a GPU at import: asked in the wrong way, no fork could use one any more."""
-    code = "import os, torch; from pipeline import warm; sound = warm.import_libraries()\n"
+    code = "import os, torch; from pipeline.run import prefork as warm; sound = warm.import_libraries()\n"
     code += "process = os.fork()\n"
     code += "if process == 0: os._exit(torch._C._cuda_isInBadFork())\n"
     code += "assert sound == (os.waitpid(process, 0)[1] == 0); print(sound)"
@@ -82,7 +82,7 @@ def test_where_a_fork_is_bad_no_process_answers(tmp_path, monkeypatch):
         "import torch\ntry: torch.cuda.init()\nexcept Exception: torch._C._cuda_getDeviceCount()\n"
     )
     code = (
-        "import sys; from pipeline import warm; warm.LIBRARIES = ('asks',); warm.serve(sys.argv[1], int(sys.argv[2]))"
+        "import sys; from pipeline.run import prefork as warm; warm.LIBRARIES = ('asks',); warm.serve(sys.argv[1], int(sys.argv[2]))"
     )
     env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     command = [sys.executable, "-c", code, str(tmp_path / "socket"), str(os.getpid())]
