@@ -10,6 +10,8 @@ Channels = Annotated[int, Field(ge=4)]
 Argument = bool | int | float | str | tuple[int | float, ...]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
+STRIDE = 32  # of the deepest stage of every encoder
+LEAST_PX = {"ctnet": 64}  # where it is not the stride: at stride 32 CTNet's SMIM halves the map once more
 ENCODERS = {"sanet": "tu-res2net50d", "polyp_pvt": "tu-pvt_v2_b2", "ctnet": "mit_b3", "segformer": "mit_b2"}
 WIDTHS = {
     "sanet": (64,),
@@ -19,7 +21,7 @@ WIDTHS = {
     "unet": (256, 128, 64, 32, 16),
     "segformer": (768,),
 }
-SMALL_SEGFORMERS, SMALL_WIDTHS = ("mit_b0", "mit_b1"), (256,)
+SMALL_SEGFORMERS = ("mit_b0", "mit_b1")
 COUNTS = {"plain_unet": (4,), "unet": (3, 4, 5)}  # of decoder_channels; one for every other network
 RATES = frozenset({"drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate"})
 
@@ -87,4 +89,4 @@ class NetworkConfig(Config):
         if self.decoder_channels is not None:
             return self.decoder_channels
         small = self.network == "segformer" and self.encoder in SMALL_SEGFORMERS
-        return SMALL_WIDTHS if small else WIDTHS[self.network]
+        return (256,) if small else WIDTHS[self.network]

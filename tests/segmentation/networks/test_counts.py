@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from data.pairs.errors import UserError
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks import build_network
 from segmentation.networks.blocks import ConvNorm
+from segmentation.networks.build import build_network
 
 
 def count(module):
