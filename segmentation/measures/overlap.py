@@ -1,7 +1,7 @@
 """Dice and IoU from counts of pixels: one image at a time, both classes, or all pixels together.
 
 Counts are (..., 4): true positives, false positives, false negatives, true negatives. Read backwards they are those of
-the background. Source: spec/segmenters.md 5. Why this is not torchmetrics: docs/evaluation.md, "Libraries".
+the background. Source: spec/segmenters.md 5. Why this is not torchmetrics: docs/evaluation.md, Libraries.
 """
 
 import numpy as np

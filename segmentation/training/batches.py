@@ -13,7 +13,7 @@ from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config.architectures import ArchitectureRow
-from segmentation.inference.inputs import Decoded, load_pairs
+from segmentation.inference.inputs import load_pairs
 from segmentation.training.augment import build_augment
 from segmentation.training.colour_exchange import donor_chooser, exchange
 
@@ -61,8 +61,8 @@ class TrainingPairs:
         self, real: PairSet, synthetic: PairSet, row: ArchitectureRow, seed: int, *, ahead: bool = False
     ) -> None:
         self.row, self.seed, self.ahead = row, seed, ahead
-        self.sets: tuple[Decoded, ...] = tuple(load_pairs(pair_set, row) for pair_set in (real, synthetic))
-        self.places = [(number, i) for number, decoded in enumerate(self.sets) for i in range(len(decoded.images))]
+        sets = [load_pairs(pair_set, row) for pair_set in (real, synthetic)]
+        self.places = [(decoded, number) for decoded in sets for number in range(len(decoded.images))]
         self.keys = [f"real/{pair.id}" for pair in real.pairs] + [f"synthetic/{pair.id}" for pair in synthetic.pairs]
         self.augment = build_augment(row.augment)
         self.waited_s = 0.0
@@ -70,12 +70,11 @@ class TrainingPairs:
         self.donor = donor_chooser(row.colour_exchange, domains) if row.colour_exchange else None
 
     def _item(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        number, place = self.places[index]
-        image, mask = self.sets[number].images[place], self.sets[number].masks[place]
-        key = self.keys[index]
+        decoded, number = self.places[index]
+        image, mask, key = decoded.images[number], decoded.masks[number], self.keys[index]
         if self.donor and self.row.colour_exchange:
-            number, place = self.places[self.donor(index, item_seed("donor", self.seed, epoch, key))]
-            image = exchange(image, self.sets[number].images[place], wrap=self.row.colour_exchange.wrap)
+            donors, number = self.places[self.donor(index, item_seed("donor", self.seed, epoch, key))]
+            image = exchange(image, donors.images[number], wrap=self.row.colour_exchange.wrap)
         return self.augment(np.asarray(image), np.asarray(mask), item_seed("augment", self.seed, epoch, key))
 
     def _batch(self, indices: np.ndarray, epoch: int) -> Batch:

@@ -93,7 +93,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.optimizer.scaler.state_dict() if self.optimizer.scaler else None,
             "schedule": self.schedule.state_dict(),
-            "validation": self.validation.state(),
+            "validation": {key: getattr(self.validation, key) for key in ("best", "best_epoch", "weights")},
             "done": {"losses": self.losses, "scores": self.scores, "epochs": self.epochs, "stopped": self.stopped},
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],

@@ -4,7 +4,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -103,10 +102,6 @@ class Validation:
     def stops(self, epoch: int) -> bool:
         """Return whether early stopping ends the run after this epoch."""
         return self.row.early_stop is not None and epoch - self.best_epoch >= self.row.early_stop
-
-    def state(self) -> dict[str, Any]:
-        """Return what has to outlive an interruption."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
 
 
 def validation_sets(
