@@ -1,15 +1,17 @@
 """Testing a trained segmenter: one pass of predictions over every test set, then flat numbers and their details."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet, content
-from segmentation.inference.predict import Segmenter
 from segmentation.measures.conventions import Measures, measure
 from segmentation.measures.overlap import pooled
+
+if TYPE_CHECKING:
+    from segmentation.inference.predict import Segmenter
 
 FLAT = {
     "mDice": "fg_image/dice",
@@ -96,7 +98,7 @@ def summarize(per_test_set: Mapping[str, Measures]) -> dict[str, dict[str, Any]]
     }
 
 
-def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
+def measure_set(segmenter: "Segmenter", pairs: PairSet) -> Measures:
     """Return what a segmenter gets on one test set, at the images' own sizes and without padding.
 
     Each image is measured as soon as it is predicted, and its map forgotten.
@@ -106,7 +108,7 @@ def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
     return measure(maps, masks, [pair.id for pair in pairs.pairs], stretch_maps=segmenter.row.stretch_maps)
 
 
-def evaluate(segmenter: Segmenter, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
+def evaluate(segmenter: "Segmenter", test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
     """Return {"metrics": flat numbers over all test sets, "test_sets": details of each}.
 
     Raises: UserError for test sets without images.
