@@ -35,14 +35,19 @@ def e_measure_curve(steps: Steps) -> Array:
     >>> float(e_measure_curve(count_steps(lesion * np.uint8(255), lesion))[255])  # 16 / 15
     1.0666666666666667
     """
-    size, found, hits = steps.size, steps.predicted, steps.hits
+    size, predicted, hits = steps.size, steps.predicted, steps.hits
     if steps.lesion in (0, size):
-        total = found if steps.lesion else size - found
+        total = predicted if steps.lesion else size - predicted
     else:
         missed = steps.lesion - hits
         total = np.zeros(256)
-        for value, truth, pixels in ((1, 1, hits), (1, 0, found - hits), (0, 1, missed), (0, 0, size - found - missed)):
-            a, b = value - found / size, truth - steps.lesion / size
+        for value, truth, pixels in (
+            (1, 1, hits),
+            (1, 0, predicted - hits),
+            (0, 1, missed),
+            (0, 0, size - predicted - missed),
+        ):
+            a, b = value - predicted / size, truth - steps.lesion / size
             total += pixels * (1 + 2 * a * b / (a**2 + b**2)) ** 2 / 4
     return total / max(size - 1, 1)
 

@@ -53,9 +53,9 @@ def weights_source(row: NetworkConfig) -> str:
 def _refuse(row: NetworkConfig, what: str, problems: Iterable[str] = (), cause: Exception | None = None) -> NoReturn:
     """Raise UserError for a row's encoder_file, with where the right one comes from and both hashes."""
     path = Path(str(row.encoder_file)).expanduser()
-    found = sha256_file(path) if path.is_file() else "none, there is no such file"
+    digest = sha256_file(path) if path.is_file() else "none, there is no such file"
     known = f"the weights of {row.encoder_name()} come from {weights_source(row)}"
-    hashes = f"sha256 of the file: {found}; encoder_sha256: {row.encoder_sha256 or 'not given'}"
+    hashes = f"sha256 of the file: {digest}; encoder_sha256: {row.encoder_sha256 or 'not given'}"
     raise UserError(f"encoder_file {path} {what}", [*problems, known, hashes]) from cause
 
 
