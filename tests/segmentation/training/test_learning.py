@@ -25,7 +25,7 @@ ROWS = {
     "plain_unet": {"decoder_channels": (8, 16, 32, 64), "loss": "ce_dice", "normalize": "min_max"},
     "segformer": {"encoder_args": MIT, "decoder_channels": (32,), "loss": "bce"},
 }  # fmt: skip
-MOST_STEPS = 200
+MOST_STEPS = 500
 
 
 @pytest.mark.parametrize("network", ROWS)
