@@ -81,7 +81,11 @@ def _distance(images: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def colour_shift(train_mean: np.ndarray, mean: np.ndarray) -> float:
-    """Return the Delta E between the mean colours of two sets from Lab means (M, 3) and (N, 3) of their images."""
+    """Return the Delta E between the mean colours of two sets from Lab means (M, 3) and (N, 3) of their images.
+
+    >>> colour_shift(np.array([[50.0, 10.0, 0.0]]), np.array([[53.0, 14.0, 0.0], [53.0, 14.0, 0.0]]))
+    5.0
+    """
     return float(np.linalg.norm(train_mean.mean(0) - mean.mean(0)))
 
 

@@ -30,7 +30,11 @@ class Fidelity(NamedTuple):
 
 
 def dice(found: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return the foreground Dice of each image, float64 (N,) in [0, 1], of binary (N, H, W); 1 when both are empty."""
+    """Return the foreground Dice of each image, float64 (N,) in [0, 1], of binary (N, H, W); 1 when both are empty.
+
+    >>> dice(np.array([[[1, 1]], [[0, 0]]]), np.array([[[1, 0]], [[0, 0]]])).round(3).tolist()
+    [0.667, 1.0]
+    """
     found, asked = found.astype(bool), asked.astype(bool)
     both = (found & asked).sum((1, 2))
     total = found.sum((1, 2)) + asked.sum((1, 2))

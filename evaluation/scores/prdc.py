@@ -28,6 +28,10 @@ def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = K) -> Prdc:
     """Return the four scores of features (N, d) and (M, d), computed in float64 and in blocks of bounded memory.
 
     They are fair only between sets of one size: see `equal_counts`.
+
+    >>> scores = prdc(np.array([[0.0], [1.0], [3.0]]), np.array([[0.5], [0.6], [9.0]]), k=1)
+    >>> [round(score, 3) for score in scores[:4]]
+    [0.667, 0.667, 1.333, 0.667]
     """
     fewest = min(len(real), len(synthetic))
     if fewest <= k:

@@ -13,4 +13,4 @@ def run(item: dict, params) -> None:
 
     real = read_pairs(paths.processed(item["dataset"], "train"))
     with whole_folder(paths.judge(item["dataset"])) as out:
-        train(real, PairSet(out, ()), params.judge, out, seed=0, name="judge", settings="judge")
+        train(real, PairSet(out, ()), params.judge, out, seed=0, settings="judge")

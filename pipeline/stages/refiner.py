@@ -29,13 +29,5 @@ def run(item: dict, params) -> None:
             real = read_pairs(paths.processed(dataset, "train"))
             with tempfile.TemporaryDirectory() as name_of_folder:
                 folder = Path(name_of_folder)
-                train(
-                    real,
-                    PairSet(folder, ()),
-                    params.judge,
-                    folder,
-                    seed=SEED,
-                    name=f"refiner of {name}",
-                    settings="judge",
-                )
+                train(real, PairSet(folder, ()), params.judge, folder, seed=SEED, settings="judge")
                 export_loss(load_segmenter(folder), real.image(real.pairs[0]).shape[:2], out / "loss.pt2")

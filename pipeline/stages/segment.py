@@ -39,7 +39,7 @@ def run(item: dict, params) -> None:
         facts = train(
             read_pairs(real), read_pairs(added), params.row, out,
             seed=item["seed"], val=val, tests=list(tests.values()), work=work,
-            name=f"segmenter {architecture}", settings=f"architectures.{architecture}",
+            settings=f"architectures.{architecture}",
         )  # fmt: skip
         segmenter = load_segmenter(out)
         measured = evaluate(segmenter, tests)

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Probability
-from segmentation.config.networks import NetworkConfig
+from segmentation.config.networks import LEAST_PX, STRIDE, NetworkConfig
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a trained segmenter
 
 Factor = Annotated[float, Field(gt=0.2, le=4)]
-TWO_CLASSES = ("plain_unet",)  # networks with a logit for the background and one for the lesion
 
 
 class Augmentation(Config):
@@ -59,11 +58,15 @@ class MultiScale(Config):
             raise ValueError("probabilities: one for each factor, adding up to 1, and only with draw: one")
         return self
 
+    def sizes(self, input_px: int) -> list[int]:
+        """Return the sides in px, one a factor."""
+        return [max(STRIDE, round(input_px * factor / STRIDE) * STRIDE) for factor in self.factors]
+
 
 class ArchitectureRow(NetworkConfig):
     """A network and how it is trained."""
 
-    input_px: int = Field(ge=32, multiple_of=32, description="side of the square that the network sees")
+    input_px: int = Field(ge=STRIDE, multiple_of=STRIDE, description="side of the square that the network sees")
     normalize: Literal["imagenet", "min_max"] = Field(
         default="imagenet", description="min_max: each image to 0-1 by its own extremes (the paper's UNet)"
     )
@@ -119,29 +122,44 @@ class ArchitectureRow(NetworkConfig):
     probability_correction: bool = Field(default=False, description="SANet's, at inference; moves no outline")
 
     @model_validator(mode="after")
-    def _loss_fits_network(self) -> "ArchitectureRow":
-        if (self.loss == "ce_dice") != (self.network in TWO_CLASSES):
-            raise ValueError(f"loss: ce_dice is for {', '.join(TWO_CLASSES)} alone, which takes no other")
-        if self.loss == "structure_contrast" and self.network != "ctnet":
-            raise ValueError("loss: structure_contrast needs the embedding that only a ctnet gives")
+    def _fits_together(self) -> "ArchitectureRow":
+        smallest = min([self.input_px, *(self.scales.sizes(self.input_px) if self.scales else [])])
+        least_px = LEAST_PX.get(self.network, STRIDE)
+        by_epoch = self.acts_on_validation
+        problems = {
+            "loss: ce_dice is for plain_unet alone, which takes no other": (
+                (self.loss == "ce_dice") != (self.network == "plain_unet")
+            ),
+            "loss: structure_contrast needs the embedding that only a ctnet gives": (
+                self.loss == "structure_contrast" and self.network != "ctnet"
+            ),
+            "milestones: needed for schedule: steps, and for no other": (
+                (self.schedule == "steps") != bool(self.milestones)
+            ),
+            "warmup: only for schedule: poly": self.warmup and self.schedule != "poly",
+            "early_stop and schedule: plateau count epochs, so they need budget: equal_epochs": (
+                by_epoch and self.budget == "equal_steps"
+            ),
+            "keep: best_test chooses weights alone: no early_stop and no schedule: plateau with it": (
+                by_epoch and self.keep == "best_test"
+            ),
+            f"a {self.network} needs sides of {least_px} px or more, and would see {smallest}": smallest < least_px,
+        }
+        if any(problems.values()):
+            raise ValueError("; ".join(problem for problem, is_there in problems.items() if is_there))
         return self
 
-    @model_validator(mode="after")
-    def _schedule_is_complete(self) -> "ArchitectureRow":
-        if (self.schedule == "steps") != bool(self.milestones):
-            raise ValueError("milestones: needed for schedule: steps, and for no other")
-        if self.warmup and self.schedule != "poly":
-            raise ValueError("warmup: only for schedule: poly")
-        by_epoch = self.early_stop is not None or self.schedule == "plateau"
-        if by_epoch and self.budget == "equal_steps":
-            raise ValueError("early_stop and schedule: plateau count epochs, so they need budget: equal_epochs")
-        if by_epoch and self.keep == "best_test":
-            raise ValueError("keep: best_test chooses weights alone: no early_stop and no schedule: plateau with it")
-        return self
+    @property
+    def acts_on_validation(self) -> bool:
+        """Whether the course of training depends on the validation score or loss of each epoch."""
+        return self.early_stop is not None or self.schedule == "plateau"
 
-    @model_validator(mode="after")
-    def _sizes_are_large_enough(self) -> "ArchitectureRow":
-        least = min((round(self.input_px * f / 32) * 32 for f in self.scales.factors), default=0) if self.scales else 64
-        if self.network == "ctnet" and min(least, self.input_px) < 64:
-            raise ValueError(f"a ctnet needs sides of 64 px or more, and would see {min(least, self.input_px)}")
-        return self
+    @property
+    def needs_validation(self) -> bool:
+        """Whether there must be validation pairs."""
+        return self.keep == "best_val" or self.acts_on_validation
+
+    @property
+    def steps_a_batch(self) -> int:
+        """How many optimiser steps one batch makes."""
+        return len(self.scales.factors) if self.scales and self.scales.draw == "each" else 1

@@ -10,16 +10,18 @@ Channels = Annotated[int, Field(ge=4)]
 Argument = bool | int | float | str | tuple[int | float, ...]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-ENCODERS = {"sanet": "tu-res2net50d", "polyp_pvt": "tu-pvt_v2_b2", "ctnet": "mit_b3", "segformer": "mit_b2"}
-WIDTHS = {
-    "sanet": (64,),
-    "polyp_pvt": (32,),
-    "ctnet": (32,),
-    "plain_unet": (32, 64, 128, 256),
-    "unet": (256, 128, 64, 32, 16),
-    "segformer": (768,),
+STRIDE = 32  # of the deepest stage of every encoder
+LEAST_PX = {"ctnet": 64}  # where it is not the stride: at stride 32 CTNet's SMIM halves the map once more
+# network -> the encoder and the widths of the decoder of its source
+SOURCES: dict[str, tuple[str | None, tuple[int, ...]]] = {
+    "sanet": ("tu-res2net50d", (64,)),
+    "polyp_pvt": ("tu-pvt_v2_b2", (32,)),
+    "ctnet": ("mit_b3", (32,)),
+    "plain_unet": (None, (32, 64, 128, 256)),
+    "unet": (None, (256, 128, 64, 32, 16)),
+    "segformer": ("mit_b2", (768,)),
 }
-SMALL_SEGFORMERS, SMALL_WIDTHS = ("mit_b0", "mit_b1"), (256,)
+SMALL_SEGFORMERS = ("mit_b0", "mit_b1")
 COUNTS = {"plain_unet": (4,), "unet": (3, 4, 5)}  # of decoder_channels; one for every other network
 RATES = frozenset({"drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate"})
 
@@ -80,11 +82,11 @@ class NetworkConfig(Config):
 
     def encoder_name(self) -> str:
         """Return the encoder that was chosen, or else the network's own."""
-        return self.encoder or ENCODERS[self.network]
+        return self.encoder or str(SOURCES[self.network][0])
 
     def widths(self) -> tuple[int, ...]:
         """Return decoder_channels, or the widths of the network's source where they are left out."""
         if self.decoder_channels is not None:
             return self.decoder_channels
         small = self.network == "segformer" and self.encoder in SMALL_SEGFORMERS
-        return SMALL_WIDTHS if small else WIDTHS[self.network]
+        return (256,) if small else SOURCES[self.network][1]

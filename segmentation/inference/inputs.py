@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data.pairs import resize
 from data.pairs.files import is_main_process, sha256_file, whole_folder
-from data.pairs.manifest import MANIFEST, Pair, PairSet, content
+from data.pairs.manifest import MANIFEST, PairSet, content
 from data.pairs.resize import resize_image, resize_mask, resize_pillow, soften_mask
 from segmentation.config.architectures import ArchitectureRow, MultiScale
 
@@ -43,28 +43,13 @@ def fit_images(images: Sequence[np.ndarray], row: ArchitectureRow) -> np.ndarray
     return np.stack([RESIZE[row.resize](image, row.input_px) for image in images])
 
 
-def _decode(pair_set: PairSet, pair: Pair, row: ArchitectureRow) -> tuple[np.ndarray, np.ndarray]:
-    """Return a pair without padding; lesions of any class are lesion."""
-    mask = content(pair, pair_set.mask(pair))
-    small = soften_mask(mask, row.input_px) if row.soft_masks else resize_mask(mask, row.input_px) * np.uint8(255)
-    return fit_images([content(pair, pair_set.image(pair))], row)[0], small
-
-
-def _fill(pair_set: PairSet, row: ArchitectureRow, arrays: Decoded) -> None:
+def _decode(pair_set: PairSet, row: ArchitectureRow, decoded: Decoded) -> None:
+    """Fill arrays with the pairs of a set, without padding; lesions of any class are lesion."""
     for number, pair in enumerate(pair_set.pairs):
-        arrays.images[number], arrays.masks[number] = _decode(pair_set, pair, row)
-
-
-def _build(pair_set: PairSet, row: ArchitectureRow, folder: Path, shape: tuple[int, ...]) -> None:
-    """Decode a set into files in a folder, which appears whole."""
-    with whole_folder(folder) as made:
-        kept = Decoded(
-            np.lib.format.open_memmap(made / "images.npy", "w+", np.uint8, (*shape, 3)),
-            np.lib.format.open_memmap(made / "masks.npy", "w+", np.uint8, shape),
-        )
-        _fill(pair_set, row, kept)
-        for array in kept:
-            array.flush()  # type: ignore[attr-defined]
+        (decoded.images[number],) = fit_images([content(pair, pair_set.image(pair))], row)
+        mask = content(pair, pair_set.mask(pair))
+        small = soften_mask(mask, row.input_px) if row.soft_masks else resize_mask(mask, row.input_px) * np.uint8(255)
+        decoded.masks[number] = small
 
 
 def load_pairs(pair_set: PairSet, row: ArchitectureRow) -> Decoded:
@@ -79,9 +64,9 @@ def load_pairs(pair_set: PairSet, row: ArchitectureRow) -> Decoded:
     # a fifth of the free space at most, and an empty file cannot be mapped
     fits = len(pair_set) and 4 * int(np.prod(shape)) < shutil.disk_usage(Path.cwd()).free / 5
     if not fits or not manifest.is_file() or not is_main_process():
-        arrays = Decoded(np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8))
-        _fill(pair_set, row, arrays)
-        return arrays
+        decoded = Decoded(np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8))
+        _decode(pair_set, row, decoded)
+        return decoded
     ids = "\n".join(pair.id for pair in pair_set.pairs)
     code = " ".join(sha256_file(Path(str(module.__file__))) for module in (sys.modules[__name__], resize))
     text = f"{sha256_file(manifest)} {ids} {row.input_px} {row.resize} {row.soft_masks} {code}"
@@ -91,7 +76,12 @@ def load_pairs(pair_set: PairSet, row: ArchitectureRow) -> Decoded:
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # runs that start together decode once
         if not folder.is_dir():
-            _build(pair_set, row, folder, shape)
+            with whole_folder(folder) as out:
+                shapes = {"images.npy": (*shape, 3), "masks.npy": shape}
+                maps = [np.lib.format.open_memmap(out / name, "w+", np.uint8, of) for name, of in shapes.items()]
+                _decode(pair_set, row, Decoded(*maps))
+                for array in maps:
+                    array.flush()
     return Decoded(*(np.load(folder / name, mmap_mode="r") for name in ("images.npy", "masks.npy")))
 
 
@@ -114,7 +104,7 @@ def scaled_sizes(scales: MultiScale | None, input_px: int, rng: np.random.Genera
     """Return the sides in px at which a batch is seen, one after the other."""
     if scales is None:
         return [input_px]
-    sizes = [max(32, round(input_px * factor / 32) * 32) for factor in scales.factors]
+    sizes = scales.sizes(input_px)
     if scales.draw == "each":
         return sizes
     shares = np.array(scales.probabilities or [1] * len(sizes), float)
@@ -126,7 +116,8 @@ def at_size(inputs: Tensor, targets: Tensor, size_px: int, row: ArchitectureRow)
     if inputs.shape[-1] == size_px:
         return inputs, targets
     corners = bool(row.scales and row.scales.align_corners)
-    bigger = functional.interpolate(inputs, size=(size_px, size_px), mode="bilinear", align_corners=corners)
+    size = (size_px, size_px)
+    images = functional.interpolate(inputs, size, mode="bilinear", align_corners=corners)
     if row.soft_masks:
-        return bigger, functional.interpolate(targets, (size_px, size_px), mode="bilinear", align_corners=corners)
-    return bigger, functional.interpolate(targets, size=(size_px, size_px), mode="nearest")
+        return images, functional.interpolate(targets, size, mode="bilinear", align_corners=corners)
+    return images, functional.interpolate(targets, size, mode="nearest")

@@ -11,10 +11,19 @@ from torch import nn
 
 from data.pairs.errors import UserError
 from segmentation.config.architectures import CONFIG, WEIGHTS, ArchitectureRow
-from segmentation.inference.correction import probability_correction
 from segmentation.inference.inputs import fit_images, normalize
-from segmentation.networks import build_network
-from segmentation.networks.outputs import lesion_logit
+from segmentation.networks.build import build_network
+
+
+def probability_correction(logit: np.ndarray) -> np.ndarray:
+    """Return the logit (H, W) divided by the share of positive pixels where positive, of negative ones where negative.
+
+    Signs stay, so that nothing changes at z > 0 or a probability above 0.5; measures over many thresholds do. Source:
+    spec/segmenters.md 1.4.
+    """
+    positive, negative = logit > 0, logit < 0
+    share = np.where(positive, positive.mean(), np.where(negative, negative.mean(), 1.0))
+    return (logit / share).astype(logit.dtype)
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Segmenter:
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
             inputs = normalize(fit_images(list(part), self.row), self.row, self.device)
-            native = lesion_logit(self.network(inputs, size=part.shape[1:3])).float()[:, 0]
+            native = self.network(inputs, size=part.shape[1:3]).lesion_logit().float()[:, 0]
             if self.row.probability_correction:
                 native = torch.from_numpy(np.stack([probability_correction(logit) for logit in native.cpu().numpy()]))
             probabilities[start : start + batch] = torch.sigmoid(native).cpu().numpy()

@@ -15,7 +15,11 @@ Array = np.ndarray
 
 
 def mae(stretched: Array, lesion: Array) -> float:
-    """Return the mean absolute difference of map and mask."""
+    """Return the mean absolute difference of map and mask.
+
+    >>> mae(np.array([[1.0, 0.5]]), np.array([[True, False]]))
+    0.25
+    """
     return float(np.abs(stretched - lesion).mean())
 
 
@@ -25,15 +29,25 @@ def e_measure_curve(steps: Steps) -> Array:
     Map and mask are centred at their means to a and b; a pixel counts (1 + 2ab / (a^2 + b^2))^2 / 4. The sum is divided
     by one less than the number n of pixels, so that a perfect map gets n / (n - 1). Without lesion a pixel counts 1
     where nothing is found, without background where something is.
+
+    >>> from segmentation.measures.thresholds import count_steps
+    >>> lesion = np.eye(4, dtype=bool)
+    >>> float(e_measure_curve(count_steps(lesion * np.uint8(255), lesion))[255])  # 16 / 15
+    1.0666666666666667
     """
-    size, found, hits = steps.size, steps.found, steps.hits
+    size, predicted, hits = steps.size, steps.predicted, steps.hits
     if steps.lesion in (0, size):
-        total = found if steps.lesion else size - found
+        total = predicted if steps.lesion else size - predicted
     else:
         missed = steps.lesion - hits
         total = np.zeros(256)
-        for value, truth, pixels in ((1, 1, hits), (1, 0, found - hits), (0, 1, missed), (0, 0, size - found - missed)):
-            a, b = value - found / size, truth - steps.lesion / size
+        for value, truth, pixels in (
+            (1, 1, hits),
+            (1, 0, predicted - hits),
+            (0, 1, missed),
+            (0, 0, size - predicted - missed),
+        ):
+            a, b = value - predicted / size, truth - steps.lesion / size
             total += pixels * (1 + 2 * a * b / (a**2 + b**2)) ** 2 / 4
     return total / max(size - 1, 1)
 
@@ -42,6 +56,10 @@ def s_measure(stretched: Array, lesion: Array) -> float:
     """Return the S-measure in [0, 1], the mean of object and region similarity.
 
     Without lesion it is one minus the mean of the map, without background that mean.
+
+    >>> lesion = np.eye(4, dtype=bool)
+    >>> s_measure(lesion.astype(float), lesion), s_measure(np.full((4, 4), 0.25), np.zeros((4, 4), bool))
+    (1.0, 0.75)
     """
     share = lesion.mean()
     if share in (0, 1):
@@ -92,6 +110,10 @@ def weighted_f(stretched: Array, lesion: Array) -> float:
     smaller. On the background errors weigh 2 - 0.5^(d / 5), d px from the lesion. With weighted errors H within and F
     outside a lesion of G pixels, recall is 1 - H / G and precision (G - H) / (G - H + F). Without lesion it is 0; the
     toolbox gives no number there.
+
+    >>> lesion = np.eye(4, dtype=bool)
+    >>> weighted_f(lesion.astype(float), lesion), weighted_f(np.ones((4, 4)), np.zeros((4, 4), bool))
+    (1.0, 0.0)
     """
     if not lesion.any():
         return 0.0

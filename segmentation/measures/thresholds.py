@@ -9,10 +9,10 @@ import numpy as np
 
 
 class Steps(NamedTuple):
-    """Pixels of one image at the thresholds k / 255, k = 0 ... 255; at 0 all pixels are found."""
+    """Pixels of one image at the thresholds k / 255, k = 0 ... 255; at 0 all pixels are predicted."""
 
-    hits: np.ndarray  # int64 (256,): found, and lesion
-    found: np.ndarray  # int64 (256,)
+    hits: np.ndarray  # int64 (256,): predicted, and lesion
+    predicted: np.ndarray  # int64 (256,)
     lesion: int
     size: int
 
@@ -44,6 +44,10 @@ def dice_iou_curves(steps: Steps) -> tuple[np.ndarray, np.ndarray]:
     """Return Dice and IoU of the foreground at each threshold, two float64 (256,) in [0, 1].
 
     Nothing is smoothed: both are 0 where no lesion is hit, also when there is none to hit.
+
+    >>> dice, iou = dice_iou_curves(count_steps(np.array([[255, 102, 0, 0]], np.uint8), np.array([[1, 0, 0, 0]], bool)))
+    >>> [round(float(dice[k]), 3) for k in (0, 102, 103)], float(iou[102])
+    ([0.4, 0.667, 1.0], 0.5)
     """
-    total = steps.lesion + steps.found
+    total = steps.lesion + steps.predicted
     return 2 * steps.hits / np.maximum(total, 1), steps.hits / np.maximum(total - steps.hits, 1)

@@ -1,21 +1,36 @@
-"""What several networks are made of."""
+"""What every network returns, how it treats sizes, and the layers that several of them are made of."""
+
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data.pairs.errors import UserError
+from segmentation.config.networks import STRIDE
 
-STRIDE = 32  # of the deepest stage of every encoder
 
+class Outputs(NamedTuple):
+    """Logits of the lesion, unbounded, and what a network gives beside them.
 
-def check_sides(images: Tensor, least_px: int = STRIDE) -> None:
-    """Raise UserError unless both sides of images (B, 3, H, W) are multiples of 32 and at least `least_px`."""
-    sides = tuple(images.shape[-2:])
-    if any(side % STRIDE or side < least_px for side in sides):
-        raise UserError(
-            f"a network was given images of {sides[0]} x {sides[1]} px",
-            [f"both sides must be multiples of {STRIDE} and at least {least_px} px"],
-        )
+    maps: each float (B, C, H, W) of the size that was asked for; a loss is computed on every one. C is 1, or 2 for
+        background and lesion.
+    embedding: float (B, E, h, w) at stride 4, of length 1 over E; CTNet's, for its contrastive loss.
+    """
+
+    maps: tuple[Tensor, ...]
+    embedding: Tensor | None = None
+
+    def lesion_maps(self) -> tuple[Tensor, ...]:
+        """Return the maps as (B, 1, H, W); of background and lesion the difference, whose sigmoid is their softmax."""
+        return tuple(maps if maps.shape[1] == 1 else maps[:, 1:] - maps[:, :1] for maps in self.maps)
+
+    def lesion_logit(self) -> Tensor:
+        """Return the one map (B, 1, H, W) that inference reads: lesion is where it is above 0.
+
+        Maps are added up, as Polyp-PVT does with its two (spec/segmenters.md, 1.4, 2.4, 5.1).
+        """
+        first, *others = self.lesion_maps()
+        return sum(others, start=first)
 
 
 def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
@@ -28,6 +43,32 @@ def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) 
 def enlarge(maps: Tensor, factor: int, *, align_corners: bool) -> Tensor:
     """Return maps (B, C, H, W) as (B, C, factor H, factor W), bilinearly."""
     return functional.interpolate(maps, scale_factor=factor, mode="bilinear", align_corners=align_corners)
+
+
+class Network(nn.Module):
+    """A network whose `logits` returns Outputs with maps of any size for images (B, 3, H, W)."""
+
+    least_px = STRIDE
+    align_corners = False  # of the last resize
+
+    def logits(self, images: Tensor) -> Outputs:
+        """Return the maps as the head gives them."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Outputs:
+        """Return Outputs with maps (B, C, *size), by default of the images' size, for images (B, 3, H, W).
+
+        Raises: UserError unless both sides are multiples of 32 and at least `least_px`.
+        """
+        sides = tuple(images.shape[-2:])
+        if any(side % STRIDE or side < self.least_px for side in sides):
+            raise UserError(
+                f"a network was given images of {sides[0]} x {sides[1]} px",
+                [f"both sides must be multiples of {STRIDE} and at least {self.least_px} px"],
+            )
+        outputs = self.logits(images)
+        maps = tuple(resize(logits, size or sides, align_corners=self.align_corners) for logits in outputs.maps)
+        return outputs._replace(maps=maps)
 
 
 class ConvNorm(nn.Sequential):

@@ -3,12 +3,9 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmentation.config.networks import NetworkConfig
-from segmentation.networks.blocks import ConvNorm, check_sides, enlarge, resize
+from segmentation.config.networks import LEAST_PX, NetworkConfig
+from segmentation.networks.blocks import ConvNorm, Network, Outputs, enlarge, resize
 from segmentation.networks.encoders import build_encoder
-from segmentation.networks.outputs import Outputs
-
-LEAST_PX = 64  # at stride 32 SMIM halves the map once more
 
 
 def _doubling(width: int) -> nn.ConvTranspose2d:
@@ -58,23 +55,21 @@ class Smim(nn.Module):
         return h2 + x
 
 
-class CTNet(nn.Module):
-    """Four stages of a mix transformer, with one SMIM and one U for all the deeper ones."""
+class CTNet(Network):
+    """Four stages of a mix transformer, with one SMIM and one U for all the deeper ones; MiT-B3 is its own encoder."""
 
-    def __init__(self, encoder: nn.Module, width: int) -> None:
+    least_px = LEAST_PX["ctnet"]
+
+    def __init__(self, row: NetworkConfig, *, pretrained: bool) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.reducers = nn.ModuleList(ConvNorm(channels, width, 1) for channels in encoder.out_channels[-4:])
+        self.encoder, (width,) = build_encoder(row, pretrained=pretrained), row.widths()
+        self.reducers = nn.ModuleList(ConvNorm(channels, width, 1) for channels in self.encoder.out_channels[-4:])
         self.contrast = _contrast_head(width)
         self.smim, self.up, self.last_up = Smim(width), UpBlock(width), UpBlock(width)
         self.predict = nn.Sequential(ConvNorm(width, width, 3), nn.Conv2d(width, 1, 1))
 
-    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Outputs:
-        """Return one map (B, 1, *size) and the embedding (B, width, H/4, W/4) for images (B, 3, H, W).
-
-        Raises: UserError when a side is no multiple of 32, or below 64.
-        """
-        check_sides(images, LEAST_PX)
+    def logits(self, images: Tensor) -> Outputs:
+        """Return one map (B, 1, H, W) and the embedding (B, width, H/4, W/4)."""
         stages = self.encoder(images)[-4:]
         t1, t2, t3, t4 = (reduce(stage) for reduce, stage in zip(self.reducers, stages, strict=True))
         # the deepest first, as in the source: the running statistics of a shared part remember the last call best
@@ -84,9 +79,4 @@ class CTNet(nn.Module):
         fused = t1 + self.last_up(self.up(middle) * large + large)
         logits = enlarge(self.predict(fused), 4, align_corners=False)
         embedding = functional.normalize(self.contrast(t4), dim=1)
-        return Outputs((resize(logits, size or images.shape[-2:]),), embedding)
-
-
-def build_ctnet(row: NetworkConfig, *, pretrained: bool) -> CTNet:
-    """Return a CTNet, over MiT-B3 (whose drop path is 0.1 by default) unless the row names another encoder."""
-    return CTNet(build_encoder(row, pretrained=pretrained), row.widths()[0])
+        return Outputs((logits,), embedding)

@@ -52,16 +52,11 @@ def weights_source(row: NetworkConfig) -> str:
 
 def _refuse(row: NetworkConfig, what: str, problems: Iterable[str] = (), cause: Exception | None = None) -> NoReturn:
     """Raise UserError for a row's encoder_file, with where the right one comes from and both hashes."""
-    path = file_path(row)
-    found = sha256_file(path) if path.is_file() else "none, there is no such file"
+    path = Path(str(row.encoder_file)).expanduser()
+    digest = sha256_file(path) if path.is_file() else "none, there is no such file"
     known = f"the weights of {row.encoder_name()} come from {weights_source(row)}"
-    hashes = f"sha256 of the file: {found}; encoder_sha256: {row.encoder_sha256 or 'not given'}"
+    hashes = f"sha256 of the file: {digest}; encoder_sha256: {row.encoder_sha256 or 'not given'}"
     raise UserError(f"encoder_file {path} {what}", [*problems, known, hashes]) from cause
-
-
-def file_path(row: NetworkConfig) -> Path:
-    """Return the path of a row's encoder_file."""
-    return Path(str(row.encoder_file)).expanduser()
 
 
 def read_weights(row: NetworkConfig) -> dict[str, Tensor]:
@@ -69,7 +64,7 @@ def read_weights(row: NetworkConfig) -> dict[str, Tensor]:
 
     Raises: UserError when the file is missing, has another hash than encoder_sha256, or is not readable.
     """
-    path = file_path(row)
+    path = Path(str(row.encoder_file)).expanduser()
     if not path.is_file():
         _refuse(row, "is missing")
     if row.encoder_sha256 and row.encoder_sha256 != sha256_file(path):

@@ -1,8 +1,6 @@
-"""Encoders by name, and what can be wrong with them, said before or instead of the library's own errors."""
+"""Encoders by name, with the pretrained weights that a row asks for."""
 
-import contextlib
 import difflib
-from collections.abc import Iterator
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -11,9 +9,7 @@ from torch import nn
 
 from data.pairs.errors import UserError
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks.encoder_weights import IMAGENET, TIMM, fill_encoder, read_weights, timm_name, weights_source
-
-_UNFIT = (ValueError, RuntimeError, TypeError, AssertionError, LookupError)
+from segmentation.networks.encoder_weights import IMAGENET, TIMM, fill_encoder, read_weights, timm_name
 
 
 def _known_encoders(name: str) -> list[str]:
@@ -32,7 +28,7 @@ def _known_weights(name: str) -> list[str]:
     return [IMAGENET, *([tag] if tag else tags)] if tags else []
 
 
-def _check_names(row: NetworkConfig) -> None:
+def check_names(row: NetworkConfig) -> None:
     """Raise UserError for an unknown encoder, or for weights that it never had."""
     name, names = row.encoder_name(), _known_encoders(row.encoder_name())
     if name not in names:
@@ -76,33 +72,3 @@ def build_encoder(row: NetworkConfig, *, pretrained: bool, depth: int = 5, **def
     if state is not None:
         fill_encoder(encoder, row, args, state)
     return encoder
-
-
-@contextlib.contextmanager
-def checked_encoder(row: NetworkConfig) -> Iterator[None]:
-    """Return a context in which the library may build the encoder of a row, if it has one.
-
-    Raises: UserError when the encoder is unknown or unfit, or its pretrained weights cannot be had.
-    """
-    if row.network == "plain_unet":
-        yield
-        return
-    _check_names(row)
-    name = row.encoder_name()
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"the weights {row.encoder_weights!r} of encoder {name!r} could not be fetched",
-            [
-                f"they come from {weights_source(row)}",
-                str(error).splitlines()[0],
-                "connect once so that they are downloaded and cached, or bring the file and give its path and hash as "
-                "encoder_file and encoder_sha256, or set encoder_weights: null to start anew",
-            ],
-        ) from error
-    except _UNFIT as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(
-            f"encoder {name!r} cannot serve a {row.network}", [reason, "choose another, or mend encoder_args"]
-        ) from error

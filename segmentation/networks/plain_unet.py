@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks.blocks import check_sides, enlarge, resize
-from segmentation.networks.outputs import Outputs
+from segmentation.networks.blocks import Network, Outputs, enlarge
 
 
 def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -19,11 +18,12 @@ def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:
     )
 
 
-class PlainUNet(nn.Module):
-    """Four levels, no normalisation, no pretrained part, two classes."""
+class PlainUNet(Network):
+    """Four levels, no normalisation, two classes; there are no weights that it could start from."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, row: NetworkConfig, *, pretrained: bool) -> None:
         super().__init__()
+        widths = row.widths()
         self.down = nn.ModuleList(map(_double_conv, (3, *widths), widths))
         below = widths[:0:-1]
         self.up = nn.ModuleList(
@@ -31,21 +31,12 @@ class PlainUNet(nn.Module):
         )
         self.predict = nn.Conv2d(widths[0], 2, 1)
 
-    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Outputs:
-        """Return one map (B, 2, *size), background and lesion, for images (B, 3, H, W).
-
-        Raises: UserError when a side is no multiple of 32.
-        """
-        check_sides(images)
+    def logits(self, images: Tensor) -> Outputs:
+        """Return one map (B, 2, H, W), background and lesion."""
         skips, maps = [], images
         for number, level in enumerate(self.down):
             maps = level(functional.max_pool2d(maps, 2) if number else maps)
             skips.append(maps)
         for level, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             maps = level(torch.cat([enlarge(maps, 2, align_corners=False), skip], dim=1))
-        return Outputs((resize(self.predict(maps), size or images.shape[-2:]),))
-
-
-def build_plain_unet(row: NetworkConfig, *, pretrained: bool) -> PlainUNet:
-    """Return a plain U-Net of the row's four widths; there are no weights that it could start from."""
-    return PlainUNet(row.widths())
+        return Outputs((self.predict(maps),))

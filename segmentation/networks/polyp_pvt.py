@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks.blocks import ConvNorm, check_sides, enlarge, resize
+from segmentation.networks.blocks import ConvNorm, Network, Outputs, enlarge, resize
 from segmentation.networks.encoders import build_encoder
-from segmentation.networks.outputs import Outputs
 
 DROP_PATH = 0.1  # of the source; timm's default is 0
 GRID = 4  # SAM's nodes are the middle 4 x 4 of 6 x 6 cells
@@ -81,35 +80,24 @@ class Sam(nn.Module):
         return fused + self.out(states.unflatten(2, fused.shape[-2:]))
 
 
-class PolypPvt(nn.Module):
-    """Four stages of a pyramid transformer under CFM, CIM and SAM."""
+class PolypPvt(Network):
+    """Four stages of a pyramid transformer under CFM, CIM and SAM; PVTv2-B2 is its own encoder."""
 
-    def __init__(self, encoder: nn.Module, width: int) -> None:
+    def __init__(self, row: NetworkConfig, *, pretrained: bool) -> None:
         super().__init__()
-        self.encoder = encoder
-        channels = encoder.out_channels[-4:]
+        self.encoder = build_encoder(row, pretrained=pretrained, drop_path_rate=DROP_PATH)
+        channels, (width,) = self.encoder.out_channels[-4:], row.widths()
         self.cim = Cim(channels[0])
         self.reducers = nn.ModuleList(ConvNorm(count, width, 1) for count in channels)
         self.cfm, self.sam = Cfm(width), Sam(width)
         self.predict = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in range(2))
 
-    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Outputs:
-        """Return two maps (B, 1, *size), of F and of G, for images (B, 3, H, W); inference adds them up.
-
-        Raises: UserError when a side is no multiple of 32.
-        """
-        check_sides(images)
+    def logits(self, images: Tensor) -> Outputs:
+        """Return two maps (B, 1, H, W), of F and of G; inference adds them up."""
         x1, *deeper = self.encoder(images)[-4:]
         t1, *rest = (reduce(x) for reduce, x in zip(self.reducers, [self.cim(x1), *deeper], strict=True))
         fused = self.cfm(*rest)
         # sides are multiples of 32, so that half of t1 has the size of F, and SAM needs no resizing
         details = resize(t1, fused.shape[-2:], align_corners=True)
         logits = (head(maps) for head, maps in zip(self.predict, (fused, self.sam(fused, details)), strict=True))
-        full = (enlarge(each, 8, align_corners=False) for each in logits)
-        return Outputs(tuple(resize(each, size or images.shape[-2:]) for each in full))
-
-
-def build_polyp_pvt(row: NetworkConfig, *, pretrained: bool) -> PolypPvt:
-    """Return a Polyp-PVT, over PVTv2-B2 unless the row names another encoder."""
-    encoder = build_encoder(row, pretrained=pretrained, drop_path_rate=DROP_PATH)
-    return PolypPvt(encoder, row.widths()[0])
+        return Outputs(tuple(enlarge(each, 8, align_corners=False) for each in logits))

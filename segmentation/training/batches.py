@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config.architectures import ArchitectureRow
-from segmentation.inference.inputs import Decoded, load_pairs
+from segmentation.inference.inputs import load_pairs
 from segmentation.training.augment import build_augment
 from segmentation.training.colour_exchange import donor_chooser, exchange
 
@@ -43,9 +44,14 @@ def count_batches(row: ArchitectureRow, real: int, synthetic: int) -> int:
     return row.epochs * math.ceil(pairs / row.batch)
 
 
-def near_equal_parts(order: np.ndarray, batch: int) -> Iterator[np.ndarray]:
-    """Yield the order cut into nearly equal parts, because a remainder of one or two makes poor batch statistics."""
-    yield from np.array_split(order, -(-len(order) // batch))
+def _ahead(make: Callable[[np.ndarray], Batch], parts: Sequence[np.ndarray]) -> Iterator[Batch]:
+    """Yield make(part) for every part, the next of which is made while one is used."""
+    with ThreadPoolExecutor(1) as pool:  # one thread, because augmentation draws from a stream of its own
+        ready = pool.submit(make, parts[0])
+        for part in parts[1:]:
+            batch, ready = ready.result(), pool.submit(make, part)
+            yield batch
+        yield ready.result()
 
 
 class TrainingPairs:
@@ -55,8 +61,8 @@ class TrainingPairs:
         self, real: PairSet, synthetic: PairSet, row: ArchitectureRow, seed: int, *, ahead: bool = False
     ) -> None:
         self.row, self.seed, self.ahead = row, seed, ahead
-        self.sets: tuple[Decoded, ...] = tuple(load_pairs(pair_set, row) for pair_set in (real, synthetic))
-        self.places = [(number, i) for number, one in enumerate(self.sets) for i in range(len(one.images))]
+        sets = [load_pairs(pair_set, row) for pair_set in (real, synthetic)]
+        self.places = [(decoded, number) for decoded in sets for number in range(len(decoded.images))]
         self.keys = [f"real/{pair.id}" for pair in real.pairs] + [f"synthetic/{pair.id}" for pair in synthetic.pairs]
         self.augment = build_augment(row.augment)
         self.waited_s = 0.0
@@ -64,12 +70,11 @@ class TrainingPairs:
         self.donor = donor_chooser(row.colour_exchange, domains) if row.colour_exchange else None
 
     def _item(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        number, place = self.places[index]
-        image, mask = self.sets[number].images[place], self.sets[number].masks[place]
-        key = self.keys[index]
+        decoded, number = self.places[index]
+        image, mask, key = decoded.images[number], decoded.masks[number], self.keys[index]
         if self.donor and self.row.colour_exchange:
-            number, place = self.places[self.donor(index, item_seed("donor", self.seed, epoch, key))]
-            image = exchange(image, self.sets[number].images[place], wrap=self.row.colour_exchange.wrap)
+            donors, number = self.places[self.donor(index, item_seed("donor", self.seed, epoch, key))]
+            image = exchange(image, donors.images[number], wrap=self.row.colour_exchange.wrap)
         return self.augment(np.asarray(image), np.asarray(mask), item_seed("augment", self.seed, epoch, key))
 
     def _batch(self, indices: np.ndarray, epoch: int) -> Batch:
@@ -82,20 +87,12 @@ class TrainingPairs:
         That keeps a GPU busy; on the CPU the two would only be in each other's way.
         """
         order = np.random.default_rng(item_seed("order", self.seed, number)).permutation(len(self.keys))
-        parts = list(near_equal_parts(order, self.row.batch))
-        if not self.ahead:
-            for part in parts:
-                start = time.perf_counter()
-                batch = self._batch(part, number)
-                self.waited_s += time.perf_counter() - start
-                yield batch
-            return
-        with ThreadPoolExecutor(1) as pool:  # one thread, because augmentation draws from a stream of its own
-            ready = pool.submit(self._batch, parts[0], number)
-            for following in [*parts[1:], None]:
-                start = time.perf_counter()
-                batch = ready.result()
-                self.waited_s += time.perf_counter() - start
-                if following is not None:
-                    ready = pool.submit(self._batch, following, number)
-                yield batch
+        # nearly equal parts, because a remainder of one or two makes poor batch statistics
+        parts = np.array_split(order, math.ceil(len(order) / self.row.batch))
+        make = partial(self._batch, epoch=number)
+        batches = _ahead(make, parts) if self.ahead else map(make, parts)
+        for _ in parts:
+            start = time.perf_counter()
+            batch = next(batches)
+            self.waited_s += time.perf_counter() - start
+            yield batch

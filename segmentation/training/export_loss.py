@@ -27,10 +27,7 @@ class _Loss(nn.Module):
         else:
             inputs = (inputs - self.mean) / self.std
         outputs = self.network(inputs, size=masks.shape[2:])
-        maps = tuple(
-            one if one.shape[1] == 1 else one[:, 1:] - one[:, :1] for one in outputs.maps
-        )  # lesion over ground
-        return structure(outputs._replace(maps=maps), masks, weighted_bce=True)
+        return structure(outputs._replace(maps=outputs.lesion_maps()), masks, weighted_bce=True)
 
 
 def export_loss(segmenter: Segmenter, size: tuple[int, int], path: Path) -> None:

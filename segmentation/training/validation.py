@@ -1,25 +1,21 @@
 """Validation: the pairs that are held out, what is measured on them, and which weights are kept."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.inputs import as_targets, load_pairs, normalize
-from segmentation.networks.outputs import lesion_logit
+from segmentation.networks.blocks import Network
 from segmentation.training.losses import Loss
-
-
-def needs_validation(row: ArchitectureRow) -> bool:
-    """Return whether the row looks at validation pairs."""
-    return row.keep == "best_val" or row.early_stop is not None or row.schedule == "plateau"
 
 
 def hold_out(real: PairSet, added: PairSet, share: float, seed: int) -> tuple[PairSet, PairSet, PairSet]:
@@ -33,13 +29,11 @@ def hold_out(real: PairSet, added: PairSet, share: float, seed: int) -> tuple[Pa
     def group(pair: Pair) -> str:
         return f"group {pair.group}" if pair.group else f"pair {pair.id}"
 
-    held: set[str] = set()
-    count = 0
-    for name in sorted({group(pair) for pair in real.pairs}, key=lambda name: item_seed("val", seed, name)):
-        if count >= share * len(real):
+    sizes, held = Counter(map(group, real.pairs)), set[str]()
+    for name in sorted(sizes, key=lambda name: item_seed("val", seed, name)):
+        if sum(sizes[other] for other in held) >= share * len(real):
             break
         held.add(name)
-        count += sum(group(pair) == name for pair in real.pairs)
     train = tuple(pair for pair in real.pairs if group(pair) not in held)
     val = tuple(pair for pair in real.pairs if group(pair) in held)
     if not train:
@@ -77,29 +71,26 @@ class Validation:
         self.decoded = [load_pairs(pair_set, self.row) for pair_set in self.sets]
 
     @torch.inference_mode()
-    def measure(self, network: nn.Module) -> tuple[float, float]:
+    def measure(self, network: Network) -> tuple[float, float]:
         """Return the mean soft Dice over all images, and the mean loss over batches, at the network's input size.
 
         The stream of random numbers is left alone, so that looking does not change the training.
         """
+        scores, losses = [], []
+        network.eval()
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return self._measure(network)
-
-    def _measure(self, network: nn.Module) -> tuple[float, float]:
-        network.eval()
-        scores, losses = [], []
-        for decoded in self.decoded:
-            for start in range(0, len(decoded.images), self.row.batch):
-                part = slice(start, start + self.row.batch)
-                outputs = network(normalize(np.array(decoded.images[part]), self.row, self.device))
-                masks = as_targets(np.array(decoded.masks[part]), self.device)
-                losses.append(self.loss_of(outputs, masks).item())
-                scores += soft_dice(lesion_logit(outputs).float(), masks).tolist()
+            for decoded in self.decoded:
+                for start in range(0, len(decoded.images), self.row.batch):
+                    part = slice(start, start + self.row.batch)
+                    outputs = network(normalize(np.array(decoded.images[part]), self.row, self.device))
+                    masks = as_targets(np.array(decoded.masks[part]), self.device)
+                    losses.append(self.loss_of(outputs, masks).item())
+                    scores += soft_dice(outputs.lesion_logit().float(), masks).tolist()
         network.train()
         return float(np.mean(scores)), float(np.mean(losses))
 
-    def look(self, network: nn.Module, epoch: int) -> tuple[float, float]:
+    def look(self, network: Network, epoch: int) -> tuple[float, float]:
         """Return what `measure` returns, and keep the weights if they are the best so far and the row asks for them."""
         score, loss = self.measure(network)
         if score > self.best:
@@ -112,15 +103,10 @@ class Validation:
         """Return whether early stopping ends the run after this epoch."""
         return self.row.early_stop is not None and epoch - self.best_epoch >= self.row.early_stop
 
-    def state(self) -> dict[str, Any]:
-        """Return what has to outlive an interruption."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
-
 
 def validation_sets(
-    row: ArchitectureRow, real: PairSet, added: PairSet, val: PairSet | None, tests: Sequence[PairSet], seed: int,
-    warn: Callable[[str], object],
-) -> tuple[PairSet, PairSet, list[PairSet]]:  # fmt: skip
+    row: ArchitectureRow, real: PairSet, added: PairSet, val: PairSet | None, tests: Sequence[PairSet], seed: int
+) -> tuple[PairSet, PairSet, list[PairSet]]:
     """Return the real and added pairs to train on, and the sets to look at after each epoch, none when none are needed.
 
     Raises: UserError when the row needs validation pairs and there are none.
@@ -128,9 +114,10 @@ def validation_sets(
     if row.keep == "best_test":
         if not tests:
             raise UserError("keep: best_test needs test sets, and none were given: use best_val or last")
-        warn("the weights are chosen on the test sets (keep: best_test): their scores say too much")
+        text = "the weights are chosen on the test sets (keep: best_test): their scores say too much"
+        sys.stderr.write(f"warning: {text}\n")
         return real, added, list(tests)
-    if not needs_validation(row):
+    if not row.needs_validation:
         return real, added, []
     if val is not None and len(val):
         return real, added, [val]

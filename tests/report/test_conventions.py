@@ -3,7 +3,7 @@
 from evaluation.results.results import Grid, Run, RunKey
 from evaluation.tables.conventions import COLUMNS, render_conventions
 from evaluation.tables.score_section import weights_sentence
-from segmentation.measures.summary import FLAT
+from segmentation.measures.evaluate import FLAT
 
 
 def run(architecture, source, seed, value):

@@ -8,10 +8,16 @@ import pytest
 
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from segmentation.config.architectures import ArchitectureRow
+from segmentation.config.architectures import ArchitectureRow, MultiScale
+from segmentation.training.train import train
 
 MakePairs = Callable[..., PairSet]
 MakeRow = Callable[..., ArchitectureRow]
+
+SANET = MultiScale(
+    draw="one", factors=(8 / 11, 9 / 11, 10 / 11, 1.0), probabilities=(0.1, 0.2, 0.3, 0.4), align_corners=False
+)
+PVT = MultiScale(draw="each", factors=(0.75, 1.0, 1.25), align_corners=True)
 
 
 def draw_pair(rng: np.random.Generator, size_px: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,3 +69,17 @@ def make_row() -> MakeRow:
         return ArchitectureRow(**(values | changes))
 
     return make
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, object]]]:
+    """Return a function that trains into a new folder and returns the folder and the summary."""
+
+    def run(
+        name: str, real: PairSet, synthetic: PairSet, row: ArchitectureRow, seed: int = 0, **options: object
+    ) -> tuple[Path, dict[str, object]]:
+        folder = tmp_path / "out" / name
+        folder.mkdir(parents=True)
+        return folder, train(real, synthetic, row, folder, seed=seed, **options)
+
+    return run

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmentation.measures import Measures, measure
-from segmentation.measures.summary import FLAT, summarize
+from segmentation.measures.conventions import Measures, measure
+from segmentation.measures.evaluate import FLAT, summarize
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs/evaluation.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^(\w)  ((?:\d )+) +([.#](?: [.#])*)$", re.MULTILINE)
 SETS = {"first": "ab", "second": "c"}
 

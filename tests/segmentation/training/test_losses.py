@@ -7,9 +7,19 @@ import torch
 import torch.nn.functional as functional
 from segmentation_models_pytorch.losses import DiceLoss
 
-from segmentation.networks.outputs import Outputs
-from segmentation.training.losses import bce_dice, ce_dice, edge_weights, structure, structure_contrast
-from segmentation.training.losses_contrast import BASE_TAU, TAU, contrast, pixel_contrast, sample_pixels
+from segmentation.networks.blocks import Outputs
+from segmentation.training.losses import (
+    BASE_TAU,
+    TAU,
+    bce_dice,
+    ce_dice,
+    contrast,
+    edge_weights,
+    pixel_contrast,
+    sample_pixels,
+    structure,
+    structure_contrast,
+)
 
 
 def one(*maps):

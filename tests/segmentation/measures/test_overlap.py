@@ -5,9 +5,10 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from torchmetrics.classification import BinaryF1Score, BinaryJaccardIndex, MulticlassJaccardIndex
+from torchmetrics.functional.classification import binary_stat_scores
 
-from segmentation.measures import Measures, measure
-from segmentation.measures.overlap import pooled
+from segmentation.measures.conventions import Measures, measure
+from segmentation.measures.overlap import count, pooled
 
 
 def random_set(count: int = 7, size_px: int = 33, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -36,6 +37,17 @@ def test_fg_image_is_the_librarys():
     iou = smp.metrics.iou_score(*stats, reduction="none")[:, 0]
     np.testing.assert_allclose(result.images["fg_image/dice"], f1, atol=1e-6)
     np.testing.assert_allclose(result.images["fg_image/iou"], iou, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_counts_are_those_of_torchmetrics_on_a_thousand_maps(share):
+    rng = np.random.default_rng(4)
+    masks = (rng.random((1000, 9, 11)) < share).astype(np.uint8)
+    maps = (np.round(rng.random(masks.shape) * 8) / 8 * rng.choice([0, 0.4, 1], (1000, 1, 1))).astype(np.float32)
+    inputs = torch.from_numpy(maps), torch.from_numpy(masks).long()
+    tp, fp, tn, fn, _ = binary_stat_scores(*inputs, multidim_average="samplewise").T.numpy()
+    counts = [count(probability > 0.5, mask > 0) for probability, mask in zip(maps, masks, strict=True)]
+    np.testing.assert_array_equal(counts, np.stack([tp, fp, fn, tn], axis=1))
 
 
 def test_classavg_image_is_the_librarys():

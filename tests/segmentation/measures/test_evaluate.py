@@ -9,8 +9,7 @@ import pytest
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from segmentation.measures import evaluate as module
-from segmentation.measures.summary import FLAT
+from segmentation.measures.evaluate import FLAT, evaluate, measure_set
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def test_images_are_seen_one_at_a_time_at_their_own_size(odd_pairs):
         seen.append(images.shape)
         return bright(images)
 
-    measures = module.measure_set(answering(segmenter), odd_pairs)
+    measures = measure_set(answering(segmenter), odd_pairs)
     assert seen == [(1, 20, 30, 3), (1, 24, 30, 3)]
     assert measures.counts.tolist() == [[72, 0, 0, 528], [72, 0, 0, 648]]
     assert measures.ids == ("p0", "p1")
@@ -58,7 +57,7 @@ def test_images_are_seen_one_at_a_time_at_their_own_size(odd_pairs):
 
 
 def test_the_answer_can_be_written_and_holds_every_name(odd_pairs, make_pairs):
-    result = module.evaluate(answering(bright), {"odd": odd_pairs, "real": make_pairs(3)})
+    result = evaluate(answering(bright), {"odd": odd_pairs, "real": make_pairs(3)})
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert list(result["metrics"]) == ["images", *FLAT]
     assert result["metrics"]["images"] == 5
@@ -67,4 +66,4 @@ def test_the_answer_can_be_written_and_holds_every_name(odd_pairs, make_pairs):
 
 def test_a_test_set_without_images_is_named(make_pairs):
     with pytest.raises(UserError, match="test set none holds no images"):
-        module.evaluate(answering(bright), {"none": make_pairs(0, "none")})
+        evaluate(answering(bright), {"none": make_pairs(0, "none")})

@@ -28,3 +28,27 @@ def test_a_row_survives_json(make_row):
 def test_a_wrong_row_is_refused(make_row, changes, words):
     with pytest.raises(ValidationError, match=words):
         make_row(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss": "ce_dice"}, "ce_dice is for plain_unet"),
+        ({"loss": "structure_contrast"}, "only a ctnet gives"),
+        ({"schedule": "steps"}, "milestones: needed"),
+        ({"milestones": (3,)}, "and for no other"),
+        ({"warmup": 0.1}, "only for schedule: poly"),
+        (
+            {"scales": {"draw": "each", "factors": (1.0,), "probabilities": (1.0,), "align_corners": True}},
+            "only with draw",
+        ),
+        ({"keep": "best"}, "best_val"),
+        ({"early_stop": 3, "budget": "equal_steps"}, "need budget: equal_epochs"),
+        ({"early_stop": 3, "keep": "best_test"}, "chooses weights alone"),
+        ({"network": "ctnet", "encoder": None, "decoder_channels": (16,), "input_px": 32}, "64 px or more"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_together_is_refused(make_row, changes, words):
+    with pytest.raises(ValidationError, match=words):
+        make_row(**changes)
+    assert ArchitectureRow.model_fields["keep"].default == "last"

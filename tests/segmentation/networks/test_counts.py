@@ -1,6 +1,6 @@
 """Networks at full width against the counts and facts of spec/segmenters.md."""
 
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -9,24 +9,22 @@ from torch.nn import functional
 
 from data.pairs.errors import UserError
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks import build_network
 from segmentation.networks.blocks import ConvNorm
+from segmentation.networks.build import build_network
 
 
 def count(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.fixture
-def build(monkeypatch):
-    """Return a function that builds a network without drawing its weights."""
-    monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))  # smp reads its drop path rates
+def whole(**values):
+    """Return a network at full width without drawing its weights."""
+    with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
+        patch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))  # smp reads its drop path rates
+        return build_network(NetworkConfig(**values))
 
-    def make(**values):
-        with torch.device("meta"):
-            return build_network(NetworkConfig(**values))
 
-    return make
+build = cache(whole)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +35,7 @@ def build(monkeypatch):
         ("ctnet", 44_290_657, 44_072_128, {"contrast": 50_496, "smim": 74_304, "up": 25_696, "last_up": 25_696}),
     ],
 )
-def test_counts_of_the_three_for_polyps(build, network, total, encoder, parts):
+def test_counts_of_the_three_for_polyps(network, total, encoder, parts):
     built = build(network=network)
     assert (count(built), count(built.encoder)) == (total, encoder)
     assert {name: count(built.get_submodule(name)) for name in parts} == parts
@@ -56,11 +54,11 @@ def test_counts_of_the_three_for_polyps(build, network, total, encoder, parts):
         ({"network": "unet", "encoder": "resnet34"}, 24.44),
     ],
 )
-def test_counts_of_the_librarys_networks(build, row, millions):
+def test_counts_of_the_librarys_networks(row, millions):
     assert round(count(build(**row)) / 1e6, 2) == millions
 
 
-def test_count_of_the_plain_unet(build):
+def test_count_of_the_plain_unet():
     network = build(network="plain_unet")
     assert count(network) == 1_946_914
     assert not [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -70,15 +68,15 @@ def test_count_of_the_plain_unet(build):
     ("network", "channels"),
     [("sanet", [512, 1024, 2048]), ("polyp_pvt", [64, 128, 320, 512]), ("ctnet", [64, 128, 320, 512])],
 )
-def test_stages_have_the_channels_and_strides_of_the_sources(build, network, channels):
+def test_stages_have_the_channels_and_strides_of_the_sources(network, channels):
     stages = build(network=network).encoder(torch.zeros(1, 3, 352, 352, device="meta"))[-len(channels) :]
     deepest = [(each, 352 // 32 * 2**power) for power, each in enumerate(reversed(channels))]
     assert [(stage.shape[1], stage.shape[2]) for stage in stages] == deepest[::-1]
 
 
 @pytest.mark.parametrize("network", ["sanet", "polyp_pvt", "ctnet", "plain_unet", "segformer"])
-def test_forward_at_352(build, network):
-    built = build(network=network).to_empty(device="cpu").eval()
+def test_forward_at_352(network):
+    built = whole(network=network).to_empty(device="cpu").eval()
     for parameter in built.parameters():
         nn.init.normal_(parameter, std=0.02)
     for name, buffer in built.named_buffers():
@@ -92,7 +90,7 @@ def test_forward_at_352(build, network):
         torch.testing.assert_close(outputs.embedding.norm(dim=1), torch.ones(1, 88, 88))
 
 
-def test_sanet_stands_on_the_deep_stem(build):
+def test_sanet_stands_on_the_deep_stem():
     with pytest.raises(UserError, match=r"tu-res2net50_26w_4s' cannot serve a sanet\n.*tu-res2net50d"):
         build(network="sanet", encoder="tu-res2net50_26w_4s")
     stem = build(network="sanet").encoder.model.conv1
@@ -103,20 +101,20 @@ def test_sanet_stands_on_the_deep_stem(build):
 
 
 @pytest.mark.parametrize("network", ["polyp_pvt", "ctnet"])
-def test_drop_path_reaches_a_tenth(build, network):
+def test_drop_path_reaches_a_tenth(network):
     rates = [getattr(module, "drop_prob", 0.0) for module in build(network=network).encoder.modules()]
     assert max(rates) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("network", ["polyp_pvt", "ctnet"])
-def test_blocks_after_the_encoder_have_no_relu(build, network):
+def test_blocks_after_the_encoder_have_no_relu(network):
     blocks = [module for module in build(network=network).modules() if isinstance(module, ConvNorm)]
     assert len(blocks) == {"polyp_pvt": 4 + 8, "ctnet": 4 + 3}[network]
     assert all([type(layer) for layer in block] == [nn.Conv2d, nn.BatchNorm2d] for block in blocks)
     assert all(block[0].bias is None for block in blocks)
 
 
-def test_the_head_of_segformer_drops_channels_before_its_classifier(build):
+def test_the_head_of_segformer_drops_channels_before_its_classifier():
     network = build(network="segformer")
     assert network.dropout.p == 0.1
     assert isinstance(network.dropout, nn.Dropout2d)

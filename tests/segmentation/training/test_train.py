@@ -3,30 +3,17 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from data.pairs.errors import UserError
 from segmentation.inference.predict import load_segmenter
-from segmentation.measures import measure
+from segmentation.measures.conventions import measure
 from segmentation.training.batches import chosen_pairs, count_batches
 from segmentation.training.train import train
 
 SEGFORMER = {"network": "segformer", "encoder": "mit_b0", "decoder_channels": (16,)}
-
-
-@pytest.fixture
-def fit(tmp_path):
-    """Return a function that trains into a new folder and returns the folder and the summary."""
-
-    def run(name, real, synthetic, row, seed=0):
-        folder = tmp_path / "out" / name
-        folder.mkdir(parents=True)
-        return folder, train(real, synthetic, row, folder, seed=seed)
-
-    return run
 
 
 def test_learns_eight_ellipses(fit, make_pairs, make_row):
@@ -118,10 +105,10 @@ def test_a_diverging_run_names_its_step(fit, make_pairs, make_row):
 
 
 def test_a_training_is_named_with_the_key_of_its_settings(make_pairs, make_row, tmp_path):
-    """Segmenters, the judge and the refiner are one function, and its messages tell them apart."""
+    """Segmenters and the judge are one function, and its messages tell them apart."""
     row = make_row(lr=1e30, schedule="constant", epochs=9)
     with pytest.raises(UserError, match=r"judge: the loss .* at step \d+ of 18") as caught:
-        train(make_pairs(8), make_pairs(0, "none"), row, tmp_path, seed=0, name="judge", settings="judge")
+        train(make_pairs(8), make_pairs(0, "none"), row, tmp_path, seed=0, settings="judge")
     assert caught.value.problems[0] == "lower lr of judge, which is 1e+30"
 
 
@@ -149,32 +136,3 @@ def test_added_pairs_can_be_counted_out_and_trained_on_alone(fit, make_pairs, ma
         chosen_pairs(real, added, make_row(added_pairs=17))
     with pytest.raises(UserError, match="no pairs to train on"):
         chosen_pairs(real, make_pairs(0, "none"), make_row(real_pairs=False))
-
-
-@pytest.mark.parametrize("changes", [{}, SEGFORMER])
-def test_probabilities_depend_on_the_image_alone(fit, make_pairs, make_row, changes):
-    real = make_pairs(6, size_px=96)
-    folder, _ = fit("a", real, make_pairs(0, "none"), make_row(**changes))
-    segmenter, images = load_segmenter(folder), real.images()
-    together, one_by_one = segmenter(images), segmenter(images, batch=1)
-    assert together.shape == (6, 96, 96)
-    assert together.dtype == np.float32
-    assert together.min() >= 0
-    assert together.max() <= 1
-    np.testing.assert_allclose(one_by_one, together, atol=2e-6)
-    np.testing.assert_allclose(segmenter(images[::-1], batch=4)[::-1], together, atol=2e-6)
-    assert together.std(axis=0).max() > 1e-4
-
-
-def test_damaged_segmenters_are_refused(fit, make_pairs, make_row, tmp_path):
-    folder, _ = fit("a", make_pairs(4), make_pairs(0, "none"), make_row())
-    with pytest.raises(UserError, match="is not a trained segmenter"):
-        load_segmenter(tmp_path)
-    state = load_file(folder / "model.safetensors")
-    state.pop(next(name for name in state if name.startswith("decoder") and name.endswith("weight")))
-    save_file(state, folder / "model.safetensors")
-    with pytest.raises(UserError, match=r"is not of the network in config\.json"):
-        load_segmenter(folder)
-    (folder / "model.safetensors").write_bytes(b"half a file")
-    with pytest.raises(UserError, match="holds a damaged segmenter"):
-        load_segmenter(folder)

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional
 
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks import build_network
+from segmentation.networks.build import build_network
 from segmentation.networks.ctnet import Smim
 from segmentation.networks.polyp_pvt import Cim, Sam
-from tests.segmentation.test_networks import TOYS
+from tests.segmentation.networks.toys import TOYS
 
 
 @pytest.mark.parametrize(

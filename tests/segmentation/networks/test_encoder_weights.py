@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks import build_network
-from tests.segmentation.test_networks import TOYS
+from segmentation.networks.build import build_network
+from tests.segmentation.networks.toys import TOYS
 
 
 def whole_network(name):

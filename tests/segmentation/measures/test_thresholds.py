@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from segmentation.inference.correction import probability_correction
-from segmentation.measures import measure
+from segmentation.inference.predict import probability_correction
+from segmentation.measures.conventions import measure
 from segmentation.measures.thresholds import count_steps, dice_iou_curves, stretch, to_8_bit
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=9)

@@ -5,19 +5,10 @@ import torch
 
 from data.pairs.errors import UserError
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks import NETWORKS, build_network
-from segmentation.networks.outputs import Outputs, lesion_logit
+from segmentation.networks.blocks import Outputs
+from segmentation.networks.build import NETWORKS, build_network
+from tests.segmentation.networks.toys import TOYS
 
-TRANSFORMER = {"depths": (1, 1, 1, 1), "embed_dims": (16, 32, 48, 64), "num_heads": (1, 2, 3, 4)}
-RES2NET = {"layers": (1, 1, 1, 1), "channels": (8, 16, 32, 64), "stem_width": 8}
-TOYS = {
-    "sanet": {"encoder_args": RES2NET, "decoder_channels": (16,)},
-    "polyp_pvt": {"encoder_args": TRANSFORMER, "decoder_channels": (16,)},
-    "ctnet": {"encoder_args": TRANSFORMER, "decoder_channels": (16,)},
-    "plain_unet": {"decoder_channels": (8, 16, 32, 64)},
-    "unet": {"encoder": "tu-test_resnet", "decoder_channels": (32, 16, 16)},
-    "segformer": {"encoder_args": TRANSFORMER, "decoder_channels": (32,)},
-}
 CHANNELS = {"polyp_pvt": [1, 1], "plain_unet": [2]}  # of the maps; one map of one channel for the others
 toys = pytest.mark.parametrize("name", TOYS)
 
@@ -38,7 +29,7 @@ def test_maps_of_the_asked_size(name, size):
     outputs = network(torch.zeros(2, 3, 64, 96), size)
     height, width = size or (64, 96)
     assert [logits.shape for logits in outputs.maps] == [(2, n, height, width) for n in CHANNELS.get(name, [1])]
-    assert lesion_logit(outputs).shape == (2, 1, height, width)
+    assert outputs.lesion_logit().shape == (2, 1, height, width)
     assert all(logits.dtype == torch.float32 and logits.requires_grad for logits in outputs.maps)
     assert (outputs.embedding is not None) == (name == "ctnet")
 
@@ -74,15 +65,15 @@ def test_the_same_seed_gives_the_same_network(name):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
     images = torch.rand(2, 3, 64, 64)
-    maps = [lesion_logit(network.eval()(images)) for network in (first, again)]
+    maps = [network.eval()(images).lesion_logit() for network in (first, again)]
     assert torch.equal(*maps)
 
 
 @toys
 def test_an_image_does_not_see_its_neighbours(name):
     network, images = toy(name).eval(), torch.rand(3, 3, 64, 64)
-    together = lesion_logit(network(images, (50, 40)))
-    alone = torch.cat([lesion_logit(network(image[None], (50, 40))) for image in images])
+    together = network(images, (50, 40)).lesion_logit()
+    alone = torch.cat([network(image[None], (50, 40)).lesion_logit() for image in images])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
     assert together.std() > 0
 
@@ -101,9 +92,9 @@ def test_ctnet_needs_64_px():
 
 def test_the_lesion_is_the_sum_of_maps_or_the_difference_of_classes():
     one, other, pair = torch.randn(2, 1, 3, 3), torch.randn(2, 1, 3, 3), torch.randn(2, 2, 3, 3)
-    assert torch.equal(lesion_logit(Outputs((one,))), one)
-    assert torch.equal(lesion_logit(Outputs((one, other))), one + other)
-    torch.testing.assert_close(lesion_logit(Outputs((pair,))).sigmoid(), pair.softmax(1)[:, 1:])
+    assert torch.equal(Outputs((one,)).lesion_logit(), one)
+    assert torch.equal(Outputs((one, other)).lesion_logit(), one + other)
+    torch.testing.assert_close(Outputs((pair,)).lesion_logit().sigmoid(), pair.softmax(1)[:, 1:])
 
 
 def test_the_decoder_has_the_widths_of_the_row():

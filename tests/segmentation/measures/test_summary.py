@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from data.pairs.errors import UserError
 from evaluation.paper.facts import read_paper
-from segmentation.measures import Measures, measure
-from segmentation.measures.summary import FLAT, overall, summarize
+from segmentation.measures.conventions import Measures, measure
+from segmentation.measures.evaluate import FLAT, overall, summarize
 
 
 def named(probabilities, masks) -> Measures:
@@ -82,8 +81,3 @@ def test_details_hold_every_image_and_every_flat_name():
     assert set(missed["images"][0]) == {"id"} | per_image
     assert set(missed) == {"n", "metrics", "images"} | set(FLAT.values())
     assert missed["metrics"] == {name: summarize({"m": half(1, 0.0)})["metrics"][name] for name in FLAT}
-
-
-def test_a_test_set_without_images_is_named():
-    with pytest.raises(UserError, match="test set none holds no images"):
-        summarize({"none": named(np.zeros((0, 4, 4)), np.zeros((0, 4, 4)))})

@@ -1,0 +1,131 @@
+"""A training run: its optimiser step, its state on disk to go on from, and the curve of its losses."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from data.pairs.finite import check_losses, check_weights
+from segmentation.config.architectures import ArchitectureRow
+from segmentation.inference.inputs import as_targets, at_size, normalize
+from segmentation.networks.blocks import Network
+from segmentation.training.batches import Batch
+from segmentation.training.validation import Validation
+
+CURVE_ROWS = 200
+
+
+@dataclass
+class Run:
+    """Everything of a training run that changes. `settings` is the row's name in messages."""
+
+    row: ArchitectureRow
+    settings: str
+    accelerator: Any
+    steps: int  # of the whole run
+    network: Network
+    optimizer: Any
+    schedule: LRScheduler
+    validation: Validation
+    losses: list[float] = field(default_factory=list)  # of every optimiser step
+    scores: list[tuple[int, float, float]] = field(default_factory=list)  # steps so far, validation Dice and loss
+    epochs: int = 0  # that are done
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        lr = f"lower lr of {self.settings}, which is {self.row.lr:g}"
+        self.advice = [lr, "train in full precision (ACCELERATE_MIXED_PRECISION=no)"]
+
+    def take_steps(self, batch: Batch, sizes: Sequence[int]) -> None:
+        """Take an optimiser step at every size, in accelerate's precision.
+
+        Raises: UserError when the loss is no longer a finite number.
+        """
+        images, masks = batch
+        inputs = normalize(images, self.row, self.accelerator.device)
+        targets = as_targets(masks, self.accelerator.device)
+        for size_px in sizes:
+            self._step(*at_size(inputs, targets, size_px, self.row))
+
+    def _step(self, inputs: Tensor, targets: Tensor) -> None:
+        with self.accelerator.autocast():
+            outputs = self.network(inputs)
+        maps = tuple(logits.float() for logits in outputs.maps)
+        embedding = None if outputs.embedding is None else outputs.embedding.float()
+        loss = self.validation.loss_of(outputs._replace(maps=maps, embedding=embedding), targets)
+        self.losses.append(loss.item())
+        check_losses(self.settings, len(self.losses) - 1, self.steps, {"loss": self.losses[-1]}, self.advice)
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        if self.row.gradient_clamp is not None:
+            self.accelerator.unscale_gradients(self.optimizer)
+            # element by element, as the sources do: a limit on the norm would be another method
+            nn.utils.clip_grad_value_(self.network.parameters(), self.row.gradient_clamp)
+        self.optimizer.step()
+        if self.row.schedule != "plateau":
+            self.schedule.step()
+
+    def end_epoch(self) -> None:
+        """Look at the validation pairs, and act on what is seen there."""
+        self.epochs += 1
+        if self.validation.sets:
+            score, loss = self.validation.look(self.network, self.epochs)
+            self.scores.append((len(self.losses), score, loss))
+            self.stopped = self.validation.stops(self.epochs)
+            if self.row.schedule == "plateau":
+                self.schedule.step(loss)
+
+    def check_weights(self) -> None:
+        """Raise UserError when the weights are not finite."""
+        check_weights(self.settings, len(self.losses), self.network.parameters(), self.advice)
+
+    def save(self, path: Path) -> None:
+        """Write a state to go on from, beside its place and then renamed."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.optimizer.scaler.state_dict() if self.optimizer.scaler else None,
+            "schedule": self.schedule.state_dict(),
+            "validation": {key: getattr(self.validation, key) for key in ("best", "best_epoch", "weights")},
+            "done": {"losses": self.losses, "scores": self.scores, "epochs": self.epochs, "stopped": self.stopped},
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        beside = path.with_suffix(".part")
+        torch.save(state, beside)
+        beside.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a state."""
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.optimizer.scaler.load_state_dict(state["scaler"])
+        self.schedule.load_state_dict(state["schedule"])
+        vars(self.validation).update(state["validation"])
+        vars(self).update(state["done"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+    def curve(self) -> str:
+        """Return CSV of step, loss and validation Dice; a loss is the mean over the steps since the row before."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["step", "loss", "val_dice"])
+        scores = iter(self.scores)
+        ahead = next(scores, None)
+        for steps in np.array_split(np.arange(len(self.losses)), min(CURVE_ROWS, len(self.losses))):
+            score = ""
+            while ahead and ahead[0] <= int(steps[-1]) + 1:
+                score, ahead = f"{ahead[1]:.6g}", next(scores, None)
+            writer.writerow([int(steps[-1]) + 1, f"{np.mean([self.losses[step] for step in steps]):.6g}", score])
+        return text.getvalue()
