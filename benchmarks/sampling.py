@@ -28,7 +28,7 @@ from benchmarks.measuring import autocast, take_turns
 from benchmarks.sd15 import ROW, WIDTHS, Networks, build
 from siamese.base.attention import place
 from siamese.base.latents import mask_hints
-from siamese.base.single_file import clip_tokenizer
+from siamese.base.text import clip_tokenizer
 from siamese.config.sections import SamplingConfig
 from siamese.method.checkpoint import Trained
 from siamese.sampling.denoise import denoise

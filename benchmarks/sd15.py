@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from siamese.base.pretrain import seeded
+from siamese.base.devices import seeded
 from siamese.config.rows import SiameseRow
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder

@@ -1,6 +1,6 @@
 """Images for masks by DDIM in pixel space, with all noise drawn from one generator an image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,13 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from data.pairs.devices import accelerator
 from siamese.arsdm.checkpoint import check_size, load_network
 from siamese.arsdm.network import SpadeUNet
-from siamese.base.devices import accelerator, moved
+from siamese.base.devices import moved
 from siamese.config.arsdm import ArsdmRow
+from siamese.config.sections import NEEDS, Needs, SamplingConfig
+from siamese.sampling.sample_requests import Request
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -57,31 +60,35 @@ def denoise(
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """A trained network with its averaged weights, in evaluation mode."""
+class PixelSampler:
+    """A trained network with its averaged weights, in evaluation mode; steps are the row's."""
 
     network: SpadeUNet
     row: ArsdmRow
+    needs: Needs = NEEDS["arsdm"]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return what changed the images, as text for their files."""
+        return {"steps": str(self.row.sample_steps), "eta": str(self.row.eta), "clip": str(self.row.clip).lower()}
 
     @torch.inference_mode()
-    def sample(self, masks: np.ndarray, seeds: Sequence[int], steps: int | None = None) -> np.ndarray:
-        """Return uint8 (B, H, W, 3) for masks (B, H, W) and as many seeds; `steps` is the row's unless it is given.
-
-        Raises: UserError when the masks' size does not fit the network.
-        """
-        row, processes = self.row, accelerator()
+    def sample(self, requests: Sequence[Request]) -> Iterator[np.ndarray]:
+        """Yield uint8 (H, W, 3) for each request. Raises: UserError when the masks' size does not fit the network."""
+        row, processes, seeds = self.row, accelerator(), [request.seed for request in requests]
+        masks = np.stack([request.mask for request in requests])
         check_size(row, *masks.shape[1:])
         inputs = mask_tensor(masks).to(processes.device)
         with processes.autocast():
-            images = denoise(self.network, inputs, seeds, steps=steps or row.sample_steps, eta=row.eta, clip=row.clip)
+            images = denoise(self.network, inputs, seeds, steps=row.sample_steps, eta=row.eta, clip=row.clip)
         levels = ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        return levels.permute(0, 2, 3, 1).cpu().numpy()
+        yield from levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def load(folder: Path) -> Sampler:
-    """Return the sampler of a folder that `fit` wrote, on accelerate's device.
+def load_pixel_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> PixelSampler:
+    """Return the sampler of a trained ArSDM, on accelerate's device; neither a base model nor the section is read.
 
     Raises: UserError when the folder is not complete, or is not of this method.
     """
     network, row = load_network(folder)
-    return Sampler(network.to(accelerator().device, memory_format=torch.channels_last), row)
+    return PixelSampler(network.to(accelerator().device, memory_format=torch.channels_last), row)

@@ -1,4 +1,4 @@
-"""Weights that others have saved: read safely, renamed, and compared with what a network wants."""
+"""Weights as files hold them: by one name each, compared with what a network wants; those of others read safely."""
 
 import pickle
 import re
@@ -119,3 +119,23 @@ def refuse_misfits(title: str, problems: Iterable[str]) -> None:
     listed = list(problems)
     if listed:
         raise UserError(f"{title}: {len(listed)} weights do not fit, such as", listed[:8])
+
+
+def flat_state(modules: Mapping[str, torch.nn.Module]) -> dict[str, Tensor]:
+    """Return the weights of all modules on the CPU by one name each, the module's and their own."""
+    return {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def load_flat_state(modules: Mapping[str, torch.nn.Module], state: Mapping[str, Tensor]) -> None:
+    """Load what `flat_state` returned. Raises: UserError when a name or a shape is missing, extra or different."""
+    expected = flat_state(modules)
+    wrong = sorted(set(expected) ^ set(state))
+    wrong += [key for key in set(expected) & set(state) if expected[key].shape != state[key].shape]
+    if wrong:
+        raise UserError(f"the checkpoint is of another generator; {len(wrong)} weights do not fit, such as", wrong[:4])
+    for prefix, module in modules.items():
+        module.load_state_dict({k[len(prefix) + 1 :]: v for k, v in state.items() if k.startswith(f"{prefix}.")})

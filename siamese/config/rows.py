@@ -1,14 +1,39 @@
-"""The rows under `generators` in params.yaml: one class for each method."""
+"""The rows under `generators` in params.yaml: one class for each method on latents."""
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from data.pairs.config import Count, Probability
-from siamese.config.generator_row import GeneratorRow
+from data.pairs.config import Config, Count, Probability
 
 Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
+
+
+def downsampling(channels: Sequence[int]) -> int:
+    """Return how many times smaller the last level is than the first, for the channels of a network's levels."""
+    return int(2 ** (len(channels) - 1))
+
+
+def check_doubling(widths: Sequence[int]) -> None:
+    """Raise ValueError when these are no widths of the dense hint encoder: three or more, doubling from the second."""
+    if len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:])):
+        raise ValueError(f"hint_widths of dhi must double from the second on, got {list(widths)}")
+
+
+class GeneratorRow(Config):
+    """Values of the training section that a method needs otherwise, such as ArSDM's steps or an adapter's rate."""
+
+    steps: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="in place of training.steps and steps_of"
+    )
+    batch: Annotated[int, Field(ge=1)] | None = Field(default=None, description="in place of training.batch")
+    lr: Annotated[float, Field(gt=0)] | None = Field(default=None, description="in place of training.lr")
+
+    def own_training(self) -> dict[str, Any]:
+        """Return the values that this row gives."""
+        return {name: value for name in ("steps", "batch", "lr") if (value := getattr(self, name)) is not None}
 
 
 class Switches(NamedTuple):
@@ -65,10 +90,19 @@ class HintRow(LatentRow):
 
     @model_validator(mode="after")
     def _dense_widths_double(self) -> "HintRow":
-        pairs = list(pairwise(self.hint_widths[1:]))
-        if self.hint == "dhi" and (not pairs or any(b != 2 * a for a, b in pairs)):
-            raise ValueError(f"hint_widths of dhi must double from the second on, got {list(self.hint_widths)}")
+        if self.hint == "dhi":
+            check_doubling(self.hint_widths)
         return self
+
+    def hint_problem(self, factor: int) -> str | None:
+        """Return what is wrong with the number of hint widths for latents `factor` times smaller than the image."""
+        stages = factor.bit_length() + (self.hint == "dhi")
+        if len(self.hint_widths) == stages:
+            return None
+        return (
+            f"hint_widths: must be {stages} widths for hint {self.hint}, since the base's VAE makes latents {factor} "
+            f"times smaller; got {len(self.hint_widths)}"
+        )
 
 
 class ControlNetRow(HintRow):

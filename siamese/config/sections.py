@@ -1,12 +1,12 @@
 """The base model, the generators, their training and their sampling as sections of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from data.pairs.config import Config, Count, Probability
 from siamese.config.arsdm import ArsdmRow
-from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths, downsampling
 
 Positive = Annotated[float, Field(gt=0)]
 Schedule = Literal["constant", "one_cycle"]
@@ -43,6 +43,11 @@ class PretrainedHere(Config):
     vae: VaeShape
     unet: UnetShape
 
+    @property
+    def size_multiple(self) -> int:
+        """Return what the sides of an image must be a multiple of, in px."""
+        return downsampling(self.vae.channels) * downsampling(self.unet.channels)
+
 
 class DiffusersBase(Config):
     """Any Stable Diffusion model in the diffusers layout, by folder or hub name."""
@@ -72,6 +77,27 @@ Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discrimi
 Generator = Annotated[
     ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | ArsdmRow, Field(discriminator="method")
 ]
+
+
+class Needs(NamedTuple):
+    """What one method asks for beyond pairs, and what its samples are.
+
+    A new method is a row class in Generator and a line in NEEDS; one that trains on latents has its networks and its
+    step in method/registry.py, any other names its own functions in fit.py and load.py.
+    """
+
+    latents: bool = True  # trains on cached VAE latents and samples with the base model
+    reference: bool = False  # samples see the real image that the mask belongs to, so a mask that was moved has none
+    near_copies: bool = False  # samples are near copies of training images, which nobody should publish as new ones
+
+
+NEEDS: dict[str, Needs] = {
+    "controlnet": Needs(),
+    "siamese": Needs(),
+    "controlnet_image": Needs(reference=True, near_copies=True),
+    "arsdm": Needs(latents=False),
+    "t2i_adapter": Needs(),
+}
 
 
 class TrainingConfig(Config):

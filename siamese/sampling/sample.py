@@ -10,13 +10,14 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
+from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet
-from siamese.base.devices import accelerator, is_out_of_memory
-from siamese.config.needs import Needs
-from siamese.config.sections import SamplingConfig
-from siamese.sampling.sample_requests import Request, own_parents, requests_for
+from data.pairs.seeds import item_seed
+from siamese.base.devices import is_out_of_memory
+from siamese.config.sections import Needs, SamplingConfig
+from siamese.sampling.sample_requests import Request, own_parents
 
 WAITING = 32  # images: memory, and what a kill loses
 
@@ -95,7 +96,15 @@ def sample_images(
             pairs = masks.pairs[start : start + cfg.batch]
             if all((folder / f"{pair.id}.png").is_file() for pair in pairs):
                 continue
-            requests = requests_for(masks, pairs, sampler.needs, cfg.seed, real, parents)
+            requests = [
+                Request(
+                    id=pair.id,
+                    mask=masks.hint(pair),
+                    seed=item_seed(cfg.seed, "sample", pair.id),
+                    reference=real.image(parents[pair.id]) if real and parents else None,
+                )
+                for pair in pairs
+            ]
             try:
                 for request, image in zip(requests, sampler.sample(requests), strict=True):
                     text = {**provenance, "mask": request.id, "seed": str(request.seed)}

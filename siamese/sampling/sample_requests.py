@@ -1,14 +1,11 @@
 """What a sample is asked for: a mask, a seed, and what else the method needs."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet
-from data.pairs.seeds import item_seed
-from siamese.config.needs import Needs
 
 SHOWN = 4  # ids in an error
 
@@ -19,9 +16,7 @@ class Request(NamedTuple):
     id: str
     mask: np.ndarray  # (H, W) in [0, 1], as PairSet.hint gives it
     seed: int
-    prompt: str | None = None  # None: the prompt of the training
     reference: np.ndarray | None = None  # uint8 (H, W, 3): the real image that the mask belongs to
-    normal: np.ndarray | None = None  # uint8 (H, W, 3): an image without a lesion
 
 
 def own_parents(masks: PairSet, real: PairSet | None) -> dict[str, Pair]:
@@ -50,18 +45,3 @@ def own_parents(masks: PairSet, real: PairSet | None) -> dict[str, Pair]:
             "this generator pairs each mask with its own real image, and never with another one", [*problems, advice]
         )
     return {pair.id: parents[pair.parent] for pair in masks.pairs}
-
-
-def requests_for(
-    masks: PairSet, pairs: Sequence[Pair], needs: Needs, seed: int, real: PairSet | None, parents: dict[str, Pair]
-) -> list[Request]:
-    """Return the requests for some pairs of a set of masks; `parents` as `own_parents` gives them, if needed."""
-    return [
-        Request(
-            id=pair.id,
-            mask=masks.hint(pair),
-            seed=item_seed(seed, "sample", pair.id),
-            reference=real.image(parents[pair.id]) if real and needs.reference else None,
-        )
-        for pair in pairs
-    ]

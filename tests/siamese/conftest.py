@@ -6,8 +6,9 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 
 from data.pairs.config import PhantomDataset
 from data.prepare.prepare import prepare
+from siamese.base.devices import seeded
 from siamese.base.latents import cache_latents, load_training_data, to_signed
-from siamese.base.pretrain import pretrain, seeded
+from siamese.base.pretrain import pretrain
 from siamese.config.sections import ControlNetRow, PretrainedHere, SamplingConfig, SiameseRow, TrainingConfig
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder

@@ -6,8 +6,8 @@ from diffusers import StableDiffusionAdapterPipeline, UNet2DConditionModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siamese.base.devices import seeded
 from siamese.base.load import load_scheduler, load_unet, load_vae, vae_factor
-from siamese.base.pretrain import seeded
 from siamese.config.rows import SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import Trained
 from siamese.method.condition import Condition

@@ -31,7 +31,8 @@ from siamese.base.load import (
     write_base_reference,
 )
 from siamese.base.pretrain import pretrain
-from siamese.base.single_file import clip_tokenizer, write_base_from_file
+from siamese.base.single_file import write_base_from_file
+from siamese.base.text import clip_tokenizer
 from siamese.config.sections import DiffusersBase, SingleFileBase
 from siamese.load import load
 from siamese.method.checkpoint import build_networks, load_generator

@@ -12,8 +12,8 @@ from data.masks.config import RealMasks, TransformedMasks
 from data.masks.masks import write_masks
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet, read_pairs
+from siamese.base.devices import seeded
 from siamese.base.load import load_scheduler
-from siamese.base.pretrain import seeded
 from siamese.config.rows import ControlNetImageRow, SiameseRow
 from siamese.fit import fit
 from siamese.load import load

@@ -81,7 +81,7 @@ import json, sys
 import torch
 from siamese.training import gradients
 from data.pairs.devices import PATIENCE
-from siamese.base.devices import accelerator
+from data.pairs.devices import accelerator
 from tests.siamese.conftest import TRAINING
 
 processes = accelerator()

@@ -10,8 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from siamese.arsdm import step as arsdm_step
 from siamese.arsdm.checkpoint import build_network
 from siamese.arsdm.sample import noise_schedule
-from siamese.base.devices import moved, packed, rows_of, unpack
-from siamese.base.late import LateReader
+from siamese.base.devices import LateReader, moved, packed, rows_of, unpack
 from siamese.base.load import load_scheduler
 from siamese.config.sections import SiameseRow
 from siamese.method import step as step_module

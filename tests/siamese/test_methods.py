@@ -19,9 +19,8 @@ from data.pairs.manifest import read_pairs
 from data.pairs.seeds import item_seed
 from siamese.base.latents import load_pixels
 from siamese.base.load import load_unet
-from siamese.config.needs import NEEDS
 from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
-from siamese.config.sections import Generator
+from siamese.config.sections import NEEDS, Generator
 from siamese.fit import FIT, fit, load_data
 from siamese.load import LOAD, load
 from siamese.method.checkpoint import build_networks, load_generator, trained_state

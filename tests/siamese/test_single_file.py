@@ -12,7 +12,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from data.pairs.errors import UserError
 from siamese.base.checkpoint_files import read_checkpoint
-from siamese.base.single_file import clip_tokenizer, write_stable_diffusion
+from siamese.base.single_file import write_stable_diffusion
+from siamese.base.text import clip_tokenizer
 from tests.siamese import ldm_layout
 from tests.siamese.ldm_layout import TEXT, UNET, VAE, attend, conv, group_norm, layer_norm, linear, part
 
