@@ -13,7 +13,7 @@ from siamese.config.sections import SiameseRow
 from siamese.method.control import decoder_modules
 from siamese.method.loss_weights import loss_weights
 from siamese.method.step import Batch, siamese_step
-from tests.siamese.oracle import official_step
+from tests.siamese.method.oracle import official_step
 
 NUM_STEPS = 3000
 CACHE_SHARE = 1450 / (NUM_STEPS * 48)  # how often a training image is encoded, per time that it is used

@@ -38,6 +38,12 @@ def _network(row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> Sp
     return network
 
 
+def begin(network: SpadeUNet, row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> TrainingState:
+    """Return the state before the first step. Raises: UserError when the optimiser's package is missing."""
+    # update_after_step=-1 makes the decay of update n min(ema, (1 + n) / (10 + n)), n from 1: as in the source
+    return TrainingState.begin([network], {"network": network}, cfg, accelerator, row.ema, update_after_step=-1)
+
+
 def load_refinement(folder: Path | None) -> Refinement | None:
     """Return the loss of a trained segmenter that the refiner stage has exported, or None where it left none."""
     if folder is None or not (folder / REFINER).is_file():
@@ -69,8 +75,7 @@ def train_arsdm(data: PixelData, row: ArsdmRow, run: Run, refinement: Refinement
     schedule, refine_from = noise_schedule(), first_refined_step(row, cfg.steps)
     with one_training(cfg) as accelerator:
         network = _network(row, cfg, accelerator)
-        # update_after_step=-1 makes the decay of update n min(ema, (1 + n) / (10 + n)), n from 1: as in the source
-        state = TrainingState.begin([network], {"network": network}, cfg, accelerator, row.ema, update_after_step=-1)
+        state = begin(network, row, cfg, accelerator)
 
         def add_gradients(step: int, micro_batches: Sequence[MicroBatch], share: Tensor) -> Tensor:
             now, sums = refinement if step >= refine_from else None, []

@@ -32,7 +32,7 @@ def base_info(base_dir: Path) -> dict:
 
 
 @functools.cache
-def _verify(folder: Path, digest: str) -> None:
+def verify(folder: Path, digest: str) -> None:
     """Raise UserError when a model outside has changed since its hash was recorded; DVC does not watch it."""
     if model_hash(folder) != digest:
         raise UserError(
@@ -47,7 +47,7 @@ def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
         return base_dir, None
     cfg = DiffusersBase(**{name: info[name] for name in DiffusersBase.model_fields})
     folder = find_diffusers_model(cfg, offline=True)
-    _verify(folder, info["sha256"])
+    verify(folder, info["sha256"])
     return folder, cfg.variant
 
 

@@ -13,6 +13,7 @@ from siamese.config.sections import ControlNetRow, PretrainedHere, SamplingConfi
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder
 from siamese.method.step import Batch
+from siamese.training.loop import Run
 from siamese.training.train import train_generator
 
 BASE = PretrainedHere.model_validate_json(
@@ -55,7 +56,8 @@ def generators(tmp_path_factory, training_data, base_dir):
     folders = {}
     for name, row in ROWS.items():
         folders[name] = tmp_path_factory.mktemp(name)
-        train_generator(training_data, row, TRAINING, base_dir, folders[name], tmp_path_factory.mktemp("work"))
+        run = Run(TRAINING, base_dir, folders[name], tmp_path_factory.mktemp("work"))
+        train_generator(training_data, row, run)
     return folders
 
 

@@ -13,7 +13,6 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionControlNetPipe
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from PIL import Image
-from safetensors.torch import load_file
 
 from data.masks.config import RealMasks
 from data.masks.masks import write_masks
@@ -21,19 +20,16 @@ from data.pairs.files import sha256_tree
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet, read_pairs
 from siamese.base.attention import FAST_HEAD, NarrowHeads, head_size, place
-from siamese.base.latents import cache_latents, load_training_data
 from siamese.base.load import load_scheduler, load_unet, load_vae
 from siamese.load import load
-from siamese.method import registry as methods_module
 from siamese.method.checkpoint import load_generator
 from siamese.sampling import denoise as denoise_module
 from siamese.sampling.denoise import denoise, rescale_guidance
 from siamese.sampling.sample import WAITING, ImageWriter, sample_images
 from siamese.sampling.sampler import start_noise
-from siamese.training import train as train_module
 from tests.contracts.imports import ROOT
-from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
-from tests.siamese.test_host import Traffic
+from tests.siamese.conftest import SAMPLING
+from tests.siamese.method.test_host import Traffic
 
 
 def test_ddim_visits_the_documented_timesteps(base_dir):
@@ -76,7 +72,7 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(masks, genera
 
 def test_guidance_one_needs_no_second_half_and_more_changes_the_image(masks, generators, base_dir):
     trained, scheduler = load_generator(generators["siamese"], base_dir), load_scheduler(base_dir)
-    noise = start_noise(0, ["a"], (4, 16, 16))
+    noise = start_noise([1], (4, 16, 16))
     hints = torch.rand(1, 3, 32, 32)
     same = trained._replace(context=trained.context[:1].repeat(2, 1, 1))
     plain = denoise(trained, scheduler, noise, hints, SAMPLING.model_copy(update={"guidance": 1.0}))
@@ -172,7 +168,7 @@ def trained(generators, base_dir):
 
 
 HINTS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-NOISE = start_noise(0, ["a", "b"], (4, 16, 16))
+NOISE = start_noise([1, 2], (4, 16, 16))
 
 
 def clean(trained, base_dir, **settings):
@@ -216,7 +212,7 @@ def test_denoising_reads_nothing_from_the_device(generators, base_dir, solver):
     trained = load_generator(generators["siamese"], base_dir)
     for network in trained.networks.all():
         network.to("meta")
-    cfg = SAMPLING.model_copy(update={"steps": 8, "guidance": 5.0, "solver": solver, "guidance_rescale": 0.5})
+    cfg = SAMPLING.model_copy(update={"steps": 3, "guidance": 5.0, "solver": solver, "guidance_rescale": 0.5})
     with Traffic() as traffic:
         found = denoise(trained, load_scheduler(base_dir), NOISE.to("meta"), HINTS.to("meta"), cfg)
     assert traffic.reads == []
@@ -293,61 +289,3 @@ def test_only_narrow_heads_are_filled_up(base_dir):
     sizes = {head_size(m): type(m.processor) for m in unet.modules() if isinstance(m, Attention)}
     assert sizes
     assert all((kind is NarrowHeads) == (size < FAST_HEAD) for size, kind in sizes.items())
-
-
-PARALLEL = """
-import sys
-from pathlib import Path
-from data.pairs.manifest import read_pairs
-from siamese.base.latents import load_training_data
-from siamese.load import load
-from siamese.sampling.sample import WAITING, ImageWriter, sample_images
-from siamese.training.train import train_generator
-from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
-from tests.siamese.test_host import Traffic
-real, latents, base, work, out, masks, images = map(Path, sys.argv[1:])
-train_generator(load_training_data(read_pairs(real), latents), SIAMESE, TRAINING, base, out, work)
-sample_images(read_pairs(masks), load(out, base, SAMPLING), SAMPLING, images, {"generator": "x"})
-"""
-
-
-def test_two_processes_train_and_sample_the_same(real, base_dir, masks, generators, tmp_path):
-    """Training begun by one process goes on with two; images are equal to the byte."""
-    (tmp_path / "latents").mkdir()
-    cache_latents(real, "a polyp", base_dir, tmp_path / "latents")
-    (tmp_path / "run.py").write_text(PARALLEL)
-    shutil.copytree(begun(real, base_dir, tmp_path), tmp_path / "work-2")
-    (tmp_path / "out").mkdir()
-    folders = [real.folder, tmp_path / "latents", base_dir, tmp_path / "work-2", tmp_path / "out", masks.folder]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += [str(path) for path in (tmp_path / "run.py", *folders, tmp_path / "two")]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "resumed at step 2" in done.stderr
-    assert "on 2 x cpu" in done.stderr
-    ours, theirs = (load_file(f / "generator.safetensors") for f in (tmp_path / "out", generators["siamese"]))
-    assert all(torch.allclose(ours[name], theirs[name], atol=2e-5) for name in theirs)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    draw(masks, tmp_path / "out", base_dir, tmp_path / "one")
-    torch.set_num_threads(threads)
-    assert sha256_tree(tmp_path / "one") == sha256_tree(tmp_path / "two")
-
-
-def begun(real, base_dir, tmp_path):
-    """Return the scratch folder of a training that one process has left after two steps."""
-    original, work, out = methods_module.loss_weights, tmp_path / "work-1", tmp_path / "out-1"
-    work.mkdir(), out.mkdir()
-
-    def crash(step, *rest):
-        if step == 3:
-            raise KeyboardInterrupt
-        return original(step, *rest)
-
-    data = load_training_data(real, tmp_path / "latents")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(methods_module, "loss_weights", crash)
-        with pytest.raises(KeyboardInterrupt):
-            train_module.train_generator(data, SIAMESE, TRAINING, base_dir, out, work)
-    return work

@@ -8,8 +8,8 @@ from siamese.method import step as step_module
 from siamese.method.control import decoder_modules
 from siamese.method.loss_weights import LossWeights, loss_weights
 from siamese.method.step import TERMS, mask_step, siamese_step
-from tests.siamese.mutate import step_without, stops
-from tests.siamese.oracle import official_step
+from tests.siamese.method.mutate import step_without, stops
+from tests.siamese.method.oracle import official_step
 
 SWITCHES = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16)).switches
 GATED = {"none": [500, 700, 900], "some": [100, 201, 200], "all": [0, 100, 200]}
@@ -30,9 +30,8 @@ def worst_difference(ours, theirs) -> float:
     return max(float((ours[k] - theirs[k]).abs().max() / (theirs[k].abs().max() + 1e-30)) for k in ours)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("gated", GATED)
-@pytest.mark.parametrize("k", [0, 20, 21, 60])
+@pytest.mark.parametrize(("k", "checkpointing"), [(0, False), (20, False), (21, False), (21, True), (60, False)])
 def test_loss_and_gradients_equal_the_official_step(make_networks, make_batch, gated, k, checkpointing):
     controlnet, unet = make_networks()
     if checkpointing:
@@ -130,9 +129,9 @@ def only(term, monkeypatch):
     """Let one loss term count and no other; the step calls denoising_loss for L_i, then L_m, then L_m'."""
     original, calls = step_module.denoising_loss, []
 
-    def weighted(pred, noise):
+    def weighted(pred, noise, lesion):
         calls.append(("image", "mask", "online")[len(calls)])
-        return original(pred, noise) * (calls[-1] == term)
+        return original(pred, noise, lesion) * (calls[-1] == term)
 
     monkeypatch.setattr(step_module, "denoising_loss", weighted)
 
@@ -189,9 +188,9 @@ def test_the_image_loss_gives_the_decoder_nothing(make_networks, make_batch, mon
         batch = make_batch(GATED["none"])
         calls = []
 
-        def scaled(pred, noise, factor=factor, calls=calls):
+        def scaled(pred, noise, lesion, factor=factor, calls=calls):
             calls.append(1)
-            return original(pred, noise) * (factor if len(calls) == 1 else 1.0)  # the image branch comes first
+            return original(pred, noise, lesion) * (factor if len(calls) == 1 else 1.0)  # the image branch comes first
 
         monkeypatch.setattr(step_module, "denoising_loss", scaled)
         siamese_step(controlnet, unet, batch, loss_weights(30, 60, batch.timesteps, SWITCHES), 1 / 3)

@@ -19,11 +19,11 @@ from siamese.method.loss_weights import loss_weights
 from siamese.method.registry import METHODS
 from siamese.method.step import online_step, siamese_step
 from siamese.training.batches import draw_batch
+from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import SIAMESE, TRAINING
-from tests.siamese.oracle import official_step
-from tests.siamese.test_arsdm import TINY
-from tests.siamese.test_methods import ALL_ROWS
-from tests.siamese.test_step import SWITCHES, gradients, worst_difference, zero
+from tests.siamese.method.oracle import official_step
+from tests.siamese.method.test_methods import ALL_ROWS
+from tests.siamese.method.test_step import SWITCHES, gradients, worst_difference, zero
 
 READS = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "masked_select", "equal", "unique")
 ROWS = {**ALL_ROWS, "dense": SIAMESE, "weighted": SIAMESE.model_copy(update={"loss_reweight": "arsdm"})}
@@ -56,9 +56,11 @@ class Traffic(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("k", [0, 40])
-@pytest.mark.parametrize("name", ROWS)
+AUGMENTED = ("siamese", "siamese_image_branch", "dense", "weighted")
+CASES = [(name, *case) for name in ROWS for case in ((0, False), (40, True))] + [(n, 40, False) for n in AUGMENTED]
+
+
+@pytest.mark.parametrize(("name", "k", "late"), CASES)
 def test_a_step_reads_nothing_from_the_device(name, k, late, training_data, base_dir):
     """On tensors without numbers a read would raise too; the batch goes there by one copy and its timesteps by one."""
     row = ROWS[name]
@@ -79,7 +81,7 @@ def test_a_step_reads_nothing_from_the_device(name, k, late, training_data, base
     assert traffic.reads == []
     trained = [p for network in networks.all() for p in network.parameters() if p.requires_grad]
     assert all(parameter.grad is not None for parameter in trained)
-    assert bool(waiting) == (late and k == 40 and name in ("siamese", "siamese_image_branch", "dense", "weighted"))
+    assert bool(waiting) == (late and name in AUGMENTED)
 
 
 @pytest.mark.parametrize("refine", ["off", "one_step"])

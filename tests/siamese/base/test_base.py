@@ -18,19 +18,19 @@ from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import read_pairs
 from data.prepare.prepare import prepare
-from siamese.base import load as base_module
+from siamese.base import load as load_module
+from siamese.base import reference as base_module
 from siamese.base.latents import cache_latents, check_size, load_training_data, to_signed
 from siamese.base.load import (
     base_info,
     encode_prompts,
-    hub_patterns,
     load_scheduler,
     load_unet,
     load_vae,
-    vae_factor,
-    write_base_reference,
+    reduction,
 )
 from siamese.base.pretrain import pretrain
+from siamese.base.reference import hub_patterns, write_base_reference
 from siamese.base.single_file import write_base_from_file
 from siamese.base.text import clip_tokenizer
 from siamese.config.sections import DiffusersBase, SingleFileBase
@@ -38,8 +38,9 @@ from siamese.load import load
 from siamese.method.checkpoint import build_networks, load_generator
 from siamese.sampling.sample import sample_images
 from siamese.training.import_official import import_generator
+from siamese.training.loop import Run
 from siamese.training.train import train_generator
-from tests.siamese import ldm_layout
+from tests.siamese.base import ldm_layout
 from tests.siamese.conftest import BASE, CONTROLNET, SAMPLING, SIAMESE, TRAINING
 
 
@@ -83,7 +84,7 @@ def test_a_folder_in_the_diffusers_layout_is_used_where_it_lies(base_dir, tmp_pa
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     prompts = ["a polyp", ""]
     assert torch.equal(encode_prompts(tmp_path / "out", prompts), encode_prompts(base_dir, prompts))
-    assert vae_factor(load_vae(tmp_path / "out")) == 2
+    assert reduction(tmp_path / "out", "vae") == 2
     assert load_scheduler(tmp_path / "out").config.beta_schedule == "scaled_linear"
     assert len(base_info(tmp_path / "out")["sha256"]) == 64
 
@@ -238,7 +239,7 @@ def test_a_model_that_changed_after_it_was_recorded_is_noticed(outside):
     load_vae(base)
     config = base.parent / "model/scheduler/scheduler_config.json"
     config.write_text(config.read_text() + "\n")
-    base_module._verify.cache_clear()  # as a new process would
+    load_module.verify.cache_clear()  # as a new process would
     with pytest.raises(UserError, match="has changed since"):
         load_unet(base)
 
@@ -272,7 +273,7 @@ def test_a_full_size_stable_diffusion_is_loaded_stepped_and_sampled(tmp_path):
     cache_latents(real, "a polyp", base, latents)
     siamese = SIAMESE.model_copy(update={"hint_widths": (16, 32, 64, 128, 256)})
     cfg = TRAINING.model_copy(update={"steps": 1, "batch": 1, "schedule": "constant"})
-    train_generator(load_training_data(real, latents), siamese, cfg, base, out, work)
+    train_generator(load_training_data(real, latents), siamese, Run(cfg, base, out, work))
     write_masks(real, "real", RealMasks(kind="real", copies=1), tmp_path / "masks")
     masks, trained = read_pairs(tmp_path / "masks/1"), load_generator(out, base)
     assert sum(p.numel() for p in trained.networks.controlnet.parameters()) == pytest.approx(363.5e6, rel=0.001)

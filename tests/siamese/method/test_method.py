@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from siamese.config.sections import ControlNetRow, Generator, SiameseRow
 from siamese.method.control import ControlResiduals, control_residuals, mix_residuals, unet_decode, unet_encode
-from siamese.method.hint import DenseHintEncoder, PatchMerging, hint_factor
+from siamese.method.hint import DenseHintEncoder, PatchMerging
 from siamese.method.loss_weights import loss_weights
 from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample
 from tests.contracts.imports import ROOT
@@ -108,7 +108,15 @@ def test_dense_hint_encoder_of_stable_diffusion_has_the_documented_shape_and_siz
     encoder = DenseHintEncoder((16, 32, 64, 128, 256), 320)
     assert encoder(torch.rand(1, 3, 64, 64)).shape == (1, 320, 8, 8)
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(3.26, abs=0.005)
-    assert hint_factor("dhi", (16, 32, 64, 128, 256)) == hint_factor("hi", (16, 32, 96, 256)) == 8
+
+
+def test_as_many_widths_as_the_latents_ask_for():
+    dense = ROW.model_copy(update={"hint_widths": (16, 32, 64, 128, 256)})
+    plain = ControlNetRow(method="controlnet", hint="hi", hint_widths=(16, 32, 96, 256))
+    assert dense.hint_problem(8) is None
+    assert plain.hint_problem(8) is None
+    assert dense.hint_problem(4).startswith("hint_widths: must be 4 widths for hint dhi")
+    assert plain.hint_problem(16).endswith("makes latents 16 times smaller; got 4")
 
 
 def test_patch_merging_gathers_in_the_documented_order():

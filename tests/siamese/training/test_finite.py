@@ -5,14 +5,15 @@ import torch
 
 from data.pairs.errors import UserError
 from data.pairs.finite import LARGEST, check_losses, check_weights
-from siamese.arsdm.train import fit as fit_arsdm
-from siamese.base.latents import to_signed
+from siamese.arsdm.train import train_arsdm
+from siamese.base.latents import PixelData, to_signed
 from siamese.base.pretrain import pretrain
 from siamese.config.sections import PretrainedHere
 from siamese.training.batches import pair_order
+from siamese.training.loop import Run
 from siamese.training.train import train_generator
+from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import BASE, CONTROLNET, SIAMESE, TRAINING
-from tests.siamese.test_arsdm import TINY
 
 
 def test_losses_that_are_numbers_pass_and_others_are_named():
@@ -62,14 +63,14 @@ def test_a_generator(row, key, training_data, base_dir, tmp_path):
     row = row if key == "training.lr" else row.model_copy(update={"lr": 1e30})
     cfg = TRAINING.model_copy(update={"lr": 1e30, "schedule": "constant"})
     with pytest.raises(UserError, match=rf"{row.method}: .* at step \d of 6") as caught:
-        train_generator(training_data, row, cfg, base_dir, tmp_path, tmp_path)
+        train_generator(training_data, row, Run(cfg, base_dir, tmp_path, tmp_path))
     assert f"lower {key} (now 1e+30)" in caught.value.title
 
 
 def test_arsdm(real, tmp_path):
     cfg = TRAINING.model_copy(update={"lr": 1e30, "schedule": "constant"})
     with pytest.raises(UserError, match=r"arsdm: .* at step \d of 6; lower training.lr"):
-        fit_arsdm(real.images(), real.masks(), TINY, cfg, tmp_path, tmp_path)
+        train_arsdm(PixelData(real.images(), real.masks()), TINY, Run(cfg, tmp_path, tmp_path, tmp_path))
 
 
 def test_a_bad_pair_stops_at_its_step_and_no_checkpoint_holds_it(training_data, base_dir, tmp_path):
@@ -82,7 +83,7 @@ def test_a_bad_pair_stops_at_its_step_and_no_checkpoint_holds_it(training_data, 
     mean[pair] = float("nan")
     cfg = TRAINING.model_copy(update={"checkpoint_steps": 1})
     with pytest.raises(UserError, match=f"not finite at step {first} of"):
-        train_generator(training_data._replace(mean=mean), CONTROLNET, cfg, base_dir, tmp_path, tmp_path)
+        train_generator(training_data._replace(mean=mean), CONTROLNET, Run(cfg, base_dir, tmp_path, tmp_path))
     assert [path.name for path in tmp_path.glob("step-*")] == ([f"step-{first}"] if first else [])
 
 
@@ -90,4 +91,4 @@ def test_a_loss_that_is_no_number_in_the_last_step_is_not_lost(training_data, ba
     cfg = TRAINING.model_copy(update={"steps": 1})
     broken = training_data._replace(mean=training_data.mean * float("nan"))
     with pytest.raises(UserError, match="not finite at step 0 of 1"):
-        train_generator(broken, CONTROLNET, cfg, base_dir, tmp_path, tmp_path)
+        train_generator(broken, CONTROLNET, Run(cfg, base_dir, tmp_path, tmp_path))

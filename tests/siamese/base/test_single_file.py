@@ -14,8 +14,8 @@ from data.pairs.errors import UserError
 from siamese.base.checkpoint_files import read_checkpoint
 from siamese.base.single_file import write_stable_diffusion
 from siamese.base.text import clip_tokenizer
-from tests.siamese import ldm_layout
-from tests.siamese.ldm_layout import TEXT, UNET, VAE, attend, conv, group_norm, layer_norm, linear, part
+from tests.siamese.base import ldm_layout
+from tests.siamese.base.ldm_layout import TEXT, UNET, VAE, attend, conv, group_norm, layer_norm, linear, part
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamese.arsdm.loss import clean_images, denoising_loss
+from data.pairs.devices import accelerator
 from siamese.arsdm.network import BlindNorm, ResBlock, Spade, SpadeUNet, double, halve
 from siamese.arsdm.sample import denoise, noise_schedule
+from siamese.arsdm.step import clean_images, denoising_loss
 from siamese.arsdm.train import begin
 from siamese.config.arsdm import ArsdmRow
 from siamese.config.sections import TrainingConfig
@@ -220,7 +221,7 @@ def test_averaged_weights_warm_up_as_published():
         seed=0,
     )
     network = torch.nn.Linear(1, 1, bias=False).double()
-    state = begin(network, TINY, cfg, torch.amp.GradScaler("cpu", enabled=False))
+    state = begin(network, TINY, cfg, accelerator())
     expected = network.weight.item()
     for n in range(1, 121):
         network.weight.grad = torch.ones_like(network.weight)

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from siamese.base.latents import check_size
@@ -17,10 +19,10 @@ from siamese.base.load import load_scheduler, load_unet
 from siamese.config.sections import SiameseRow
 from siamese.method import registry as methods_module
 from siamese.method.checkpoint import build_networks, load_generator
-from siamese.training import train as train_module
 from siamese.training.batches import draw_batch
-from siamese.training.state import at_once
-from siamese.training.train import train_generator
+from siamese.training.loop import Run
+from siamese.training.state import TrainingState, at_once
+from siamese.training.train import train_generator, training_networks
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import CONTROLNET, ROWS, SIAMESE, TRAINING
 
@@ -32,7 +34,7 @@ def train(training_data, base_dir, tmp_path):
     def run(name="out", row=SIAMESE, **settings) -> dict[str, torch.Tensor]:
         work, out = tmp_path / f"{name}-work", tmp_path / name
         work.mkdir(exist_ok=True), out.mkdir(exist_ok=True)
-        train_generator(training_data, row, TRAINING.model_copy(update=settings), base_dir, out, work)
+        train_generator(training_data, row, Run(TRAINING.model_copy(update=settings), base_dir, out, work))
         return load_file(out / "generator.safetensors")
 
     return run
@@ -59,10 +61,10 @@ def test_resuming_ends_with_the_bytes_of_an_unbroken_run(
     work.mkdir(), out.mkdir()
     monkeypatch.setattr(methods_module, "loss_weights", crash)
     with pytest.raises(KeyboardInterrupt):
-        train_generator(training_data, ROWS[name], TRAINING, base_dir, out, work)
+        train_generator(training_data, ROWS[name], Run(TRAINING, base_dir, out, work))
     assert [path.name for path in work.iterdir()] == ["step-2"]
     assert list(out.iterdir()) == []
-    train_generator(training_data, ROWS[name], TRAINING, base_dir, out, work)
+    train_generator(training_data, ROWS[name], Run(TRAINING, base_dir, out, work))
     assert calls == [0, 1, 2, 3, 2, 3, 4, 5]
     assert sha256_tree(out) == sha256_tree(generators[name])
 
@@ -96,7 +98,7 @@ def test_losses_are_those_of_the_golden_file(generators):
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_term(training_data, base_dir, tmp_path):
     broken = training_data._replace(mean=training_data.mean * float("nan"))
     with pytest.raises(UserError, match="not finite at step 0") as caught:
-        train_generator(broken, CONTROLNET, TRAINING, base_dir, tmp_path, tmp_path)
+        train_generator(broken, CONTROLNET, Run(TRAINING, base_dir, tmp_path, tmp_path))
     assert caught.value.problems[0].startswith("mask: nan")
 
 
@@ -235,8 +237,12 @@ def test_a_precision_that_cannot_be_had_is_named(train, precision, kind):
 
 def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(base_dir, tmp_path):
     """What fp16 adds, with a scaler that works on the CPU."""
-    networks = train_module._networks(CONTROLNET, TRAINING, base_dir, torch.device("cpu"))
-    state = train_module._state(networks, TRAINING, torch.amp.GradScaler("cpu", init_scale=64.0))
+    networks = training_networks(CONTROLNET, TRAINING, base_dir, torch.device("cpu"))
+
+    def begin() -> TrainingState:
+        return TrainingState.begin(networks.all(), networks.saved(), TRAINING, accelerator(), None)
+
+    state = replace(begin(), scaler=torch.amp.GradScaler("cpu", init_scale=64.0))
     before = [parameter.detach().clone() for parameter in state.parameters]
 
     def fill(value: float) -> None:
@@ -252,7 +258,7 @@ def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(bas
     state.update()
     assert not any(torch.equal(a, b) for a, b in zip(before, state.parameters, strict=True))
     state.save(tmp_path, 2)
-    again = train_module._state(networks, TRAINING, torch.amp.GradScaler("cpu"))
+    again = replace(begin(), scaler=torch.amp.GradScaler("cpu"))
     assert again.resume(tmp_path) == 2
     assert again.scaler.get_scale() == 32.0
 
@@ -263,9 +269,7 @@ def test_compiled_blocks_train_to_the_same_numbers(train, generators):
 
 
 def test_every_block_and_the_hint_encoder_are_compiled(base_dir):
-    networks = train_module._networks(
-        SIAMESE, TRAINING.model_copy(update={"compile": True}), base_dir, torch.device("cpu")
-    )
+    networks = training_networks(SIAMESE, TRAINING.model_copy(update={"compile": True}), base_dir, torch.device("cpu"))
     controlnet, unet = networks.controlnet, networks.unet
     parts = [controlnet.controlnet_cond_embedding, controlnet.mid_block, unet.mid_block]
     parts += [*controlnet.down_blocks, *unet.down_blocks, *unet.up_blocks]
@@ -274,9 +278,8 @@ def test_every_block_and_the_hint_encoder_are_compiled(base_dir):
 
 def test_averages_are_taken_by_one_call_on_a_gpu_alone(base_dir):
     """On the CPU one call rounds otherwise, and the numbers there stay what they were."""
-    cfg, scaler = TRAINING.model_copy(update={"ema": 0.9}), torch.amp.GradScaler("cpu", enabled=False)
-    networks = train_module._networks(SIAMESE, cfg, base_dir, torch.device("cpu"))
-    assert not train_module._state(networks, cfg, scaler).average.foreach
+    networks = training_networks(SIAMESE, TRAINING, base_dir, torch.device("cpu"))
+    assert not TrainingState.begin(networks.all(), networks.saved(), TRAINING, accelerator(), 0.9).average.foreach
     assert at_once([torch.nn.Parameter(torch.zeros(1, device="meta"))])
 
 

@@ -9,9 +9,9 @@ from siamese.base.single_file import write_stable_diffusion
 from siamese.method.control import control_residuals, decoder_modules, unet_decode, unet_encode
 from siamese.method.hint import DenseHintEncoder
 from siamese.training.import_official import load_official
-from tests.siamese import ldm_layout
-from tests.siamese.ldm_layout import UNET
-from tests.siamese.test_single_file import double, draw, tags, weights_below
+from tests.siamese.base import ldm_layout
+from tests.siamese.base.ldm_layout import UNET
+from tests.siamese.base.test_single_file import double, draw, tags, weights_below
 
 
 @pytest.fixture(scope="module", params=["hi", "dhi"])

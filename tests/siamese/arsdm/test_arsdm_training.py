@@ -14,11 +14,15 @@ from data.pairs.files import sha256_tree
 from data.prepare.prepare import prepare
 from siamese.arsdm import train as train_module
 from siamese.arsdm.checkpoint import build_network
-from siamese.arsdm.sample import load, noise_schedule
+from siamese.arsdm.sample import load_pixel_sampler, noise_schedule
 from siamese.arsdm.step import add_step_gradients, draw_batch
-from siamese.arsdm.train import fit
+from siamese.arsdm.train import train_arsdm
+from siamese.base.latents import PixelData
 from siamese.config.sections import TrainingConfig
-from tests.siamese.test_arsdm import TINY
+from siamese.sampling.sample_requests import Request
+from siamese.training.loop import Run
+from tests.siamese.arsdm.test_arsdm import TINY
+from tests.siamese.conftest import SAMPLING
 
 CFG = TrainingConfig(
     steps=6, batch=3, lr=1e-3, weight_decay=1e-2, schedule="one_cycle", prompt_dropout=0.0, checkpoint_steps=2, seed=0
@@ -48,7 +52,7 @@ def run(pairs, tmp_path):
         of_training = ("steps", "batch", "lr", "micro_batch", *(k for k in settings if not hasattr(TINY, k)))
         row = TINY.model_copy(update={k: v for k, v in settings.items() if k not in of_training})
         cfg = CFG.model_copy(update={k: v for k, v in settings.items() if k in of_training})
-        fit(images, masks, row, cfg, out, work, refinement=refinement)
+        train_arsdm(PixelData(images, masks), row, Run(cfg, tmp_path, out, work), refinement)
         return out
 
     return fit_in
@@ -57,8 +61,19 @@ def run(pairs, tmp_path):
 @pytest.fixture(scope="module")
 def trained(pairs, tmp_path_factory):
     out = tmp_path_factory.mktemp("arsdm")
-    fit(*pairs, TINY, CFG, out, tmp_path_factory.mktemp("work"))
+    train_arsdm(PixelData(*pairs), TINY, Run(CFG, out, out, tmp_path_factory.mktemp("work")))
     return out
+
+
+def load(folder):
+    """Return the sampler of a folder; ArSDM reads neither a base model nor the sampling section."""
+    return load_pixel_sampler(folder, folder, SAMPLING)
+
+
+def sampled(sampler, masks, seeds):
+    """Return images uint8 (B, H, W, 3)."""
+    requests = [Request(str(seed), mask, seed) for mask, seed in zip(masks, seeds, strict=True)]
+    return np.stack(list(sampler.sample(requests)))
 
 
 def losses(folder, name="noise"):
@@ -211,16 +226,16 @@ def test_what_cannot_be_trained_is_refused(run, pairs):
 def test_an_image_depends_on_its_seed_and_mask_alone(run, pairs):
     sampler = load(run("sampler", steps=20, lr=1e-2, ema=None))
     masks = pairs[1][:3]
-    whole = sampler.sample(masks, [1, 2, 3])
+    whole = sampled(sampler, masks, [1, 2, 3])
     assert whole.shape == (3, 32, 32, 3)
     assert whole.dtype == np.uint8
     for index in range(3):
-        alone = sampler.sample(masks[index : index + 1], [index + 1])
+        alone = sampled(sampler, masks[index : index + 1], [index + 1])
         assert np.abs(whole[index].astype(int) - alone[0]).max() <= 1  # rounding of the last digit
-    assert (sampler.sample(masks[:1], [9]) != whole[:1]).mean() > 0.5
-    assert (sampler.sample(masks[1:2], [1]) != whole[:1]).any()
+    assert (sampled(sampler, masks[:1], [9]) != whole[:1]).mean() > 0.5
+    assert (sampled(sampler, masks[1:2], [1]) != whole[:1]).any()
     with pytest.raises(UserError, match="32 x 33 px do not fit"):
-        sampler.sample(np.zeros((1, 32, 33), np.uint8), [0])
+        sampled(sampler, np.zeros((1, 32, 33), np.uint8), [0])
 
 
 def test_what_is_sampled_are_the_averaged_weights(trained, run):
@@ -241,8 +256,9 @@ def test_another_method_or_network_never_loads(trained, tmp_path):
         return folder
 
     assert load(folder_with()).row == TINY
-    with pytest.raises(UserError, match="method siamese, not arsdm"):
+    with pytest.raises(UserError, match="damaged") as caught:
         load(folder_with(method="siamese"))
+    assert "Input should be 'arsdm'" in caught.value.problems[0]
     with pytest.raises(UserError, match="is not of the network"):
         load(folder_with(width=16))
     with pytest.raises(UserError, match="damaged"):

@@ -27,6 +27,7 @@ from siamese.sampling.denoise import denoise
 from siamese.sampling.sample import sample_images
 from siamese.sampling.sample_requests import Request, own_parents
 from siamese.sampling.sampler import start_noise
+from siamese.training.loop import Run
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 METHOD = METHODS["controlnet_image"]
@@ -156,14 +157,14 @@ def test_siamese_image_branch_trains_the_weights_of_siamese(training_data, base_
     rows["theirs"] = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16))
     for name, row in rows.items():
         (tmp_path / name).mkdir(), (tmp_path / f"{name}-work").mkdir()
-        fit(training_data, row, TRAINING, base_dir, tmp_path / name, tmp_path / f"{name}-work")
+        fit(training_data, row, Run(TRAINING, base_dir, tmp_path / name, tmp_path / f"{name}-work"))
     ours, theirs = (load_file(tmp_path / name / "generator.safetensors") for name in rows)
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     assert (tmp_path / "ours/loss.csv").read_bytes() == (tmp_path / "theirs/loss.csv").read_bytes()
 
     trained = load_generator(tmp_path / "ours", base_dir)
     hints, images = torch.rand((2, 1, 3, 32, 32), generator=torch.Generator().manual_seed(1)).unbind()
-    noise, scheduler = start_noise(0, ["a"], (4, 16, 16)), load_scheduler(base_dir)
+    noise, scheduler = start_noise([1], (4, 16, 16)), load_scheduler(base_dir)
     found = denoise(trained, scheduler, noise, hints, SAMPLING, images=images)
     mask_only = denoise(load_generator(tmp_path / "theirs", base_dir), scheduler, noise, hints, SAMPLING)
     assert not torch.allclose(found, mask_only, atol=1e-4)
@@ -202,7 +203,7 @@ def test_both_halves_of_guidance_keep_both_hints(networks_of, make_batch, base_d
 def image_generator(training_data, base_dir, tmp_path):
     (tmp_path / "out").mkdir(), (tmp_path / "work").mkdir()
     cfg = TRAINING.model_copy(update={"steps": 2})
-    fit(training_data, row_of("concat6"), cfg, base_dir, tmp_path / "out", tmp_path / "work")
+    fit(training_data, row_of("concat6"), Run(cfg, base_dir, tmp_path / "out", tmp_path / "work"))
     return load(tmp_path / "out", base_dir, SAMPLING)
 
 
@@ -260,7 +261,7 @@ def test_keys_that_a_mode_does_not_read_are_refused(settings, message):
 
 def test_too_few_widths_are_named(base_dir, make_networks):
     _, unet = make_networks()
-    with pytest.raises(UserError, match="give 3 widths for hi"):
+    with pytest.raises(UserError, match="must be 3 widths for hint hi"):
         control_networks(row_of("two_nets"), unet, 4)
 
 

@@ -18,6 +18,7 @@ from siamese.config.arsdm import ArsdmRow
 from siamese.fit import fit, load_data
 from siamese.load import load
 from siamese.sampling.sample_requests import Request
+from siamese.training.loop import Run
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 ROW = ArsdmRow(
@@ -59,7 +60,7 @@ def test_pairs_alone_train_it_and_requests_sample_it(refiner, real, tmp_path):
     for name, folder in (("refined", refiner), ("again", refiner)):
         for made in (tmp_path / name, tmp_path / f"work-{name}"):
             made.mkdir()
-        fit(data, ROW, TRAINING, nowhere, tmp_path / name, tmp_path / f"work-{name}", folder)
+        fit(data, ROW, Run(TRAINING, nowhere, tmp_path / name, tmp_path / f"work-{name}", folder))
     rows = (tmp_path / "refined/loss.csv").read_text().splitlines()
     assert rows[-1].split(",")[0] == "3", "four steps, as the row says and not the training section"
     sampler = load(tmp_path / "refined", nowhere, SAMPLING)
@@ -74,5 +75,6 @@ def test_pairs_alone_train_it_and_requests_sample_it(refiner, real, tmp_path):
 
 
 def test_a_row_that_refines_needs_the_file(real, tmp_path):
+    run = Run(TRAINING, tmp_path, tmp_path / "out", tmp_path / "work", tmp_path)
     with pytest.raises(UserError, match="needs a trained segmenter"):
-        fit(load_data(ROW, real, tmp_path), ROW, TRAINING, tmp_path, tmp_path / "out", tmp_path / "work", tmp_path)
+        fit(load_data(ROW, real, tmp_path), ROW, run)

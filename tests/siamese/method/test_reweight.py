@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
+from siamese.method.losses import denoising_loss
 from siamese.method.registry import METHODS
-from siamese.method.reweight import lesion_weights, row_weights, weighted_denoising_loss
+from siamese.method.reweight import lesion_weights, row_weights
 from siamese.method.step import siamese_step
 
 HI = {"hint": "hi", "hint_widths": (4, 8)}
@@ -54,9 +55,9 @@ def test_any_class_of_lesion_counts_and_each_mask_has_its_own_share():
 def test_the_weighted_loss_by_hand():
     pred, noise = torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
     weights = torch.tensor([[[[0.25, 0.5]]]])
-    assert weighted_denoising_loss(pred, noise, weights).tolist() == [(0.25 * 1 + 0.5 * 4) / 2]
-    assert weighted_denoising_loss(pred.bfloat16(), noise, weights).dtype == torch.float32
-    assert weighted_denoising_loss(pred.double(), noise.double(), weights).dtype == torch.float64
+    assert denoising_loss(pred, noise, weights).tolist() == [(0.25 * 1 + 0.5 * 4) / 2]
+    assert denoising_loss(pred.bfloat16(), noise, weights).dtype == torch.float32
+    assert denoising_loss(pred.double(), noise.double(), weights).dtype == torch.float64
 
 
 def batch_of(make_batch, lesion):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.base.devices import seeded
-from siamese.base.load import load_scheduler, load_unet, load_vae, vae_factor
+from siamese.base.load import load_scheduler, load_unet, load_vae, reduction
 from siamese.config.rows import SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import Trained
 from siamese.method.condition import Condition
@@ -123,7 +123,7 @@ def test_the_full_adapter_of_stable_diffusion_has_the_published_size():
 def test_the_sizes_that_fit_are_those_of_the_latents(base_dir):
     """`siamese.base.latents.check_size` has refused every other size before an adapter is trained."""
     unet = load_unet(base_dir)
-    factor = vae_factor(load_vae(base_dir))
+    factor = reduction(base_dir, "vae")
     adapter = adapter_networks(unet, factor).added["adapter"]
     assert adapter.total_downscale_factor == factor * 2 ** (len(unet.config.block_out_channels) - 1)
 
@@ -172,7 +172,7 @@ def trained(make_batch):
     return Trained(networks, torch.randn((2, 5, 8), generator=torch.Generator().manual_seed(3)), {}, ROW)
 
 
-NOISE = start_noise(0, ["a", "b"], (4, 8, 8))
+NOISE = start_noise([1, 2], (4, 8, 8))
 HINTS = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(1))
 CFG = SAMPLING.model_copy(update={"steps": 8, "guidance": 5.0})
 
