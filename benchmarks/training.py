@@ -17,7 +17,7 @@ from tests.siamese.method.oracle import official_step
 
 NUM_STEPS = 3000
 CACHE_SHARE = 1450 / (NUM_STEPS * 48)  # how often a training image is encoded, per time that it is used
-SWITCHES = SiameseRow(method="siamese", hint="dhi", hint_widths=(16, 32, 64)).switches
+PAPER = SiameseRow(method="siamese", hint="dhi", hint_widths=(16, 32, 64))
 Latents = dict[str, Tensor]  # mean and std of the posteriors, (B, 4, h, w), and the prompts' context, (B, 77, D)
 Step = Callable[[int, Tensor], None]  # adds the gradients of a step of the run at timesteps (B,)
 
@@ -94,7 +94,7 @@ def ours(nets: Networks, pairs: Pairs, cached: Latents, precision: str) -> Step:
     def step(number: int, timesteps: Tensor) -> None:
         batch = _noisy(alphas, pairs, cached, number, timesteps)._replace(timesteps=timesteps)  # on the CPU
         with autocast(device, precision):
-            weights = loss_weights(number, NUM_STEPS, batch.timesteps, SWITCHES)
+            weights = loss_weights(number, NUM_STEPS, batch.timesteps, PAPER)
             siamese_step(nets.controlnet, nets.unet, batch, weights, 1 / len(timesteps))
 
     return step
@@ -119,8 +119,8 @@ def make_step(nets: Networks, side: str, pairs: Pairs, precision: str) -> tuple[
 
 def augmented(timesteps: Tensor) -> list[int]:
     """Return how many samples are augmented online in each of the steps (steps, B), spread evenly over the run."""
-    late = [number_of(index, len(timesteps)) > SWITCHES.augment_after * NUM_STEPS for index in range(len(timesteps))]
-    chosen = (timesteps <= SWITCHES.augment_t_max).sum(1).tolist()
+    late = [number_of(index, len(timesteps)) > PAPER.augment_after * NUM_STEPS for index in range(len(timesteps))]
+    chosen = (timesteps <= PAPER.augment_t_max).sum(1).tolist()
     return [count if is_late else 0 for count, is_late in zip(chosen, late, strict=True)]
 
 

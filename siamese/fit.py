@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from data.pairs.manifest import PairSet
 from siamese.arsdm.train import train_arsdm
-from siamese.base.latents import load_pixels, load_training_data
+from siamese.base.latents import PixelData, load_training_data
 from siamese.config.sections import NEEDS
 from siamese.method.registry import METHODS
 from siamese.training.loop import Run
@@ -25,7 +25,9 @@ FIT: dict[str, Fit] = {**dict.fromkeys(METHODS, train_generator), "arsdm": train
 
 def load_data(row: Any, real: PairSet, latents_dir: Path) -> Any:
     """Return what the method of a row trains on: a TrainingData of cached latents, or a PixelData of pairs alone."""
-    return load_training_data(real, latents_dir) if NEEDS[row.method].latents else load_pixels(real)
+    if NEEDS[row.method].latents:
+        return load_training_data(real, latents_dir)
+    return PixelData(real.images(), real.hints())
 
 
 def fit(data: Any, row: Any, run: Run) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
-from siamese.arsdm.sample import load_pixel_sampler
+from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.config.sections import SamplingConfig
 from siamese.method.checkpoint import read_config
 from siamese.method.registry import METHODS

@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from data.pairs.seeds import item_seed
-from siamese.arsdm.sample import Network, denoise, mask_tensor
+from siamese.arsdm.denoise import Network, denoise, mask_tensor
 from siamese.base.devices import full_precision, moved, rows_of
 from siamese.base.latents import to_signed
 from siamese.config.arsdm import ArsdmRow

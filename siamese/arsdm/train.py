@@ -11,8 +11,8 @@ from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from siamese.arsdm.checkpoint import build_network, check_size, save_network
+from siamese.arsdm.denoise import noise_schedule
 from siamese.arsdm.network import SpadeUNet
-from siamese.arsdm.sample import noise_schedule
 from siamese.arsdm.step import TERMS, Refinement, add_step_gradients, draw_batch
 from siamese.base.devices import full_precision
 from siamese.base.latents import PixelData
@@ -22,11 +22,6 @@ from siamese.training.loop import MicroBatch, Run, one_training, run_steps
 from siamese.training.state import TrainingState
 
 REFINER = "loss.pt2"
-
-
-def first_refined_step(row: ArsdmRow, steps: int) -> int:
-    """Return the step from which on a segmenter refines, counted from 0; `steps` when none does."""
-    return steps if row.refine == "off" else steps - max(1, round(row.refine_share * steps))
 
 
 def _network(row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> SpadeUNet:
@@ -72,13 +67,14 @@ def train_arsdm(data: PixelData, row: ArsdmRow, run: Run, refinement: Refinement
     check_size(row, *data.images.shape[1:3])
     if row.refine != "off" and refinement is None:
         raise UserError(f"arsdm: refine: {row.refine} needs a trained segmenter", ["give one, or set refine: off"])
-    schedule, refine_from = noise_schedule(), first_refined_step(row, cfg.steps)
+    schedule = noise_schedule()
+    refined_steps = 0 if row.refine == "off" else max(1, round(row.refine_share * cfg.steps))
     with one_training(cfg) as accelerator:
         network = _network(row, cfg, accelerator)
         state = begin(network, row, cfg, accelerator)
 
         def add_gradients(step: int, micro_batches: Sequence[MicroBatch], share: Tensor) -> Tensor:
-            now, sums = refinement if step >= refine_from else None, []
+            now, sums = refinement if step >= cfg.steps - refined_steps else None, []
             for indices, positions in micro_batches:
                 device = accelerator.device
                 batch = draw_batch(data.images, data.masks, indices, positions, schedule, cfg.seed, device)

@@ -82,8 +82,3 @@ class PixelData(NamedTuple):
 
     images: np.ndarray  # uint8 (N, H, W, 3)
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
-
-
-def load_pixels(real: PairSet) -> PixelData:
-    """Return the pairs."""
-    return PixelData(real.images(), real.hints())

@@ -45,7 +45,7 @@ def _norm_groups(channels: tuple[int, ...]) -> int:
     return max(1, math.gcd(*channels) // 16)
 
 
-def _start_linear(vae: AutoencoderKL, latent_channels: int) -> None:
+def _start_linear(vae: AutoencoderKL) -> AutoencoderKL:
     """Let the autoencoder start as a nearly linear map that keeps the size of its signal, with narrow posteriors.
 
     From PyTorch's own start the signal shrinks at every layer, and colour is still not learned after 1000 steps.
@@ -57,7 +57,8 @@ def _start_linear(vae: AutoencoderKL, latent_channels: int) -> None:
     for module in vae.modules():
         if isinstance(module, ResnetBlock2D):
             torch.nn.init.zeros_(module.conv2.weight)
-    torch.nn.init.constant_(vae.quant_conv.bias[latent_channels:], START_LOG_VARIANCE)
+    torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
+    return vae
 
 
 def _laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
@@ -108,21 +109,21 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
     """Return an autoencoder trained on random crops and mirrored copies of images (N, 3, H, W) in [-1, 1]."""
     levels = len(shape.channels)
 
-    def build() -> AutoencoderKL:
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            block_out_channels=shape.channels,
-            layers_per_block=1,
-            latent_channels=shape.latent_channels,
-            norm_num_groups=_norm_groups(shape.channels),
-            mid_block_add_attention=False,
-            sample_size=images.shape[-1],
-        )
-        _start_linear(vae, shape.latent_channels)
-        return vae
-
-    vae = seeded(build, item_seed(seed, "vae")).to(images.device, memory_format=torch.channels_last)
+    vae = seeded(
+        lambda: _start_linear(
+            AutoencoderKL(
+                down_block_types=("DownEncoderBlock2D",) * levels,
+                up_block_types=("UpDecoderBlock2D",) * levels,
+                block_out_channels=shape.channels,
+                layers_per_block=1,
+                latent_channels=shape.latent_channels,
+                norm_num_groups=_norm_groups(shape.channels),
+                mid_block_add_attention=False,
+                sample_size=images.shape[-1],
+            )
+        ),
+        item_seed(seed, "vae"),
+    ).to(images.device, memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(item_seed(seed, "vae batches"))
     crop = min(shape.crop_px, images.shape[-1])
 
@@ -171,11 +172,10 @@ def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: D
 
     def loss_of_batch() -> Tensor:
         batch = latents[torch.randint(0, len(latents), (shape.batch,), generator=rng)]
-        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng).to(
-            latents.device
-        )
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng)
         dropped = (torch.rand(shape.batch, generator=rng) < 0.1).long()
         noise = torch.randn(batch.shape, generator=rng).to(latents.device)
+        timesteps = timesteps.to(latents.device)
         noisy = scheduler.add_noise(batch, noise, timesteps).contiguous(memory_format=torch.channels_last)
         return functional.mse_loss(unet(noisy, timesteps, context[dropped]).sample, noise)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,24 +34,6 @@ class GeneratorRow(Config):
     def own_training(self) -> dict[str, Any]:
         """Return the values that this row gives."""
         return {name: value for name in ("steps", "batch", "lr") if (value := getattr(self, name)) is not None}
-
-
-class Switches(NamedTuple):
-    """What tells the generators of the paper's Tables 5 and 6 apart."""
-
-    noise_consistency: bool
-    online_augmentation: bool
-    w_c: float
-    w_m: float
-    image_weight: str
-    augment_after: float
-    augment_t_max: int
-    image_branch_trains_decoder: bool
-
-    @property
-    def image_branch(self) -> bool:
-        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
-        return self.noise_consistency or self.online_augmentation
 
 
 class LatentRow(GeneratorRow):
@@ -94,6 +76,11 @@ class HintRow(LatentRow):
             check_doubling(self.hint_widths)
         return self
 
+    def as_siamese(self, **switches: Any) -> "SiameseRow":
+        """Return a Siamese-Diffusion with what every method with a ControlNet has of this row, and these switches."""
+        shared = {name: getattr(self, name) for name in HintRow.model_fields}
+        return SiameseRow(method="siamese", **shared, **switches)
+
     def hint_problem(self, factor: int) -> str | None:
         """Return what is wrong with the number of hint widths for latents `factor` times smaller than the image."""
         stages = factor.bit_length() + (self.hint == "dhi")
@@ -111,9 +98,9 @@ class ControlNetRow(HintRow):
     method: Literal["controlnet"]
 
     @property
-    def switches(self) -> Switches:
-        """Return the switches of a Siamese-Diffusion with everything off."""
-        return Switches(False, False, 0.0, 1.0, "linear_ramp", 1.0, 0, False)
+    def siamese(self) -> "SiameseRow":
+        """The Siamese-Diffusion that it is: the one with everything off."""
+        return self.as_siamese(noise_consistency=False, online_augmentation=False)
 
 
 class SiameseRow(HintRow):
@@ -136,10 +123,14 @@ class SiameseRow(HintRow):
     )
 
     @property
-    def switches(self) -> Switches:
-        """Return the part of the row that the training step reads."""
-        names = Switches._fields
-        return Switches(**{name: getattr(self, name) for name in names})
+    def siamese(self) -> "SiameseRow":
+        """The Siamese-Diffusion that the training step reads, as for the other rows."""
+        return self
+
+    @property
+    def image_branch(self) -> bool:
+        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
+        return self.noise_consistency or self.online_augmentation
 
 
 class ControlNetImageRow(HintRow):
@@ -179,8 +170,7 @@ class ControlNetImageRow(HintRow):
     @property
     def siamese(self) -> SiameseRow:
         """The generator that siamese_image_branch trains: the paper's, with the hint encoder of this row."""
-        shared = {name: getattr(self, name) for name in HintRow.model_fields}
-        return SiameseRow(method="siamese", **shared)
+        return self.as_siamese()
 
 
 class T2IAdapterRow(LatentRow):

@@ -9,7 +9,6 @@ from siamese.config.arsdm import ArsdmRow
 from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths, downsampling
 
 Positive = Annotated[float, Field(gt=0)]
-Schedule = Literal["constant", "one_cycle"]
 
 
 class VaeShape(Config):
@@ -111,7 +110,7 @@ class TrainingConfig(Config):
     )
     lr: Positive
     weight_decay: float = Field(ge=0)
-    schedule: Schedule
+    schedule: Literal["constant", "one_cycle"]
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
         default="adamw", description="adamw_8bit keeps its moments in 8 bits: less memory, not the paper's numbers"
     )

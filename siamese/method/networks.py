@@ -7,7 +7,7 @@ import torch
 from diffusers import ControlNetModel, T2IAdapter, UNet2DConditionModel
 
 from data.pairs.errors import UserError
-from siamese.config.rows import HintRow
+from siamese.config.rows import HintRow, T2IAdapterRow
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder
 
@@ -67,7 +67,7 @@ def control_networks(
     return Networks(unet, added, keeps_decoder=True)
 
 
-def adapter_networks(unet: UNet2DConditionModel, factor: int) -> Networks:
+def adapter_networks(row: T2IAdapterRow, unet: UNet2DConditionModel, factor: int) -> Networks:
     """Return a full T2I-Adapter, one feature map for each level of the UNet, and the UNet, frozen and not saved."""
     channels = list(unet.config.block_out_channels)
     adapter = T2IAdapter(

@@ -40,8 +40,8 @@ def _paper_step(
     nets: Networks, row: MaskRow, batch: Batch, step: int, steps: int, share: Share, waiting: Waiting = None
 ) -> Terms:
     lesion = row_weights(row, batch.mask_hint, batch.noisy_latents)
-    weights = loss_weights(step, steps, batch.timesteps, row.switches)._replace(lesion=lesion, waiting=waiting)
-    if row.switches.image_branch:
+    weights = loss_weights(step, steps, batch.timesteps, row.siamese)._replace(lesion=lesion, waiting=waiting)
+    if row.siamese.image_branch:
         return siamese_step(nets.controlnet, nets.unet, batch, weights, share)
     return {"mask": mask_step(nets.controlnet, nets.unet, batch, share, lesion)}
 
@@ -77,10 +77,6 @@ def _image_step(
     return {"image": condition_step(nets.unet, condition, batch, share, lesion)}
 
 
-def _adapter_networks(row: T2IAdapterRow, unet: UNet2DConditionModel, factor: int) -> Networks:
-    return adapter_networks(unet, factor)
-
-
 def _adapter_condition(nets: Networks, row: T2IAdapterRow, mask_hints: Tensor, image_hints: Tensor | None) -> Condition:
     return Condition(adapter=tuple(nets.added["adapter"](mask_hints)), adapter_share=row.cond_tau)
 
@@ -97,5 +93,5 @@ METHODS: dict[str, Method] = {
     "controlnet": Method(control_networks, _paper_step, _mask_condition),
     "siamese": Method(control_networks, _paper_step, _mask_condition),
     "controlnet_image": Method(_image_networks, _image_step, _image_condition),
-    "t2i_adapter": Method(_adapter_networks, _adapter_step, _adapter_condition),
+    "t2i_adapter": Method(adapter_networks, _adapter_step, _adapter_condition),
 }

@@ -18,7 +18,7 @@ from siamese.config.rows import downsampling
 from siamese.config.sections import NEEDS, Needs, SamplingConfig
 from siamese.method.checkpoint import Trained, load_generator
 from siamese.sampling.denoise import denoise
-from siamese.sampling.sample_requests import Request
+from siamese.sampling.sample import Request
 
 
 @torch.inference_mode()

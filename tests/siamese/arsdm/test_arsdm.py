@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.pairs.devices import accelerator
+from siamese.arsdm.denoise import denoise, noise_schedule
 from siamese.arsdm.network import BlindNorm, ResBlock, Spade, SpadeUNet, double, halve
-from siamese.arsdm.sample import denoise, noise_schedule
 from siamese.arsdm.step import clean_images, denoising_loss
 from siamese.arsdm.train import begin
 from siamese.config.arsdm import ArsdmRow

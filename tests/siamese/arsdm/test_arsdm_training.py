@@ -14,12 +14,13 @@ from data.pairs.files import sha256_tree
 from data.prepare.prepare import prepare
 from siamese.arsdm import train as train_module
 from siamese.arsdm.checkpoint import build_network
-from siamese.arsdm.sample import load_pixel_sampler, noise_schedule
+from siamese.arsdm.denoise import noise_schedule
+from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.arsdm.step import add_step_gradients, draw_batch
 from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData
 from siamese.config.sections import TrainingConfig
-from siamese.sampling.sample_requests import Request
+from siamese.sampling.sample import Request
 from siamese.training.loop import Run
 from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import SAMPLING

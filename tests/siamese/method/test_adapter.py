@@ -41,7 +41,7 @@ def build(blocks=STABLE_DIFFUSION):
         ),
         1,
     )  # fmt: skip
-    networks = seeded(lambda: adapter_networks(unet.double().eval().requires_grad_(False), 2), 2)
+    networks = seeded(lambda: adapter_networks(ROW, unet.double().eval().requires_grad_(False), 2), 2)
     networks.added["adapter"].double()
     return networks
 
@@ -113,7 +113,7 @@ def test_the_full_adapter_of_stable_diffusion_has_the_published_size():
     with torch.device("meta"):
         unet = torch.nn.Module()
         unet.config = type("Config", (), {"block_out_channels": (320, 640, 1280, 1280)})
-        adapter = adapter_networks(unet, 8).added["adapter"]
+        adapter = adapter_networks(ROW, unet, 8).added["adapter"]
         shapes = [tuple(level.shape[1:]) for level in adapter(torch.zeros(1, 3, 384, 384))]
     assert sum(p.numel() for p in adapter.parameters()) / 1e6 == pytest.approx(77.4, abs=0.05)
     assert shapes == [(320, 48, 48), (640, 24, 24), (1280, 12, 12), (1280, 6, 6)]
@@ -124,7 +124,7 @@ def test_the_sizes_that_fit_are_those_of_the_latents(base_dir):
     """`siamese.base.latents.check_size` has refused every other size before an adapter is trained."""
     unet = load_unet(base_dir)
     factor = reduction(base_dir, "vae")
-    adapter = adapter_networks(unet, factor).added["adapter"]
+    adapter = adapter_networks(ROW, unet, factor).added["adapter"]
     assert adapter.total_downscale_factor == factor * 2 ** (len(unet.config.block_out_channels) - 1)
 
 

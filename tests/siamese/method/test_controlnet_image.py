@@ -24,8 +24,7 @@ from siamese.method.networks import Networks, control_networks
 from siamese.method.registry import METHODS
 from siamese.sampling import denoise as denoise_module
 from siamese.sampling.denoise import denoise
-from siamese.sampling.sample import sample_images
-from siamese.sampling.sample_requests import Request, own_parents
+from siamese.sampling.sample import Request, own_parents, sample_images
 from siamese.sampling.sampler import start_noise
 from siamese.training.loop import Run
 from tests.siamese.conftest import SAMPLING, TRAINING

@@ -9,10 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from siamese.arsdm import step as arsdm_step
 from siamese.arsdm.checkpoint import build_network
-from siamese.arsdm.sample import noise_schedule
+from siamese.arsdm.denoise import noise_schedule
 from siamese.base.devices import LateReader, moved, packed, rows_of, unpack
 from siamese.base.load import load_scheduler
-from siamese.config.sections import SiameseRow
 from siamese.method import step as step_module
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
@@ -23,7 +22,7 @@ from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import SIAMESE, TRAINING
 from tests.siamese.method.oracle import official_step
 from tests.siamese.method.test_methods import ALL_ROWS
-from tests.siamese.method.test_step import SWITCHES, gradients, worst_difference, zero
+from tests.siamese.method.test_step import PAPER, gradients, worst_difference, zero
 
 READS = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "masked_select", "equal", "unique")
 ROWS = {**ALL_ROWS, "dense": SIAMESE, "weighted": SIAMESE.model_copy(update={"loss_reweight": "arsdm"})}
@@ -169,7 +168,7 @@ def test_one_late_pass_gives_the_gradients_of_many(make_networks, make_batch, pa
     """To 1e-10 in float64 over several micro-batches, with no more samples at a time; so does the official step."""
     controlnet, unet = make_networks()
     batch = make_batch([100, 900, 200, 150, 201, 10, 0, 600])
-    weights = loss_weights(40, 60, batch.timesteps, SWITCHES)
+    weights = loss_weights(40, 60, batch.timesteps, PAPER)
     if weighted:
         weights = weights._replace(lesion=torch.rand(8, 1, 8, 8, dtype=torch.float64))
     results, terms = [], []
@@ -199,6 +198,6 @@ def test_one_late_pass_gives_the_gradients_of_many(make_networks, make_batch, pa
 def test_without_selected_samples_there_is_no_late_pass(make_networks, make_batch, passes):
     controlnet, unet = make_networks()
     batch, waiting = make_batch([500, 700]), []
-    weights = loss_weights(40, 60, batch.timesteps, SiameseRow(**SIAMESE.model_dump()).switches)
+    weights = loss_weights(40, 60, batch.timesteps, SIAMESE)
     siamese_step(controlnet, unet, batch, weights._replace(waiting=waiting), 1 / 2)
     assert waiting == passes == []

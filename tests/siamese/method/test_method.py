@@ -81,27 +81,27 @@ def test_augmented_latents_are_the_two_steps_of_the_paper(t, seed):
 
 def test_the_gate_opens_at_the_documented_boundaries():
     t = torch.tensor([0, 200, 201, 999])
-    assert loss_weights(1000, 3000, t, ROW.switches).online.tolist() == [False] * 4
-    assert loss_weights(1001, 3000, t, ROW.switches).online.tolist() == [True, True, False, False]
+    assert loss_weights(1000, 3000, t, ROW.siamese).online.tolist() == [False] * 4
+    assert loss_weights(1001, 3000, t, ROW.siamese).online.tolist() == [True, True, False, False]
     off = ROW.model_copy(update={"online_augmentation": False})
-    assert not loss_weights(2999, 3000, t, off.switches).online.any()
+    assert not loss_weights(2999, 3000, t, off.siamese).online.any()
 
 
 def test_weights_follow_the_switches():
     t = torch.tensor([0])
-    assert [loss_weights(k, 10, t, ROW.switches).image for k in (0, 5, 9)] == [0.0, 0.5, 0.9]
+    assert [loss_weights(k, 10, t, ROW.siamese).image for k in (0, 5, 9)] == [0.0, 0.5, 0.9]
     constant = ROW.model_copy(update={"image_weight": "constant", "w_c": 0.5, "w_m": 0.25})
-    weights = loss_weights(0, 10, t, constant.switches)
+    weights = loss_weights(0, 10, t, constant.siamese)
     assert (weights.image, weights.consistency, weights.mask) == (1.0, 0.5, 0.25)
     silent = ROW.model_copy(update={"noise_consistency": False})
-    assert loss_weights(5, 10, t, silent.switches).consistency == 0.0
+    assert loss_weights(5, 10, t, silent.siamese).consistency == 0.0
 
 
 def test_the_image_branch_runs_when_either_part_needs_it():
-    assert ROW.switches.image_branch
+    assert ROW.siamese.image_branch
     both_off = ROW.model_copy(update={"noise_consistency": False, "online_augmentation": False})
-    assert not both_off.switches.image_branch
-    assert not ControlNetRow(method="controlnet", hint="hi", hint_widths=(4, 8)).switches.image_branch
+    assert not both_off.siamese.image_branch
+    assert not ControlNetRow(method="controlnet", hint="hi", hint_widths=(4, 8)).siamese.image_branch
 
 
 def test_dense_hint_encoder_of_stable_diffusion_has_the_documented_shape_and_size():
@@ -154,17 +154,17 @@ def ablation(name: str):
 )
 def test_every_setting_of_table_5_is_a_row(name, dense, online, consistency):
     row = ablation(name)
-    weights = loss_weights(2000, 3000, torch.tensor([100]), row.switches)
+    weights = loss_weights(2000, 3000, torch.tensor([100]), row.siamese)
     assert row.hint == ("dhi" if dense else "hi")
     assert weights.online.tolist() == [online]
     assert weights.consistency == float(consistency)
-    assert row.switches.image_branch == (online or consistency)
+    assert row.siamese.image_branch == (online or consistency)
 
 
 @pytest.mark.parametrize("w_c", ["0.0", "0.5", "1.0", "1.5", "2.0"])
 def test_every_weight_of_table_6_is_a_row(w_c):
     row = ablation("ours" if w_c == "1.0" else f"w_c_{w_c.replace('.', '_')}")
-    assert loss_weights(2000, 3000, torch.tensor([100]), row.switches).consistency == float(w_c)
+    assert loss_weights(2000, 3000, torch.tensor([100]), row.siamese).consistency == float(w_c)
     assert row.model_copy(update={"w_c": 1.0}) == ablation("ours")
 
 

@@ -18,7 +18,6 @@ from data.pairs.files import sha256_tree
 from data.pairs.manifest import read_pairs
 from data.pairs.seeds import item_seed
 from siamese.base.checkpoint_files import flat_state
-from siamese.base.latents import load_pixels
 from siamese.base.load import load_unet
 from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.config.sections import NEEDS, Generator
@@ -73,7 +72,7 @@ def test_every_method_is_in_every_list():
 def test_a_method_without_latents_gets_pairs_alone(real, tmp_path, monkeypatch):
     monkeypatch.setitem(NEEDS, "siamese", NEEDS["siamese"]._replace(latents=False))
     found = load_data(ALL_ROWS["siamese"], real, tmp_path / "there are no latents")
-    assert all(np.array_equal(a, b) for a, b in zip(found, load_pixels(real), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(found, (real.images(), real.hints()), strict=True))
 
 
 @pytest.mark.parametrize("name", ADDED)

@@ -103,7 +103,7 @@ def test_none_is_the_step_without_weights(make_networks, make_batch):
     batch = make_batch([100, 500])
     assert row_weights(ROWS["siamese"], batch.mask_hint, batch.noisy_latents) is None
     controlnet, unet = make_networks(hint="hi")
-    weights = loss_weights(40, 60, batch.timesteps, ROWS["siamese"].switches)
+    weights = loss_weights(40, 60, batch.timesteps, ROWS["siamese"].siamese)
     assert weights.lesion is None
     ones = weights._replace(lesion=torch.ones(2, 1, 8, 8))
     plain, weighted = (siamese_step(controlnet, unet, batch, w, 0.5) for w in (weights, ones))

@@ -11,7 +11,7 @@ from siamese.method.step import TERMS, mask_step, siamese_step
 from tests.siamese.method.mutate import step_without, stops
 from tests.siamese.method.oracle import official_step
 
-SWITCHES = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16)).switches
+PAPER = SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 16))
 GATED = {"none": [500, 700, 900], "some": [100, 201, 200], "all": [0, 100, 200]}
 
 
@@ -41,7 +41,7 @@ def test_loss_and_gradients_equal_the_official_step(make_networks, make_batch, g
     expected = official_step(controlnet, unet, batch, step=k, num_steps=60)
     theirs = gradients(controlnet, unet)
     zero(controlnet, unet)
-    weights = loss_weights(k, 60, batch.timesteps, SWITCHES)
+    weights = loss_weights(k, 60, batch.timesteps, PAPER)
     terms = siamese_step(controlnet, unet, batch, weights, 1 / 3)
     loss = sum(float(terms[name].mean()) * (weights.consistency if name == "consistency" else 1) for name in TERMS)
     assert loss == pytest.approx(float(expected), rel=1e-10)
@@ -54,7 +54,7 @@ def test_the_plain_hint_encoder_equals_the_official_step_too(make_networks, make
     official_step(controlnet, unet, batch, step=40, num_steps=60)
     theirs = gradients(controlnet, unet)
     zero(controlnet, unet)
-    siamese_step(controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, SWITCHES), 1 / 3)
+    siamese_step(controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, PAPER), 1 / 3)
     assert worst_difference(gradients(controlnet, unet), theirs) < 1e-10
 
 
@@ -65,7 +65,7 @@ def test_the_image_branch_trains_the_decoder_if_asked(make_networks, make_batch)
     official_step(controlnet, unet, batch, step=40, num_steps=60, copy_unet=False)
     theirs = gradients(controlnet, unet)
     zero(controlnet, unet)
-    weights = loss_weights(40, 60, batch.timesteps, SWITCHES._replace(image_branch_trains_decoder=True))
+    weights = loss_weights(40, 60, batch.timesteps, PAPER.model_copy(update={"image_branch_trains_decoder": True}))
     siamese_step(controlnet, unet, batch, weights, 1 / 3)
     assert worst_difference(gradients(controlnet, unet), theirs) < 1e-10
 
@@ -79,7 +79,7 @@ def test_half_precision_keeps_the_direction_of_the_gradient(make_networks, make_
         controlnet, unet = (net.float() for net in make_networks())
         with torch.autocast("cpu", dtype, enabled=name == "half"):
             terms = siamese_step(
-                controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, SWITCHES), torch.tensor(scale / 3)
+                controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, PAPER), torch.tensor(scale / 3)
             )
         assert all(term.dtype == torch.float32 for term in terms.values())
         flat[name] = torch.cat([gradient.flatten() for gradient in gradients(controlnet, unet).values()]) / scale
@@ -93,7 +93,7 @@ def test_other_weights_reach_the_loss_as_in_the_official_step(make_networks, mak
     official_step(controlnet, unet, batch, step=40, num_steps=60, w_c=0.3, w_m=0.7)
     theirs = gradients(controlnet, unet)
     zero(controlnet, unet)
-    weights = loss_weights(40, 60, batch.timesteps, SWITCHES._replace(w_c=0.3, w_m=0.7))
+    weights = loss_weights(40, 60, batch.timesteps, PAPER.model_copy(update={"w_c": 0.3, "w_m": 0.7}))
     siamese_step(controlnet, unet, batch, weights, 1 / 3)
     assert worst_difference(gradients(controlnet, unet), theirs) < 1e-10
 
@@ -107,7 +107,7 @@ def test_removing_any_one_stop_gradient_is_noticed(make_networks, make_batch, mo
     theirs = gradients(controlnet, unet)
     zero(controlnet, unet)
     mutated = step_without(module, number, monkeypatch)
-    weights = loss_weights(40, 60, batch.timesteps, SWITCHES)
+    weights = loss_weights(40, 60, batch.timesteps, PAPER)
     try:
         terms = mutated.siamese_step(controlnet, unet, batch, weights, 1 / 3)
     except RuntimeError as error:
@@ -148,7 +148,7 @@ def test_the_gradient_table_cell_by_cell(make_networks, make_batch, monkeypatch,
     controlnet, unet = make_networks()
     batch = make_batch(GATED["all"])
     only(term, monkeypatch)
-    switches = SWITCHES._replace(w_c=1.0 if term == "consistency" else 0.0)
+    switches = PAPER.model_copy(update={"w_c": 1.0 if term == "consistency" else 0.0})
     siamese_step(controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, switches), 1 / 3)
     moved = dict.fromkeys(TABLE[term], False)
     for name, gradient in gradients(controlnet, unet).items():
@@ -161,14 +161,16 @@ def test_the_image_loss_acts_through_its_own_residuals_alone(make_networks, make
     controlnet, unet = make_networks()
     batch = make_batch(GATED["none"])
     only("image", monkeypatch)
-    siamese_step(controlnet, unet, batch, loss_weights(0, 60, batch.timesteps, SWITCHES._replace(w_c=0.0)), 1 / 3)
+    siamese_step(
+        controlnet, unet, batch, loss_weights(0, 60, batch.timesteps, PAPER.model_copy(update={"w_c": 0.0})), 1 / 3
+    )
     assert not any(gradient.any() for gradient in gradients(controlnet, unet).values())
 
 
 def test_frozen_parts_get_no_gradient(make_networks, make_batch):
     controlnet, unet = make_networks()
     batch = make_batch(GATED["some"])
-    siamese_step(controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, SWITCHES), 1 / 3)
+    siamese_step(controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, PAPER), 1 / 3)
     trained = {id(p) for module in decoder_modules(unet).values() for p in module.parameters()}
     for name, parameter in unet.named_parameters():
         assert (parameter.grad is not None) == (id(parameter) in trained), name
@@ -193,7 +195,7 @@ def test_the_image_loss_gives_the_decoder_nothing(make_networks, make_batch, mon
             return original(pred, noise, lesion) * (factor if len(calls) == 1 else 1.0)  # the image branch comes first
 
         monkeypatch.setattr(step_module, "denoising_loss", scaled)
-        siamese_step(controlnet, unet, batch, loss_weights(30, 60, batch.timesteps, SWITCHES), 1 / 3)
+        siamese_step(controlnet, unet, batch, loss_weights(30, 60, batch.timesteps, PAPER), 1 / 3)
         control = torch.cat([p.grad.flatten() for p in controlnet.parameters()])
         results[factor] = (decoder_gradient(unet), control)
     assert torch.equal(results[1.0][0], results[3.0][0])
@@ -229,6 +231,6 @@ def test_mask_step_is_the_loss_of_a_stock_controlnet(make_networks, make_batch):
 def test_ungated_samples_have_no_part_in_the_online_term(make_networks, make_batch):
     batch = make_batch([100, 500, 600])
     controlnet, unet = make_networks()
-    terms = siamese_step(controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, SWITCHES), 1 / 3)
+    terms = siamese_step(controlnet, unet, batch, loss_weights(40, 60, batch.timesteps, PAPER), 1 / 3)
     assert terms["online"][0] > 0
     assert terms["online"][1:].tolist() == [0, 0]
