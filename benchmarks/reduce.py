@@ -22,7 +22,7 @@ def _worker(args: argparse.Namespace) -> None:
     import torch
     import torch.distributed as distributed
 
-    from benchmarks.sd15 import build
+    from benchmarks.networks.sd15 import build
     from siamese.training.gradients import buckets, sum_over_processes
 
     distributed.init_process_group("gloo")

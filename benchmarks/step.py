@@ -46,9 +46,9 @@ def _side(args: argparse.Namespace) -> dict:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from benchmarks import training
-    from benchmarks.measuring import seconds_of
-    from benchmarks.sd15 import build
+    from benchmarks.networks import training
+    from benchmarks.networks.measuring import seconds_of
+    from benchmarks.networks.sd15 import build
 
     device = torch.device(args.device)
     imports_kib = int(Path("/proc/self/statm").read_text().split()[1]) * 4
@@ -105,7 +105,7 @@ def _gradient_difference(folder: Path) -> float:
     """Return |ours - official| / |official| over all trained parameters."""
     from safetensors import safe_open
 
-    from benchmarks.training import relative_difference
+    from benchmarks.networks.training import relative_difference
 
     with safe_open(folder / "ours.safetensors", "pt") as a, safe_open(folder / "official.safetensors", "pt") as b:
         return relative_difference(b.keys(), a.get_tensor, b.get_tensor)
@@ -113,7 +113,7 @@ def _gradient_difference(folder: Path) -> float:
 
 def main() -> None:
     """Run every side and print what was found."""
-    from benchmarks.training import CACHE_SHARE
+    from benchmarks.networks.training import CACHE_SHARE
 
     args = _arguments()
     write = sys.stdout.write

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.networks.training import NUM_STEPS, PAPER, augmented
 from benchmarks.on_gpu.cards import peak_of
-from benchmarks.training import NUM_STEPS, PAPER, augmented
 
 Counts = tuple[int, int]  # of one sample: not augmented online, augmented
 

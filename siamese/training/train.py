@@ -23,6 +23,13 @@ from siamese.training.state import TrainingState
 COMPILED_VARIANTS = 64
 
 
+def compile_blocks(network: torch.nn.Module) -> None:
+    """Compile the blocks of a network and its hint encoder, where it has them."""
+    middle = [getattr(network, name) for name in ("mid_block", "controlnet_cond_embedding") if hasattr(network, name)]
+    for block in (*getattr(network, "down_blocks", []), *middle, *getattr(network, "up_blocks", [])):
+        block.compile(dynamic=True)  # the number of samples that are augmented online varies
+
+
 def training_networks(row: Any, cfg: TrainingConfig, base_dir: Path, device: torch.device) -> Networks:
     """Return the networks as they are before the first step, on their device, compiled where cfg says so."""
     networks = build_networks(row, base_dir, item_seed(cfg.seed, "weights"))
@@ -32,11 +39,7 @@ def training_networks(row: Any, cfg: TrainingConfig, base_dir: Path, device: tor
         if cfg.gradient_checkpointing and getattr(network, "_supports_gradient_checkpointing", False):
             network.enable_gradient_checkpointing()
         if cfg.compile:
-            middle = [network.mid_block] if hasattr(network, "mid_block") else []
-            for block in (*getattr(network, "down_blocks", []), *middle, *getattr(network, "up_blocks", [])):
-                block.compile(dynamic=True)  # the number of samples that are augmented online varies
-            if hasattr(network, "controlnet_cond_embedding"):
-                network.controlnet_cond_embedding.compile(dynamic=True)
+            compile_blocks(network)
     if cfg.compile:  # blocks of one class share the limit, and past it they would silently run uncompiled
         torch._dynamo.config.recompile_limit = COMPILED_VARIANTS
     return networks

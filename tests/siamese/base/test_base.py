@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
-from benchmarks.sd15 import build
+from benchmarks.networks.sd15 import build
 from data.masks.config import RealMasks
 from data.masks.masks import write_masks
 from data.pairs.config import PhantomDataset

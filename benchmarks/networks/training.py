@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import autocast, seconds_of
-from benchmarks.sd15 import Networks
+from benchmarks.networks.measuring import autocast, seconds_of
+from benchmarks.networks.sd15 import Networks
 from siamese.base.attention import place
 from siamese.config.sections import SiameseRow
 from siamese.method.control import decoder_modules

@@ -1,6 +1,6 @@
 """Our sampler beside diffusers' StableDiffusionControlNetPipeline: time an image, and the difference of the images.
 
-    python benchmarks/sampling.py [--width toy|quarter|full] [--size-px 256] [--batch 4] [--steps 20] [--device cpu]
+    python benchmarks/sampling/beside_diffusers.py [--width toy|quarter|full] [--size-px 256] [--batch 4] [--steps 20]
 
 The pipeline is called as its documentation calls it: prompts, PIL images as hints, guidance, one call a batch. Both get
 the same weights, start noise, batch, steps, guidance and precision, and give decoded images. They take turns in one
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from diffusers import StableDiffusionControlNetPipeline
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.measuring import autocast, take_turns
-from benchmarks.sd15 import ROW, WIDTHS, Networks, build
+from benchmarks.networks.measuring import autocast, take_turns
+from benchmarks.networks.sd15 import ROW, WIDTHS, Networks, build
 from siamese.base.attention import place
 from siamese.base.latents import mask_hints
 from siamese.base.text import clip_tokenizer
@@ -48,7 +48,7 @@ def draw_masks(batch: int, size_px: int) -> np.ndarray:
 
 def draw_noise(batch: int, size_px: int, device: torch.device) -> Tensor:
     """Return the noise that images start from."""
-    return start_noise(0, [str(number) for number in range(batch)], (4, size_px // 8, size_px // 8)).to(device)
+    return start_noise(range(batch), (4, size_px // 8, size_px // 8)).to(device)
 
 
 def build_pipeline(nets: Networks, device: torch.device, dtype: torch.dtype) -> StableDiffusionControlNetPipeline:

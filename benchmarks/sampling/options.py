@@ -1,6 +1,6 @@
 """What buys sampling speed by changing the images: each named option beside its cost, on the trained default run.
 
-    dvc repro && python benchmarks/sampling_options.py [--dataset phantom] [--generator siamese] [--masks random]
+    dvc repro && python benchmarks/sampling/options.py [--dataset phantom] [--generator siamese] [--masks random]
 
 Each option samples the masks of the first copy anew with the trained generator and is scored as the stage `score` does:
 demo_swd (random features, lower is better) and mask fidelity (Dice of the judge against the masks that were asked for).
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 OPTIONS: dict[str, dict] = {
     "as in params.yaml": {},

@@ -1,6 +1,6 @@
 """Peak memory of sampling 100 and 2,000 masks at toy width, each in a process of its own.
 
-    python benchmarks/sampling_memory.py
+    python benchmarks/sampling/memory.py
 
 The masks are prepared beforehand; what is measured is what the stage does with them: reading, denoising (2 steps at
 64 px), writing images as they come, and the pair set with its manifest. The last line is JSON: `memory_ratio` is 2,000
@@ -9,16 +9,19 @@ to 100.
 
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.processes import in_process
+
 COUNTS = (100, 2000)
 
 
-def _prepare(count: int, folder: Path) -> None:
+def prepare_masks(count: int, folder: Path) -> None:
+    """Write so many masks."""
     from data.masks.config import RealMasks
     from data.masks.masks import write_masks
     from data.pairs.config import PhantomDataset
@@ -28,11 +31,11 @@ def _prepare(count: int, folder: Path) -> None:
     write_masks(prepare(row, folder / "data")["train"], "real", RealMasks(kind="real", copies=1), folder / "masks")
 
 
-def _sample(folder: Path) -> int:
-    """Return the peak memory in bytes after sampling what `_prepare` has made."""
+def sample(folder: Path) -> int:
+    """Return the peak memory in bytes after sampling what `prepare_masks` has written."""
     import torch
 
-    from benchmarks.sd15 import ROW, build
+    from benchmarks.networks.sd15 import ROW, build
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
     from siamese.config.sections import SamplingConfig
@@ -50,18 +53,13 @@ def _sample(folder: Path) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _in_process(call: str) -> str:
-    code = f"from pathlib import Path; from benchmarks.sampling_memory import _prepare, _sample; print({call})"
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
 def main() -> None:
     """Measure both counts and print what was found."""
     peaks = {}
     for count in COUNTS:
         with tempfile.TemporaryDirectory() as folder:
-            _in_process(f"_prepare({count}, Path('{folder}'))")
-            peaks[count] = int(_in_process(f"_sample(Path('{folder}'))").splitlines()[-1])
+            in_process("benchmarks.sampling.memory", f"prepare_masks({count}, Path('{folder}'))")
+            peaks[count] = int(in_process("benchmarks.sampling.memory", f"sample(Path('{folder}'))"))
         sys.stdout.write(f"{count:5d} masks: {peaks[count] / 2**20:.0f} MiB\n")
     small, large = (peaks[count] for count in COUNTS)
     peaks_mib = {f"peak_mib_{count}": round(peak / 2**20) for count, peak in peaks.items()}
