@@ -63,11 +63,11 @@ def _load(part: Any, base_dir: Path, name: str):
     folder, variant = _model_folder(base_dir)
     variant = variant_of(name, variant)
     with _named_errors(f"{folder / name} cannot be loaded (variant {variant})"):
-        model, found = part.from_pretrained(
+        model, report = part.from_pretrained(
             folder, subfolder=name, variant=variant, torch_dtype=torch.float32, output_loading_info=True
         )
-    if found["missing_keys"]:
-        raise UserError(f"{folder / name} is not complete; it lacks such as", sorted(found["missing_keys"])[:4])
+    if report["missing_keys"]:
+        raise UserError(f"{folder / name} is not complete; it lacks such as", sorted(report["missing_keys"])[:4])
     return model.eval().requires_grad_(False)
 
 

@@ -131,11 +131,11 @@ def write_stable_diffusion(state: Mapping[str, Tensor], out_dir: Path, *, ema: b
     ]
     known = (UNET, VAE, TEXT, *NOT_READ)  # names without a dot are noise schedules
     problems = [f"unexpected: {name}" for name in state if "." in name and not name.startswith(known)]
-    for network, found, source in filled:
-        problems += misfits(network.state_dict(), found, source)
+    for network, converted, source in filled:
+        problems += misfits(network.state_dict(), converted, source)
     refuse_misfits("the checkpoint is no Stable Diffusion 1.x", problems)
-    for network, found, _ in filled:
-        network.load_state_dict({name: value.contiguous() for name, value in found.items()}, assign=True)
+    for network, converted, _ in filled:
+        network.load_state_dict({name: value.contiguous() for name, value in converted.items()}, assign=True)
     scheduler = DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, set_alpha_to_one=False,
         clip_sample=False,

@@ -49,7 +49,7 @@ def denoise(
     unet, context, count = trained.networks.unet, trained.context.to(latents.device), len(latents)
     condition = METHODS[trained.row.method].condition(trained.networks, trained.row, hints, images)
     doubled = condition.twice()
-    prompt, empty = (one.expand(count, -1, -1) for one in context.split(1))
+    prompt, empty = (embedding.expand(count, -1, -1) for embedding in context.split(1))
     both_prompts = torch.cat([empty, prompt])
     solver = SOLVERS[cfg.solver](scheduler)
     solver.set_timesteps(cfg.steps)
