@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 
@@ -37,21 +37,20 @@ def start_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
+@dataclass(frozen=True)
 class LatentSampler:
-    """A trained latent generator with the VAE and the noise schedule of its base model."""
+    """A trained latent generator with the VAE and the noise schedule of its base model, on this process's device."""
 
-    def __init__(
-        self,
-        trained: Trained,
-        vae: AutoencoderKL,
-        scheduler: DDIMScheduler,
-        cfg: SamplingConfig,
-    ) -> None:
-        self.trained, self.vae, self.scheduler, self.cfg = trained, vae, scheduler, cfg
-        self.processes: Accelerator = accelerator()
-        for network in trained.networks.all():
-            place(network, self.processes.device)
-        vae.to(self.processes.device, memory_format=torch.channels_last)
+    trained: Trained
+    vae: AutoencoderKL
+    scheduler: DDIMScheduler
+    cfg: SamplingConfig
+
+    def __post_init__(self) -> None:
+        where = accelerator().device
+        for network in self.trained.networks.all():
+            place(network, where)
+        self.vae.to(where, memory_format=torch.channels_last)
 
     @property
     def needs(self) -> Needs:
@@ -67,13 +66,14 @@ class LatentSampler:
 
     def sample(self, requests: Sequence[Request]) -> Iterator[np.ndarray]:
         """Yield an image for each request, uint8 (H, W, 3)."""
-        device = self.processes.device
+        processes = accelerator()
+        device = processes.device
         hints = mask_hints(np.stack([request.mask for request in requests]), device)
         images = [request.reference for request in requests if request.reference is not None]
         shown = image_hints(np.stack(images), device) if self.needs.reference else None
         side = hints.shape[-1] // downsampling(self.vae.config.block_out_channels)
         noise = start_noise([request.seed for request in requests], (self.vae.config.latent_channels, side, side))
-        with self.processes.autocast():
+        with processes.autocast():
             latents = denoise(self.trained, self.scheduler, noise.to(device), hints, self.cfg, images=shown)
         for image in decode_images(self.vae, latents.float()):
             yield (image * 255).round().to(torch.uint8).numpy()
