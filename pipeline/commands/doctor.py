@@ -1,5 +1,6 @@
 """doctor: look at a folder of pairs, name its layout and its faults, and print the row that reads it."""
 
+import argparse
 import io
 import json
 import os
@@ -12,6 +13,18 @@ from typing import Any
 from data.pairs.errors import UserError
 
 EXAMPLES = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("folder", type=Path, metavar="PATH")
+    parser.add_argument("--layout", help="take this layout instead of the first that fits")
+    parser.add_argument("--images", metavar="PATTERN", help='where the images are, such as "images/{id}.jpg"')
+    parser.add_argument("--masks", metavar="PATTERN", help='where their masks are, such as "gt/{id}_seg.png"')
+    parser.add_argument("--pairs", metavar="CSV", help="a table of image,mask[,split][,group][,id] in place of both")
+    parser.add_argument("--slices", metavar="YAML", help="of volumes: '{axis: 2, window: [-160, 240], keep: lesion}'")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
 
 
 def _row_as_yaml(name: str, row: dict[str, Any]) -> str:

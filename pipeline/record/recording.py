@@ -58,7 +58,7 @@ def main(stage: str) -> int:
 
     What params.yaml says now is what DVC compares with and records, and what the stage is held to.
     """
-    leash.follow(leash.leaders())
+    leash.follow_leaders()
     os.environ.update(leash.with_leader(dict(os.environ)))
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -10,8 +10,8 @@ import pytest
 from dvc.repo import Repo
 
 from data.pairs.errors import UserError
+from pipeline.plan.dvc_states import stages_to_run
 from pipeline.record import dvc_locks
-from pipeline.run.repro import stages_to_run
 from tests.pipeline.projects import GIT
 
 LOCK, OTHER = Path(".dvc/tmp/lock"), Path(".dvc/tmp/rwlock.lock")
