@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data.exports.formats import FORMATS
+from data.exports.bundle import read_splits
+from data.exports.formats import FORMATS, export
 from data.exports.options import Options
+from data.pairs.manifest import read_pairs
+from pipeline.stages.report_cards import CARDS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +42,6 @@ def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
 
     Returns the names of those sets that have cards.
     """
-    from pipeline.stages.report_cards import CARDS
-
     sets = dict.fromkeys(Path(*folder.resolve().parts[-3:-1]) for folder in added)
     with_cards = [name for name in sets if any((CARDS / name).glob("*.md"))]
     for name in with_cards:
@@ -55,10 +56,6 @@ def run(item: dict[str, Any]) -> None:
 
     Raises: UserError when the folders hold no pair sets, `out` is there already, or the pairs do not go together.
     """
-    from data.exports.bundle import read_splits
-    from data.exports.formats import export
-    from data.pairs.manifest import read_pairs
-
     options = Options(
         name=item["name"] or item["real"].resolve().name,
         dataset_id=item["id"],

@@ -71,5 +71,5 @@ def test_a_lock_by_flock_that_is_held_stays(repository):
         config["core"]["hardlink_lock"] = False
     with Repo() as repo, repo.lock:
         inode = LOCK.stat().st_ino
-        dvc_locks._drop_files_of_flock()
+        dvc_locks.drop_files_of_flock()
         assert LOCK.stat().st_ino == inode
