@@ -93,4 +93,4 @@ def last_of_its_kind(stage: str, kind: str, records: Iterable[Record], device: s
     """Return the record of the stage itself, else the latest of its kind, on the same device; None without one."""
     same = [record for record in records if record.kind == kind and record.device in (None, device)]
     own = [record for record in same if record.stage == stage]
-    return (own or same or [None])[-1]
+    return next(reversed(own or same), None)
