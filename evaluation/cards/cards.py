@@ -11,7 +11,7 @@ from evaluation.cards.facts import CardFacts, Row, dataset_front, model_front
 from evaluation.results.results import Scores
 from evaluation.scores.record import entry
 from evaluation.tables.score_section import score_section
-from evaluation.tables.tables import MISSING, number
+from evaluation.tables.text import MISSING, number
 
 HERE = Path(__file__).parent
 CARDS = {"DATASET_CARD.md": "dataset_card.md.j2", "MODEL_CARD.md": "model_card.md.j2"}

@@ -60,7 +60,7 @@ def too_few(parts: Mapping[str, Features]) -> str | None:
 
 
 def yardsticks(statistic: Statistic, found: Sequence[Sets]) -> dict[str, float | None]:
-    """Return what a value is to be read against, each as the mean over `found`, which are several seeds or one set.
+    """Return what a value is to be read against, each as the mean over `found`.
 
     `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
     the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
@@ -83,35 +83,35 @@ def yardsticks(statistic: Statistic, found: Sequence[Sets]) -> dict[str, float |
 
 def distance_entry(
     definition: str,
-    values: Sequence[float],
-    beside: dict[str, float | None],
+    statistic: Statistic,
+    found: Sequence[Sets],
     facts: Mapping[str, object],
     *,
     note: str = "",
     se: float | None = None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Return the row of a distance from its values, one a seed, and its yardsticks."""
-    told = {"halves": beside["halves"], "codec": beside["codec"], **(more or {})}
-    told |= {"values": list(values)} if len(values) > 1 else {}
+    """Return the row of a distance, the mean over `found`, which are several seeds or one set, and its yardsticks."""
+    values = [statistic(sets.train, sets.synthetic) for sets in found]
+    beside = yardsticks(statistic, found)
+    floor = beside.pop("floor")
+    told = {**beside, **(more or {})} | ({"values": values} if len(values) > 1 else {})
     mean, sd = float(np.mean(values)), spread(values)
-    return entry(mean, definition, sd=sd, se=se, floor=beside["floor"], note=note or None, more=told, **facts)
+    return entry(mean, definition, sd=sd, se=se, floor=floor, note=note or None, more=told, **facts)
 
 
 def frechet_entry(definition: str, found: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
     """Return the row of a Frechet distance."""
     unequal, apart = facts["n_real"] != facts["n_synthetic"], facts["n_floor"] != facts["n_synthetic"]
     notes = [note, SMALL, UNEQUAL if unequal else "", FEW_HELD_OUT if apart else ""]
-    values = [frechet(sets.train, sets.synthetic) for sets in found]
-    beside = yardsticks(frechet, found)
-    return distance_entry(definition, values, beside, facts, note=" ".join(filter(None, notes)))
+    return distance_entry(definition, frechet, found, facts, note=" ".join(filter(None, notes)))
 
 
 def kernel_entry(
     definition: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str = ""
 ) -> dict:
     """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
-    values, errors = zip(*(mmd2_u(sets.train, sets.synthetic, poly) for sets in found), strict=True)
+    se = float(np.mean([mmd2_u(sets.train, sets.synthetic, poly)[1] for sets in found]))
     smallest = min(len(found[0].train), len(found[0].synthetic))
     automatic = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
     size = automatic if cfg.kid_subset_size == "auto" else cfg.kid_subset_size
@@ -121,9 +121,8 @@ def kernel_entry(
     ]
     mean, sd = np.mean(subsets, axis=0)
     printed = {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}
-    beside = yardsticks(lambda a, b: mmd2_u(a, b, poly)[0], found)
-    se = float(np.mean(errors))
-    return distance_entry(definition, values, beside, facts, note=note, se=se, more={"subsets": printed})
+    more = {"subsets": printed}
+    return distance_entry(definition, lambda a, b: mmd2_u(a, b, poly)[0], found, facts, note=note, se=se, more=more)
 
 
 def prdc_entries(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from evaluation.results.results import Run, Scores
 from evaluation.scores.glossary import by_importance, score
-from evaluation.tables.tables import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
+from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
 
 SPREADS = ("_sd", "_se")
 COUNTS = ("n_real", "n_synthetic")
@@ -130,8 +130,7 @@ def _meaning(name: str, entries: Sequence[Mapping[str, Entry]]) -> Meaning:
     spreads = [spread[1] for one in entries if name in one and (spread := _spread(one[name]))]
     told.append((f"{PLUS_MINUS}: ", list(dict.fromkeys(spreads))))
     facts = tuple(f"{title}{' or '.join(values).rstrip('.')}" for title, values in told if values)
-    definition = " ".join(_distinct(entries, name, "definition")) or score(name).meaning
-    return Meaning(name, score(name).label, definition, facts)
+    return Meaning(name, score(name).label, " ".join(_distinct(entries, name, "definition")), facts)
 
 
 def _missing(

@@ -7,7 +7,8 @@ from evaluation.results.comparison import Setting
 from evaluation.results.crossed_bootstrap import Estimate
 from evaluation.results.results import BASELINES, RunKey
 from evaluation.results.significance import BELIEVED, Comparison
-from evaluation.tables.tables import MISSING, NAMES, TIMES, Cell, TextTable, markdown_line, percent, setting_name
+from evaluation.tables.tables import NAMES, setting_name
+from evaluation.tables.text import MISSING, TIMES, Cell, TextTable, markdown, percent
 
 COLUMNS = ("points", "95 % interval", "p", "p, Holm", f"seeds {TIMES} images")
 NOTE = (
@@ -83,13 +84,13 @@ def render_markdown(dataset: str, comparisons: Sequence[Comparison]) -> str:
     """Return the comparisons of one data set as a Markdown page with a table for each baseline."""
     lines = [f"# {dataset}: is a difference real?", ""]
     for baseline in BASELINES:
-        lines += [f"## Against {NAMES[baseline]}", "", markdown_line(["Trained on", "Segmenter", *COLUMNS])]
-        lines.append(markdown_line([":--"] * 2 + ["--:"] * len(COLUMNS)))
-        for one in comparisons:
-            if one.baseline == baseline:
-                cells = [f"**{cell.text}**" if cell.best else cell.text for cell in _cells(one)]
-                lines.append(markdown_line([setting_name(one.setting), one.architecture, *cells]))
-        lines.append("")
+        rows = [
+            [Cell(setting_name(one.setting)), Cell(one.architecture), *_cells(one)]
+            for one in comparisons
+            if one.baseline == baseline
+        ]
+        table = markdown(["Trained on", "Segmenter", *COLUMNS], rows, 2)
+        lines += [f"## Against {NAMES[baseline]}", "", *table, ""]
     return "\n".join([*lines, NOTE, ""])
 
 
