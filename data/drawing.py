@@ -71,27 +71,18 @@ def empty(cell_px: int) -> Array:
 
 
 class Sheet:
-    """Cells of one size in a grid, row by row, with titles above the columns; `step_px` is from a cell to the next."""
+    """A white sheet of cells in a grid, with titles above the columns; `step_px` is from one cell to the next."""
 
-    def __init__(
-        self,
-        columns: int,
-        rows: int,
-        step_px: tuple[int, int],
-        titles: Sequence[str] = (),
-        *,
-        margin_px: int = GAP_PX,
-        paper: Colour = PAPER,
-    ) -> None:
-        self.step_px, self.left = step_px, margin_px
-        self.top = margin_px + (HEADER_PX if titles else 0)
-        self.image = Image.new("RGB", (self.left + columns * step_px[0], self.top + rows * step_px[1]), paper)
+    def __init__(self, columns: int, rows: int, step_px: tuple[int, int], titles: Sequence[str] = ()) -> None:
+        self.step_px, self.top = step_px, GAP_PX + (HEADER_PX if titles else 0)
+        size = (GAP_PX + columns * step_px[0], self.top + rows * step_px[1])
+        self.image = Image.new("RGB", size, PAPER)
         self._draw, self._font = ImageDraw.Draw(self.image), ImageFont.load_default(FONT_PX)
         for column, title in enumerate(titles):
             self.write(column, 0, title, (0, -HEADER_PX))
 
     def _place(self, column: int, row: int, shift_px: tuple[int, int]) -> tuple[int, int]:
-        left, top = self.left + column * self.step_px[0], self.top + row * self.step_px[1]
+        left, top = GAP_PX + column * self.step_px[0], self.top + row * self.step_px[1]
         return left + shift_px[0], top + shift_px[1]
 
     def paste(self, column: int, row: int, picture: Array, *, right_px: int = 0) -> None:
@@ -116,7 +107,8 @@ class Sheet:
 def tiled(cells: Sequence[Array], columns: int, cell_px: int, gap_px: int = 0, paper: Colour = PAPER) -> Array:
     """Return uint8 (H, W, 3): cells uint8 (up to cell_px square, 3) row by row, a gap right of and below each."""
     step = cell_px + gap_px
-    sheet = Sheet(columns, -(-len(cells) // columns), (step, step), margin_px=0, paper=paper)
+    sheet = np.full((-(-len(cells) // columns) * step, columns * step, 3), paper, np.uint8)
     for number, cell in enumerate(cells):
-        sheet.paste(number % columns, number // columns, cell)
-    return np.array(sheet.image)
+        top, left = number // columns * step, number % columns * step
+        sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return sheet

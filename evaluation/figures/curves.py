@@ -11,8 +11,7 @@ from evaluation.figures.plots import (
     GREY,
     LINES,
     MARKERS,
-    bare,
-    legend_below,
+    finish,
     panels_of,
     plain_style,
     save,
@@ -45,8 +44,7 @@ def volume_curve(series: Mapping[SeriesKey, Sequence[Point]], path: Path) -> Non
         panel.set_xlabel("synthetic pairs, multiples of the real set")
         panel.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("mDice (%)")
-    bare(panels)
-    legend_below(figure, panels)
+    finish(figure, panels)
     save(figure, path)
 
 
@@ -90,8 +88,7 @@ def loss_figure(curves: Mapping[str, Path], stem: Path) -> None:
                 panel.plot(*zip(*points, strict=True), color=colour, linestyle=line, linewidth=1, label=name)
         panel.set_title(column, fontsize=9)
         panel.set_xlabel("step")
-    bare(panels)
-    legend_below(figure, panels)
+    finish(figure, panels)
     save(figure, stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg"))
 
 

@@ -1,5 +1,6 @@
 """Whole sets beside each other: t-SNE of features (Fig. 4 of the paper) and colour histograms."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from data.pairs.csv_text import csv_text
 from data.pairs.files import write_text
 from evaluation.audit.colour import BINS, RANGES
-from evaluation.figures.plots import COLOURS, GREY, MARKERS, caption_below, panels_of, plain_style, save
+from evaluation.figures.plots import COLOURS, GREY, MARKERS, panels_of, plain_style, save
 
 PERPLEXITY = 30.0
 FEWEST_POINTS = 4
@@ -64,7 +65,7 @@ def draw_tsne(places: Points, path: Path, caption: str) -> None:
         panel.set_aspect("equal", adjustable="box")
         panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False)
     if caption:
-        caption_below(figure, caption)
+        figure.supxlabel(textwrap.fill(caption, int(22 * figure.get_figwidth())), fontsize=6)
     save(figure, path)
     rows = [(name, f"{x:.4f}", f"{y:.4f}") for name, points in places.items() for x, y in points]
     write_text(path.with_suffix(".csv"), csv_text(("set", "x", "y"), rows))

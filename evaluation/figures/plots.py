@@ -43,19 +43,16 @@ def panels_of(
     return figure, figure.subplots(1, count, squeeze=False, sharex=shared, sharey=shared)[0]
 
 
-def bare(panels: Sequence[Any]) -> None:
-    """Draw a faint grid and no frame above and on the right."""
+def finish(figure: "Figure", panels: Sequence[Any]) -> None:
+    """Draw a faint grid, no frame above and on the right, and one legend of all panels below, each label once."""
+    labelled: dict[str, Any] = {}
     for panel in panels:
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-
-
-def legend_below(figure: "Figure", panels: Sequence[Any]) -> None:
-    """Draw one legend of all panels, each label once."""
-    labelled = {
-        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(labelled.values(), labelled, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        labelled |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        list(labelled.values()), list(labelled), loc="outside lower center", ncols=3, frameon=False, fontsize=8
+    )
 
 
 def save(figure: "Figure", path: Path, *more: Path) -> None:
@@ -68,11 +65,6 @@ def save(figure: "Figure", path: Path, *more: Path) -> None:
             figure.savefig(drawn, format=kind, metadata=METADATA[kind])
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(drawn.getvalue())
-
-
-def caption_below(figure: "Figure", caption: str) -> None:
-    """Write a caption in lines as wide as the figure."""
-    figure.supxlabel(textwrap.fill(caption, int(22 * figure.get_figwidth())), fontsize=6)
 
 
 @plain_style

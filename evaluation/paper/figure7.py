@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evaluation.figures.plots import COLOURS, LINES, MARKERS, bare, legend_below, panels_of, plain_style, save
+from evaluation.figures.plots import COLOURS, LINES, MARKERS, finish, panels_of, plain_style, save
 from evaluation.paper.tables import PaperTable
 
 
@@ -44,6 +44,5 @@ def volume_figure(table: PaperTable, stem: Path) -> None:
         panel.xaxis.get_major_locator().set_params(integer=True)
     if table.warnings:
         figure.suptitle("not the paper's data: its numbers are left out", fontsize=9)
-    bare(panels)
-    legend_below(figure, panels)
+    finish(figure, panels)
     save(figure, stem.with_suffix(".png"), stem.with_suffix(".svg"))
