@@ -14,7 +14,6 @@ from pipeline.commands.weights import fetch_weights
 from tests.contracts.imports import ROOT
 from tests.data.test_fetch import BODY, OTHER, digest, names, start_server
 
-
 RIGHT = digest(BODY)
 
 
