@@ -8,6 +8,7 @@ import numpy as np
 from data.drawing import ALARM, FONT_PX, GAP_PX, HEADER_PX, Sheet, empty, enlarged, enlarged_mask, evenly, outlined
 from data.pairs.manifest import Pair, PairSet, content
 from evaluation.audit.copies import symmetries, thumbnails
+from evaluation.audit.filters import value
 
 CELL_PX = (192, 256)  # smaller images are enlarged to the first, larger ones reduced to the second
 COLUMNS = ("real", "mask asked for", "synthetic", "with the mask's outline")
@@ -99,7 +100,7 @@ def copy_sheet(
         texts = (f"synthetic {pair.id}", f"real {row['nearest']}", f"distance {float(row['copy_distance']):.3f}")
         for place, text in enumerate(texts):
             sheet.write(*cell, text, (0, cell_px + 2 + place * line_px), most_px=2 * cell_px)
-        if row["copy"].lower() in ("1", "true"):
+        if value(row, "copy"):
             sheet.write(*cell, "copy", (cell_px + GAP_PX, cell_px + 2 + 2 * line_px), ALARM)
     sheet.save(path)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from evaluation.results.comparison import Setting, summarize
+from evaluation.results.comparison import Setting, summary_of
 from evaluation.results.results import Grid, Run
 from evaluation.tables.tables import setting_name
 from evaluation.tables.text import MISSING, Cell, markdown, percent
@@ -40,9 +40,7 @@ def render_conventions(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
             groups.setdefault((run.key.architecture, Setting(*run.key[2:5])), []).append(run)
     rows = []
     for (architecture, setting), group in groups.items():
-        means = [
-            summarize(value for run in group if (value := run.metrics.get(name)) is not None).mean for name in COLUMNS
-        ]
+        means = [summary_of(group, name).mean for name in COLUMNS]
         texts = [MISSING if mean is None else percent(mean) for mean in means]
         rows.append([Cell(text) for text in (architecture, setting_name(setting), *texts, str(len(group)))])
     lines = markdown(["Architecture", "Trained on", *COLUMNS.values(), "Seeds"], rows, 2)

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 
 from data.pairs.csv_text import csv_text
-from evaluation.results.comparison import Outcome, Point, Setting, Summary, Table, differences, summarize
+from evaluation.results.comparison import (
+    MEASURES,
+    Outcome,
+    Point,
+    Setting,
+    Summary,
+    Table,
+    differences,
+    summarize,
+    summary_of,
+)
 from evaluation.results.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores
 from evaluation.scores.glossary import SCORES
 from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, TIMES, Cell, TextTable, markdown, number, percent
@@ -102,18 +112,14 @@ def tested_on(table: Table) -> list[str]:
 
 def earlier_table(runs: Sequence[Run]) -> TextTable:
     """Return the printable table of runs that nobody asks for now, one row a setting."""
-    found: dict[tuple[str, str, Setting], list[Run]] = {}
+    groups: dict[tuple[str, str, Setting], list[Run]] = {}
     for run in runs:
         key = run.key
-        found.setdefault((key.dataset, key.architecture, Setting(*key[2:5])), []).append(run)
+        groups.setdefault((key.dataset, key.architecture, Setting(*key[2:5])), []).append(run)
     rows = []
-    for (dataset, architecture, setting), group in found.items():
-        sums = [
-            summarize(value for run in group if (value := run.metrics.get(name)) is not None)
-            for name in ("mDice", "mIoU")
-        ]
-        texts = [dataset, architecture, setting_name(setting), *(summary_text(one, len(group)) for one in sums)]
-        rows.append([Cell(text) for text in texts])
+    for (dataset, architecture, setting), group in groups.items():
+        sums = [summary_text(summary_of(group, name), len(group)) for name in MEASURES]
+        rows.append([Cell(text) for text in (dataset, architecture, setting_name(setting), *sums)])
     return TextTable([], ["Data set", "Architecture", "Trained on", "mDice %", "mIoU %"], rows)
 
 
