@@ -1,4 +1,4 @@
-"""How each score of a synthetic set is shown: its label and which direction is better; what it is, its entry says."""
+"""What each score of a synthetic set means: its label, which direction is better, one plain sentence."""
 
 from typing import Literal, NamedTuple
 
@@ -8,49 +8,79 @@ class Score(NamedTuple):
 
     label: str
     better: Literal["lower", "higher", "neither"]
-    headline: bool = False
+    headline: bool
+    meaning: str
 
 
 SCORES = {
-    "fid": Score("FID", "lower", headline=True),
-    "kid": Score("KID", "lower", headline=True),
-    "clip_i": Score("CLIP-I", "higher", headline=True),
-    "lpips_paired": Score("LPIPS", "lower", headline=True),
-    "cmmd": Score("CMMD", "lower", headline=True),
-    "demo_swd": Score("SWD, demo", "lower", headline=True),
-    "demo_fd_rand": Score("FD, demo", "lower", headline=True),
-    "demo_kid_rand": Score("KID, demo", "lower", headline=True),
-    "mask_fidelity": Score("Mask fidelity", "higher", headline=True),
-    "mask_fidelity_permuted": Score("Mask fidelity, masks swapped", "neither"),
-    "mask_fidelity_real": Score("Mask fidelity of held-out real pairs", "neither"),
-    "copy_rate": Score("Copies", "lower", headline=True),
-    "copy_rate_parent": Score("Copies of the own mask's image", "lower"),
-    "copy_rate_other": Score("Copies of another image", "lower"),
-    "closer_to_train": Score("Nearer to training", "neither"),
-    "self_retrieval": Score("Own image nearest", "neither"),
-    "copy_rate_clip": Score("Copies, CLIP", "lower"),
-    "colour_shift": Score("Colour shift", "lower"),
-    "colour_histogram": Score("Colour histograms", "lower"),
-    "colour_drift": Score("Colour drift", "lower"),
-    "precision": Score("Precision", "higher"),
-    "recall": Score("Recall", "higher"),
-    "density": Score("Density", "higher"),
-    "coverage": Score("Coverage", "higher"),
-    "demo_precision": Score("Precision, demo", "higher"),
-    "demo_recall": Score("Recall, demo", "higher"),
-    "demo_density": Score("Density, demo", "higher"),
-    "demo_coverage": Score("Coverage, demo", "higher"),
-    "clip_i_paired": Score("CLIP-I, paired", "neither"),
-    "cmmd_unbiased": Score("CMMD, unbiased", "lower"),
-    "lpips_unpaired": Score("LPIPS, unpaired", "neither"),
-    "lpips_diversity": Score("LPIPS, diversity", "higher"),
-    "mos": Score("MOS", "higher", headline=True),
+    "fid": Score("FID", "lower", True, "Frechet distance between Inception features of real and synthetic images."),
+    "kid": Score("KID", "lower", True, "Squared kernel distance (cubic kernel, unbiased) between Inception features."),
+    "clip_i": Score("CLIP-I", "higher", True, "Mean cosine between CLIP embeddings of real and synthetic images."),
+    "lpips_paired": Score(
+        "LPIPS", "lower", True, "Perceptual distance between a synthetic image and the real one whose mask it has."
+    ),
+    "cmmd": Score("CMMD", "lower", True, "Squared kernel distance between CLIP embeddings, times 1000, V-statistic."),
+    "demo_swd": Score(
+        "SWD, demo", "lower", True, "Sliced Wasserstein distance between patches of Laplacian pyramids; no network."
+    ),
+    "demo_fd_rand": Score(
+        "FD, demo", "lower", True, "Frechet distance between features of randomly initialised encoders."
+    ),
+    "demo_kid_rand": Score(
+        "KID, demo", "lower", True, "Squared kernel distance between features of randomly initialised encoders."
+    ),
+    "mask_fidelity": Score(
+        "Mask fidelity",
+        "higher",
+        True,
+        "Foreground Dice between the mask that was asked for and what a segmenter, trained on real pairs only, finds.",
+    ),
+    "mask_fidelity_permuted": Score(
+        "Mask fidelity, masks swapped", "neither", False, "The same with each image against another image's mask."
+    ),
+    "mask_fidelity_real": Score(
+        "Mask fidelity of held-out real pairs", "neither", False, "The same segmenter on real pairs that it never saw."
+    ),
+    "copy_rate": Score(
+        "Copies",
+        "lower",
+        True,
+        "Share of synthetic images nearer to a training image than nearly any real one.",
+    ),
+    "copy_rate_parent": Score("Copies of the own mask's image", "lower", False, "The part that copies its own parent."),
+    "copy_rate_other": Score("Copies of another image", "lower", False, "The part that copies another training image."),
+    "closer_to_train": Score(
+        "Nearer to training",
+        "neither",
+        False,
+        "Chance to be nearer to a training image than to a fresh one; 0.5 is fair.",
+    ),
+    "self_retrieval": Score(
+        "Own image nearest", "neither", False, "Share whose nearest training image is that of their own mask."
+    ),
+    "copy_rate_clip": Score("Copies, CLIP", "lower", False, "The copy rate on CLIP embeddings."),
+    "colour_shift": Score("Colour shift", "lower", False, "Delta E between the mean colours of both sets."),
+    "colour_histogram": Score("Colour histograms", "lower", False, "1-Wasserstein distance between Lab histograms."),
+    "colour_drift": Score("Colour drift", "lower", False, "How odd the colours of an image are among real ones."),
+    "precision": Score("Precision", "higher", False, "Share of synthetic images among real ones, Inception features."),
+    "recall": Score("Recall", "higher", False, "Share of real images among synthetic ones, Inception features."),
+    "density": Score("Density", "higher", False, "How many real neighbourhoods hold a synthetic image."),
+    "coverage": Score("Coverage", "higher", False, "Share of real neighbourhoods that hold a synthetic image."),
+    "demo_precision": Score("Precision, demo", "higher", False, "Precision in random features."),
+    "demo_recall": Score("Recall, demo", "higher", False, "Recall in random features."),
+    "demo_density": Score("Density, demo", "higher", False, "Density in random features."),
+    "demo_coverage": Score("Coverage, demo", "higher", False, "Coverage in random features."),
+    "clip_i_paired": Score("CLIP-I, paired", "neither", False, "CLIP-I over pairs of one mask; copies raise it."),
+    "cmmd_unbiased": Score("CMMD, unbiased", "lower", False, "CMMD as a U-statistic."),
+    "lpips_unpaired": Score("LPIPS, unpaired", "neither", False, "LPIPS between real and synthetic images at random."),
+    "lpips_diversity": Score("LPIPS, diversity", "higher", False, "LPIPS between synthetic images at random."),
+    "mos": Score("MOS", "higher", True, "Share of synthetic images that raters take for real."),
 }
 
 
 def score(name: str) -> Score:
     """Return how a score is shown; one that is not listed keeps its name and has no direction."""
-    return SCORES.get(name, Score(name, "neither"))
+    return SCORES.get(name, Score(name, "neither", False, ""))
 
 
 def by_importance(names: set[str]) -> list[str]:

@@ -130,7 +130,8 @@ def _meaning(name: str, entries: Sequence[Mapping[str, Entry]]) -> Meaning:
     spreads = [spread[1] for one in entries if name in one and (spread := _spread(one[name]))]
     told.append((f"{PLUS_MINUS}: ", list(dict.fromkeys(spreads))))
     facts = tuple(f"{title}{' or '.join(values).rstrip('.')}" for title, values in told if values)
-    return Meaning(name, score(name).label, " ".join(_distinct(entries, name, "definition")), facts)
+    definition = " ".join(_distinct(entries, name, "definition")) or score(name).meaning
+    return Meaning(name, score(name).label, definition, facts)
 
 
 def _missing(
