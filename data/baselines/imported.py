@@ -22,7 +22,7 @@ from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
-from data.pairs.thumbnails import near_duplicates, thumbnail
+from data.prepare.thumbnails import near_duplicates, thumbnail
 
 REFUSED = {code for code, (severity, _) in FAULTS.items() if severity == STOPS} | {
     "full_mask", "inverted_mask", "mask_is_image", "class_mask",

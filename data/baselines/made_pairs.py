@@ -1,6 +1,5 @@
 """What augmentation and cut-and-paste share: a made pair, and writing one for every copy of every real pair."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.masks.moves import moves_as_text
+from data.pairs.files import write_table
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
+from data.pairs.manifest import Pair, PairSet, class_names, complete, content, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
 
@@ -62,8 +62,5 @@ def write_made(real: PairSet, name: str, copies: int, seed: int, make: Make, fol
 
     tasks = [(copy, parent) for copy in range(1, copies + 1) for parent in real.pairs]
     done = list(threaded(write, tasks, title=name, unit="pair"))
-    with (folder / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: as_cell(value) for name, value in line.items()} for _, line in done)
+    write_table(folder / "provenance.csv", PROVENANCE, [line for _, line in done])
     return write_manifest(folder, [pair for pair, _ in done])

@@ -10,17 +10,18 @@ import numpy as np
 
 from data.doctor.faults import FAULTS, UNMATCHED, Seen, look
 from data.doctor.suggest import fitting_row
+from data.layouts.config import Which
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
 from data.layouts.sources import Found, Source, read_source
 from data.mask_files.checks import one_for_all
-from data.pairs.config import FolderDataset, Which
 from data.pairs.files import sha256_file
-from data.pairs.group_ids import groups_of, hinted_pattern, torn_groups
 from data.pairs.parallel import threaded
-from data.pairs.thumbnails import near_duplicates
+from data.prepare.config import FolderDataset
+from data.prepare.grouping import groups_of, hinted_pattern, torn_groups
 from data.prepare.prepare import how_to_read
 from data.prepare.sequences import FRAME_CORRELATION, alike_neighbours
+from data.prepare.thumbnails import near_duplicates
 
 EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
 

@@ -10,19 +10,12 @@ from PIL import Image
 
 from data.layouts.sources import Source, memory_for, read_source
 from data.mask_files.checks import BORDER, MaskFacts, mask_facts
+from data.mask_files.pixels import is_colourful, mask_pixels
 from data.mask_files.read import Reading
 from data.mask_files.values import NUMBERS, MaskValues, is_photo, void_among
-from data.pairs.image_io import (
-    MASK_THRESHOLD,
-    BadImageError,
-    each_decoded_once,
-    is_colourful,
-    mask_pixels,
-    read_image,
-    size_of,
-)
+from data.pairs.image_io import MASK_THRESHOLD, BadImageError, each_decoded_once, read_image, size_of
 from data.pairs.manifest import id_problem
-from data.pairs.thumbnails import thumbnail
+from data.prepare.thumbnails import thumbnail
 
 STOPS, WARNS, INFORMS = "stops prepare", "look at it", "good to know"
 # code -> how serious, what it is and what to do

@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.doctor.faults import Seen
+from data.layouts.config import Which
 from data.layouts.folders import unique_ids
 from data.layouts.sources import Found, Source, read_source
 from data.mask_files.checks import MaskFacts, mask_facts, set_problems
 from data.mask_files.read import Reading
 from data.mask_files.values import void_among
-from data.pairs.config import FolderDataset, Which
 from data.pairs.errors import one_line
-from data.pairs.group_ids import hinted_pattern
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, id_problem
+from data.prepare.config import FolderDataset
+from data.prepare.grouping import hinted_pattern
 from data.prepare.prepare import how_to_read, leaks
 from data.prepare.sequences import FRAME_CORRELATION
 from data.prepare.splits import split_sources

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import MANIFEST, Pair, PairSet, class_names, read_pairs
-
-TRAIN, VAL = "train", "val"
+from data.pairs.manifest import Pair, PairSet, class_names
+from data.pairs.prepared import TRAIN, VAL
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,6 @@ class Bundle:
     def tests(self) -> list[str]:
         """Return the names of the test sets."""
         return [split for split in self.splits if split not in (TRAIN, VAL)]
-
-
-def read_splits(folder: Path) -> dict[str, PairSet]:
-    """Return split -> pair set of a folder of prepared splits.
-
-    Raises: UserError when no sub-folder is a pair set.
-    """
-    splits = {path.parent.name: read_pairs(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))}
-    if not splits:
-        raise UserError(f"{folder} holds no splits: expected sub-folders such as train and test, each with {MANIFEST}")
-    return splits
 
 
 def safe_names(names: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from data.exports.bundle import TRAIN, Bundle, copy_image, copy_mask
-from data.exports.options import Options
+from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_text

@@ -7,7 +7,7 @@ from PIL import Image
 
 from data.exports.bundle import TRAIN, VAL, Bundle, copy_image, safe_names
 from data.exports.folds import folds
-from data.exports.options import Options
+from data.exports.formats import Options
 from data.exports.readme import write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text

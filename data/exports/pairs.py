@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.exports.bundle import Bundle, copy_image, copy_mask
-from data.exports.options import Options
+from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
 from data.pairs.manifest import complete, write_manifest
 

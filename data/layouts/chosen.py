@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from data.layouts.config import PLACEHOLDERS, Which
 from data.layouts.folders import found_pairs, split_name
 from data.layouts.known_forms import is_volume, way_in
 from data.layouts.leftovers import entries, survey
 from data.layouts.sources import Found, Source
 from data.layouts.table import Line, read_table
 from data.layouts.volumes import sources_of_volumes
-from data.pairs.config import PLACEHOLDERS, Which
 from data.pairs.errors import UserError
 from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD
 

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from data.layouts.npz import read_row
+from data.mask_files.pixels import mask_pixels
 from data.mask_files.read import Reading, looks_exchanged, read_values, refuse_lossy_numbers, refuse_unnamed
-from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD, BadImageError, Value, is_jpeg, mask_pixels, read_image
+from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD, BadImageError, Value, is_jpeg, read_image
 from data.pairs.parallel import Budget
 
 # BUSI counts the masks of one image: (3)_mask, (3)_mask_1

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from data.layouts.config import Slices
 from data.layouts.known_forms import DICOM, NIFTI, ending_of
 from data.layouts.sources import Source
+from data.mask_files.pixels import mask_pixels
 from data.mask_files.read import Reading, read_values
-from data.pairs.config import Slices
 from data.pairs.errors import UserError
-from data.pairs.image_io import BadImageError, mask_pixels
+from data.pairs.image_io import BadImageError
 
 KEPT = 4  # volumes in memory
 AFFINE_TOLERANCE = 1e-3  # mm

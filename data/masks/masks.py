@@ -5,7 +5,6 @@ Transforms and limits here are ours, rows in params.yaml. A mask is a function o
 lesions are swapped, of the set of masks; so the first copies never change when more are asked for.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +17,9 @@ import numpy as np
 from data.masks.config import Constraints, Masks, TransformedMasks
 from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
 from data.masks.preview import preview
-from data.pairs.files import whole_folder
+from data.pairs.files import whole_folder, write_table
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
+from data.pairs.manifest import Pair, PairSet, class_names, complete, content, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
 
@@ -142,13 +141,6 @@ def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mappi
     return write
 
 
-def _write_provenance(path: Path, lines: list[dict[str, object]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: as_cell(value) for name, value in line.items()} for line in lines)
-
-
 def _outside_area(real: PairSet, row: Masks) -> int:
     """Return how many real masks with a lesion do not keep the area themselves: their draws are mostly rejected."""
     if not isinstance(row, TransformedMasks):
@@ -173,7 +165,7 @@ def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str
         for copy in range(1, row.copies + 1):
             made = list(islice(done, len(real)))
             write_manifest(folder / str(copy), [pair for pair, _, _ in made])
-            _write_provenance(folder / str(copy) / "provenance.csv", [line for _, line, _ in made])
+            write_table(folder / str(copy) / "provenance.csv", PROVENANCE, [line for _, line, _ in made])
             for _, _, reasons in made:
                 rejected += reasons
                 only_flipped += isinstance(row, TransformedMasks) and reasons.total() == row.attempts

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.pairs.config import Look, Style
 from data.pairs.seeds import item_seed
+from data.prepare.config import Look, Style
 from data.prepare.phantom import RADII, SUPERSAMPLING, Array, coverage, draw_phantom, highlights, outline, smooth_noise
 
 Radii = tuple[float, float]

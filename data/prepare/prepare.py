@@ -11,16 +11,17 @@ import numpy as np
 from data.layouts.sources import Source, memory_for, read_source
 from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
 from data.mask_files.read import Reading
-from data.pairs.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.pairs.errors import UserError, one_line
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
-from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
+from data.pairs.manifest import Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
 from data.pairs.parallel import threaded
+from data.pairs.prepared import NATIVE
 from data.pairs.resize import letterbox, resize_image, resize_mask
-from data.pairs.thumbnails import SIDE, near_duplicates, thumbnail
+from data.prepare.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.prepare.phantom_styles import draw_pair
 from data.prepare.splits import split_sources, torn_hints
+from data.prepare.thumbnails import SIDE, near_duplicates, thumbnail
 
 SHOWN = 20  # files that are not read; doctor lists all
 
@@ -39,7 +40,7 @@ def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.nd
     return resize_image(image, row.size_px, antialias=row.antialias), resize_mask(mask, row.size_px), ""
 
 
-class Prepared(NamedTuple):
+class Written(NamedTuple):
     """A written pair, the same at its own size where that was asked for, what was read, the thumbnail of its image."""
 
     pair: Pair
@@ -55,7 +56,7 @@ def how_to_read(row: FolderDataset) -> Reading:
     return Reading(row.mask_threshold, stated, classes, row.as_background, bool(row.inverted_masks))
 
 
-def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
+def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Written | str:
     """Return what was written of a pair, or what is wrong with its files.
 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
@@ -66,7 +67,7 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
         return _prepare_known(row, folder, split, source)
 
 
-def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
+def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source) -> Written | str:
     try:
         image, mask = read_source(source, reading=how_to_read(row))
     except BadImageError as error:
@@ -88,7 +89,7 @@ def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source)
     if row.native_tests and split not in ("train", "val"):
         native = _write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
     written = _write_pair(folder / split, pair, small, small_mask)
-    return Prepared(written, native, mask_facts(mask, pair.id), thumbnail(image))
+    return Written(written, native, mask_facts(mask, pair.id), thumbnail(image))
 
 
 def leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -119,7 +120,7 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
         sys.stderr.write(f"{row.path}: {hint}\n")
     # two pairs of one id would be written to one place; `problems` names them already
     tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
-    made: list[Prepared] = []
+    made: list[Written] = []
     thumbnails = np.zeros((len(tasks), SIDE * SIDE), np.float16)  # half as large, and as good for a likeness of .99
     for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
         if isinstance(result, str):

@@ -11,7 +11,7 @@ from data.layouts.npz import image_row
 from data.layouts.sources import Source
 from data.pairs.image_io import BadImageError, read_image
 from data.pairs.parallel import threaded
-from data.pairs.thumbnails import thumbnail
+from data.prepare.thumbnails import thumbnail
 
 NUMBERED = re.compile(r"^(.*?)(\d+)$")
 FRAME_CORRELATION = 0.97

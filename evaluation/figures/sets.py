@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data.pairs.csv_text import csv_text
-from data.pairs.files import write_text
+from data.pairs.files import csv_text, write_text
 from data.pairs.manifest import Pair, PairSet, content
 from evaluation.audit.colour import BINS, RANGES
 from evaluation.audit.copies import symmetries, thumbnails

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from data.pairs.csv_text import csv_text
+from data.pairs.files import csv_text
 from evaluation.results.comparison import Outcome, Point, Setting, Summary, Table, differences, summarize
 from evaluation.results.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores
 from evaluation.scores.glossary import SCORES

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from data.pairs.config import Slices, Which, which_problems
+from data.layouts.config import Slices, Which, which_problems
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError, write_image
 
