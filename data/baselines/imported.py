@@ -15,7 +15,8 @@ import numpy as np
 from data.baselines.config import Imported
 from data.doctor.faults import FAULTS, STOPS, UNMATCHED, Seen, look
 from data.layouts.layouts import find
-from data.layouts.sources import Found, Source, read_source
+from data.layouts.reading import read_source
+from data.layouts.sources import Found, Source
 from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError, write_image, write_mask
@@ -147,7 +148,7 @@ def _importer(
         if wrong:
             return _Result(None, wrong, None)
         try:
-            image, labels = read_source(source, reading=reading)
+            image, labels = read_source(source, reading)
         except BadImageError as error:
             return _Result(None, [f"{error.code}: {error}"], None)
         image, labels = _fit(row, image, labels, size_px)

@@ -13,7 +13,8 @@ from data.doctor.suggest import fitting_row
 from data.layouts.config import Which
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
-from data.layouts.sources import Found, Source, read_source
+from data.layouts.reading import read_source
+from data.layouts.sources import Found, Source
 from data.mask_files.checks import one_for_all
 from data.pairs.files import sha256_file
 from data.pairs.parallel import threaded
@@ -38,7 +39,7 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
         return
     names = [f"{s.source.split}/{s.source.id}" if s.source.split else s.source.id for s in able]
     by_name = dict(zip(names, able, strict=True))
-    digests = {n: n if s.source.index >= 0 else sha256_file(s.source.image) for n, s in by_name.items()}
+    digests = {n: n if s.source.reader else sha256_file(s.source.image) for n, s in by_name.items()}
     thumbnails = np.array([s.thumbnail for s in able], np.float32)
     neighbours = alike_neighbours([s.source for s in able], [s.thumbnail for s in able], FRAME_CORRELATION)
     ungrouped = [before for before, _ in neighbours if not able[before].source.group]
@@ -146,7 +147,7 @@ def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
     chosen = [sources[i] for i in np.linspace(0, len(sources) - 1, min(OVERLAYS, len(sources))).round().astype(int)]
     tiles = []
     for source in chosen:
-        image, mask = read_source(source, reading=reading)
+        image, mask = read_source(source, reading)
         scale = TILE_PX / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

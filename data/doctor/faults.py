@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.layouts.sources import Source, memory_for, read_source
+from data.layouts.reading import memory_for, read_source
+from data.layouts.sources import Source
 from data.mask_files.checks import BORDER, MaskFacts, mask_facts
 from data.mask_files.pixels import is_colourful, mask_pixels
 from data.mask_files.read import Reading
 from data.mask_files.values import NUMBERS, MaskValues, is_photo, void_among
-from data.pairs.image_io import MASK_THRESHOLD, BadImageError, each_decoded_once, read_image, size_of
+from data.pairs.image_io import EXIF_TURN, MASK_THRESHOLD, BadImageError, each_decoded_once, read_image, size_of
 from data.pairs.manifest import id_problem
 from data.prepare.thumbnails import thumbnail
 
@@ -123,7 +124,7 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
             return ["zero_bytes"]
         with Image.open(path) as picture:
             mode, frames = picture.mode, getattr(picture, "n_frames", 1)
-            turned = picture.getexif().get(0x0112, 1) != 1
+            turned = picture.getexif().get(EXIF_TURN, 1) != 1
             codes += [code for code, there in (("cmyk", mode == "CMYK"), ("palette", mode == "P")) if there]
             codes += ["alpha"] if mode in ("RGBA", "LA", "PA") or "transparency" in picture.info else []
             codes += [code for code, there in (("animated", frames > 1), ("exif_turned", turned)) if there]
@@ -186,19 +187,18 @@ def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
     seen = Seen(source)
     if problem := id_problem(source.id):
         seen.faults.append(("bad_name", f"{source.image}: {problem}"))
-    if source.index < 0:
-        for path in (source.image, *source.masks):
-            codes = _look_at_file(path, is_mask=path is not source.image)
-            seen.faults += [(code, str(path)) for code in codes]
-            if path is not source.image and not UNREADABLE & set(codes):
-                seen.faults += [(code, str(path)) for code in _look_at_mask(source, path, seen, threshold)]
+    for path in source.pictures:
+        codes = _look_at_file(path, is_mask=path is not source.image)
+        seen.faults += [(code, str(path)) for code in codes]
+        if path is not source.image and not UNREADABLE & set(codes):
+            seen.faults += [(code, str(path)) for code in _look_at_mask(source, path, seen, threshold)]
     if len(source.masks) > 1:
         seen.faults.append(("several_masks", str(source.image)))
     turned = [path for code, path in seen.faults if code == "exif_turned"]
     if turned == [str(source.image)]:
         seen.faults.append(("exif_apart", turned[0]))
     readable = not UNREADABLE & {code for code, _ in seen.faults}
-    same = readable and source.index < 0 and filecmp.cmp(source.image, source.masks[0], shallow=False)
+    same = readable and not source.reader and filecmp.cmp(source.image, source.masks[0], shallow=False)
     if same:
         seen.faults.append(("mask_is_image", str(source.masks[0])))
     named = {code for code, _ in seen.faults}
@@ -208,13 +208,13 @@ def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
     cut = 0 if "zero_one_mask" in named else threshold
     seen.reading = Reading(cut, stated, classes, tuple(void))
     try:
-        image, mask = read_source(source, reading=seen.reading)
+        image, mask = read_source(source, seen.reading)
     except BadImageError as error:
         if error.code not in named and not same:
             seen.faults.append((error.code if error.code in FAULTS else "unmatched", str(error)))
         return seen
-    seen.size = (image.shape[1], image.shape[0]) if source.index >= 0 else size_of(source.image)
-    if source.index < 0 and any(size_of(path) != seen.size for path in source.masks):  # of thinned ones it may not show
+    seen.size = (image.shape[1], image.shape[0]) if source.reader else size_of(source.image)
+    if any(size_of(path) != seen.size for path in source.pictures[1:]):  # of thinned ones it may not show
         seen.faults.append(("size_mismatch", f"{source.image}: differs in size from its mask"))
     seen.foreground = float((mask > 0).mean())
     seen.thumbnail = thumbnail(image)

@@ -12,7 +12,8 @@ import numpy as np
 from data.doctor.faults import Seen
 from data.layouts.config import Which
 from data.layouts.folders import unique_ids
-from data.layouts.sources import Found, Source, read_source
+from data.layouts.reading import read_source
+from data.layouts.sources import Found, Source
 from data.mask_files.checks import MaskFacts, mask_facts, set_problems
 from data.mask_files.read import Reading
 from data.mask_files.values import void_among
@@ -125,12 +126,12 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
     splits = split_sources(config, problems)
     whole = [line for line in problems if line not in found.unmatched]
     files = list(found.unmatched)
-    looked = {_key(one.source): one for one in seen}
+    looked = {(one.source.image, one.source.reader): one for one in seen}
     facts: dict[str, list[MaskFacts]] = {split: [] for split in splits}
     able: list[tuple[Pair, np.ndarray]] = []
     unread = []
     for split, source in ((split, source) for split, members in splits.items() for source in members):
-        one = looked[_key(source)]
+        one = looked[source.image, source.reader]
         if problem := id_problem(source.id):
             files.append(f"{one_line(str(source.image))}: {problem}")
         try:
@@ -154,9 +155,4 @@ def _facts(one: Seen, source: Source, reading: Reading) -> MaskFacts:
     """Return the facts of a pair's mask under this reading. Raises: BadImageError when it cannot be read so."""
     if one.facts and replace(one.reading, stated=reading.stated) == reading:
         return one.facts
-    return mask_facts(read_source(source, reading=reading)[1], source.id)
-
-
-def _key(source: Source) -> tuple[Path, str, int]:
-    of_array = source.index >= 0 and source.reader is None
-    return source.image, source.split if of_array else "", source.index
+    return mask_facts(read_source(source, reading)[1], source.id)

@@ -3,13 +3,14 @@
 import tempfile
 import zipfile
 import zlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from data.mask_files.read import Reading, read_values
-from data.pairs.image_io import BadImageError
+from data.pairs.errors import naming
 
 # what a file raises whose bytes were changed, whatever they stand for
 BROKEN = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
@@ -62,24 +63,22 @@ def check_arrays(path: Path, split: str) -> int:
     return len(images)
 
 
-def image_row(path: Path, split: str, index: int) -> np.ndarray:
-    """Return the image, uint8 (H, W, 3), of one row of an array file that `check_arrays` has seen."""
-    image = np.array(array_of(path, f"{split}_images")[index])
-    image = image[..., None] if image.ndim == 2 else image
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+@dataclass(frozen=True)
+class ArrayRow:
+    """One row of an array file that `check_arrays` has seen."""
 
+    path: Path
+    split: str
+    index: int
 
-def read_row(path: Path, split: str, index: int, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
-    """Return image, uint8 (H, W, 3), and mask, uint8 (H, W), of one row of an array file that `check_arrays` has seen.
+    def image(self) -> np.ndarray:
+        """Return uint8 (H, W, 3)."""
+        image = np.array(array_of(self.path, f"{self.split}_images")[self.index])
+        image = image[..., None] if image.ndim == 2 else image
+        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
-    The mask is in {0, 1}, or in {0..K} where K classes are given by their values.
-
-    Raises: BadImageError that names the row, as `read_values`.
-    """
-    image = image_row(path, split, index)
-    values = np.array(array_of(path, label_array(path, split))[index]).reshape(image.shape[:2]).astype(np.int64)
-    try:
-        labels = read_values(values, reading)
-    except BadImageError as error:
-        raise BadImageError(f"{path}, {split} {index}: {error}", error.code) from error
-    return image, labels
+    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+        """Return image and mask as `read_source` does."""
+        image, labels = self.image(), array_of(self.path, label_array(self.path, self.split))[self.index]
+        with naming(f"{self.path}, {self.split} {self.index}"):
+            return image, read_values(np.array(labels).reshape(image.shape[:2]).astype(np.int64), reading)

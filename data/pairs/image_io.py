@@ -70,6 +70,12 @@ def _thinned(picture: Image.Image, most_px: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST) if step > 1 else picture
 
 
+def is_turned(path: Path) -> bool:
+    """Return whether the EXIF tag of a picture turns it. Raises: OSError."""
+    with Image.open(path) as file:
+        return file.getexif().get(EXIF_TURN, 1) != 1
+
+
 def size_of(path: Path) -> tuple[int, int]:
     """Return width and height of a picture in px, turned as its EXIF tag says, from its head. Raises: OSError."""
     with Image.open(path) as file:

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from data.layouts.sources import Source
-from data.pairs.image_io import IMAGE_SUFFIXES
+from data.layouts.sources import Source, is_picture, read_lines
 
 Member = TypeVar("Member")
 
@@ -61,17 +60,6 @@ def deal(groups: Iterable[list[Member]], count: int) -> list[list[Member]]:
     return folds
 
 
-def read_lines(path: Path, key: str, problems: list[str]) -> list[str]:
-    """Return the lines of a text file that a row names, without empty ones."""
-    try:
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except OSError:
-        problems.append(f"{path}: no such file, though `{key}` names it")
-    except UnicodeDecodeError:
-        problems.append(f"{path}: is not written in UTF-8: save it anew")
-    return []
-
-
 def by_pattern(sources: list[Source], pattern: str, problems: list[str]) -> list[Source]:
     """Return the sources with the group that the pattern finds in their ids: its first bracket, or all it matches.
 
@@ -118,10 +106,10 @@ def plain_path(name: str) -> str:
 def names_of(source: Source, root: Path) -> list[str]:
     """Return what a list may call a pair, the clearest name first: id, path in the folder, name of the file."""
     place = source.image.relative_to(root).as_posix() if source.image.is_relative_to(root) else source.image.name
-    named = [source.id, *([plain_path(place), plain_path(source.image.name)] if source.index < 0 else [])]
+    named = [source.id, *([plain_path(place), plain_path(source.image.name)] if not source.reader else [])]
     return [*named, source.own_name]
 
 
 def without_ending(name: str) -> str:
     """Return a file's name without the ending of a picture; an id may have dots of its own."""
-    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
+    return name[: -len(Path(name).suffix)] if is_picture(Path(name)) else name

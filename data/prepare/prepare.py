@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.layouts.sources import Source, memory_for, read_source
+from data.layouts.reading import memory_for, read_source
+from data.layouts.sources import Source
 from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
 from data.mask_files.read import Reading
 from data.pairs.errors import UserError, one_line
@@ -69,7 +70,7 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
 
 def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source) -> Written | str:
     try:
-        image, mask = read_source(source, reading=how_to_read(row))
+        image, mask = read_source(source, how_to_read(row))
     except BadImageError as error:
         return str(error)
     small, small_mask, box = _fit(row, image, mask)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from data.layouts.npz import image_row
+from data.layouts.npz import ArrayRow
 from data.layouts.sources import Source
 from data.pairs.image_io import BadImageError, read_image
 from data.pairs.parallel import threaded
@@ -43,9 +43,8 @@ def alike_neighbours(
 
 def _thumbnail(source: Source) -> np.ndarray | None:
     try:
-        if source.index >= 0:
-            return thumbnail(image_row(source.image, source.split, source.index))
-        return thumbnail(read_image(source.image))
+        row = source.reader
+        return thumbnail(row.image() if isinstance(row, ArrayRow) else read_image(source.image))
     except BadImageError:  # named when the pair is prepared
         return None
 

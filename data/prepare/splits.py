@@ -10,7 +10,7 @@ import numpy as np
 
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
-from data.layouts.sources import Found, Source
+from data.layouts.sources import Found, Source, read_lines
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset, Folds
@@ -22,7 +22,6 @@ from data.prepare.grouping import (
     hinted_pattern,
     names_of,
     plain_path,
-    read_lines,
     torn_groups,
 )
 from data.prepare.sequences import with_sequences

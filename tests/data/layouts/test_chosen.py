@@ -180,7 +180,7 @@ def test_a_table_of_pairs_is_read(separator, mark, tmp_path):
     ]  # fmt: skip
     sets = prepare(row(tmp_path, pairs="pairs.csv", splits={"train": "train", "test": "test"}), tmp_path / "out")
     assert [pair.id for pair in sets["train"].pairs] == ["k0", "k1", "k2"]
-    assert found.unused == ()
+    assert found.unused == []
 
 
 def test_all_faults_of_a_table_are_named_with_their_lines(tmp_path):

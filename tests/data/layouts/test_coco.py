@@ -9,7 +9,8 @@ from pycocotools import mask as rle
 
 from data.doctor.doctor import examine
 from data.layouts.layouts import find
-from data.layouts.sources import read_source
+from data.layouts.reading import read_source
+from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
 from data.prepare.config import FolderDataset
@@ -61,15 +62,15 @@ def test_run_lengths_are_masks_to_the_pixel(code, crowd, tmp_path):
     masks = masks_of(4)
     write(tmp_path, {name: [outline(mask, code, iscrowd=crowd)] for name, mask in masks.items()})
     found = find(tmp_path)
-    assert (found.layout, found.unmatched, dict(found.classes)) == ("coco", (), {})
+    assert (found.layout, found.unmatched, dict(found.classes)) == ("coco", [], {})
     for source in found.sources:
-        assert np.array_equal(read_source(source, 0)[1], masks[source.image.name])
+        assert np.array_equal(read_source(source, Reading(0))[1], masks[source.image.name])
 
 
 def test_polygons_of_one_image_are_joined(tmp_path):
     square = [[8, 8, 16, 8, 16, 16, 8, 16], [40, 40, 50, 40, 50, 50, 40, 50]]
     write(tmp_path, {"0.png": [{"category_id": 1, "segmentation": square}], "1.png": [outline(draw("1")[1])]})
-    mask = read_source(find(tmp_path).sources[0], 0)[1]
+    mask = read_source(find(tmp_path).sources[0], Reading(0))[1]
     assert mask.sum() == 8 * 8 + 10 * 10
     assert mask[8:16, 8:16].all()
     assert mask[40:50, 40:50].all()
@@ -81,15 +82,15 @@ def test_several_classes_are_kept_apart_or_merged_as_the_row_says(tmp_path):
     write(tmp_path / "raw", {f"{n}.png": [outline(tool, category=3), outline(polyp)] for n in range(4)})
     found = find(tmp_path / "raw")
     assert dict(found.classes) == {"polyp": 1, "tool": 2}
-    labels = read_source(found.sources[0], 0, (1, 2))[1]
+    labels = read_source(found.sources[0], Reading(0, classes=(1, 2)))[1]
     assert (labels[12, 12], labels[25, 25], labels[35, 35], labels[5, 5]) == (1, 2, 2, 0)
-    assert read_source(found.sources[0], 0)[1].sum() == 400 + 400 - 100
+    assert read_source(found.sources[0], Reading(0))[1].sum() == 400 + 400 - 100
     printed = examine(tmp_path / "raw")[0]["row"]
     assert (printed["layout"], printed["classes"]) == ("coco", {"polyp": 1, "tool": 2})
     sets = prepare(FolderDataset.model_validate_json(json.dumps({**printed, "size_px": 64})), tmp_path / "out")
     assert set(np.unique(sets["train"].labels(sets["train"].pairs[0]))) == {0, 1, 2}
     with pytest.raises(BadImageError, match=r"all\.json: has .* pixels of no class, such as \[2\]"):
-        read_source(found.sources[0], 0, (1,))
+        read_source(found.sources[0], Reading(0, classes=(1,)))
 
 
 def test_all_that_cannot_be_used_is_named_at_once(tmp_path):
@@ -162,4 +163,4 @@ def test_categories_that_mean_something_else_in_another_file_are_named(tmp_path)
         content = write(tmp_path, {f"{side}{n}.png": [outline(draw(str(n))[1])] for n in range(2)}, f"{side}.json")
         content["categories"] = [{"id": 1, "name": name}]
         (tmp_path / f"{side}.json").write_text(json.dumps(content))
-    assert find(tmp_path).unmatched == (f"{tmp_path}/val.json: category 1 is ulcer, in another file polyp",)
+    assert find(tmp_path).unmatched == [f"{tmp_path}/val.json: category 1 is ulcer, in another file polyp"]

@@ -8,7 +8,8 @@ from PIL import Image
 
 from data.doctor.doctor import examine
 from data.layouts.layouts import LAYOUTS, find
-from data.layouts.sources import read_source
+from data.layouts.reading import read_source
+from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
@@ -29,7 +30,7 @@ def test_a_layout_is_recognised_and_prepared_by_the_row_that_doctor_prints(tree,
     found = find(tmp_path / "raw")
     assert found.layout == layout
     assert Counter(source.split for source in found.sources) == counts
-    assert found.unmatched == ()
+    assert found.unmatched == []
     result, _ = examine(tmp_path / "raw")
     assert [f for f in result["faults"] if f["severity"] == "stops prepare"] == []
     sets = prepare(FolderDataset(**{**result["row"], "size_px": 32}), tmp_path / "out")
@@ -46,7 +47,7 @@ def test_image_and_mask_of_a_pair_are_those_that_were_drawn_together(tree, tmp_p
     for source in find(tmp_path).sources:
         drawn = source.image if source.reader is None else source.image.stem
         image, lesion = trees.draw(str(drawn))
-        read, mask = read_source(source, 0 if source.reader else 127)
+        read, mask = read_source(source, Reading(0 if source.reader else 127))
         overlap = (mask & lesion).sum() / (mask | lesion).sum()
         assert overlap > 0.85 if source.reader else overlap == 1, source  # an outline runs along the middle of pixels
         assert np.abs(read.astype(int) - image).mean() < 20
@@ -67,7 +68,7 @@ def test_several_masks_are_merged_and_lossless_ones_preferred(tmp_path):
     trees.busi(tmp_path)
     source = next(s for s in find(tmp_path).sources if s.id == "benign (1)")
     assert len(source.masks) == 2
-    mask = read_source(source)[1]
+    mask = read_source(source, Reading())[1]
     assert mask[:4, :4].all()
     assert mask.sum() >= trees.draw(str(tmp_path / "benign/benign (1).png"))[1].sum()
     trees.ph2(tmp_path / "ph2")

@@ -83,7 +83,7 @@ def test_sides_of_a_list_have_the_usual_names_and_files_outside_are_told(tmp_pat
     (tmp_path / "here/list.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     found = find(tmp_path / "here")
     assert sorted(source.split for source in found.sources) == ["test", "train", "train", "val"]
-    assert found.notes == (f"4 images lie outside {tmp_path / 'here'}: DVC does not see when they change",)
+    assert found.notes == [f"4 images lie outside {tmp_path / 'here'}: DVC does not see when they change"]
 
 
 def test_images_without_counterparts_in_folders_below_are_named(tmp_path):

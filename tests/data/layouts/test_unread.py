@@ -55,7 +55,7 @@ def test_endings_that_can_be_read_are(six, ending):
     rename(six, ending, kind=READ[ending])
     found = find(six)
     assert len(found.sources) == 7
-    assert found.unmatched == ()
+    assert found.unmatched == []
 
 
 # what is added in images/ and in masks/ -> part of the line that names it
@@ -215,7 +215,7 @@ def test_odd_names_pair_up_or_are_named(six, stem, tmp_path):
         (six / folder / "0.png").rename(six / folder / f"{stem}.png")
     found = find(six)
     if len(found.sources) == 6:
-        assert found.unmatched == ()
+        assert found.unmatched == []
         assert {s.image.stem for s in found.sources} == {"1", "2", "3", "4", "5", stem}
         assert all(s.image.name == s.masks[0].name for s in found.sources)
     else:

@@ -9,8 +9,9 @@ from PIL import Image
 from data.doctor.doctor import examine
 from data.layouts.config import Slices, Which
 from data.layouts.layouts import find
-from data.layouts.sources import read_source
+from data.layouts.reading import read_source
 from data.layouts.volumes import windowed
+from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
 from data.prepare.config import FolderDataset
@@ -65,12 +66,12 @@ def test_a_slice_lies_as_radiologists_look_at_it_whatever_the_order_in_the_file(
         found = find(tmp_path, None, which(slices(axis=axis)))
         assert len(found.sources) == SHAPE[axis]
         source = found.sources[SHAPE[axis] // 2]
-        image, mask = read_source(source, 0)
-        plane = windowed(np.take(values.astype(np.float32), source.index, axis), -160, 240)
+        image, mask = read_source(source, Reading(0))
+        plane = windowed(np.take(values.astype(np.float32), source.reader.index, axis), -160, 240)
         expected = np.array([[plane[x, y] for x in range(plane.shape[0])[::-1]] for y in range(plane.shape[1])[::-1]])
         assert np.array_equal(image, np.repeat(expected[..., None], 3, 2))
-        assert np.array_equal(mask, np.take(labels, source.index, axis)[::-1, ::-1].T)
-    image, mask = read_source(find(tmp_path, None, which(slices())).sources[4], 0)
+        assert np.array_equal(mask, np.take(labels, source.reader.index, axis)[::-1, ::-1].T)
+    image, mask = read_source(find(tmp_path, None, which(slices())).sources[4], Reading(0))
     rows, columns = np.nonzero(mask)
     assert rows.mean() < mask.shape[0] / 2  # the front is above
     assert columns.mean() < mask.shape[1] / 2  # the patient's right is on the left
@@ -80,7 +81,7 @@ def test_a_slice_lies_as_radiologists_look_at_it_whatever_the_order_in_the_file(
 def test_which_slices_are_kept(keep, kept, tmp_path):
     write(tmp_path, "a")
     found = find(tmp_path, None, which(slices(keep=keep)))
-    assert [source.index for source in found.sources] == kept
+    assert [source.reader.index for source in found.sources] == kept
     assert [source.id for source in found.sources] == [f"a-{index:04d}" for index in kept]
 
 
@@ -191,9 +192,9 @@ def test_damaged_volumes_and_values_that_are_no_numbers_are_named(tmp_path):
     found = find(tmp_path, None, which(slices(keep="lesion")))
     assert "c.nii.gz: is no NIfTI volume that can be read" in found.unmatched[0]
     with pytest.raises(BadImageError, match=r"a.nii.gz: is damaged"):
-        read_source(found.sources[0], 0)
+        read_source(found.sources[0], Reading(0))
     with pytest.raises(BadImageError, match=r"b.nii.gz: holds values that are no numbers"):
-        read_source(found.sources[3], 0)
+        read_source(found.sources[3], Reading(0))
 
 
 # DICOM ---------------------------------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def of_dicom(cut: Slices) -> Which:
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_dicom_values_are_scaled_windowed_and_white_is_white(photometric, tmp_path):
     stored = series(tmp_path, RescaleSlope=2, RescaleIntercept=-1024, PhotometricInterpretation=photometric)
-    image, mask = read_source(find(tmp_path, None, of_dicom(slices())).sources[0], 127)
+    image, mask = read_source(find(tmp_path, None, of_dicom(slices())).sources[0], Reading(127))
     expected = windowed(stored * 2.0 - 1024, -160, 240)
     assert np.array_equal(image[..., 0], 255 - expected if photometric == "MONOCHROME1" else expected)
     assert mask.sum() == 400
@@ -263,11 +264,11 @@ def test_dicom_labels_colours_and_what_does_not_fit(tmp_path):
     (tmp_path / "x/2.dcm").write_bytes(b"x" * 300)
     dicom(tmp_path / "m/2.dcm", labels)
     found = find(tmp_path, None, Which("x/{id}.dcm", "m/{id}.dcm", slices=slices()))
-    image, mask = read_source(found.sources[0], found.mask_threshold)
+    image, mask = read_source(found.sources[0], Reading(found.mask_threshold))
     assert np.array_equal(image, colours)
     assert mask.sum() == 100
     with pytest.raises(BadImageError, match=r"1.dcm: is 64x60 but its mask 1.dcm is 64x64"):
-        read_source(found.sources[1], 0)
+        read_source(found.sources[1], Reading(0))
     assert "2.dcm: is no DICOM file that can be read" in found.unmatched[0]
 
 
