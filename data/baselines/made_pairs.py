@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from data.masks.config import Move
 from data.masks.moves import moves_as_text
 from data.pairs.files import write_table
 from data.pairs.image_io import write_image, write_mask
@@ -16,7 +17,6 @@ from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
 
 Array = np.ndarray
-Move = dict[str, Any]
 PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "rejected")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data.doctor.faults import FAULTS, UNMATCHED, Seen, look
+from data.doctor.faults import FAULTS, Seen, code_of, look
 from data.doctor.suggest import fitting_row
 from data.layouts.config import Which
 from data.layouts.folders import unique_ids
@@ -37,26 +37,24 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
     able = [s for s in seen if s.thumbnail is not None]
     if not able:
         return
-    names = [f"{s.source.split}/{s.source.id}" if s.source.split else s.source.id for s in able]
-    by_name = dict(zip(names, able, strict=True))
-    digests = {n: n if s.source.reader else sha256_file(s.source.image) for n, s in by_name.items()}
+    sources = [s.source for s in able]
+    names = [f"{source.split}/{source.id}" if source.split else source.id for source in sources]
+    digests = [n if s.reader else sha256_file(s.image) for n, s in zip(names, sources, strict=True)]
     thumbnails = np.array([s.thumbnail for s in able], np.float32)
-    neighbours = alike_neighbours([s.source for s in able], [s.thumbnail for s in able], FRAME_CORRELATION)
-    ungrouped = [before for before, _ in neighbours if not able[before].source.group]
-    frames = Counter(able[before].source.id.rstrip("0123456789") for before in ungrouped)
+    neighbours = alike_neighbours(sources, [s.thumbnail for s in able], FRAME_CORRELATION)
+    ungrouped = [sources[before].id for before, _ in neighbours if not sources[before].group]
+    frames = Counter(name.rstrip("0123456789") for name in ungrouped)
     for stem, count in frames.items():
         if count >= 3:
             yield "sequence", f"{count} neighbours among {stem}0, {stem}1, ..."
-    sides = [one.source.split for one in able]
     for across in (True, False):
-        for one_name, two_name, likeness in near_duplicates(names, thumbnails, sides, across=across):
-            one, two = by_name[one_name].source, by_name[two_name].source
-            if one.group and one.group == two.group:
+        for i, j, likeness in near_duplicates(thumbnails, [source.split for source in sources], across=across):
+            if sources[i].group and sources[i].group == sources[j].group:
                 continue  # slices of one volume
-            text = f"{one_name} and {two_name} (correlation {likeness:.4f})"
+            text = f"{names[i]} and {names[j]} (correlation {likeness:.4f})"
             if not across:
                 yield "near_duplicate", text
-            elif digests[one_name] == digests[two_name]:
+            elif digests[i] == digests[j]:
                 yield "same_image_across_splits", text
             else:
                 yield "near_duplicate_across_splits", text
@@ -94,8 +92,7 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
     found = find(folder, layout, which)
     seen = list(look_at_all(found))
     faults = [fault for one in seen for fault in one.faults]
-    for line in found.unmatched:
-        faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))
+    faults += [(code_of(line), line) for line in found.unmatched]
     faults += [*_across(seen), *found.unused, *_hinted(found)]
     same = one_for_all([one.facts for one in seen if one.facts])
     faults += [("same_mask", same)] if same else []

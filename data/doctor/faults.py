@@ -88,6 +88,13 @@ UNMATCHED = {
     "is hidden": "unread",
     "belongs to no pair": "unread",
 }
+
+
+def code_of(line: str) -> str:
+    """Return the fault that a line on an unmatched file tells of."""
+    return next((code for part, code in UNMATCHED.items() if part in line), "unmatched")
+
+
 UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large", "unreadable"}
 MOST_PX = 2**24  # of larger pictures every second, third, ... pixel is looked at, all pixels of the others
 GREY_SHARE, TINY_PX, LINE_PX, ODD = 0.01, 64, 9, re.compile(r"[^\w.()-]")
@@ -179,12 +186,13 @@ def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = Fals
 
     `stated` says that a row names the threshold, and so knows of greys.
     """
-    with memory_for(source), each_decoded_once(MOST_PX):
-        return _look(source, threshold, stated=stated)
-
-
-def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
     seen = Seen(source)
+    with memory_for(source), each_decoded_once(MOST_PX):
+        _look(source, threshold, seen, stated=stated)
+    return seen
+
+
+def _look(source: Source, threshold: int, seen: Seen, *, stated: bool) -> None:
     if problem := id_problem(source.id):
         seen.faults.append(("bad_name", f"{source.image}: {problem}"))
     for path in source.pictures:
@@ -212,7 +220,7 @@ def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
     except BadImageError as error:
         if error.code not in named and not same:
             seen.faults.append((error.code if error.code in FAULTS else "unmatched", str(error)))
-        return seen
+        return
     seen.size = (image.shape[1], image.shape[0]) if source.reader else size_of(source.image)
     if any(size_of(path) != seen.size for path in source.pictures[1:]):  # of thinned ones it may not show
         seen.faults.append(("size_mismatch", f"{source.image}: differs in size from its mask"))
@@ -226,4 +234,3 @@ def _look(source: Source, threshold: int, *, stated: bool) -> Seen:
         seen.faults.append(("inverted_mask", both))
     if seen.facts.is_outline:
         seen.faults.append(("outline_mask", both))
-    return seen

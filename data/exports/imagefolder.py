@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from data.exports.bundle import TRAIN, VAL, Bundle, copy_image, copy_mask, facts, safe_names
+from data.exports.bundle import TRAIN, VAL, Bundle, copy_pair, facts, safe_names
 from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
 from data.pairs.files import write_text
@@ -37,8 +37,7 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
         lines = []
         for item in items:
             image, mask = f"images/{item.id}.png", f"masks/{item.id}.png"
-            copy_image(item, place / image)
-            copy_mask(item, place / mask)
+            copy_pair(item, place, image, mask)
             lines.append(json.dumps({"file_name": image, "mask_file_name": mask, **facts(item)}) + "\n")
         write_text(place / "metadata.jsonl", "".join(lines))
     how, header = HOW + mask_values(bundle), _header(list(names.values()))

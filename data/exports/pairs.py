@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from data.exports.bundle import Bundle, copy_image, copy_mask
+from data.exports.bundle import Bundle, copy_pair
 from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
 from data.pairs.manifest import complete, write_manifest
@@ -20,8 +20,7 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
         rows = []
         for item in items:
             image, mask = f"images/{item.id}.png", f"masks/{item.id}.png"
-            copy_image(item, folder / split / image)
-            copy_mask(item, folder / split / mask)
+            copy_pair(item, folder / split, image, mask)
             row = replace(item.pair, id=item.id, image=image, mask=mask, split=split)
             rows.append(complete(folder / split, replace(row, parent=item.parent, donor=item.donor)))
         write_manifest(folder / split, rows)

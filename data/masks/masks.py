@@ -90,7 +90,7 @@ def transform_mask(
     rejected: Counter[str] = Counter()
     for attempt in range(1, row.attempts + 2):
         last = attempt > row.attempts
-        moves = draw_moves(row.transforms, rng, donors, only="flip" if last else "") if labels.any() else []
+        moves = draw_moves(row.transforms, rng, donors, only=("flip",) if last else ()) if labels.any() else []
         moved, lost = apply_moves(labels, moves, donor_labels)
         origin = donor_labels(donor_of(moves)) if donor_of(moves) else labels
         broken = "" if last or not labels.any() else broken_constraint(row.constraints, moved, lost, labels, origin)

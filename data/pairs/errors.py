@@ -4,7 +4,7 @@ import contextlib
 import errno
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class UserError(Exception):
@@ -25,6 +25,11 @@ class BadImageError(ValueError):
     def __init__(self, message: str, code: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+def to_mend(what: str, problems: Sequence[str]) -> str:
+    """Return the title of an error with all problems of a data set."""
+    return f"{what}: {len(problems)} problem{'s' if len(problems) > 1 else ''} to mend, then run again"
 
 
 @contextlib.contextmanager

@@ -91,6 +91,12 @@ def sweep(*roots: Path) -> list[Path]:
     return sorted(swept)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the bytes of a file, and make the folder that it goes to."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file beside its place and rename it, so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from data.layouts.reading import memory_for, read_source
 from data.layouts.sources import Source
 from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
 from data.mask_files.read import Reading
-from data.pairs.errors import UserError, one_line
+from data.pairs.errors import UserError, one_line, to_mend
 from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
@@ -65,14 +65,15 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     if problem := id_problem(source.id):
         return f"{one_line(str(source.image))}: {problem}"
     with memory_for(source):
-        return _prepare_known(row, folder, split, source)
+        try:
+            return _written(row, folder, split, source, *read_source(source, how_to_read(row)))
+        except BadImageError as error:
+            return str(error)
 
 
-def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source) -> Written | str:
-    try:
-        image, mask = read_source(source, how_to_read(row))
-    except BadImageError as error:
-        return str(error)
+def _written(
+    row: FolderDataset, folder: Path, split: str, source: Source, image: np.ndarray, mask: np.ndarray
+) -> Written:
     small, small_mask, box = _fit(row, image, mask)
     pair = Pair(
         source.id,
@@ -95,18 +96,15 @@ def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source)
 
 def leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return a line for every image that lies nearly the same in two splits: those refused, and those allowed by id."""
-    keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
     refused, let_in = [], []
-    for one, two, likeness in near_duplicates(keys, thumbnails, [p.split for p in pairs], across=True):
-        (split, name), (other, twin) = one.split("\0"), two.split("\0")
-        alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
-        if {name, twin, "*"} & set(allowed):
+    for first, second, likeness in near_duplicates(thumbnails, [pair.split for pair in pairs], across=True):
+        a, b = pairs[first], pairs[second]
+        alike = f"{a.split}/{a.id} and {b.split}/{b.id} are nearly the same image (correlation {likeness:.4f})"
+        if {a.id, b.id, "*"} & set(allowed):
             let_in.append(alike)
         else:
-            refused.append(
-                f"{alike}: remove one, keep both together by `group` or `sequence_likeness`, or set "
-                f"allow_duplicates: [{twin}]"
-            )
+            what_to_do = "remove one, keep both together by `group` or `sequence_likeness`, or set"
+            refused.append(f"{alike}: {what_to_do} allow_duplicates: [{b.id}]")
     return refused, let_in
 
 
@@ -135,8 +133,7 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
     if not problems:
         problems, let_in = leaks([one.pair for one in made], thumbnails, row.allow_duplicates)
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise UserError(f"{row.path}: {count} to mend, then run again", problems)
+        raise UserError(to_mend(row.path, problems), problems)
     hints = [] if row.inverted_masks is False else set_hints([one.facts for one in made])
     if several := sum(len(source.masks) > 1 for _, source in tasks):
         hints.append(f"{several} images have several masks, merged: a pixel is lesion where any says so")

@@ -22,22 +22,20 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return small / length if length > SIDE else np.zeros_like(small)  # less than one grey step a pixel is no content
 
 
-def near_duplicates(
-    ids: Sequence[str], thumbnails: np.ndarray, splits: Sequence[str], *, across: bool
-) -> list[tuple[str, str, float]]:
-    """Return (id, id, correlation) of images that are alike, most alike first: for each image only the nearest one.
+def near_duplicates(thumbnails: np.ndarray, splits: Sequence[str], *, across: bool) -> list[tuple[int, int, float]]:
+    """Return (place, place, correlation) of images that are alike, most alike first: for each only the nearest one.
 
     `thumbnails` is (N, 1024). With `across` the two are of different splits, else of the same. Compared in blocks, and
     at most N pairs are kept, so that neither a large set nor a video makes it grow with the square of N.
     """
     _, split_of = np.unique(splits, return_inverse=True)
-    nearest = np.zeros(len(ids), np.int64)
-    best = np.full(len(ids), -1.0, np.float32)
-    for row in range(0, len(ids), BLOCK):
+    nearest = np.zeros(len(splits), np.int64)
+    best = np.full(len(splits), -1.0, np.float32)
+    for row in range(0, len(splits), BLOCK):
         rows = slice(row, row + BLOCK)
-        for column in range(0, len(ids), BLOCK):
-            one, two = (part.astype(np.float32) for part in (thumbnails[rows], thumbnails[column : column + BLOCK]))
-            likeness = one @ two.T
+        for column in range(0, len(splits), BLOCK):
+            columns = thumbnails[column : column + BLOCK].astype(np.float32)
+            likeness = thumbnails[rows].astype(np.float32) @ columns.T
             same = split_of[rows, None] == split_of[None, column : column + BLOCK]
             likeness[same if across else ~same] = -1
             if row == column:
@@ -46,7 +44,6 @@ def near_duplicates(
             value = likeness[np.arange(len(place)), place]
             better = value > best[rows]
             best[rows][better], nearest[rows][better] = value[better], place[better] + column
-    alike = [int(i) for i in np.nonzero(best >= DUPLICATE_CORRELATION)[0]]
-    found = {(min(i, int(nearest[i])), max(i, int(nearest[i]))): float(best[i]) for i in alike}
-    pairs = [(ids[i], ids[j], min(1.0, round(likeness, 5))) for (i, j), likeness in found.items()]
-    return sorted(pairs, key=lambda pair: (-pair[2], pair))
+    alike = [int(place) for place in np.nonzero(best >= DUPLICATE_CORRELATION)[0]]
+    pairs = {(min(i, int(nearest[i])), max(i, int(nearest[i]))): min(1.0, round(float(best[i]), 5)) for i in alike}
+    return sorted(((i, j, likeness) for (i, j), likeness in pairs.items()), key=lambda pair: (-pair[2], pair))

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from data.baselines.augmented import apply_changes, augment, draw_changes, write_augmented
+from data.baselines.augmented import apply_changes, augment, write_augmented
 from data.baselines.config import Augment, Baseline
+from data.masks.moves import draw_moves
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import PairSet, content, verify
 from tests.data.pairs.real_pairs import disk, phantoms, plain, write_set
@@ -39,7 +40,7 @@ def test_the_mask_moves_with_the_image(seed, border):
     """The lesion is the only bright thing of the image: where it goes the mask must follow, wherever that is."""
     mask = disk(20, 36, 11) | disk(45, 18, 7)
     image = np.repeat(mask[..., None] * np.uint8(200), 3, 2)
-    moves = draw_changes(row(MOVES).transforms, np.random.default_rng(seed))
+    moves = draw_moves(row(MOVES).transforms, np.random.default_rng(seed))
     moved, labels, _ = apply_changes(image, mask, moves, border)
     bright = moved[..., 0] > 100
     assert np.count_nonzero(bright != labels.astype(bool)) <= 0.02 * mask.size
@@ -57,7 +58,7 @@ def test_each_pixel_of_the_mask_comes_from_where_the_image_comes_from(seed, chos
     ys, xs = np.mgrid[:64, :64]
     mask = disk(30, 30, 12)
     image = np.stack([xs * 4, ys * 4, np.full_like(xs, 255)], -1).astype(np.uint8)
-    moves = draw_changes(row(transforms).transforms, np.random.default_rng(seed))
+    moves = draw_moves(row(transforms).transforms, np.random.default_rng(seed))
     moved, labels, _ = apply_changes(image, mask, moves, "black")
     inside = moved[..., 2] > 250  # no black has come in
     away = np.hypot(moved[..., 0] / 4 - 30, moved[..., 1] / 4 - 30)
@@ -87,7 +88,7 @@ def test_classes_are_never_mixed():
     labels[disk(34, 30, 4) > 0] = 5
     for entry in (MOVES[1], MOVES[4]):
         for seed in range(5):
-            moves = draw_changes(row([entry]).transforms, np.random.default_rng(seed))
+            moves = draw_moves(row([entry]).transforms, np.random.default_rng(seed))
             _, moved, _ = apply_changes(plain((90, 60, 60)), labels, moves, "black")
             assert set(np.unique(moved)) == {0, 2, 5}
 

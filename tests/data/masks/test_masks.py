@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from data.masks.config import RealMasks, TransformedMasks
+from data.masks.config import AnyTransform, RealMasks, TransformedMasks
 from data.masks.masks import broken_constraint, transform_mask, write_masks
-from data.masks.moves import DRAW, apply_moves
+from data.masks.moves import apply_moves
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import read_image, write_image, write_mask
 from data.pairs.manifest import Pair, complete, content, read_pairs, write_manifest
@@ -79,7 +80,8 @@ def test_scale_changes_the_area_by_its_square(scale, degrees, seed):
 
 def test_every_transform_does_what_its_name_says():
     mask = lesion(3)
-    assert set(DRAW) == {entry["name"] for entry in ALL}
+    kinds = get_args(get_args(AnyTransform)[0])
+    assert {get_args(kind.model_fields["name"].annotation)[0] for kind in kinds} == {entry["name"] for entry in ALL}
     assert np.array_equal(apply_moves(mask, [], donor)[0], mask)
     assert np.array_equal(apply_moves(mask, [move("flip", x=True, y=False)], donor)[0], mask[:, ::-1])
     assert np.array_equal(apply_moves(mask, [move("flip", x=False, y=True)], donor)[0], mask[::-1])
