@@ -38,7 +38,7 @@ READ = {
 def test_lists_in_other_forms_are_read(case, tmp_path):
     rewritten(tmp_path, READ[case])
     found = find(tmp_path)
-    assert (found.layout, len(found.sources), found.unmatched, found.unused) == ("jsonl", 5, (), ())
+    assert (found.layout, len(found.sources), found.unmatched, found.unused) == ("jsonl", 5, [], [])
     assert all(source.image.parent.name == "target" for source in found.sources)
 
 

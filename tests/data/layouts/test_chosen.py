@@ -49,7 +49,7 @@ PATTERNS = [
 def test_patterns_pair_what_the_same_id_names(images, masks, tmp_path):
     tree(tmp_path, images, masks)
     found = find(tmp_path, None, Which(images, masks))
-    assert (len(found.sources), found.unmatched, found.unused) == (4, (), ())
+    assert (len(found.sources), found.unmatched, found.unused) == (4, [], [])
     for source in found.sources:
         name = source.id.rpartition("-")[2]
         fixed = {"id": name, "group": f"g{int(name[1:]) // 2}"}

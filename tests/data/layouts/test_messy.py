@@ -142,7 +142,7 @@ def test_superpixels_of_isic_2017_are_no_images(tmp_path):
         image = tmp_path / f"ISIC-2017_Training_Data/ISIC_{number}.jpg"
         trees.save(image, tmp_path / f"ISIC-2017_Training_Part1_GroundTruth/ISIC_{number}_segmentation.png")
         Image.new("RGB", (8, 8)).save(image.with_name(f"ISIC_{number}_superpixels.png"))
-    assert (len(find(tmp_path).sources), find(tmp_path).unmatched) == (2, ())
+    assert (len(find(tmp_path).sources), find(tmp_path).unmatched) == (2, [])
 
 
 # values of masks -----------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_links_that_lead_to_pictures_are_read(six, tmp_path):
     shutil.move(six / "masks", tmp_path / "elsewhere")
     (six / "masks").symlink_to(tmp_path / "elsewhere")
     found = find(six)
-    assert (len(found.sources), found.unmatched) == (6, ())
+    assert (len(found.sources), found.unmatched) == (6, [])
 
 
 SILENT = [
@@ -158,7 +158,7 @@ def test_by_products_are_silent(six, name, tmp_path):
 def test_folders_of_by_products_are_silent(six, name):
     (six / "images" / name).mkdir()
     (six / "images" / name / "9.png").write_bytes(b"x")
-    assert find(six).unmatched == ()
+    assert find(six).unmatched == []
 
 
 DOCUMENTS = ["notes.txt", "list.csv", "table.xlsx", "report.pdf", "classes.json", "7.xml", "run.log", "make.py"]
@@ -226,7 +226,7 @@ def test_capitals_do_not_part_a_pair_unless_they_would_join_the_wrong_ones(six):
     (six / "images/0.png").rename(six / "images/Scan_A.PNG")
     (six / "masks/0.png").rename(six / "masks/scan_a.png")
     found = find(six)
-    assert (len(found.sources), found.unmatched) == (6, ())
+    assert (len(found.sources), found.unmatched) == (6, [])
     shutil.copy(six / "images/1.png", six / "images/SCAN_A.png")
     lines = find(six).unmatched
     assert sorted(line.rsplit("/", 1)[1] for line in lines) == [
@@ -250,7 +250,7 @@ def test_pairs_far_below_are_found(tmp_path):
     trees.save(tmp_path / "images/a/b/c/d/e/0.png", tmp_path / "masks/a/b/c/d/e/0.png")
     trees.save(tmp_path / "sites/x/y/z/v/images/1.png", tmp_path / "sites/x/y/z/v/masks/1.png")
     found = find(tmp_path)
-    assert ({s.image.stem for s in found.sources}, found.unmatched) == ({"0", "1"}, ())
+    assert ({s.image.stem for s in found.sources}, found.unmatched) == ({"0", "1"}, [])
 
 
 def test_further_masks_and_images_without_any_are_told(six):
