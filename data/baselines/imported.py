@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data.baselines.config import Imported
-from data.doctor.faults import FAULTS, STOPS, Seen, code_of, look
+from data.doctor.faults import FAULTS, STOPS, code_of
+from data.doctor.look import Seen, look
 from data.layouts.layouts import find
 from data.layouts.reading import read_source
 from data.layouts.sources import Found, Source

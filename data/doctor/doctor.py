@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from data.doctor.faults import FAULTS, Seen, code_of, look
+from data.doctor.faults import FAULTS, code_of
+from data.doctor.look import Seen, look
 from data.doctor.suggest import fitting_row
 from data.layouts.config import Which
 from data.layouts.folders import unique_ids

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.doctor.faults import Seen
+from data.doctor.look import Seen
 from data.layouts.config import Which
 from data.layouts.folders import unique_ids
 from data.layouts.reading import read_source

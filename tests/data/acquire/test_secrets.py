@@ -8,8 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from data.acquire.acquire import acquire
-from data.acquire.config import Download, redacted
-from data.acquire.fetch import without_secrets
+from data.acquire.config import Download
+from data.acquire.secrets import redacted, without_secrets
 from data.pairs.errors import UserError
 from tests.contracts.imports import ROOT
 from tests.data.acquire.test_acquire import IMAGES
