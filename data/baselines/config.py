@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from data.masks.config import Area, Bent, Constraints, Flip, Move, Range, Ranged, Rotate, Scale, Shift, Transform
-from data.pairs.config import ClassName, Config, Probability, Value, WholePath
+from data.pairs.config import ClassName, Config, Probability, Values, WholePath
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -134,7 +134,7 @@ class Imported(Config):
     mask_threshold: int | None = Field(
         default=None, ge=0, le=254, description="lesion is above it; needed where masks have grey edges"
     )
-    classes: dict[ClassName, Value | tuple[Value, Value, Value]] = Field(
+    classes: dict[ClassName, Values] = Field(
         default={}, description="name -> grey or colour in the masks, for a data set of several classes"
     )
     parents: CsvName | None = Field(default=None, description="in path: id,parent, the real pair that each was made of")

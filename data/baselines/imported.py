@@ -19,9 +19,10 @@ from data.layouts.layouts import find
 from data.layouts.reading import read_source
 from data.layouts.sources import Found, Source
 from data.mask_files.read import Reading
+from data.pairs.assemble import write_pair
 from data.pairs.errors import UserError, to_mend
-from data.pairs.image_io import BadImageError, write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, write_manifest
+from data.pairs.image_io import BadImageError
+from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
 from data.prepare.thumbnails import near_duplicates, thumbnail
@@ -139,15 +140,12 @@ def _importer(
         except BadImageError as error:
             return _Result(None, [f"{error.code}: {error}"], None)
         image, labels = _fit(row, image, labels, size_px)
-        parts = (name, source.split, source.id) if source.id in often else (name, source.id)
-        own_id = "-".join(parts)
+        own_id = "-".join((name, source.split, source.id) if source.id in often else (name, source.id))
         pair = Pair(
-            own_id, f"images/{own_id}.png", f"masks/{own_id}.png", "train", row.source or name, source.domain,
+            own_id, *file_names(own_id), "train", row.source or name, source.domain,
             parent=parents.get(source.id, parents.get(source.own_name, "")), classes="|".join(classes),
         )  # fmt: skip
-        write_image(folder / pair.image, image)
-        write_mask(folder / pair.mask, labels, len(classes))
-        return _Result(complete(folder, pair), [], thumbnail(image))
+        return _Result(write_pair(folder, pair, image, labels), [], thumbnail(image))
 
     return import_pair
 

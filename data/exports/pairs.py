@@ -6,7 +6,7 @@ from pathlib import Path
 from data.exports.bundle import Bundle, copy_pair
 from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
-from data.pairs.manifest import complete, write_manifest
+from data.pairs.manifest import complete, file_names, write_manifest
 
 HOW = """\
 One folder a split: `images/<id>.png` (RGB), `masks/<id>.png` of the same id, and `manifest.csv` with one row a pair:
@@ -19,7 +19,7 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
     for split, items in bundle.splits.items():
         rows = []
         for item in items:
-            image, mask = f"images/{item.id}.png", f"masks/{item.id}.png"
+            image, mask = file_names(item.id)
             copy_pair(item, folder / split, image, mask)
             row = replace(item.pair, id=item.id, image=image, mask=mask, split=split)
             rows.append(complete(folder / split, replace(row, parent=item.parent, donor=item.donor)))

@@ -19,7 +19,7 @@ from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
 from data.masks.preview import preview
 from data.pairs.files import whole_folder, write_table
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, content, write_manifest
+from data.pairs.manifest import Pair, PairSet, class_names, complete, content, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
 
@@ -125,7 +125,7 @@ def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mappi
         before = real.labels(parent)
         made = _make(real, before, row, parent, copy, donors)
         mask_id = f"{parent.id}-{name}-{copy}"
-        pair = replace(parent, id=mask_id, image="", image_sha256="", mask=f"masks/{mask_id}.png", native="")
+        pair = replace(parent, id=mask_id, image="", image_sha256="", mask=file_names(mask_id)[1], native="")
         pair = replace(pair, source=name, parent=parent.id, donor=str(made.how["donor"]))
         write_mask(folder / str(copy) / pair.mask, made.labels, len(class_names(pair)))
         inner = content(parent, made.labels)

@@ -39,6 +39,11 @@ class Pair:
     classes: str = "lesion"  # names of the classes of lesion, in the order of their labels 1, 2, ...; "|" between them
 
 
+def file_names(pair_id: str) -> tuple[str, str]:
+    """Return the paths of image and mask of a pair in its folder."""
+    return f"images/{pair_id}.png", f"masks/{pair_id}.png"
+
+
 def id_problem(pair_id: str) -> str | None:
     """Return why files cannot be named after an id, or None."""
     try:

@@ -18,11 +18,6 @@ YES = ("1", "true", "yes")
 LARGEST = 1e6  # every loss here begins below 100
 
 
-def _on_cpu() -> bool:
-    """Return whether the environment asks for the CPU."""
-    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in YES
-
-
 def _check_gpus(gpus: int) -> None:
     """Raise UserError when the environment asks for GPUs that PyTorch does not see."""
     here, named = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -63,7 +58,7 @@ def accelerator() -> Any:
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    if not _on_cpu():
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() not in YES:
         _check_gpus(torch.cuda.device_count())
     try:
         found = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])

@@ -12,10 +12,11 @@ from data.layouts.reading import memory_for, read_source
 from data.layouts.sources import Source
 from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
 from data.mask_files.read import Reading
+from data.pairs.assemble import write_pair
 from data.pairs.errors import UserError, one_line, to_mend
 from data.pairs.files import whole_folder, write_text
-from data.pairs.image_io import BadImageError, write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
+from data.pairs.image_io import BadImageError
+from data.pairs.manifest import Pair, PairSet, file_names, id_problem, read_pairs, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.prepared import NATIVE
 from data.pairs.resize import letterbox, resize_image, resize_mask
@@ -25,12 +26,6 @@ from data.prepare.splits import split_sources, torn_hints
 from data.prepare.thumbnails import SIDE, near_duplicates, thumbnail
 
 SHOWN = 20  # files that are not read; doctor lists all
-
-
-def _write_pair(folder: Path, pair: Pair, image: np.ndarray, mask: np.ndarray) -> Pair:
-    write_image(folder / pair.image, image)
-    write_mask(folder / pair.mask, mask, len(class_names(pair)))
-    return complete(folder, pair)
 
 
 def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -77,8 +72,7 @@ def _written(
     small, small_mask, box = _fit(row, image, mask)
     pair = Pair(
         source.id,
-        f"images/{source.id}.png",
-        f"masks/{source.id}.png",
+        *file_names(source.id),
         split,
         "real",
         source.domain or row.domain,
@@ -89,8 +83,8 @@ def _written(
     )
     native = None
     if row.native_tests and split not in ("train", "val"):
-        native = _write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
-    written = _write_pair(folder / split, pair, small, small_mask)
+        native = write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
+    written = write_pair(folder / split, pair, small, small_mask)
     return Written(written, native, mask_facts(mask, pair.id), thumbnail(image))
 
 
@@ -158,8 +152,8 @@ def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
         for number in range(count):
             pair_id, style = f"{split}-{number:04d}", styles[number % len(styles)]
             domain = "phantom" if style == "same" else f"phantom-{style}"
-            pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", domain)
-            yield _write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
+            pair = Pair(pair_id, *file_names(pair_id), split, "real", domain)
+            yield write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
 
 
 def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
