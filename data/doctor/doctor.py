@@ -92,16 +92,16 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
     """
     found = find(folder, layout, which)
     seen = list(look_at_all(found))
-    faults = [fault for one in seen for fault in one.faults]
+    faults = [fault for pair in seen for fault in pair.faults]
     faults += [(code_of(line), line) for line in found.unmatched]
     faults += [*_across(seen), *found.unused, *_hinted(found)]
-    same = one_for_all([one.facts for one in seen if one.facts])
+    same = one_for_all([pair.facts for pair in seen if pair.facts])
     faults += [("same_mask", same)] if same else []
     counts = Counter(code for code, _ in faults)
     row, stops = fitting_row(folder, found, seen, set(counts), which)
-    sizes = Counter(one.size for one in seen if one.size)
+    sizes = Counter(pair.size for pair in seen if pair.size)
     sides = [s for size in sizes.elements() for s in size]
-    inflation = [one.inflation for one in seen if one.inflation is not None]
+    inflation = [pair.inflation for pair in seen if pair.inflation is not None]
     result = {
         "folder": str(folder),
         "layout": found.layout,
@@ -118,7 +118,7 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
             "grey_share_median_percent": _percent([s.grey_share for s in seen if s.grey_share is not None], np.median),
             "inflation_gt0_median_percent": _percent(inflation, np.median),
             "inflation_gt0_max_percent": _percent(inflation, np.max),
-            "foreground_median_percent": _percent([one.foreground for one in seen if one.size], np.median),
+            "foreground_median_percent": _percent([pair.foreground for pair in seen if pair.size], np.median),
         },
         "faults": [
             {"code": code, "severity": FAULTS[code][0], "text": FAULTS[code][1], "count": counts[code],
@@ -129,7 +129,7 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
         "row": row,
         "stops": stops,
     }  # fmt: skip
-    return result, [one.source for one in seen if one.size]
+    return result, [pair.source for pair in seen if pair.size]
 
 
 def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:

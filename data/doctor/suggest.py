@@ -45,7 +45,7 @@ def fitting_row(
     A row is right, too, where single files must be mended first.
     """
     base = _splits_and_size(folder, found, seen, codes, which)
-    some_empty = len({one.facts.foreground > 0 for one in seen if one.facts}) > 1
+    some_empty = len({pair.facts.foreground > 0 for pair in seen if pair.facts}) > 1
     seeds = [{}, *({"seed": seed} for seed in range(1, SEEDS))] if some_empty else [{}]
     first: list[str] = []
     best: tuple[dict[str, Any], list[str]] | None = None
@@ -92,13 +92,13 @@ def _said(which: Which) -> dict[str, Any]:
 
 def _ways_to_read(found: Found, seen: list[Seen], codes: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the keys that may explain the masks, the likeliest first."""
-    numbered = all(one.numbered for one in seen)
-    labels = frozenset().union(*(one.labels for one in seen)) if numbered else frozenset()
+    numbered = all(pair.numbered for pair in seen)
+    labels = frozenset().union(*(pair.labels for pair in seen)) if numbered else frozenset()
     if found.classes:
         background = {"as_background": list(found.ignored)} if found.ignored else {}
         yield {"classes": dict(found.classes)} | background
         return
-    if {"class_mask", "colour_mask"} & codes and labels and not any(one.wide_void for one in seen):
+    if {"class_mask", "colour_mask"} & codes and labels and not any(pair.wide_void for pair in seen):
         void = void_among(labels) if "void_mask" in codes else frozenset()
         values = sorted(labels - void, key=str)
         row: dict[str, Any] = {"classes": {f"class-{number}": _plain(v) for number, v in enumerate(values, 1)}}
@@ -126,20 +126,20 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
     splits = split_sources(config, problems)
     whole = [line for line in problems if line not in found.unmatched]
     files = list(found.unmatched)
-    looked = {(one.source.image, one.source.reader): one for one in seen}
+    looked = {(pair.source.image, pair.source.reader): pair for pair in seen}
     facts: dict[str, list[MaskFacts]] = {split: [] for split in splits}
     able: list[tuple[Pair, np.ndarray]] = []
     unread = []
     for split, source in ((split, source) for split, members in splits.items() for source in members):
-        one = looked[source.image, source.reader]
+        pair = looked[source.image, source.reader]
         if problem := id_problem(source.id):
             files.append(f"{one_line(str(source.image))}: {problem}")
         try:
-            facts[split].append(_facts(one, source, reading))
+            facts[split].append(_facts(pair, source, reading))
         except BadImageError as error:
             unread.append(str(error))
-        if one.thumbnail is not None:
-            able.append((Pair(source.id, "", "", split, "real"), one.thumbnail))
+        if pair.thumbnail is not None:
+            able.append((Pair(source.id, "", "", split, "real"), pair.thumbnail))
     if len(unread) * 2 > sum(map(len, splits.values())):
         whole += unread
     else:
@@ -151,8 +151,8 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
     return Rehearsal(sorted(whole), sorted(files))
 
 
-def _facts(one: Seen, source: Source, reading: Reading) -> MaskFacts:
+def _facts(pair: Seen, source: Source, reading: Reading) -> MaskFacts:
     """Return the facts of a pair's mask under this reading. Raises: BadImageError when it cannot be read so."""
-    if one.facts and replace(one.reading, stated=reading.stated) == reading:
-        return one.facts
+    if pair.facts and replace(pair.reading, stated=reading.stated) == reading:
+        return pair.facts
     return mask_facts(read_source(source, reading)[1], source.id)

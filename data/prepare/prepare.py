@@ -113,32 +113,32 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
         sys.stderr.write(f"{row.path}: {hint}\n")
     # two pairs of one id would be written to one place; `problems` names them already
     tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
-    made: list[Written] = []
+    written: list[Written] = []
     thumbnails = np.zeros((len(tasks), SIDE * SIDE), np.float16)  # half as large, and as good for a likeness of .99
     for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
         if isinstance(result, str):
             problems.append(result)
         else:
-            thumbnails[len(made)] = result.thumbnail
-            made.append(result._replace(thumbnail=None))
+            thumbnails[len(written)] = result.thumbnail
+            written.append(result._replace(thumbnail=None))
     if not problems:
-        facts = {split: [one.facts for one in made if one.pair.split == split] for split in splits}
+        facts = {split: [result.facts for result in written if result.pair.split == split] for split in splits}
         problems = set_problems(facts, inverted=row.inverted_masks)
     if not problems:
-        problems, let_in = leaks([one.pair for one in made], thumbnails, row.allow_duplicates)
+        problems, let_in = leaks([result.pair for result in written], thumbnails, row.allow_duplicates)
     if problems:
         raise UserError(to_mend(row.path, problems), problems)
-    hints = [] if row.inverted_masks is False else set_hints([one.facts for one in made])
+    hints = [] if row.inverted_masks is False else set_hints([result.facts for result in written])
     if several := sum(len(source.masks) > 1 for _, source in tasks):
         hints.append(f"{several} images have several masks, merged: a pixel is lesion where any says so")
     if hints:
         sys.stderr.write("".join(f"{row.path}: {hint}\n" for hint in hints))
     if let_in:
         write_text(folder / "allowed_duplicates.txt", "\n".join(let_in) + "\n")
-    natives = [one.native for one in made if one.native]
+    natives = [result.native for result in written if result.native]
     for split in {pair.split for pair in natives}:
         write_manifest(folder / NATIVE / split, [pair for pair in natives if pair.split == split])
-    yield from (one.pair for one in made)
+    yield from (result.pair for result in written)
 
 
 def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
@@ -167,8 +167,8 @@ def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
     """
     pairs: dict[str, list[Pair]] = {}
     with whole_folder(out_dir) as folder:
-        made = _draw_phantoms(row, folder) if isinstance(row, PhantomDataset) else _prepare_folder(row, folder)
-        for pair in made:
+        pairs_of_row = _draw_phantoms(row, folder) if isinstance(row, PhantomDataset) else _prepare_folder(row, folder)
+        for pair in pairs_of_row:
             pairs.setdefault(pair.split, []).append(pair)
         for split, rows in pairs.items():
             write_manifest(folder / split, rows)
