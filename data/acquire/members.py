@@ -60,7 +60,7 @@ def members(archive: Path, label: str) -> Iterator[Iterable[Member]]:
     elif zipfile.is_zipfile(archive):
         _check_directory(archive, label)
         with zipfile.ZipFile(archive) as zipped:
-            yield [_zip_member(zipped, info) for info in zipped.infolist()]
+            yield [zip_member(zipped, info) for info in zipped.infolist()]
     elif archive.name.lower().endswith((*NESTED, ".npz")):
         raise zipfile.BadZipFile("its beginning or end is missing")
     else:
@@ -83,7 +83,7 @@ def _check_directory(archive: Path, label: str) -> None:
         raise UserError(f"{label} has more than {MAX_MEMBERS} members: {BY_HAND}")
 
 
-def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+def zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     # some programs on Windows write backslashes
     name = info.filename.replace("\\", "/")
     plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)

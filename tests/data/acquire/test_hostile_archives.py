@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from data.acquire import members
 from data.acquire import unpack as unpacking
 from data.acquire.unpack import unpack
 from data.pairs.errors import UserError
@@ -24,7 +25,8 @@ def test_the_first_header_of_a_tar_is_refused_before_it_is_read(tmp_path, kind):
 
 def test_the_list_of_a_zip_is_refused_before_it_is_read(tmp_path, monkeypatch):
     (tmp_path / "a.zip").write_bytes(archives.zip_many(random.Random(0)))
-    monkeypatch.setattr(unpacking, "MAX_MEMBERS", 100)
+    for module in (members, unpacking):
+        monkeypatch.setattr(module, "MAX_MEMBERS", 100)
     with pytest.raises(UserError, match="more than 100 members"):
         unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from data.acquire import members
 from data.acquire import unpack as module
 from data.acquire.unpack import unpack
 from data.pairs.errors import UserError
@@ -173,14 +174,14 @@ def test_bombs_stop_at_the_limit(tmp_path):
 
 def test_bytes_are_counted_as_they_are_written(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / "a.zip", {"x": bytes(3_000_000)})
-    monkeypatch.setattr(module, "_zip_member", lambda _, info: liar(info.filename))
+    monkeypatch.setattr(members, "zip_member", lambda _, info: liar(info.filename))
     with pytest.raises(UserError, match=r"more than the 0\.002 GB"):
         unpack(archive, tmp_path / "out", 2_000_000)
     assert len(tree(tmp_path / "out")["x"]) <= 2_000_000
 
 
 def liar(name):
-    return module._Member(name, 10, False, None, lambda: io.BytesIO(bytes(3_000_000)))
+    return members.Member(name, 10, False, None, lambda: io.BytesIO(bytes(3_000_000)))
 
 
 def test_too_many_members_and_a_full_disk(tmp_path, monkeypatch):
