@@ -65,8 +65,7 @@ def _deck(item: dict[str, Any]) -> None:
     if low:
         raise UserError("numbers that cannot be used", low)
     sets = _synthetic_sets(item["dataset"], item["set"])
-    folder = paths.processed(item["dataset"])
-    prepared = Prepared(folder)
+    prepared = Prepared(paths.processed(item["dataset"]))
     held_out = {name: pairs for name, pairs in prepared.splits().items() if name in prepared.test_names()}
     others = {name: pairs for name, pairs in (("val", prepared.val), ("train", prepared.train)) if pairs}
     key = item["key"] or item["out"].with_name(f"{item['out'].name}-key")
