@@ -16,8 +16,6 @@ from data.baselines.config import Imported
 from data.doctor.faults import FAULTS, STOPS, code_of
 from data.doctor.look import Seen, look
 from data.layouts.layouts import find
-from data.layouts.reading import read_source
-from data.layouts.sources import Found, Source
 from data.mask_files.read import Reading
 from data.pairs.assemble import write_pair
 from data.pairs.errors import UserError, to_mend
@@ -26,6 +24,8 @@ from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_ma
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
 from data.prepare.thumbnails import near_duplicates, thumbnail
+from data.readers.reading import read_source
+from data.readers.sources import Found, Source
 
 REFUSED = {code for code, (severity, _) in FAULTS.items() if severity == STOPS} | {
     "full_mask", "inverted_mask", "mask_is_image", "class_mask",

@@ -11,11 +11,8 @@ import numpy as np
 from data.doctor.faults import FAULTS, code_of
 from data.doctor.look import Seen, look
 from data.doctor.suggest import fitting_row
-from data.layouts.config import Which
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
-from data.layouts.reading import read_source
-from data.layouts.sources import Found, Source
 from data.mask_files.checks import one_for_all
 from data.pairs.files import sha256_file
 from data.pairs.parallel import threaded
@@ -24,6 +21,9 @@ from data.prepare.grouping import groups_of, hinted_pattern, torn_groups
 from data.prepare.prepare import how_to_read
 from data.prepare.sequences import FRAME_CORRELATION, alike_neighbours
 from data.prepare.thumbnails import near_duplicates
+from data.readers.config import Which
+from data.readers.reading import read_source
+from data.readers.sources import Found, Source
 
 EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
 

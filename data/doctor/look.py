@@ -9,8 +9,6 @@ import numpy as np
 from PIL import Image
 
 from data.doctor.faults import FAULTS
-from data.layouts.reading import memory_for, read_source
-from data.layouts.sources import Source
 from data.mask_files.checks import BORDER, MaskFacts, mask_facts
 from data.mask_files.pixels import is_colourful, mask_pixels
 from data.mask_files.read import Reading
@@ -18,6 +16,8 @@ from data.mask_files.values import NUMBERS, MaskValues, is_photo, void_among
 from data.pairs.image_io import EXIF_TURN, MASK_THRESHOLD, BadImageError, each_decoded_once, read_image, size_of
 from data.pairs.manifest import id_problem
 from data.prepare.thumbnails import thumbnail
+from data.readers.reading import memory_for, read_source
+from data.readers.sources import Source
 
 UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large", "unreadable"}
 MOST_PX = 2**24  # of larger pictures every second, third, ... pixel is looked at, all pixels of the others

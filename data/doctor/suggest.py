@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.doctor.look import Seen
-from data.layouts.config import Which
 from data.layouts.folders import unique_ids
-from data.layouts.reading import read_source
-from data.layouts.sources import Found, Source
 from data.mask_files.checks import MaskFacts, mask_facts, set_problems
 from data.mask_files.read import Reading
 from data.mask_files.values import void_among
@@ -25,6 +22,9 @@ from data.prepare.grouping import hinted_pattern
 from data.prepare.prepare import how_to_read, leaks
 from data.prepare.sequences import FRAME_CORRELATION
 from data.prepare.splits import split_sources
+from data.readers.config import Which
+from data.readers.reading import read_source
+from data.readers.sources import Found, Source
 
 FEW_GROUPS = 10
 SEEDS = 6  # draws of splits by share that are tried where some masks are empty, so that each split has a lesion

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.layouts.folders import SIDES, folders_within, split_name
 from data.layouts.matching import IMAGE_WORDS, MASK_SUFFIX, MASK_WORDS, WORD_AROUND, match
-from data.layouts.sources import Found, Source, pictures
+from data.readers.sources import Found, Source, pictures
 
 IMAGE_NAME = re.compile("|".join(IMAGE_WORDS), re.IGNORECASE)
 MASK_NAME = re.compile(rf"({'|'.join(MASK_WORDS)})([ _-]?\d+)?", re.IGNORECASE)

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from data.layouts.config import PLACEHOLDERS, Which
 from data.layouts.folders import by_split, split_name
-from data.layouts.known_forms import is_volume, way_in
 from data.layouts.leftovers import entries, survey
-from data.layouts.sources import Found, Source, is_picture
 from data.layouts.table import Line, read_table
-from data.layouts.volumes import sources_of_volumes
 from data.pairs.errors import UserError
+from data.readers.config import PLACEHOLDERS, Which
+from data.readers.known_forms import is_volume, way_in
+from data.readers.sources import Found, Source, is_picture
+from data.readers.volumes import sources_of_volumes
 
 TOKEN = re.compile(r"\{(\w+)\}|\*\*/?|\*|\?|[^{*?]+|.")
 

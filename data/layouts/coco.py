@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from data.layouts.folders import SIDES, folders_within
-from data.layouts.known_forms import COCO, form_of
 from data.layouts.nnunet_labels import class_names
-from data.layouts.sources import Found, Source, pictures, plain_stem
 from data.mask_files.read import Reading, read_values
 from data.pairs.errors import BadImageError, naming
 from data.pairs.image_io import read_image
+from data.readers.known_forms import COCO, form_of
+from data.readers.sources import Found, Source, pictures, plain_stem
 
 MOST_BYTES = 1 << 30  # of a JSON file
 SIDE = re.compile(r"(train|val|test|valid|training|validation|testing)(?![a-z])")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.layouts.matching import match
-from data.layouts.sources import Source, pictures
+from data.readers.sources import Source, pictures
 
 # The first that is there is taken, so the order says which of several is meant.
 IMAGE_FOLDERS = (

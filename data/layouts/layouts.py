@@ -8,15 +8,15 @@ from pathlib import Path
 from data.layouts.cases import beside, cases, dsb
 from data.layouts.chosen import chosen_pairs
 from data.layouts.coco import coco
-from data.layouts.config import Which
 from data.layouts.folders import by_split, child, children, folder_pairs, folders_within, split_name
-from data.layouts.known_forms import form_of, is_volume, way_in
 from data.layouts.leftovers import other_forms, survey, with_leftovers
 from data.layouts.lists import imagefolder, jsonl, medsegbench, voc
 from data.layouts.matching import match
 from data.layouts.nnunet_labels import read_nnunet_labels
-from data.layouts.sources import Found, Source, pictures
 from data.pairs.errors import UserError
+from data.readers.config import Which
+from data.readers.known_forms import form_of, is_volume, way_in
+from data.readers.sources import Found, Source, pictures
 
 ISIC = re.compile(r"(ISBI2016_ISIC_Part1|ISIC2018_Task1(?:-2)?|ISIC-2017)_(Training|Validation|Test)\w*", re.IGNORECASE)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.layouts.folders import BY_PRODUCT_FOLDERS, SIDES, folder_kind, leads_up
-from data.layouts.known_forms import form_of, picture_format, way_in
-from data.layouts.sources import Found, is_picture
+from data.readers.known_forms import form_of, picture_format, way_in
+from data.readers.sources import Found, is_picture
 
 # What systems and tools leave behind. `._x` is what macOS keeps of x on other systems.
 BY_PRODUCTS = re.compile(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from data.layouts.folders import child, children, folders_within, split_name
 from data.layouts.matching import match
-from data.layouts.npz import BROKEN, ArrayRow, array_names, check_arrays
-from data.layouts.sources import Found, Source, file_named, pictures, plain_stem, read_lines
 from data.pairs.errors import UserError
+from data.readers.npz import BROKEN, ArrayRow, array_names, check_arrays
+from data.readers.sources import Found, Source, file_named, pictures, plain_stem, read_lines
 
 LIST_OF_PAIRS = "prompt.json"  # of ControlNet's and Siamese-Diffusion's code, so that every fault of it is told
 EACH_FOLDER = "ImageSets/Segmentation"

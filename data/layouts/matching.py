@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from data.layouts.sources import Source, plain_stem
 from data.pairs.image_io import IMAGE_SUFFIXES
+from data.readers.sources import Source, plain_stem
 
 # BUSI counts the masks of one image: (3)_mask, (3)_mask_1
 MASK_SUFFIX = re.compile(

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from data.layouts.config import Slices, Which, which_problems
 from data.pairs.config import ClassName, Config, Count, Share, SplitName, Values, WholePath
+from data.readers.config import Slices, Which, which_problems
 
 
 class DatasetRow(Config):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from data.layouts.sources import Source, is_picture, read_lines
+from data.readers.sources import Source, is_picture, read_lines
 
 Member = TypeVar("Member")
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.layouts.reading import memory_for, read_source
-from data.layouts.sources import Source
 from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
 from data.mask_files.read import Reading
 from data.pairs.assemble import write_pair
@@ -24,6 +22,8 @@ from data.prepare.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.prepare.phantom_styles import draw_pair
 from data.prepare.splits import split_sources, torn_hints
 from data.prepare.thumbnails import SIDE, near_duplicates, thumbnail
+from data.readers.reading import memory_for, read_source
+from data.readers.sources import Source
 
 SHOWN = 20  # files that are not read; doctor lists all
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from data.layouts.npz import ArrayRow
-from data.layouts.sources import Source
 from data.pairs.image_io import BadImageError, read_image
 from data.pairs.parallel import threaded
 from data.prepare.thumbnails import thumbnail
+from data.readers.npz import ArrayRow
+from data.readers.sources import Source
 
 NUMBERED = re.compile(r"^(.*?)(\d+)$")
 FRAME_CORRELATION = 0.97

@@ -10,7 +10,6 @@ import numpy as np
 
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
-from data.layouts.sources import Found, Source, read_lines
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset, Folds
@@ -25,6 +24,7 @@ from data.prepare.grouping import (
     torn_groups,
 )
 from data.prepare.sequences import with_sequences
+from data.readers.sources import Found, Source, read_lines
 
 Splits = dict[str, list[Source]]
 SLICE = re.compile(r"(.*)\[(\d*):(\d*)\]")

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from data.doctor.doctor import examine
-from data.layouts.config import Which
 from data.layouts.layouts import find
 from data.pairs.errors import UserError
 from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
+from data.readers.config import Which
 from tests.contracts.imports import ROOT
 from tests.data.layouts import trees
 

@@ -9,12 +9,12 @@ from pycocotools import mask as rle
 
 from data.doctor.doctor import examine
 from data.layouts.layouts import find
-from data.layouts.reading import read_source
 from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
 from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
+from data.readers.reading import read_source
 from tests.data.layouts.trees import draw
 
 

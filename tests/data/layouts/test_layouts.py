@@ -8,11 +8,11 @@ from PIL import Image
 
 from data.doctor.doctor import examine
 from data.layouts.layouts import LAYOUTS, find
-from data.layouts.reading import read_source
 from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
+from data.readers.reading import read_source
 from tests.data.layouts import further_trees, trees
 
 TREES = {**trees.TREES, **further_trees.TREES}

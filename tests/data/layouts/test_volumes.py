@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from data.doctor.doctor import examine
-from data.layouts.config import Slices, Which
 from data.layouts.layouts import find
-from data.layouts.reading import read_source
-from data.layouts.volumes import windowed
 from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
 from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
+from data.readers.config import Slices, Which
+from data.readers.reading import read_source
+from data.readers.volumes import windowed
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from data.layouts.config import Slices
-from data.layouts.dicom import DicomFile, library, patient, windowed
-from data.layouts.known_forms import DICOM, NIFTI, ending_of
-from data.layouts.sources import Source
 from data.mask_files.read import Reading, read_values
 from data.pairs.errors import BadImageError, naming
+from data.readers.config import Slices
+from data.readers.dicom import DicomFile, library, patient, windowed
+from data.readers.known_forms import DICOM, NIFTI, ending_of
+from data.readers.sources import Source
 
 KEPT = 4  # volumes in memory
 _ONE_READS = threading.Lock()

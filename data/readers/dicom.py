@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from data.layouts.known_forms import DICOM, ending_of
-from data.layouts.reading import size_text
 from data.mask_files.pixels import mask_pixels
 from data.mask_files.read import Reading, read_values
 from data.pairs.errors import BadImageError, UserError, naming
+from data.readers.known_forms import DICOM, ending_of
+from data.readers.reading import size_text
 
 EXTRA = 'install them by: pip install ".[medical]"'
 

@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 import numpy as np
 from PIL import Image
 
-from data.layouts.sources import Source
 from data.mask_files.pixels import mask_pixels
 from data.mask_files.read import Reading, looks_exchanged, read_values, refuse_lossy_numbers, refuse_unnamed
 from data.pairs.errors import BadImageError, naming
 from data.pairs.image_io import is_jpeg, is_turned, read_image
 from data.pairs.parallel import Budget
+from data.readers.sources import Source
 
 PIXELS = Budget(2**27)  # in work at a time, on all cores together, at about 8 bytes each; a larger picture comes alone
 
