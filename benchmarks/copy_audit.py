@@ -66,7 +66,7 @@ FRESH: dict[str, Change] = {"fresh image": lambda images, _: images, "fresh imag
 
 def images_of(folder: Path) -> np.ndarray:
     """Return all images of both splits, uint8 (N, 128, 128, 3)."""
-    from data.pairs.config import FolderDataset
+    from data.prepare.config import FolderDataset
     from data.prepare.prepare import prepare
 
     row = FolderDataset(

@@ -40,7 +40,7 @@ def prepare_on(folder: Path, cores: int) -> str:
     """Return the peak memory in bytes and the seconds of preparing what `draw` wrote, as JSON."""
     import os
 
-    from data.pairs.config import FolderDataset
+    from data.prepare.config import FolderDataset
     from data.prepare.prepare import prepare
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])

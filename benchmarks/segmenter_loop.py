@@ -48,8 +48,8 @@ def _seconds(real, none, row, folder: Path, *, ahead: bool) -> tuple[float, floa
 def main() -> None:
     """Measure both networks and print what was found."""
     sys.path.insert(0, str(ROOT))
-    from data.pairs.config import PhantomDataset
     from data.pairs.manifest import PairSet
+    from data.prepare.config import PhantomDataset
     from data.prepare.prepare import prepare
     from segmentation.config.architectures import ArchitectureRow
     from segmentation.inference.inputs import load_pairs

@@ -24,7 +24,7 @@ def prepare_masks(count: int, folder: Path) -> None:
     """Write so many masks."""
     from data.masks.config import RealMasks
     from data.masks.masks import write_masks
-    from data.pairs.config import PhantomDataset
+    from data.prepare.config import PhantomDataset
     from data.prepare.prepare import prepare
 
     row = PhantomDataset(kind="phantom", path="x", size_px=64, prompt="a polyp", train=count, test=4, seed=0)

@@ -5,8 +5,9 @@ from typing import TypedDict
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from data.acquire.config import Archive, Download, redacted
+from data.acquire.config import Archive, Download
 from data.acquire.fetch import Known, fetch
+from data.acquire.secrets import redacted
 from data.acquire.unpack import unpack
 from data.pairs.config import Config
 from data.pairs.errors import UserError

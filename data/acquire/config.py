@@ -12,12 +12,6 @@ def leads_out(path: str) -> bool:
     return bool(re.match(r"[/\\]|[A-Za-z]:", path)) or ".." in re.split(r"[/\\]", path) or "\0" in path
 
 
-def redacted(text: str) -> str:
-    """Return a text without the secrets of addresses in it: users, passwords, and what follows a question mark."""
-    text = re.sub(r"(\w+://)[^\s/'\"]*@", r"\1***@", text)
-    return re.sub(r"(\w+://[^\s?#'\"]+|url: /[^\s?#]*)[?#][^\s'\")>]+", r"\1?***", text)
-
-
 class Archive(Config):
     """One file to download, or to get by hand, and to unpack."""
 

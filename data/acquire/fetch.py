@@ -1,16 +1,14 @@
 """Make sure that an archive lies on disk and is whole; downloads go on from where they broke."""
 
-import hashlib
 import json
 import shutil
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
-from data.acquire.config import redacted
+from data.acquire.secrets import address, redacted, without_secrets
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     import requests
 
 CHUNK_BYTES = 2**20
-SECRET_LETTERS = 6  # shorter ones stand in other words too
 RETRIES = 5  # in a row, without a further byte
 PAUSE_S = 1.0  # after the first failure; doubles with each
 TIMEOUT_S = (15, 60)  # to connect, between two bytes
@@ -152,23 +149,7 @@ def _note(archive: Source, place: _Place) -> dict:
     except (OSError, ValueError):
         return {}
     usable = isinstance(note, dict) and {"url", "validator", "bytes"} <= note.keys()
-    return note if usable and note["url"] == _address(archive.url) and note["validator"] else {}
-
-
-def _address(url: str) -> str:
-    """Return what tells an address from others and may be written: its secrets are in it as a hash alone."""
-    shown = redacted(url)
-    return url if shown == url else f"{shown} {hashlib.sha256(url.encode()).hexdigest()}"
-
-
-def without_secrets(text: str, url: str) -> str:
-    """Return a text without the user, the password and the query of an address, wherever they stand in it."""
-    parts = urlsplit(url)
-    secrets = {parts.username, parts.password, parts.query, parts.fragment}
-    known = {one for secret in secrets if secret for one in (secret, unquote(secret)) if len(one) >= SECRET_LETTERS}
-    for secret in sorted(known, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return redacted(text)
+    return note if usable and note["url"] == address(archive.url) and note["validator"] else {}
 
 
 def _attempt(archive: Source, place: _Place) -> None:
@@ -193,7 +174,7 @@ def _attempt(archive: Source, place: _Place) -> None:
             raise UserError(f"{archive.name} needs {total - start} bytes more than are free in {place.part.parent}")
         if start == 0:
             place.start_anew()
-            write_json(place.note, {"url": _address(archive.url), "validator": _validator(response), "bytes": total})
+            write_json(place.note, {"url": address(archive.url), "validator": _validator(response), "bytes": total})
         with place.part.open("ab") as part:
             _copy(response, part, start, total, archive.name)
 

@@ -1,63 +1,27 @@
 """Unpack the archives of strangers: nothing is written outside the folder, nothing grows without end."""
 
 import contextlib
-import functools
 import lzma
 import shutil
-import stat
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
 
 from tqdm import tqdm
 
 from data.acquire.config import leads_out
+from data.acquire.members import BY_HAND, CHUNK_BYTES, MAX_MEMBERS, NESTED, Member, members
 from data.pairs.errors import UserError
 
-CHUNK_BYTES = 2**20
-MAX_MEMBERS = 150_000
-LISTED_BYTES = 150  # of a member in the list of a zip
-MAX_HEADER_BYTES = 2**16
 NESTED_LEVELS = 2
 NAMED = 10  # offending members in one error
-PLAIN = (".npz", ".txt", ".csv", ".json", ".jsonl")  # copied as they are
-NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-BY_HAND = "unpack it by hand and set `path` of the data-set row to the folder"
 # what zipfile and tarfile let through when lengths, names or flags are garbage
 GARBAGE = (struct.error, ValueError, OverflowError, RuntimeError)
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, *GARBAGE)
-
-
-class _Member(NamedTuple):
-    """A file or folder in an archive, as the archive declares it."""
-
-    name: str
-    size: int
-    is_folder: bool
-    fault: str | None
-    open: Callable[[], IO[bytes]]
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return tuple(part for part in self.name.split("/") if part not in ("", "."))
-
-
-class _PlainHeader(tarfile.TarInfo):
-    """A header whose long names and extended fields are refused when they are too large: they are read whole."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and self.size > MAX_HEADER_BYTES:
-            raise _HeaderError(f"a header of {self.size} bytes")
-        return super()._proc_member(archive)  # type: ignore[misc]
-
-
-class _HeaderError(tarfile.TarError):
-    """A header that is too large to be read, which no other way of opening the file would mend."""
 
 
 class _Budget:
@@ -89,10 +53,10 @@ def unpack(archive_path: Path, target: Path, max_bytes: int) -> int:
 
 
 def _unpack(archive: Path, target: Path, budget: _Budget, label: str, levels: int) -> None:
-    with _faults_named(label), _members(archive, label) as listed:
+    with _faults_named(label), members(archive, label) as listed:
         target.mkdir(parents=True, exist_ok=True)
-        members = _checked(listed, target, budget, label)
-        files = _write(members, target, budget, label)
+        checked = _checked(listed, target, budget, label)
+        files = _write(checked, target, budget, label)
     for path in (file for file in files if levels and file.name.lower().endswith(NESTED)):
         _unpack(path, path.parent, budget, f"{path.name} in {label}", levels - 1)
         path.unlink()
@@ -112,66 +76,7 @@ def _faults_named(label: str) -> Iterator[None]:
         raise UserError(f"{label} is damaged ({error}): copy or download it again") from error
 
 
-@contextlib.contextmanager
-def _members(archive: Path, label: str) -> Iterator[Iterable[_Member]]:
-    """Yield the members, told apart by content. Raises: UserError for a format that is not read."""
-    suffix = archive.suffix.lower()
-    if suffix in PLAIN and (suffix != ".npz" or zipfile.is_zipfile(archive)):
-        yield [_Member(archive.name, archive.stat().st_size, False, None, lambda: archive.open("rb"))]
-    # first, because a tar that ends with a zip passes for a zip
-    elif tar := _opened_tar(archive):
-        with tar:
-            yield _tar_members(tar)
-    elif zipfile.is_zipfile(archive):
-        _check_directory(archive, label)
-        with zipfile.ZipFile(archive) as zipped:
-            yield [_zip_member(zipped, info) for info in zipped.infolist()]
-    elif archive.name.lower().endswith((*NESTED, ".npz")):
-        raise zipfile.BadZipFile("its beginning or end is missing")
-    else:
-        raise UserError(f"{label} is no zip or tar archive: {BY_HAND}")
-
-
-def _opened_tar(archive: Path) -> tarfile.TarFile | None:
-    """Return a tar archive whose headers are guarded from the first on, or None for what is none."""
-    try:
-        return tarfile.open(archive, tarinfo=_PlainHeader)
-    except (tarfile.ReadError, tarfile.CompressionError, EOFError):
-        return None
-
-
-def _check_directory(archive: Path, label: str) -> None:
-    """Raises: UserError when the list of members of a zip, which is read whole, is too large."""
-    with archive.open("rb") as file:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # there is no public way to its size
-    if end and end[zipfile._ECD_SIZE] > MAX_MEMBERS * LISTED_BYTES:  # type: ignore[attr-defined]
-        raise UserError(f"{label} has more than {MAX_MEMBERS} members: {BY_HAND}")
-
-
-def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    # some programs on Windows write backslashes
-    name = info.filename.replace("\\", "/")
-    plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
-    fault = f"is encrypted: {BY_HAND}" if info.flag_bits & 1 else None if plain else "is a link or device"
-    return _Member(name, info.file_size, name.endswith("/"), fault, lambda: zipped.open(info))
-
-
-def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
-    for info in tar:
-        if info.size < 0:
-            raise tarfile.ReadError("a negative size")
-        fault = None if info.isreg() or info.isdir() else "is a link or device"
-        content = cast(Callable[[], IO[bytes]], functools.partial(tar.extractfile, info))
-        yield _Member(info.name.replace("\\", "/"), info.size, info.isdir(), fault, content)
-    # tarfile takes a damaged header for the end; what follows the end is read for the checksum of a compressed file
-    stream = cast(IO[bytes], tar.fileobj)
-    stream.seek(tar.offset)
-    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("its end is missing")
-    stream.read(CHUNK_BYTES)
-
-
-def _checked(listed: Iterable[_Member], target: Path, budget: _Budget, label: str) -> list[_Member]:
+def _checked(listed: Iterable[Member], target: Path, budget: _Budget, label: str) -> list[Member]:
     """Return the files to write. Raises: UserError naming what must not be, before anything is."""
     members, size = [], 0
     for member in listed:
@@ -192,7 +97,7 @@ def _checked(listed: Iterable[_Member], target: Path, budget: _Budget, label: st
     return kept
 
 
-def _fault(member: _Member, target: Path, files: Counter[str]) -> str | None:
+def _fault(member: Member, target: Path, files: Counter[str]) -> str | None:
     if leads_out(member.name):
         return "leads out of the folder"
     if member.fault or member.is_folder:
@@ -204,7 +109,7 @@ def _fault(member: _Member, target: Path, files: Counter[str]) -> str | None:
     return None
 
 
-def _write(members: list[_Member], target: Path, budget: _Budget, label: str) -> list[Path]:
+def _write(members: list[Member], target: Path, budget: _Budget, label: str) -> list[Path]:
     """Return the written files. Raises: UserError when they are larger than declared, and errors of damage."""
     with tqdm(total=sum(m.size for m in members), desc=label, unit="B", unit_scale=True, mininterval=5) as bar:
         for member in members:

@@ -1,11 +1,15 @@
 """Pair sets that need no generator of ours, as rows of params.yaml: what generators are compared with."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
-from data.masks.config import Constraints, Flip, Range, Ranged, Rotate, Scale, Shift, Transform
-from data.pairs.config import ClassName, Config, Probability, Value, WholePath
+from data.masks.config import Area, Bent, Constraints, Flip, Move, Range, Ranged, Rotate, Scale, Shift, Transform
+from data.pairs.config import ClassName, Config, Probability, Values, WholePath
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 class Real(Config):
@@ -20,10 +24,9 @@ class Duplicate(Config):
     kind: Literal["duplicate"]
 
 
-class Bend(Transform):
+class Bend(Bent):
     """Bent by a smooth random field."""
 
-    name: Literal["elastic"]
     strength: float = Field(gt=0, le=0.2, description="usual displacement along an axis, as a share of the side")
     smoothness: float = Field(gt=0, le=1, description="width of the field's bumps, as a share of the side")
 
@@ -34,6 +37,10 @@ class Light(Transform):
     name: Literal["brightness_contrast"]
     most: float = Field(gt=0, lt=1, description="0.2: each factor is drawn from 0.8 to 1.2")
 
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        brightness, contrast = rng.uniform(1 - self.most, 1 + self.most, 2)
+        return {"brightness": float(brightness), "contrast": float(contrast)}
+
 
 class Hue(Transform):
     """Other hues, and stronger or paler ones."""
@@ -42,12 +49,19 @@ class Hue(Transform):
     hue: float = Field(ge=0, le=0.5, description="share of the colour circle, each way")
     saturation: float = Field(ge=0, lt=1, description="0.2: the factor is drawn from 0.8 to 1.2")
 
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        factor = rng.uniform(1 - self.saturation, 1 + self.saturation)
+        return {"hue": float(rng.uniform(-self.hue, self.hue)), "saturation": float(factor)}
+
 
 class Blur(Ranged):
     """Blurred by a Gaussian."""
 
     name: Literal["blur"]
     sigma_px: Range
+
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        return {"sigma_px": float(rng.uniform(*self.sigma_px))}
 
 
 class Noise(Ranged):
@@ -56,7 +70,11 @@ class Noise(Ranged):
     name: Literal["noise"]
     std: Range = Field(description="[low, high] of its standard deviation, 1 is white")
 
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        return {"std": float(rng.uniform(*self.std)), "seed": int(rng.integers(2**31))}
 
+
+COLOURS = ("brightness_contrast", "hue_saturation", "blur", "noise")  # these move nothing
 AnyChange = Annotated[Flip | Scale | Rotate | Shift | Bend | Light | Hue | Blur | Noise, Field(discriminator="name")]
 
 
@@ -95,17 +113,11 @@ class CutPaste(MadePairs):
         default="alpha", description="alpha: a soft edge; poisson: cv2.seamlessClone, which takes over the surroundings"
     )
     edge_px: int = Field(default=2, ge=0, description="width of the rim around the lesion that is blended")
-    area: Range = Field(default=(1e-6, 0.8), description="share of the frame that all lesions may cover")
+    area: Area = Field(default=(1e-6, 0.8), description="share of the frame that all lesions may cover")
     overlap: Probability = Field(
         default=0.1, description="share of the smaller of both lesions that the pasted one may cover"
     )
     black: Probability = Field(default=0.02, description="share of it that may lie on black, as corners of endoscopes")
-
-    @model_validator(mode="after")
-    def _area_is_ordered(self) -> "CutPaste":
-        if not 0 < self.area[0] <= self.area[1] <= 1:
-            raise ValueError(f"area must be [low, high] with 0 < low <= high <= 1, got {list(self.area)}")
-        return self
 
 
 CsvName = Annotated[str, StringConstraints(pattern=r"\.csv$")]
@@ -122,7 +134,7 @@ class Imported(Config):
     mask_threshold: int | None = Field(
         default=None, ge=0, le=254, description="lesion is above it; needed where masks have grey edges"
     )
-    classes: dict[ClassName, Value | tuple[Value, Value, Value]] = Field(
+    classes: dict[ClassName, Values] = Field(
         default={}, description="name -> grey or colour in the masks, for a data set of several classes"
     )
     parents: CsvName | None = Field(default=None, description="in path: id,parent, the real pair that each was made of")

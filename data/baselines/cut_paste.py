@@ -5,7 +5,6 @@ always kept: without it the image would have to be painted over, which is a gene
 more than its receiver, and its mask is the union of both.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -15,10 +14,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.baselines.augmented import flipped, turned
 from data.baselines.config import CutPaste
 from data.baselines.made_pairs import Array, Made, Move, write_made
-from data.masks.moves import DRAW
+from data.masks.moves import flipped, turned
 from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet, content
 from data.pairs.parallel import threaded
@@ -60,7 +58,7 @@ def cut(image: Array, lesion: Array, moves: Sequence[Move], edge_px: int) -> Pie
             for move in together:
                 canvas, labels = flipped(canvas, move), flipped(labels, move)
         else:
-            canvas, (labels,) = turned(canvas, [labels], together, cv2.BORDER_CONSTANT)
+            canvas, (labels,) = turned(canvas, [labels], together)
     return Piece(canvas, labels)
 
 
@@ -113,8 +111,8 @@ def _draw_piece(image: Array, labels: Array, row: CutPaste, rng: np.random.Gener
     """Return one of the whole lesions of a pair, cut and turned, and the moves that did it."""
     lesions = list(whole_lesions(labels))
     lesion = lesions[int(rng.integers(len(lesions)))]
-    happen = [step for step in row.transforms if step.name == "flip" or rng.random() < step.probability]
-    moves = [{"name": step.name, **(DRAW[step.name](step, rng, ()) or {})} for step in happen]
+    happen = [step for step in row.transforms if step.happens(rng)]  # all are drawn before the first of their moves
+    moves = [{"name": step.name, **step.draw(rng, ())} for step in happen]
     return cut(image, lesion, moves, row.edge_px), moves
 
 
@@ -150,7 +148,6 @@ def write_cut_paste(real: PairSet, name: str, row: CutPaste, folder: Path) -> Pa
 
     Raises: UserError when fewer than two pairs have a lesion that lies wholly within the frame.
     """
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
 
     def read_labels(pair: Pair) -> Array:
         return content(pair, real.labels(pair))

@@ -13,31 +13,27 @@ from typing import NamedTuple
 import numpy as np
 
 from data.baselines.config import Imported
-from data.doctor.faults import FAULTS, STOPS, UNMATCHED, Seen, look
+from data.doctor.faults import FAULTS, STOPS, code_of
+from data.doctor.look import Seen, look
 from data.layouts.layouts import find
-from data.layouts.sources import Found, Source, read_source
 from data.mask_files.read import Reading
-from data.pairs.errors import UserError
-from data.pairs.image_io import BadImageError, write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, write_manifest
+from data.pairs.assemble import write_pair
+from data.pairs.errors import UserError, to_mend
+from data.pairs.image_io import BadImageError
+from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
-from data.pairs.thumbnails import near_duplicates, thumbnail
+from data.prepare.thumbnails import near_duplicates, thumbnail
+from data.readers.reading import read_source
+from data.readers.sources import Found, Source
 
 REFUSED = {code for code, (severity, _) in FAULTS.items() if severity == STOPS} | {
     "full_mask", "inverted_mask", "mask_is_image", "class_mask",
 }  # fmt: skip
+# what `classes` is the answer to
 OF_VALUES = {
-    "zero_one_mask",
-    "class_mask",
-    "colour_mask",
-    "dim_mask",
-    "grey_mask",
-    "lost_class",
-    "class_unknown",
-}  # what `classes` is the answer to
-
-
+    "zero_one_mask", "class_mask", "colour_mask", "dim_mask", "grey_mask", "lost_class", "class_unknown",
+}  # fmt: skip
 EXPLAINED = OF_VALUES - {"grey_mask"} | {"photo_mask", "grey_area", "grey_labels"}  # say what the greys are
 
 
@@ -47,10 +43,6 @@ class _Result(NamedTuple):
     thumbnail: np.ndarray | None
 
 
-def _told(code: str, text: str) -> str:
-    return f"{code}: {text}: {FAULTS[code][1]}"
-
-
 def _faults(row: Imported, seen: Seen, *, two_valued: bool) -> Iterator[str]:
     """Yield a line for everything that is wrong with one pair's files and values.
 
@@ -58,7 +50,7 @@ def _faults(row: Imported, seen: Seen, *, two_valued: bool) -> Iterator[str]:
     """
     for code, text in seen.faults:
         if code in REFUSED and not (row.classes and code in OF_VALUES):
-            yield _told(code, text)
+            yield f"{code}: {text}: {FAULTS[code][1]}"
     mask = seen.source.masks[0]
     if "empty_mask" in {code for code, _ in seen.faults} and not row.allow_empty:
         yield f"empty_mask: {mask}: remove the pair, or set allow_empty: true"
@@ -111,13 +103,10 @@ def _leaks(row: Imported, made: Sequence[_Result], real: PairSet, held_out: Mapp
     looks = [one.thumbnail for one in pairs.values()] + [thumbnail(s.image(pair)) for s, pair in tests.values()]
     if not pairs or not tests:
         return
-    sides = ["made"] * len(pairs) + ["test"] * len(tests)
-    names = [f"made {name}" for name in pairs] + list(tests)
-    for one_name, test, likeness in near_duplicates(names, np.array(looks, np.float32), sides, across=True):
-        name = one_name.removeprefix("made ")
-        yield (
-            f"leak: {name} is nearly the held-out image {test} (correlation {likeness:.4f}): remove it, {_allow(name)}"
-        )
+    sides, names = ["made"] * len(pairs) + ["test"] * len(tests), [*pairs, *tests]
+    for i, j, likeness in near_duplicates(np.array(looks, np.float32), sides, across=True):
+        near = f"{names[i]} is nearly the held-out image {names[j]} (correlation {likeness:.4f})"
+        yield f"leak: {near}: remove it, {_allow(names[i])}"
 
 
 def _allow(name: str) -> str:
@@ -147,19 +136,16 @@ def _importer(
         if wrong:
             return _Result(None, wrong, None)
         try:
-            image, labels = read_source(source, reading=reading)
+            image, labels = read_source(source, reading)
         except BadImageError as error:
             return _Result(None, [f"{error.code}: {error}"], None)
         image, labels = _fit(row, image, labels, size_px)
-        parts = (name, source.split, source.id) if source.id in often else (name, source.id)
-        own_id = "-".join(parts)
+        own_id = "-".join((name, source.split, source.id) if source.id in often else (name, source.id))
         pair = Pair(
-            own_id, f"images/{own_id}.png", f"masks/{own_id}.png", "train", row.source or name, source.domain,
+            own_id, *file_names(own_id), "train", row.source or name, source.domain,
             parent=parents.get(source.id, parents.get(source.own_name, "")), classes="|".join(classes),
         )  # fmt: skip
-        write_image(folder / pair.image, image)
-        write_mask(folder / pair.mask, labels, len(classes))
-        return _Result(complete(folder, pair), [], thumbnail(image))
+        return _Result(write_pair(folder, pair, image, labels), [], thumbnail(image))
 
     return import_pair
 
@@ -178,16 +164,12 @@ def write_imported(real: PairSet, name: str, row: Imported, folder: Path, held_o
     if tuple(row.classes) != wanted:
         said = f"the classes {', '.join(wanted)}, in this order" if wanted else "one class: leave `classes` out"
         raise UserError(f"baselines.{name}.classes: the data set has {said}; got {list(row.classes)}")
-    problems = [
-        f"{next((code for part, code in UNMATCHED.items() if part in line), 'unmatched')}: {line}"
-        for line in found.unmatched
-    ]
+    problems = [f"{code_of(line)}: {line}" for line in found.unmatched]
     parents = _parents(row, found, real, problems)
     import_pair = _importer(row, name, found, real, parents, folder)
     made = list(threaded(import_pair, found.sources, title=name, unit="pair"))
     problems += [line for one in made for line in one.problems]
     problems += _leaks(row, made, real, held_out)
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise UserError(f"baselines.{name}, {row.path}: {count} to mend, then run again", problems)
+        raise UserError(to_mend(f"baselines.{name}, {row.path}", problems), problems)
     return write_manifest(folder, [one.pair for one in made if one.pair])

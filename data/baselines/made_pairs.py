@@ -1,22 +1,22 @@
 """What augmentation and cut-and-paste share: a made pair, and writing one for every copy of every real pair."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from data.masks.config import Move
 from data.masks.moves import moves_as_text
-from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
+from data.pairs.assemble import write_pair
+from data.pairs.files import write_table
+from data.pairs.manifest import Pair, PairSet, content, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
 
 Array = np.ndarray
-Move = dict[str, Any]
 PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "rejected")
 
 
@@ -49,21 +49,17 @@ def write_made(real: PairSet, name: str, copies: int, seed: int, make: Make, fol
         content(parent, framed)[:] = made.image
         content(parent, framed_labels)[:] = made.labels
         made_id = f"{parent.id}-{name}-{copy}"
+        image_name, mask_name = file_names(made_id)
         pair = replace(
-            parent, id=made_id, image=f"images/{made_id}.png", mask=f"masks/{made_id}.png", source=name,
+            parent, id=made_id, image=image_name, mask=mask_name, source=name,
             parent=parent.id, donor=made.donor, seed=str(own_seed), native="",
         )  # fmt: skip
-        write_image(folder / pair.image, framed)
-        write_mask(folder / pair.mask, framed_labels, len(class_names(pair)))
         line = {"id": made_id, "parent": parent.id, "donor": made.donor, "copy": copy}
         line |= {"attempts": made.rejected.total() + 1, "moves": moves_as_text(made.moves)}
         rejected = " ".join(f"{reason}:{count}" for reason, count in sorted(made.rejected.items()))
-        return complete(folder, pair), line | {"rejected": rejected}
+        return write_pair(folder, pair, framed, framed_labels), line | {"rejected": rejected}
 
     tasks = [(copy, parent) for copy in range(1, copies + 1) for parent in real.pairs]
     done = list(threaded(write, tasks, title=name, unit="pair"))
-    with (folder / "provenance.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: as_cell(value) for name, value in line.items()} for _, line in done)
+    write_table(folder / "provenance.csv", PROVENANCE, [line for _, line in done])
     return write_manifest(folder, [pair for pair, _ in done])

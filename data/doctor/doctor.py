@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from data.doctor.faults import FAULTS, UNMATCHED, Seen, look
+from data.doctor.faults import FAULTS, code_of
+from data.doctor.look import Seen, look
 from data.doctor.suggest import fitting_row
 from data.drawing import evenly, outlined, reduced, tiled
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
-from data.layouts.sources import Found, Source, read_source
 from data.mask_files.checks import one_for_all
-from data.pairs.config import FolderDataset, Which
 from data.pairs.files import sha256_file
-from data.pairs.group_ids import groups_of, hinted_pattern, torn_groups
 from data.pairs.parallel import threaded
-from data.pairs.thumbnails import near_duplicates
+from data.prepare.config import FolderDataset
+from data.prepare.grouping import groups_of, hinted_pattern, torn_groups
 from data.prepare.prepare import how_to_read
 from data.prepare.sequences import FRAME_CORRELATION, alike_neighbours
+from data.prepare.thumbnails import near_duplicates
+from data.readers.config import Which
+from data.readers.reading import read_source
+from data.readers.sources import Found, Source
 
 OVERLAYS, COLUMNS, TILE_PX = 12, 4, 256
 YELLOW = (((0, 0, 0), 3), ((255, 255, 0), 1))
@@ -37,26 +40,24 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
     able = [s for s in seen if s.thumbnail is not None]
     if not able:
         return
-    names = [f"{s.source.split}/{s.source.id}" if s.source.split else s.source.id for s in able]
-    by_name = dict(zip(names, able, strict=True))
-    digests = {n: n if s.source.index >= 0 else sha256_file(s.source.image) for n, s in by_name.items()}
+    sources = [s.source for s in able]
+    names = [f"{source.split}/{source.id}" if source.split else source.id for source in sources]
+    digests = [n if s.reader else sha256_file(s.image) for n, s in zip(names, sources, strict=True)]
     thumbnails = np.array([s.thumbnail for s in able], np.float32)
-    neighbours = alike_neighbours([s.source for s in able], [s.thumbnail for s in able], FRAME_CORRELATION)
-    ungrouped = [before for before, _ in neighbours if not able[before].source.group]
-    frames = Counter(able[before].source.id.rstrip("0123456789") for before in ungrouped)
+    neighbours = alike_neighbours(sources, [s.thumbnail for s in able], FRAME_CORRELATION)
+    ungrouped = [sources[before].id for before, _ in neighbours if not sources[before].group]
+    frames = Counter(name.rstrip("0123456789") for name in ungrouped)
     for stem, count in frames.items():
         if count >= 3:
             yield "sequence", f"{count} neighbours among {stem}0, {stem}1, ..."
-    sides = [one.source.split for one in able]
     for across in (True, False):
-        for one_name, two_name, likeness in near_duplicates(names, thumbnails, sides, across=across):
-            one, two = by_name[one_name].source, by_name[two_name].source
-            if one.group and one.group == two.group:
+        for i, j, likeness in near_duplicates(thumbnails, [source.split for source in sources], across=across):
+            if sources[i].group and sources[i].group == sources[j].group:
                 continue  # slices of one volume
-            text = f"{one_name} and {two_name} (correlation {likeness:.4f})"
+            text = f"{names[i]} and {names[j]} (correlation {likeness:.4f})"
             if not across:
                 yield "near_duplicate", text
-            elif digests[one_name] == digests[two_name]:
+            elif digests[i] == digests[j]:
                 yield "same_image_across_splits", text
             else:
                 yield "near_duplicate_across_splits", text
@@ -93,17 +94,16 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
     """
     found = find(folder, layout, which)
     seen = list(look_at_all(found))
-    faults = [fault for one in seen for fault in one.faults]
-    for line in found.unmatched:
-        faults.append((next((code for end, code in UNMATCHED.items() if end in line), "unmatched"), line))
+    faults = [fault for pair in seen for fault in pair.faults]
+    faults += [(code_of(line), line) for line in found.unmatched]
     faults += [*_across(seen), *found.unused, *_hinted(found)]
-    same = one_for_all([one.facts for one in seen if one.facts])
+    same = one_for_all([pair.facts for pair in seen if pair.facts])
     faults += [("same_mask", same)] if same else []
     counts = Counter(code for code, _ in faults)
     row, stops = fitting_row(folder, found, seen, set(counts), which)
-    sizes = Counter(one.size for one in seen if one.size)
+    sizes = Counter(pair.size for pair in seen if pair.size)
     sides = [s for size in sizes.elements() for s in size]
-    inflation = [one.inflation for one in seen if one.inflation is not None]
+    inflation = [pair.inflation for pair in seen if pair.inflation is not None]
     result = {
         "folder": str(folder),
         "layout": found.layout,
@@ -120,7 +120,7 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
             "grey_share_median_percent": _percent([s.grey_share for s in seen if s.grey_share is not None], np.median),
             "inflation_gt0_median_percent": _percent(inflation, np.median),
             "inflation_gt0_max_percent": _percent(inflation, np.max),
-            "foreground_median_percent": _percent([one.foreground for one in seen if one.size], np.median),
+            "foreground_median_percent": _percent([pair.foreground for pair in seen if pair.size], np.median),
         },
         "faults": [
             {"code": code, "severity": FAULTS[code][0], "text": FAULTS[code][1], "count": counts[code],
@@ -131,7 +131,7 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
         "row": row,
         "stops": stops,
     }  # fmt: skip
-    return result, [one.source for one in seen if one.size]
+    return result, [pair.source for pair in seen if pair.size]
 
 
 def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
@@ -143,7 +143,7 @@ def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
     reading = how_to_read(FolderDataset.model_validate_json(json.dumps(anything | dict(row))))
     cells = []
     for source in evenly(sources, OVERLAYS):
-        image, mask = read_source(source, reading=reading)
+        image, mask = read_source(source, reading)
         scale = TILE_PX / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         cells.append(outlined(reduced(image, size), mask, YELLOW, fine=False))

@@ -9,20 +9,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.doctor.faults import Seen
+from data.doctor.look import Seen
 from data.layouts.folders import unique_ids
-from data.layouts.sources import Found, Source, read_source
 from data.mask_files.checks import MaskFacts, mask_facts, set_problems
 from data.mask_files.read import Reading
 from data.mask_files.values import void_among
-from data.pairs.config import FolderDataset, Which
 from data.pairs.errors import one_line
-from data.pairs.group_ids import hinted_pattern
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, id_problem
+from data.prepare.config import FolderDataset
+from data.prepare.grouping import hinted_pattern
 from data.prepare.prepare import how_to_read, leaks
 from data.prepare.sequences import FRAME_CORRELATION
 from data.prepare.splits import split_sources
+from data.readers.config import Which
+from data.readers.reading import read_source
+from data.readers.sources import Found, Source
 
 FEW_GROUPS = 10
 SEEDS = 6  # draws of splits by share that are tried where some masks are empty, so that each split has a lesion
@@ -43,7 +45,7 @@ def fitting_row(
     A row is right, too, where single files must be mended first.
     """
     base = _splits_and_size(folder, found, seen, codes, which)
-    some_empty = len({one.facts.foreground > 0 for one in seen if one.facts}) > 1
+    some_empty = len({pair.facts.foreground > 0 for pair in seen if pair.facts}) > 1
     seeds = [{}, *({"seed": seed} for seed in range(1, SEEDS))] if some_empty else [{}]
     first: list[str] = []
     best: tuple[dict[str, Any], list[str]] | None = None
@@ -90,13 +92,13 @@ def _said(which: Which) -> dict[str, Any]:
 
 def _ways_to_read(found: Found, seen: list[Seen], codes: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the keys that may explain the masks, the likeliest first."""
-    numbered = all(one.numbered for one in seen)
-    labels = frozenset().union(*(one.labels for one in seen)) if numbered else frozenset()
+    numbered = all(pair.numbered for pair in seen)
+    labels = frozenset().union(*(pair.labels for pair in seen)) if numbered else frozenset()
     if found.classes:
         background = {"as_background": list(found.ignored)} if found.ignored else {}
         yield {"classes": dict(found.classes)} | background
         return
-    if {"class_mask", "colour_mask"} & codes and labels and not any(one.wide_void for one in seen):
+    if {"class_mask", "colour_mask"} & codes and labels and not any(pair.wide_void for pair in seen):
         void = void_among(labels) if "void_mask" in codes else frozenset()
         values = sorted(labels - void, key=str)
         row: dict[str, Any] = {"classes": {f"class-{number}": _plain(v) for number, v in enumerate(values, 1)}}
@@ -124,20 +126,20 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
     splits = split_sources(config, problems)
     whole = [line for line in problems if line not in found.unmatched]
     files = list(found.unmatched)
-    looked = {_key(one.source): one for one in seen}
+    looked = {(pair.source.image, pair.source.reader): pair for pair in seen}
     facts: dict[str, list[MaskFacts]] = {split: [] for split in splits}
     able: list[tuple[Pair, np.ndarray]] = []
     unread = []
     for split, source in ((split, source) for split, members in splits.items() for source in members):
-        one = looked[_key(source)]
+        pair = looked[source.image, source.reader]
         if problem := id_problem(source.id):
             files.append(f"{one_line(str(source.image))}: {problem}")
         try:
-            facts[split].append(_facts(one, source, reading))
+            facts[split].append(_facts(pair, source, reading))
         except BadImageError as error:
             unread.append(str(error))
-        if one.thumbnail is not None:
-            able.append((Pair(source.id, "", "", split, "real"), one.thumbnail))
+        if pair.thumbnail is not None:
+            able.append((Pair(source.id, "", "", split, "real"), pair.thumbnail))
     if len(unread) * 2 > sum(map(len, splits.values())):
         whole += unread
     else:
@@ -149,13 +151,8 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
     return Rehearsal(sorted(whole), sorted(files))
 
 
-def _facts(one: Seen, source: Source, reading: Reading) -> MaskFacts:
+def _facts(pair: Seen, source: Source, reading: Reading) -> MaskFacts:
     """Return the facts of a pair's mask under this reading. Raises: BadImageError when it cannot be read so."""
-    if one.facts and replace(one.reading, stated=reading.stated) == reading:
-        return one.facts
-    return mask_facts(read_source(source, reading=reading)[1], source.id)
-
-
-def _key(source: Source) -> tuple[Path, str, int]:
-    of_array = source.index >= 0 and source.reader is None
-    return source.image, source.split if of_array else "", source.index
+    if pair.facts and replace(pair.reading, stated=reading.stated) == reading:
+        return pair.facts
+    return mask_facts(read_source(source, reading)[1], source.id)

@@ -1,16 +1,15 @@
 """What goes into an export: real splits, and added pairs that are for training only, under ids unique over all."""
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import MANIFEST, Pair, PairSet, class_names, read_pairs
-
-TRAIN, VAL = "train", "val"
+from data.pairs.files import copy_file
+from data.pairs.manifest import Pair, PairSet, class_names
+from data.pairs.prepared import TRAIN, VAL
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,6 @@ class Bundle:
         return [split for split in self.splits if split not in (TRAIN, VAL)]
 
 
-def read_splits(folder: Path) -> dict[str, PairSet]:
-    """Return split -> pair set of a folder of prepared splits.
-
-    Raises: UserError when no sub-folder is a pair set.
-    """
-    splits = {path.parent.name: read_pairs(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))}
-    if not splits:
-        raise UserError(f"{folder} holds no splits: expected sub-folders such as train and test, each with {MANIFEST}")
-    return splits
-
-
 def safe_names(names: Sequence[str]) -> list[str]:
     """Return the names made of letters, digits, "-" and "_" only, and unique even where case does not count."""
     seen: set[str] = set()
@@ -73,16 +61,14 @@ def facts(item: Item) -> dict[str, str | bool | float]:
     }  # fmt: skip
 
 
-def copy_image(item: Item, path: Path) -> None:
-    """Copy the image byte by byte, so that the provenance in a synthetic one stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(item.pair_set.folder / item.pair.image, path)
+def copy_pair(item: Item, folder: Path, image: str, mask: str = "") -> None:
+    """Copy image and mask byte by byte: provenance in a synthetic image stays, greys are as `image_io.levels` has them.
 
-
-def copy_mask(item: Item, path: Path) -> None:
-    """Copy the mask byte by byte: greys as `image_io.levels` has them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(item.pair_set.folder / item.pair.mask, path)
+    Without a path for the mask only the image is copied.
+    """
+    copy_file(item.pair_set.folder / item.pair.image, folder / image)
+    if mask:
+        copy_file(item.pair_set.folder / item.pair.mask, folder / mask)
 
 
 def _set_problems(name: str, pair_set: PairSet, classes: str) -> Iterator[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from data.exports.bundle import Bundle, Item, copy_image
-from data.exports.options import Options
+from data.exports.bundle import Bundle, Item, copy_pair
+from data.exports.formats import Options
 from data.exports.readme import write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
@@ -67,6 +67,6 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
         raise UserError("a split is named annotations, as the folder of COCO's annotations: rename it")
     for split, items in bundle.splits.items():
         for item in items:
-            copy_image(item, folder / split / "images" / f"{item.id}.png")
+            copy_pair(item, folder / split / "images", f"{item.id}.png")
         write_json(folder / "annotations" / f"{split}.json", _document(items, bundle.classes, options.name))
     write_readme(folder / "README.md", bundle, f"{options.name}: COCO", HOW)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from data.exports.bundle import TRAIN, VAL, Bundle, Item
 from data.pairs.errors import UserError
-from data.pairs.group_ids import deal
 from data.pairs.seeds import item_seed
+from data.prepare.grouping import deal
 
 Fold = tuple[list[Item], list[Item]]  # train, val
 

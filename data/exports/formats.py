@@ -2,10 +2,10 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.exports.options import Options
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
 
@@ -16,13 +16,25 @@ if TYPE_CHECKING:
 # name -> module of this package with a function write(bundle, folder, options); loaded when used, so that the command
 # line can list the names at once
 FORMATS = {
-    "pairs": "write_pairs",
-    "nnunet": "write_nnunet",
-    "imagefolder": "write_imagefolder",
-    "webdataset": "write_webdataset",
-    "coco": "write_coco",
-    "jsonl": "write_jsonl",
+    "pairs": "pairs",
+    "nnunet": "nnunet",
+    "imagefolder": "imagefolder",
+    "webdataset": "webdataset",
+    "coco": "coco",
+    "jsonl": "jsonl",
 }
+
+
+@dataclass(frozen=True)
+class Options:
+    """Each format reads what it needs."""
+
+    name: str  # of the data set, in titles and folder names
+    dataset_id: int = 501  # nnU-Net's number of the data set
+    folds: int = 5  # of nnU-Net's cross-validation
+    seed: int = 0  # deals the real training pairs into folds
+    shard_pairs: int = 1000  # most pairs in one WebDataset archive
+    prompt: str = ""  # text of every line of ControlNet's JSON Lines
 
 
 def export(

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from data.exports.bundle import TRAIN, VAL, Bundle, copy_image, copy_mask, facts, safe_names
-from data.exports.options import Options
+from data.exports.bundle import TRAIN, VAL, Bundle, copy_pair, facts, safe_names
+from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
 from data.pairs.files import write_text
+from data.pairs.manifest import file_names
 
 HOW = """\
     datasets.load_dataset("PATH OF THIS FOLDER")
@@ -36,9 +37,8 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
         place = folder / names[split]
         lines = []
         for item in items:
-            image, mask = f"images/{item.id}.png", f"masks/{item.id}.png"
-            copy_image(item, place / image)
-            copy_mask(item, place / mask)
+            image, mask = file_names(item.id)
+            copy_pair(item, place, image, mask)
             lines.append(json.dumps({"file_name": image, "mask_file_name": mask, **facts(item)}) + "\n")
         write_text(place / "metadata.jsonl", "".join(lines))
     how, header = HOW + mask_values(bundle), _header(list(names.values()))

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from data.exports.bundle import TRAIN, Bundle, copy_image, copy_mask
-from data.exports.options import Options
+from data.exports.bundle import TRAIN, Bundle, copy_pair
+from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_text
@@ -28,8 +28,7 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
         lines = []
         for item in items:
             source, target = f"{place}source/{item.id}.png", f"{place}target/{item.id}.png"
-            copy_image(item, folder / target)
-            copy_mask(item, folder / source)
+            copy_pair(item, folder, target, source)
             row = {"source": source, "target": target, "prompt": options.prompt, "split": split}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
         write_text(folder / listing, "".join(lines))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.exports.bundle import TRAIN, VAL, Bundle, copy_image, safe_names
+from data.exports.bundle import TRAIN, VAL, Bundle, copy_pair, safe_names
 from data.exports.folds import folds
-from data.exports.options import Options
+from data.exports.formats import Options
 from data.exports.readme import write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
@@ -65,7 +65,7 @@ def _write_cases(bundle: Bundle, folder: Path, cases: dict[str, str]) -> None:
         (folder / f"labels{side}").mkdir(parents=True, exist_ok=True)
         for item in items:
             case = cases[item.id]
-            copy_image(item, folder / f"images{side}" / f"{case}_0000.png")
+            copy_pair(item, folder / f"images{side}", f"{case}_0000.png")
             Image.fromarray(item.pair_set.labels(item.pair)).save(folder / f"labels{side}" / f"{case}.png")
 
 

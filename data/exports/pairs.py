@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from data.exports.bundle import Bundle, copy_image, copy_mask
-from data.exports.options import Options
+from data.exports.bundle import Bundle, copy_pair
+from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
-from data.pairs.manifest import complete, write_manifest
+from data.pairs.manifest import complete, file_names, write_manifest
 
 HOW = """\
 One folder a split: `images/<id>.png` (RGB), `masks/<id>.png` of the same id, and `manifest.csv` with one row a pair:
@@ -19,9 +19,8 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
     for split, items in bundle.splits.items():
         rows = []
         for item in items:
-            image, mask = f"images/{item.id}.png", f"masks/{item.id}.png"
-            copy_image(item, folder / split / image)
-            copy_mask(item, folder / split / mask)
+            image, mask = file_names(item.id)
+            copy_pair(item, folder / split, image, mask)
             row = replace(item.pair, id=item.id, image=image, mask=mask, split=split)
             rows.append(complete(folder / split, replace(row, parent=item.parent, donor=item.donor)))
         write_manifest(folder / split, rows)

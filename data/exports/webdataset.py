@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.exports.bundle import Bundle, Item, facts
-from data.exports.options import Options
+from data.exports.formats import Options
 from data.exports.readme import mask_values, write_readme
 from data.pairs.errors import UserError
 

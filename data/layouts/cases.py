@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from data.layouts.folders import SIDES, folders_within, found_pairs, split_name
-from data.layouts.sources import IMAGE_WORDS, MASK_SUFFIX, MASK_WORDS, WORD_AROUND, Found, Source, match, pictures
+from data.layouts.folders import SIDES, folders_within, split_name
+from data.layouts.matching import IMAGE_WORDS, MASK_SUFFIX, MASK_WORDS, WORD_AROUND, match
+from data.readers.sources import Found, Source, pictures
 
 IMAGE_NAME = re.compile("|".join(IMAGE_WORDS), re.IGNORECASE)
 MASK_NAME = re.compile(rf"({'|'.join(MASK_WORDS)})([ _-]?\d+)?", re.IGNORECASE)
@@ -17,41 +18,36 @@ def _side(name: str) -> str:
     return side if side in SIDES.values() or side == "train" else ""
 
 
-def dsb(folder: Path) -> Found | None:
+def dsb(folder: Path, found: Found) -> None:
     """One folder an image, with a folder of many masks that belong to it."""
     places = [place for place in folders_within(folder, 2) if place != folder and (place / "images").is_dir()]
     cases = [place for place in places if (place / "masks").is_dir()]
     one_each = all(len(pictures(place / "images")) == 1 for place in cases)
     named = all((pictures(place / "images")[0].stem == place.name) for place in cases) if one_each else False
     if not cases or not named:
-        return None
-    with_masks = [place for place in cases if pictures(place / "masks")]
-    without = [path for place in places if place not in with_masks for path in pictures(place / "images")]
-    unmatched = [f"{path}: has no mask" for path in without]
-    sources = [
-        Source(p.name, pictures(p / "images")[0], tuple(pictures(p / "masks")), _side(p.parent.name))
-        for p in with_masks
-    ]
-    return found_pairs("dsb", sources, unmatched)
+        return
+    for place in places:
+        images, masks = pictures(place / "images"), pictures(place / "masks")
+        if masks:
+            found.sources.append(Source(place.name, images[0], tuple(masks), _side(place.parent.name)))
+        else:
+            found.unmatched += [f"{path}: has no mask" for path in images]
 
 
-def cases(folder: Path) -> Found | None:
+def cases(folder: Path, found: Found) -> None:
     """One folder an image, which holds the two as image.png and mask.png."""
-    unmatched: list[str] = []
-    sources: list[Source] = []
-    left_out: list[Path] = []
     for place in folders_within(folder):
         files = pictures(place)
         images = [path for path in files if IMAGE_NAME.fullmatch(path.stem)]
         masks = [path for path in files if MASK_NAME.fullmatch(path.stem)]
         if len(images) == 1 and masks:
-            sources.append(Source(place.name, images[0], tuple(masks), _side(place.parent.name)))
-            left_out += [path for path in files if path.stem in OF_LABELME]
+            found.sources.append(Source(place.name, images[0], tuple(masks), _side(place.parent.name)))
+            found.left_out += [path for path in files if path.stem in OF_LABELME]
         elif len(images) > 1 and masks:
-            unmatched += [f"{path}: is one of several images of this folder" for path in images]
+            found.unmatched += [f"{path}: is one of several images of this folder" for path in images]
         else:
-            unmatched += [f"{path}: has no mask" for path in images] + [f"{path}: has no image" for path in masks]
-    return found_pairs("cases", sources, unmatched, left_out=tuple(left_out))
+            found.unmatched += [f"{path}: has no mask" for path in images]
+            found.unmatched += [f"{path}: has no image" for path in masks]
 
 
 def _masks_among(files: list[Path]) -> list[Path]:
@@ -67,10 +63,8 @@ def _masks_among(files: list[Path]) -> list[Path]:
     return with_p if numbers & {path.stem[1:] for path in with_p} else []
 
 
-def beside(folder: Path) -> Found | None:
+def beside(folder: Path, found: Found) -> None:
     """Images and masks in one folder, told apart by their names."""
-    unmatched: list[str] = []
-    sources = []
     without: list[Path] = []
     for place in folders_within(folder):
         files = pictures(place)
@@ -82,6 +76,6 @@ def beside(folder: Path) -> Found | None:
             is_side = name in ("train", "val", "test")
             images = [path for path in files if path not in set(masks)]
             where = {"split": name} if is_side else {"domain": name}
-            sources += match(images, masks, unmatched, **where)
-    unmatched += [f"{path}: has no mask" for path in without] if sources or unmatched else []
-    return found_pairs("beside", sources, unmatched)
+            found.sources += match(images, masks, found.unmatched, **where)
+    if found.sources or found.unmatched:
+        found.unmatched += [f"{path}: has no mask" for path in without]

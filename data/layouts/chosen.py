@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from data.layouts.folders import found_pairs, split_name
-from data.layouts.known_forms import is_volume, way_in
+from data.layouts.folders import by_split, split_name
 from data.layouts.leftovers import entries, survey
-from data.layouts.sources import Found, Source
 from data.layouts.table import Line, read_table
-from data.layouts.volumes import sources_of_volumes
-from data.pairs.config import PLACEHOLDERS, Which
 from data.pairs.errors import UserError
-from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD
+from data.readers.config import PLACEHOLDERS, Which
+from data.readers.known_forms import is_volume, way_in
+from data.readers.sources import Found, Source, is_picture
+from data.readers.volumes import sources_of_volumes
 
 TOKEN = re.compile(r"\{(\w+)\}|\*\*/?|\*|\?|[^{*?]+|.")
 
@@ -29,16 +28,16 @@ class Key(NamedTuple):
 
 def pattern_of(text: str) -> re.Pattern[str]:
     """Return the expression for a pattern: {id}, {group}, {split} and * stand for part of a name, ** for folders."""
-    found, seen = "", set()
+    expression, seen = "", set()
     for token in TOKEN.finditer(unicodedata.normalize("NFC", text.replace("\\", "/").removeprefix("./"))):
         name = token[1]
         if name:
-            found += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
+            expression += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
             seen.add(name)
         else:
             wild = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-            found += wild.get(token[0], re.escape(token[0]))
-    return re.compile(found, re.IGNORECASE)
+            expression += wild.get(token[0], re.escape(token[0]))
+    return re.compile(expression, re.IGNORECASE)
 
 
 def _plain_letters(text: str) -> int:
@@ -47,12 +46,8 @@ def _plain_letters(text: str) -> int:
 
 def _keyed(pattern: re.Pattern[str], paths: dict[str, Path]) -> dict[str, Key]:
     """Return relative path -> key of the files that fit a pattern."""
-    found = {}
-    for name in paths:
-        if fits := pattern.fullmatch(name):
-            parts = fits.groupdict()
-            found[name] = Key(*(parts.get(part, "") for part in PLACEHOLDERS))
-    return found
+    fits = {name: matched for name in paths if (matched := pattern.fullmatch(name))}
+    return {name: Key(**{"group": "", "split": ""} | matched.groupdict()) for name, matched in fits.items()}
 
 
 def _shared(key: Key, names: set[str]) -> tuple[str, ...]:
@@ -101,7 +96,7 @@ def _by_patterns(folder: Path, images: str, masks: str, unmatched: list[str]) ->
     return list(sources.values())
 
 
-def _by_table(folder: Path, table: Path, unmatched: list[str]) -> list[Source]:
+def _by_table(table: Path, unmatched: list[str]) -> list[Source]:
     by_image: dict[Path, Source] = {}
     first: dict[Path, Line] = {}
     for line in read_table(table, unmatched):
@@ -127,7 +122,7 @@ def _readable(sources: Iterable[Source], unmatched: list[str], *, volumes: bool)
         for path in (source.image, *source.masks):
             if not path.is_file():
                 bad.append(f"{path}: is a link to nothing: mend or remove it")
-            elif path.suffix.lower() not in IMAGE_SUFFIXES and not (volumes and is_volume(path)):
+            elif not is_picture(path) and not (volumes and is_volume(path)):
                 bad.append(f"{path}: is not read: {way_in(path)}")
         unmatched += bad
         good += [] if bad else [source]
@@ -139,25 +134,20 @@ def chosen_pairs(folder: Path, which: Which) -> Found:
 
     Raises: UserError when nothing fits a pattern, the table is not there, or no pair can be used.
     """
-    unmatched: list[str] = []
+    found = Found("pairs" if which.pairs else "patterns", listed=True)
     if which.pairs:
-        sources = _by_table(folder, folder / which.pairs, unmatched)
+        sources = _by_table(folder / which.pairs, found.unmatched)
+        found.left_out.append(folder / which.pairs)
     else:
-        sources = _by_patterns(folder, which.images, which.masks, unmatched)
-    sources = _readable(sources, unmatched, volumes=which.slices is not None)
-    outside = sum(not source.image.resolve().is_relative_to(folder.resolve()) for source in sources)
-    notes = (f"{outside} images lie outside {folder}: DVC does not see when they change",) if outside else ()
-    is_cut = which.slices is not None
-    of_labels = is_cut and any(is_volume(path) for source in sources for path in source.masks)
+        sources = _by_patterns(folder, which.images, which.masks, found.unmatched)
+    found.sources = _readable(sources, found.unmatched, volumes=which.slices is not None)
+    found.note_outside(folder)
     if which.slices:
-        sources = sources_of_volumes(sources, which.slices, unmatched)
-    left_out = (folder / which.pairs,) if which.pairs else ()
-    layout = "pairs" if which.pairs else "patterns"
-    threshold = 0 if of_labels else MASK_THRESHOLD
-    found = found_pairs(
-        layout, sources, unmatched, notes=notes, listed=True, left_out=left_out, mask_threshold=threshold
-    )
-    if not found or not found.sources:
+        of_labels = any(is_volume(path) for source in found.sources for path in source.masks)
+        found.mask_threshold = 0 if of_labels else found.mask_threshold
+        found.sources = sources_of_volumes(found.sources, which.slices, found.unmatched)
+    found.sources = by_split(found.sources)
+    if not found.sources:
         said = which.pairs or f"{which.images} and {which.masks}"
-        raise UserError(f"{folder}: no pair can be used of {said}", unmatched)
+        raise UserError(f"{folder}: no pair can be used of {said}", found.unmatched)
     return found

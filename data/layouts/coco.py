@@ -3,17 +3,19 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.layouts.folders import SIDES, folders_within, found_pairs
-from data.layouts.known_forms import COCO, form_of
-from data.layouts.sources import Found, Source, plain_stem
+from data.layouts.folders import SIDES, folders_within
+from data.layouts.nnunet_labels import class_names
 from data.mask_files.read import Reading, read_values
-from data.pairs.image_io import IMAGE_SUFFIXES, BadImageError, read_image
+from data.pairs.errors import BadImageError, naming
+from data.pairs.image_io import read_image
+from data.readers.known_forms import COCO, form_of
+from data.readers.sources import Found, Source, pictures, plain_stem
 
 MOST_BYTES = 1 << 30  # of a JSON file
 SIDE = re.compile(r"(train|val|test|valid|training|validation|testing)(?![a-z])")
@@ -26,29 +28,25 @@ class Outlines:
     file: Path
     image: Path
     size: tuple[int, int]  # width, height as the file says
-    outlines: tuple[tuple[int, Any], ...]  # number of the class, segmentation as in the file
+    outlines: tuple[tuple[int, Any], ...] = field(hash=False)  # number of the class, segmentation as in the file
 
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
-        try:
+        with naming(self.image):
             image = read_image(self.image)
-        except BadImageError as error:
-            raise BadImageError(f"{self.image}: {error}", error.code) from error
-        size = (image.shape[1], image.shape[0])
-        if size != self.size:
-            said = f"{self.size[0]}x{self.size[1]} in {self.file.name}"
-            raise BadImageError(f"{self.image}: is {size[0]}x{size[1]} but {said}", "size_mismatch")
-        values = np.zeros(image.shape[:2], np.uint8)
-        for number, segmentation in sorted(self.outlines, key=lambda outline: outline[0]):
-            try:
-                values[_area(segmentation, *self.size) > 0] = number
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                text = f"an outline in {self.file.name} cannot be read ({error})"
-                raise BadImageError(f"{self.image}: {text}", "damaged") from error
-        try:
-            return image, read_values(values, reading)
-        except BadImageError as error:
-            raise BadImageError(f"{self.image}: its outlines in {self.file.name}: {error}", error.code) from error
+            size = (image.shape[1], image.shape[0])
+            if size != self.size:
+                said = f"{self.size[0]}x{self.size[1]} in {self.file.name}"
+                raise BadImageError(f"is {size[0]}x{size[1]} but {said}", "size_mismatch")
+            values = np.zeros(image.shape[:2], np.uint8)
+            for number, segmentation in sorted(self.outlines, key=lambda outline: outline[0]):
+                try:
+                    values[_area(segmentation, *self.size) > 0] = number
+                except (ValueError, TypeError, KeyError, IndexError) as error:
+                    text = f"an outline in {self.file.name} cannot be read ({error})"
+                    raise BadImageError(text, "damaged") from error
+            with naming(f"its outlines in {self.file.name}"):
+                return image, read_values(values, reading)
 
 
 def _area(segmentation: Any, width: int, height: int) -> np.ndarray:
@@ -100,11 +98,11 @@ def _place_of(name: str, path: Path, folder: Path, by_name: Mapping[str, list[Pa
     for place in (path.parent, folder):
         if (place / plain).is_file():
             return [place / plain]
-    found = by_name.get(Path(plain).name, [])
-    found = [file for file in found if file.as_posix().endswith(f"/{plain}")] or found
+    files = by_name.get(Path(plain).name, [])
+    files = [file for file in files if file.as_posix().endswith(f"/{plain}")] or files
     stem = path.stem.lower()  # instances_train2017.json is of train2017/
-    own = [file for file in found if any(stem.endswith(part.lower()) for part in file.relative_to(folder).parts[:-1])]
-    return own if len(found) > 1 and own else found
+    own = [file for file in files if any(stem.endswith(part.lower()) for part in file.relative_to(folder).parts[:-1])]
+    return own if len(files) > 1 and own else files
 
 
 def _split(path: Path, folder: Path) -> str:
@@ -115,28 +113,23 @@ def _split(path: Path, folder: Path) -> str:
     return ""
 
 
-def coco(folder: Path) -> Found | None:
+def coco(folder: Path, found: Found) -> None:
     """Images, and JSON files that list them with their outlines."""
-    unmatched: list[str] = []
     paths = [path for place in folders_within(folder, 3) for path in sorted(place.glob("*.json"))]
-    contents = {path: content for path in paths if (content := _read(path, unmatched))}
+    contents = {path: content for path in paths if (content := _read(path, found.unmatched))}
     if not contents:
-        return found_pairs("coco", [], unmatched)
+        return
     by_name: dict[str, list[Path]] = {}
-    for place in folders_within(folder):
-        for file in sorted(place.iterdir()):
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
-                by_name.setdefault(file.name, []).append(file)
-    names = _class_names(contents, unmatched)
+    for file in (file for place in folders_within(folder) for file in pictures(place)):
+        by_name.setdefault(file.name, []).append(file)
+    names = _class_names(contents, found.unmatched)
     number = {category: place for place, category in enumerate(names, 1)}
-    sources: list[Source] = []
     for path, content in contents.items():
         split = _split(path, folder) if len(contents) > 1 else ""
-        sources += _pairs_of(path, content, folder, by_name, number, split, unmatched)
-    classes = {name: number[category] for category, name in names.items()} if len(names) > 1 else {}
-    return found_pairs(
-        "coco", sources, unmatched, mask_threshold=0, classes=classes, listed=True, left_out=tuple(contents)
-    )
+        outlines = _outlines(path, content, number, found.unmatched)
+        found.sources += _pairs_of(path, content, folder, by_name, outlines, split, found.unmatched)
+    found.classes = {name: number[category] for category, name in names.items()} if len(names) > 1 else {}
+    found.mask_threshold, found.listed, found.left_out = 0, True, list(contents)
 
 
 def _class_names(contents: Mapping[Path, dict], unmatched: list[str]) -> dict[int, str]:
@@ -149,25 +142,13 @@ def _class_names(contents: Mapping[Path, dict], unmatched: list[str]) -> dict[in
         for category in sorted(used & set(said)):
             if names.setdefault(category, said[category]) != said[category]:
                 unmatched.append(f"{path}: category {category} is {said[category]}, in another file {names[category]}")
-    plain = {
-        category: re.sub(r"[^A-Za-z0-9_ -]", "-", name).strip(" -_") or "class" for category, name in names.items()
-    }
-    taken = list(plain.values())
-    return {
-        category: name if taken.count(name) == 1 else f"{name}-{category}" for category, name in sorted(plain.items())
-    }
+    return class_names(names)
 
 
-def _pairs_of(
-    path: Path,
-    content: Mapping[str, Any],
-    folder: Path,
-    by_name: Mapping[str, list[Path]],
-    number: Mapping[int, int],
-    split: str,
-    unmatched: list[str],
-) -> list[Source]:
-    """Return the pairs of one file; every image or outline in it that cannot be used is named."""
+def _outlines(
+    path: Path, content: Mapping[str, Any], number: Mapping[int, int], unmatched: list[str]
+) -> dict[Any, list[tuple[int, Any]]]:
+    """Return id of the image -> its outlines, each with the number of its class."""
     outlines: dict[Any, list[tuple[int, Any]]] = {}
     known = {image["id"] for image in content["images"]}
     for annotation in content["annotations"]:
@@ -177,10 +158,22 @@ def _pairs_of(
         elif not _usable(annotation.get("segmentation")):
             unmatched.append(f"{where} has no outline that can be read: polygons or run lengths are needed, not boxes")
         elif annotation["category_id"] in number:
-            found = number[annotation["category_id"]], annotation["segmentation"]
-            outlines.setdefault(annotation["image_id"], []).append(found)
-    sources: list[Source] = []
-    first: dict[Path, str] = {}
+            outline = number[annotation["category_id"]], annotation["segmentation"]
+            outlines.setdefault(annotation["image_id"], []).append(outline)
+    return outlines
+
+
+def _pairs_of(
+    path: Path,
+    content: Mapping[str, Any],
+    folder: Path,
+    by_name: Mapping[str, list[Path]],
+    outlines: Mapping[Any, list[tuple[int, Any]]],
+    split: str,
+    unmatched: list[str],
+) -> list[Source]:
+    """Return the pairs of one file; every image in it that cannot be used is named."""
+    sources: dict[Path, Source] = {}
     for image in content["images"]:
         name = str(image["file_name"])
         files = _place_of(name, path, folder, by_name)
@@ -189,12 +182,10 @@ def _pairs_of(
             unmatched.append(f"{path.parent / name}: named in {path.name}, but {several if files else 'is not there'}")
         elif image["id"] not in outlines:
             unmatched.append(f"{files[0]}: has no mask, for {path.name} has no outline of it")
-        elif files[0] in first:
+        elif files[0] in sources:
             unmatched.append(f"{files[0]}: stands twice in {path.name}")
         else:
-            first[files[0]] = name
             size = (int(image["width"]), int(image["height"]))
             reader = Outlines(path, files[0], size, tuple(outlines[image["id"]]))
-            pair = Source(plain_stem(files[0]), files[0], (path,), split, index=0)
-            sources.append(replace(pair, reader=reader))
-    return sources
+            sources[files[0]] = Source(plain_stem(files[0]), files[0], (path,), split, reader=reader)
+    return list(sources.values())

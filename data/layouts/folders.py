@@ -4,7 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from data.layouts.sources import Found, Source, match, pictures
+from data.layouts.matching import match
+from data.readers.sources import Source, pictures
 
 # The first that is there is taken, so the order says which of several is meant.
 IMAGE_FOLDERS = (
@@ -86,14 +87,12 @@ def _named(source: Source, depth: int) -> str:
     return re.sub(r"[^\w.()-]+", "-", "-".join([*parts[len(parts) - depth :], source.id])) if depth else source.id
 
 
-def found_pairs(layout: str, sources: list[Source], unmatched: list[str], **more) -> Found | None:
-    """Return the pairs under ids that no two of one split share, or None when there is nothing to tell at all."""
-    if not sources and not unmatched:
-        return None
+def by_split(sources: list[Source]) -> list[Source]:
+    """Return the sources sorted by split and id, under ids that no two of one split share."""
     clear: list[Source] = []
     for split in {source.split: None for source in sources}:
         clear += unique_ids([source for source in sources if source.split == split])
-    return Found(layout, tuple(sorted(clear, key=lambda s: (s.split, s.id))), tuple(unmatched), **more)
+    return sorted(clear, key=lambda source: (source.split, source.id))
 
 
 def folder_kind(name: str) -> tuple[str, tuple[str, ...]] | None:
@@ -175,7 +174,7 @@ def folder_pairs(folder: Path, unmatched: list[str]) -> list[Source]:
             ours = set(below)
             below += [p for path in folders_within(masks, BELOW) if (p := path.relative_to(masks)) not in ours]
             for path in below:
-                files, others = (pictures(p) if p.is_dir() else [] for p in (images / path, masks / path))
+                files, others = pictures(images / path), pictures(masks / path)
                 side = split_name(path.parts[0]) if path.parts else split
                 sources += match(files, others, unmatched, split=side) if files or others else []
     return sources

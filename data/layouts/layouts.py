@@ -6,79 +6,60 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.layouts.cases import beside, cases, dsb
-from data.layouts.chosen import Which, chosen_pairs
+from data.layouts.chosen import chosen_pairs
 from data.layouts.coco import coco
-from data.layouts.folders import (
-    child,
-    children,
-    folder_pairs,
-    folders_within,
-    found_pairs,
-    split_name,
-)
-from data.layouts.known_forms import form_of, is_volume, way_in
+from data.layouts.folders import by_split, child, children, folder_pairs, folders_within, split_name
 from data.layouts.leftovers import other_forms, survey, with_leftovers
 from data.layouts.lists import imagefolder, jsonl, medsegbench, voc
+from data.layouts.matching import match
 from data.layouts.nnunet_labels import read_nnunet_labels
-from data.layouts.sources import Found, Source, match, pictures
 from data.pairs.errors import UserError
+from data.readers.config import Which
+from data.readers.known_forms import form_of, is_volume, way_in
+from data.readers.sources import Found, Source, pictures
 
 ISIC = re.compile(r"(ISBI2016_ISIC_Part1|ISIC2018_Task1(?:-2)?|ISIC-2017)_(Training|Validation|Test)\w*", re.IGNORECASE)
 
 
-def _folders(folder: Path) -> Found | None:
-    unmatched: list[str] = []
-    return found_pairs("folders", folder_pairs(folder, unmatched), unmatched)
+def _folders(folder: Path, found: Found) -> None:
+    found.sources = folder_pairs(folder, found.unmatched)
 
 
-def _pranet(folder: Path) -> Found | None:
+def _pranet(folder: Path, found: Found) -> None:
     train, test = child(folder, ("traindataset",)), child(folder, ("testdataset",))
-    if not train and not test:
-        return None
-    unmatched: list[str] = []
-    notes: list[str] = []
-    left_out: list[Path] = []
-    sources = folder_pairs(train, unmatched) if train else []
-    sources = [replace(s, split="train", domain="clinicdb" if s.id.isdigit() else "kvasir") for s in sources]
-    for place in children(test) if test else ():
-        if place.name.lower() == "test" and len(children(test)) > 1:  # type: ignore[arg-type]
-            notes.append(f"{place}: holds the other test sets once more, left out")
-            left_out.append(place)
+    for source in folder_pairs(train, found.unmatched) if train else ():
+        domain = "clinicdb" if source.id.isdigit() else "kvasir"
+        found.sources.append(replace(source, split="train", domain=domain))
+    test_sets = children(test) if test else []
+    for place in test_sets:
+        if place.name.lower() == "test" and len(test_sets) > 1:
+            found.notes.append(f"{place}: holds the other test sets once more, left out")
+            found.left_out.append(place)
             continue
         name = split_name(place.name)
-        sources += [replace(s, split=name, domain=name) for s in folder_pairs(place, unmatched)]
-    return found_pairs("pranet", sources, unmatched, notes=tuple(notes), left_out=tuple(left_out))
+        found.sources += [replace(s, split=name, domain=name) for s in folder_pairs(place, found.unmatched)]
 
 
-def _isic(folder: Path) -> Found | None:
-    parts: dict[str, dict[str, list[Path]]] = {}
-    left_out: list[Path] = []
+def _isic(folder: Path, found: Found) -> None:
+    files_of: dict[str, dict[str, list[Path]]] = {}
     for place in children(folder):
         if named := ISIC.match(place.name):
             kind = "masks" if place.name.lower().endswith("groundtruth") else "images"
-            found = [path for path in pictures(place) if not path.stem.lower().endswith("_superpixels")]
-            left_out += set(pictures(place)) - set(found)
-            parts.setdefault(split_name(named.group(2)), {}).setdefault(kind, []).extend(found)
-    unmatched: list[str] = []
-    sources = []
-    for split, files in parts.items():
-        sources += match(files.get("images", []), files.get("masks", []), unmatched, split=split)
-    return found_pairs("isic", sources, unmatched, left_out=tuple(left_out))
+            ours = files_of.setdefault(split_name(named.group(2)), {"images": [], "masks": []})[kind]
+            for path in pictures(place):
+                (found.left_out if path.stem.lower().endswith("_superpixels") else ours).append(path)
+    for split, files in files_of.items():
+        found.sources += match(files["images"], files["masks"], found.unmatched, split=split)
 
 
-def _ph2(folder: Path) -> Found | None:
-    unmatched: list[str] = []
-    sources = []
+def _ph2(folder: Path, found: Found) -> None:
     for place in folders_within(folder):
         images, masks = place / f"{place.name}_Dermoscopic_Image", place / f"{place.name}_lesion"
         if images.is_dir() and masks.is_dir():
-            sources += match(pictures(images), pictures(masks), unmatched)
-    return found_pairs("ph2", sources, unmatched)
+            found.sources += match(pictures(images), pictures(masks), found.unmatched)
 
 
-def _mvtec(folder: Path) -> Found | None:
-    unmatched: list[str] = []
-    sources = []
+def _mvtec(folder: Path, found: Found) -> None:
     for category in (folder, *children(folder)):
         tests, truths = category / "test", category / "ground_truth"
         if not tests.is_dir() or not truths.is_dir():
@@ -86,45 +67,41 @@ def _mvtec(folder: Path) -> Found | None:
         for defect in children(tests):
             if defect.name == "good":
                 continue
-            masks = pictures(truths / defect.name) if (truths / defect.name).is_dir() else []
             domain = f"{category.name}-{defect.name}"
-            pairs = match(pictures(defect), masks, unmatched, domain=domain)
-            sources += [replace(s, id=f"{domain}-{s.id}", group=f"{domain}-{s.id}") for s in pairs]
-    return found_pairs("mvtec", sources, unmatched)
+            pairs = match(pictures(defect), pictures(truths / defect.name), found.unmatched, domain=domain)
+            found.sources += [replace(s, id=f"{domain}-{s.id}", group=f"{domain}-{s.id}") for s in pairs]
 
 
-def _nnunet(folder: Path) -> Found | None:
+def _nnunet(folder: Path, found: Found) -> None:
     if not (folder / "imagesTr").is_dir() or not (folder / "labelsTr").is_dir():
-        return None
-    unmatched: list[str] = []
-    sources = []
+        return
+    said = read_nnunet_labels(folder / "dataset.json")
+    found.mask_threshold, found.ignored, found.notes = 0, said.ignored, list(said.notes)
+    found.classes = said.classes if len(said.classes) > 1 or said.ignored else {}
     for split, side in (("train", "Tr"), ("test", "Ts")):
         if not (folder / f"images{side}").is_dir() or not (folder / f"labels{side}").is_dir():
             continue
         labels = {path.stem: path for path in pictures(folder / f"labels{side}")}
         volumes = [path for kind in ("images", "labels") for path in sorted((folder / f"{kind}{side}").iterdir())]
-        unmatched += [f"{path}: is not read: {way_in(path)}" for path in volumes if is_volume(path)]
+        found.unmatched += [f"{path}: is not read: {way_in(path)}" for path in volumes if is_volume(path)]
         images: dict[str, list[Path]] = {}
         for path in pictures(folder / f"images{side}"):
             images.setdefault(path.stem.rpartition("_")[0], []).append(path)
         for case in sorted(set(labels) | set(images)):
             files = images.get(case, [])
             if not files or case not in labels:
-                unmatched += [f"{path}: has no mask" for path in files] or [f"{labels[case]}: has no image"]
+                found.unmatched += [f"{path}: has no mask" for path in files] or [f"{labels[case]}: has no image"]
             elif [path.stem[-5:] for path in files] in (["_0000"], ["_0000", "_0001", "_0002"]):
-                sources.append(Source(case, files[0], (labels[case],), split, channels=tuple(files[1:])))
+                source = Source(case, files[0], (labels[case],), split, channels=tuple(files[1:]))
+                found.sources.append(replace(source, known=said.known, ignored=said.ignored))
             else:
                 text = f"has {len(files)} channel files; 1 can be read, or 3 (_0000 to _0002)"
-                unmatched += [f"{path}: {text}" for path in files]
-                unmatched.append(f"{labels[case]}: the image of this mask {text}")
-    said = read_nnunet_labels(folder / "dataset.json")
-    sources = [replace(source, known=said.known, ignored=said.ignored) for source in sources]
-    classes = said.classes if len(said.classes) > 1 or said.ignored else {}
-    more = {"classes": classes, "ignored": said.ignored, "notes": said.notes}
-    return found_pairs("nnunet", sources, [*unmatched, *said.problems], mask_threshold=0, **more)
+                found.unmatched += [f"{path}: {text}" for path in files]
+                found.unmatched.append(f"{labels[case]}: the image of this mask {text}")
+    found.unmatched += said.problems
 
 
-LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
+LAYOUTS: dict[str, Callable[[Path, Found], None]] = {
     "pranet": _pranet,
     "isic": _isic,
     "ph2": _ph2,
@@ -158,12 +135,14 @@ def find(folder: Path, layout: str | None = None, which: Which | None = None) ->
         return with_leftovers(folder, chosen_pairs(folder, which))
     nearest: list[Found] = []
     for name in [layout] if layout else LAYOUTS if folder.is_dir() else ["medsegbench"]:
-        found = LAYOUTS[name](folder)
-        if found and found.sources:
+        found = Found(name)
+        LAYOUTS[name](folder, found)
+        if found.sources:
+            found.sources = by_split(found.sources)
             others = [other for other in nearest if other.layout not in BY_NAMES]
-            failed = [f"not read as layout {other.layout}: {other.unmatched[0]}" for other in others]
-            return with_leftovers(folder, replace(found, notes=(*found.notes, *failed)))
-        if found and found.unmatched:
+            found.notes += [f"not read as layout {other.layout}: {other.unmatched[0]}" for other in others]
+            return with_leftovers(folder, found)
+        if found.unmatched:
             nearest.append(found)
     nearest.sort(key=lambda found: found.layout in BY_NAMES)
     held = sorted(child.name for child in folder.iterdir())[:8] if folder.is_dir() else [folder.name]

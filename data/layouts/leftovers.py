@@ -4,13 +4,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.layouts.folders import BY_PRODUCT_FOLDERS, SIDES, folder_kind, leads_up
-from data.layouts.known_forms import form_of, picture_format, way_in
-from data.layouts.sources import Found
-from data.pairs.image_io import IMAGE_SUFFIXES
+from data.readers.known_forms import form_of, picture_format, way_in
+from data.readers.sources import Found, is_picture
 
 # What systems and tools leave behind. `._x` is what macOS keeps of x on other systems.
 BY_PRODUCTS = re.compile(
@@ -57,7 +56,7 @@ def entries(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Entry]:
             if leads_up(path):
                 yield Entry(path, "link to a folder above")
                 continue
-            if path.is_symlink() or path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.is_symlink() or is_picture(path):
                 yield Entry(path, "link to a folder" if path.is_symlink() else "folder")
             yield from entries(path, (*above, here))
         elif path.is_file():
@@ -117,10 +116,10 @@ def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
         path, ending = entry.path, entry.path.suffix.lower()
         if path in used or str(path) in named or (left_out and left_out & {path, *path.parents}):
             continue
-        is_picture = ending in IMAGE_SUFFIXES and not path.name.startswith(".")
+        shown_picture = is_picture(path) and not path.name.startswith(".")
         of_pairs = _is_of_pairs(path.parent.name)
         here = path.parent in among or of_pairs
-        if entry.kind == "file" and is_picture:
+        if entry.kind == "file" and shown_picture:
             stands_for_a_pair = path.parent in among and not found.listed
             yield ("unread" if stands_for_a_pair else "unused"), f"{path}: belongs to no pair"
         elif entry.kind == "file" and ending in DOCUMENTS:
@@ -128,13 +127,13 @@ def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
             if form or here:
                 yield ("other_form" if form else "document"), f"{path}: {_reason(entry)}"
         elif entry.kind in ("folder", "link to a folder") and (
-            not (is_picture or of_pairs) or any(place.is_relative_to(path) for place in among)
+            not (shown_picture or of_pairs) or any(place.is_relative_to(path) for place in among)
         ):
             continue
         elif here:
             code = "dangling" if entry.kind == "link to nothing" else "unread"
             yield ("unused" if found.listed else code), f"{path}: {_reason(entry)}"
-        elif entry.kind != "file" or ending in IMAGE_SUFFIXES or form_of(path) or picture_format(path):
+        elif entry.kind != "file" or is_picture(path) or form_of(path) or picture_format(path):
             yield "unused", f"{path}: {_reason(entry)}"
 
 
@@ -143,7 +142,9 @@ STOPPING = ("unread", "dangling")
 
 def with_leftovers(folder: Path, found: Found) -> Found:
     """Return what was found with every other file named: in `unmatched` where it stands in a pair's place."""
-    faults = list(_faults(folder, found)) if folder.is_dir() else []
-    unmatched = [line for code, line in faults if code in STOPPING]
-    unused = tuple(fault for fault in faults if fault[0] not in STOPPING)
-    return replace(found, unmatched=(*found.unmatched, *unmatched), unused=(*found.unused, *unused))
+    for code, line in list(_faults(folder, found)) if folder.is_dir() else ():
+        if code in STOPPING:
+            found.unmatched.append(line)
+        else:
+            found.unused.append((code, line))
+    return found

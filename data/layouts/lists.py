@@ -4,18 +4,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from data.layouts.folders import child, children, folders_within, found_pairs, split_name
-from data.layouts.npz import BROKEN, array_names, check_arrays
-from data.layouts.sources import Found, Source, file_named, match, pictures, plain_stem
+from data.layouts.folders import child, children, folders_within, split_name
+from data.layouts.matching import match
 from data.pairs.errors import UserError
+from data.readers.npz import BROKEN, ArrayRow, array_names, check_arrays
+from data.readers.sources import Found, Source, file_named, pictures, plain_stem, read_lines
 
 LIST_OF_PAIRS = "prompt.json"  # of ControlNet's and Siamese-Diffusion's code, so that every fault of it is told
 EACH_FOLDER = "ImageSets/Segmentation"
-VOC_MASKS = (
-    "segmentationclasspng",
-    "segmentationclass",
-    "segmentationobject",
-)  # labelme2voc keeps arrays in the second
+VOC_MASKS = ("segmentationclasspng", "segmentationclass", "segmentationobject")  # labelme2voc: arrays in the second
 
 
 def _lines(path: Path, key: str, unmatched: list[str]) -> list[dict]:
@@ -53,106 +50,89 @@ def _value(line: str) -> object:
         return None
 
 
-def _listed(folder: Path, name: str, image_key: str, mask_keys: tuple[str, ...], layout: str) -> Found | None:
-    unmatched: list[str] = []
+def _listed(folder: Path, name: str, image_key: str, mask_keys: tuple[str, ...], found: Found) -> None:
     by_image: dict[tuple[str, Path], Source] = {}
-    outside = 0
-    for path in sorted(found for place in folders_within(folder, 2) for found in place.glob(name)):
+    found.listed = True
+    for path in sorted(path for place in folders_within(folder, 2) for path in place.glob(name)):
         split = split_name(path.parent.name) if path.parent != folder else ""
-        for number, row in enumerate(_lines(path, image_key, unmatched), 1):
+        for number, row in enumerate(_lines(path, image_key, found.unmatched), 1):
             mask_key = next((key for key in mask_keys if key in row), "")
             if image_key not in row or not mask_key:
-                unmatched.append(f"{path}: entry {number} names no {image_key} or no {mask_keys[0]}")
+                found.unmatched.append(f"{path}: entry {number} names no {image_key} or no {mask_keys[0]}")
                 continue
             image, mask = (file_named(path.parent, str(row[key])) for key in (image_key, mask_key))
             missing = [str(file) for file in (image, mask) if not file.is_file()]
-            unmatched += [f"{file}: named in {path.name}, but is not there" for file in missing]
+            found.unmatched += [f"{file}: named in {path.name}, but is not there" for file in missing]
             if missing:
                 continue
-            outside += not image.resolve().is_relative_to(folder.resolve())
             side = split_name(str(row["split"])) if "split" in row else split
             new = Source(plain_stem(image), image, (), side, prompt=str(row.get("prompt", "")))
             kept = by_image.setdefault((side, image), new)
             by_image[side, image] = replace(kept, masks=(*kept.masks, mask))
-    note = f"{outside} images lie outside {folder}: DVC does not see when they change"
-    return found_pairs(layout, list(by_image.values()), unmatched, notes=(note,) if outside else (), listed=True)
+    found.sources = list(by_image.values())
+    found.note_outside(folder)
 
 
-def jsonl(folder: Path) -> Found | None:
-    return _listed(folder, "*.json*", "target", ("source",), "jsonl")
+def jsonl(folder: Path, found: Found) -> None:
+    _listed(folder, "*.json*", "target", ("source",), found)
 
 
-def imagefolder(folder: Path) -> Found | None:
+def imagefolder(folder: Path, found: Found) -> None:
     keys = ("mask_file_name", "mask", "label_file_name", "label", "segmentation")
-    return _listed(folder, "metadata.jsonl", "file_name", keys, "imagefolder")
+    _listed(folder, "metadata.jsonl", "file_name", keys, found)
 
 
-def medsegbench(folder: Path) -> Found | None:
-    sources = []
+def medsegbench(folder: Path, found: Found) -> None:
+    found.mask_threshold, found.listed = 0, True
     for path in [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz")):
         try:
             names = array_names(path)
             for split in ("train", "val", "test"):
                 if f"{split}_images" in names:
-                    rows = range(check_arrays(path, split))
-                    sources += [Source(f"{path.stem}-{i:05d}", path, (path,), split, index=i) for i in rows]
+                    for index in range(check_arrays(path, split)):
+                        name, reader = f"{path.stem}-{index:05d}", ArrayRow(path, split, index)
+                        found.sources.append(Source(name, path, (path,), split, reader=reader))
         except (*BROKEN, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} cannot be used: {error}", ["needed are uint8 images and whole-number masks"]
-            ) from error
-    return found_pairs("medsegbench", sources, [], mask_threshold=0, listed=True)
+            needed = ["needed are uint8 images and whole-number masks"]
+            raise UserError(f"{path} cannot be used: {error}", needed) from error
 
 
-def voc(folder: Path) -> Found | None:
+def voc(folder: Path, found: Found) -> None:
     """JPEGImages with SegmentationClass (or SegmentationObject), and the lists of ImageSets/Segmentation as splits."""
-    unmatched: list[str] = []
-    notes: list[str] = []
-    sources: list[Source] = []
-    left_out: list[Path] = []
     for place in folders_within(folder, 3):
         images = child(place, ("jpegimages",))
-        kinds = [found for name in VOC_MASKS if (found := child(place, (name,))) and pictures(found)]
-        if not images or not kinds:
+        masks = next((path for name in VOC_MASKS if (path := child(place, (name,))) and pictures(path)), None)
+        if not images or not masks:
             continue
-        masks = kinds[0]
-        left_out += [p for p in children(place) if p.name.lower().startswith("segmentation") and p != masks]
-        splits = _image_sets(place, unmatched)
+        found.left_out += [p for p in children(place) if p.name.lower().startswith("segmentation") and p != masks]
         lists = child(place, ("imagesets",))
-        left_out += sorted(lists.rglob("*.txt")) if lists else []
-        wanted = {name for names in splits.values() for name in names}
+        found.left_out += sorted(lists.rglob("*.txt")) if lists else []
+        splits = _image_sets(lists, found.unmatched) if lists else {}
         if not splits:
-            sources += match(pictures(images), pictures(masks), unmatched)
+            found.sources += match(pictures(images), pictures(masks), found.unmatched)
             continue
-        with_mask = {plain_stem(path) for path in pictures(masks)}
-        without = [path for path in pictures(images) if plain_stem(path) not in wanted | with_mask]
-        left_out += without
-        notes += [f"{images}: {len(without)} images have no mask and stand in no list, left out"] if without else []
-        unmatched += [
-            f"{path}: stands in no list of {EACH_FOLDER}" for path in pictures(masks) if plain_stem(path) not in wanted
-        ]
+        wanted = {name for names in splits.values() for name in names}
+        ours, theirs = ({path: plain_stem(path) for path in pictures(place)} for place in (images, masks))
+        if without := [path for path, stem in ours.items() if stem not in wanted | {*theirs.values()}]:
+            found.left_out += without
+            found.notes.append(f"{images}: {len(without)} images have no mask and stand in no list, left out")
+        unlisted = [path for path, stem in theirs.items() if stem not in wanted]
+        found.unmatched += [f"{path}: stands in no list of {EACH_FOLDER}" for path in unlisted]
         for split, names in splits.items():
-            ours = [path for path in pictures(images) if plain_stem(path) in names]
-            theirs = [path for path in pictures(masks) if plain_stem(path) in names]
-            sources += match(ours, theirs, unmatched, split=split)
-            there = {plain_stem(path) for path in (*ours, *theirs)}
-            unmatched += [
-                f"{images / name}: named in the list {split}, but is not there" for name in sorted(names - there)
-            ]
-    return found_pairs("voc", sources, unmatched, notes=tuple(notes), left_out=tuple(left_out))
+            chosen, their_masks = ([p for p, stem in files.items() if stem in names] for files in (ours, theirs))
+            found.sources += match(chosen, their_masks, found.unmatched, split=split)
+            missing = sorted(names - {*ours.values(), *theirs.values()})
+            found.unmatched += [f"{images / name}: named in the list {split}, but is not there" for name in missing]
 
 
-def _image_sets(place: Path, unmatched: list[str]) -> dict[str, set[str]]:
+def _image_sets(lists: Path, unmatched: list[str]) -> dict[str, set[str]]:
     """Return split -> stems of ImageSets/Segmentation, train first; trainval is both of two others and not read."""
-    lists = child(place, ("imagesets",))
-    lists = lists and child(lists, ("segmentation",))
+    place = child(lists, ("segmentation",))
     splits: dict[str, set[str]] = {}
-    for path in sorted(lists.glob("*.txt")) if lists else ():
-        try:
-            names = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
-        except (ValueError, OSError):
-            unmatched.append(f"{path}: is not written in UTF-8: save it anew")
-            continue
-        splits[split_name(path.stem)] = names
+    for path in sorted(place.glob("*.txt")) if place else ():
+        before = len(unmatched)
+        names = {line.strip() for line in read_lines(path, EACH_FOLDER, unmatched)}
+        splits |= {split_name(path.stem): names} if len(unmatched) == before else {}
     if len(splits) > 1:
         splits.pop("trainval", None)
     return splits

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +85,11 @@ def _classes(values: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     for name, numbers in sorted(values.items(), key=lambda item: len(item[1])):
         for number in numbers:
             smallest.setdefault(number, name)
-    named: dict[int, str] = {number: _class_name(name) for number, name in sorted(smallest.items())}
-    shared = [name for name in named.values() if list(named.values()).count(name) > 1]
-    return {f"{name}-{number}" if name in shared else name: number for number, name in named.items()}
+    return {name: number for number, name in class_names(smallest).items()}
 
 
-def _class_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_ -]", "-", name).strip(" -_") or "class"
+def class_names(names: Mapping[int, str]) -> dict[int, str]:
+    """Return number -> name as a row may have it, sorted; the number follows where two names come out alike."""
+    plain = {number: re.sub(r"[^A-Za-z0-9_ -]", "-", name).strip(" -_") or "class" for number, name in names.items()}
+    counts = Counter(plain.values())
+    return {number: name if counts[name] == 1 else f"{name}-{number}" for number, name in sorted(plain.items())}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from data.layouts.sources import file_named
 from data.pairs.errors import UserError
+from data.readers.sources import file_named
 
 COLUMNS = ("image", "mask", "split", "group", "id")
 

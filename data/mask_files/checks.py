@@ -55,22 +55,22 @@ def _enclosed(lesion: np.ndarray) -> float:
 
 
 def _such_as(facts: Sequence[MaskFacts]) -> str:
-    return ", ".join(one.id for one in facts[:EXAMPLES])
+    return ", ".join(mask.id for mask in facts[:EXAMPLES])
 
 
 def _split_problems(split: str, facts: Sequence[MaskFacts]) -> Iterator[str]:
-    lesions = [one for one in facts if one.foreground > 0]
+    lesions = [mask for mask in facts if mask.foreground > 0]
     if not lesions:
         yield (
             f"split {split}: no mask of {len(facts)} has a lesion: were empty masks exported, does it lie in another "
             f"file, frame or channel? A split of few pairs may need another seed ({_such_as(facts)})"
         )
-    elif min(one.foreground for one in facts) == 1:
+    elif min(mask.foreground for mask in facts) == 1:
         yield (
             f"split {split}: all {len(facts)} masks are nothing but lesion: has the background a value of its own? Put "
             f"it under `as_background`, or export the masks again ({_such_as(facts)})"
         )
-    elif all(one.foreground == 1 for one in lesions):
+    elif all(mask.foreground == 1 for mask in lesions):
         yield (
             f"split {split}: all {len(facts)} masks are either empty or all lesion: does the outline lie in another "
             f"file or channel? ({_such_as(facts)})"
@@ -78,8 +78,8 @@ def _split_problems(split: str, facts: Sequence[MaskFacts]) -> Iterator[str]:
 
 
 def _inverted(where: str, facts: Sequence[MaskFacts], inverted: bool | None) -> str:
-    odd = [one for one in facts if one.border > BORDER]
-    lesions = sum(one.foreground > 0 for one in facts)
+    odd = [mask for mask in facts if mask.border > BORDER]
+    lesions = sum(mask.foreground > 0 for mask in facts)
     if len(odd) <= lesions / 2:
         return ""
     turn = "leave inverted_masks out" if inverted else "set inverted_masks: true, or as_background: [its value]"
@@ -91,8 +91,8 @@ def _inverted(where: str, facts: Sequence[MaskFacts], inverted: bool | None) -> 
 
 
 def _outlines(where: str, facts: Sequence[MaskFacts]) -> str:
-    odd = [one for one in facts if one.is_outline]
-    if len(odd) <= sum(one.foreground > 0 for one in facts) / 2:
+    odd = [mask for mask in facts if mask.is_outline]
+    if len(odd) <= sum(mask.foreground > 0 for mask in facts) / 2:
         return ""
     return (
         f"{where}: lesion is a line about background in {len(odd)} of {len(facts)} masks, as if outlines or a frame "
@@ -103,8 +103,8 @@ def _outlines(where: str, facts: Sequence[MaskFacts]) -> str:
 
 def one_for_all(facts: Sequence[MaskFacts]) -> str:
     """Return a sentence where all masks with a lesion are the same, or nothing."""
-    lesions = [one for one in facts if one.foreground > 0]
-    if len(lesions) < FEW or len({one.digest for one in lesions}) > 1:
+    lesions = [mask for mask in facts if mask.foreground > 0]
+    if len(lesions) < FEW or len({mask.digest for mask in lesions}) > 1:
         return ""
     return (
         f"all {len(lesions)} masks with a lesion are the same to the pixel: was one written for all images? Each image "
@@ -119,7 +119,7 @@ def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | N
     """
     problems = [line for split, members in facts.items() for line in _split_problems(split, members)]
     large = {f"split {split}": members for split, members in facts.items() if len(members) >= FEW}
-    judged = large or {"all splits": [one for members in facts.values() for one in members]}
+    judged = large or {"all splits": [mask for members in facts.values() for mask in members]}
     if problems or inverted is False:
         return problems
     for where, members in judged.items():
@@ -132,9 +132,9 @@ def set_hints(facts: Sequence[MaskFacts]) -> list[str]:
     """Return what is odd and legal, in sentences: worth a look."""
     odd = {
         "have lesion on most of their border, as where black and white are exchanged": [
-            one for one in facts if one.border > BORDER
+            mask for mask in facts if mask.border > BORDER
         ],
-        "are a line about background, as outlines are": [one for one in facts if one.is_outline],
+        "are a line about background, as outlines are": [mask for mask in facts if mask.is_outline],
     }
     hints = [
         f"{len(members)} of {len(facts)} masks {what}: look at them ({_such_as(members)})"

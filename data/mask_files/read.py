@@ -5,16 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.mask_files.pixels import greys, is_colourful, labels_of_values, threshold_mask
 from data.mask_files.values import NUMBERS, MaskValues, distinct, is_photo, two_valued_share
-from data.pairs.image_io import (
-    MASK_THRESHOLD,
-    BadImageError,
-    Value,
-    greys,
-    is_colourful,
-    labels_of_values,
-    threshold_mask,
-)
+from data.pairs.image_io import MASK_THRESHOLD, BadImageError, Value
 
 # What the shares were measured on is in data/mask_files/values.py.
 LEAST_AREA = 0.002  # share of the pixels that a value must have to be missed

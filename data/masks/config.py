@@ -1,12 +1,26 @@
 """Masks to sample from, as rows of params.yaml."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from data.pairs.config import Config, Probability
 
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+Move = dict[str, Any]  # a transform as it was drawn, in plain values
 Range = tuple[float, float]
+
+
+def _area_is_ordered(area: Range) -> Range:
+    if not 0 < area[0] <= area[1] <= 1:
+        raise ValueError(f"area must be [low, high] with 0 < low <= high <= 1, got {list(area)}")
+    return area
+
+
+Area = Annotated[Range, AfterValidator(_area_is_ordered)]
 Angle = Annotated[float, Field(ge=-360, le=360)]
 
 
@@ -14,6 +28,15 @@ class Transform(Config):
     """One step of the list; each is drawn anew for every mask, and happens with its probability."""
 
     probability: Probability = 1.0
+    name: str
+
+    def happens(self, rng: "Generator") -> bool:
+        """Return whether it is drawn to happen this time."""
+        return bool(rng.random() < self.probability)
+
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move | None:
+        """Return the values of one move, or None where there is none; `donors` are ids of masks that may be taken."""
+        raise NotImplementedError
 
 
 class Ranged(Transform):
@@ -33,12 +56,24 @@ class Flip(Transform):
     name: Literal["flip"]
     probability: Probability = 0.5
 
+    def happens(self, rng: "Generator") -> bool:
+        """Return True: which way is drawn with the move."""
+        return True
+
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        return {axis: bool(rng.random() < self.probability) for axis in ("x", "y")}
+
 
 class Scale(Ranged):
     """Larger or smaller about the centre of the lesion."""
 
     name: Literal["scale"]
     factor: Range = Field(description="[low, high] of the factor on lengths, drawn on a log scale")
+
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        import numpy as np
+
+        return {"factor": float(np.exp(rng.uniform(*np.log(self.factor))))}  # halving is as likely as doubling
 
 
 class Rotate(Transform):
@@ -53,6 +88,9 @@ class Rotate(Transform):
             raise ValueError(f"degrees must be [low, high], got {list(self.degrees)}")
         return self
 
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        return {"degrees": float(rng.uniform(*self.degrees))}
+
 
 class Shift(Transform):
     """Moved within the frame."""
@@ -60,11 +98,24 @@ class Shift(Transform):
     name: Literal["shift"]
     most: float = Field(gt=0, le=1, description="share of the side, each way")
 
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        return {axis: float(by) for axis, by in zip("xy", rng.uniform(-self.most, self.most, 2), strict=True)}
 
-class Elastic(Transform):
-    """Bent by a smooth random field."""
+
+class Bent(Transform):
+    """A transform that bends by a smooth random field; rows limit its strength and say of what it is a share."""
 
     name: Literal["elastic"]
+    strength: float
+    smoothness: float
+
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
+        return {"strength": self.strength, "smoothness": self.smoothness, "seed": int(rng.integers(2**31))}
+
+
+class Elastic(Bent):
+    """Bent by a smooth random field."""
+
     strength: float = Field(gt=0, le=1, description="largest displacement as a share of the lesion's radius")
     smoothness: float = Field(gt=0, le=1, description="width of the field's bumps as a share of the lesion's radius")
 
@@ -74,6 +125,9 @@ class Swap(Transform):
 
     name: Literal["swap"]
 
+    def draw(self, rng: "Generator", donors: Sequence[str]) -> Move | None:
+        return {"donor": donors[int(rng.integers(len(donors)))]} if donors else None
+
 
 AnyTransform = Annotated[Flip | Scale | Rotate | Shift | Elastic | Swap, Field(discriminator="name")]
 
@@ -81,7 +135,7 @@ AnyTransform = Annotated[Flip | Scale | Rotate | Shift | Elastic | Swap, Field(d
 class Constraints(Config):
     """What a transformed mask must be; draws that are not are rejected, counted and drawn again."""
 
-    area: Range = Field(description="share of the frame that lesions may cover")
+    area: Area = Field(description="share of the frame that lesions may cover")
     lost: Probability = Field(default=0.02, description="share of the lesion that may leave the frame")
     connected: Literal["any", "as_parent", "one"] = Field(
         default="as_parent", description="as_parent: in no more pieces than the mask it comes from; one: in one piece"
@@ -90,12 +144,6 @@ class Constraints(Config):
         default="any", description="as_parent: touches the frame's border only if the mask it comes from does"
     )
     change: Probability = Field(default=0.0, description="at least this share, as 1 - IoU with the mask it comes from")
-
-    @model_validator(mode="after")
-    def _area_is_ordered(self) -> "Constraints":
-        if not 0 < self.area[0] <= self.area[1] <= 1:
-            raise ValueError(f"area must be [low, high] with 0 < low <= high <= 1, got {list(self.area)}")
-        return self
 
 
 class MaskRow(Config):

@@ -5,7 +5,6 @@ Transforms and limits here are ours, rows in params.yaml. A mask is a function o
 lesions are swapped, of the set of masks; so the first copies never change when more are asked for.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +17,9 @@ import numpy as np
 from data.masks.config import Constraints, Masks, TransformedMasks
 from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
 from data.masks.preview import preview
-from data.pairs.files import whole_folder
+from data.pairs.files import whole_folder, write_table
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, as_cell, class_names, complete, content, write_manifest
+from data.pairs.manifest import Pair, PairSet, class_names, complete, content, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
 
@@ -91,7 +90,7 @@ def transform_mask(
     rejected: Counter[str] = Counter()
     for attempt in range(1, row.attempts + 2):
         last = attempt > row.attempts
-        moves = draw_moves(row.transforms, rng, donors, only="flip" if last else "") if labels.any() else []
+        moves = draw_moves(row.transforms, rng, donors, only=("flip",) if last else ()) if labels.any() else []
         moved, lost = apply_moves(labels, moves, donor_labels)
         origin = donor_labels(donor_of(moves)) if donor_of(moves) else labels
         broken = "" if last or not labels.any() else broken_constraint(row.constraints, moved, lost, labels, origin)
@@ -126,7 +125,7 @@ def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mappi
         before = real.labels(parent)
         made = _make(real, before, row, parent, copy, donors)
         mask_id = f"{parent.id}-{name}-{copy}"
-        pair = replace(parent, id=mask_id, image="", image_sha256="", mask=f"masks/{mask_id}.png", native="")
+        pair = replace(parent, id=mask_id, image="", image_sha256="", mask=file_names(mask_id)[1], native="")
         pair = replace(pair, source=name, parent=parent.id, donor=str(made.how["donor"]))
         write_mask(folder / str(copy) / pair.mask, made.labels, len(class_names(pair)))
         inner = content(parent, made.labels)
@@ -140,13 +139,6 @@ def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mappi
         return complete(folder / str(copy), pair), line, made.rejected
 
     return write
-
-
-def _write_provenance(path: Path, lines: list[dict[str, object]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, PROVENANCE, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: as_cell(value) for name, value in line.items()} for line in lines)
 
 
 def _outside_area(real: PairSet, row: Masks) -> int:
@@ -173,7 +165,7 @@ def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str
         for copy in range(1, row.copies + 1):
             made = list(islice(done, len(real)))
             write_manifest(folder / str(copy), [pair for pair, _, _ in made])
-            _write_provenance(folder / str(copy) / "provenance.csv", [line for _, line, _ in made])
+            write_table(folder / str(copy) / "provenance.csv", PROVENANCE, [line for _, line, _ in made])
             for _, _, reasons in made:
                 rejected += reasons
                 only_flipped += isinstance(row, TransformedMasks) and reasons.total() == row.attempts

@@ -8,69 +8,30 @@ lost at the border is then known. Labels are never mixed: every move takes the n
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from typing import Any
 
 import cv2
 import numpy as np
 
-from data.masks.config import AnyTransform, Elastic, Flip, Rotate, Scale, Shift, Swap
+from data.masks.config import Move, Transform
 
 Array = np.ndarray
-Move = dict[str, Any]
-Draw = Callable[[Any, np.random.Generator, Sequence[str]], Move | None]
 # Root mean square of albumentations' elastic field for alpha = sigma = 1: uniform noise in (-1, 1), Gaussian blur.
 FIELD_RMS = 1 / np.sqrt(3) / (2 * np.sqrt(np.pi))
 
 
-def _draw_flip(row: Flip, rng: np.random.Generator, _donors: Sequence[str]) -> Move:
-    return {"x": bool(rng.random() < row.probability), "y": bool(rng.random() < row.probability)}
-
-
-def _draw_scale(row: Scale, rng: np.random.Generator, _donors: Sequence[str]) -> Move:
-    # On a log scale, so that halving and doubling are equally likely.
-    return {"factor": float(np.exp(rng.uniform(*np.log(row.factor))))}
-
-
-def _draw_rotate(row: Rotate, rng: np.random.Generator, _donors: Sequence[str]) -> Move:
-    return {"degrees": float(rng.uniform(*row.degrees))}
-
-
-def _draw_shift(row: Shift, rng: np.random.Generator, _donors: Sequence[str]) -> Move:
-    x, y = rng.uniform(-row.most, row.most, 2)
-    return {"x": float(x), "y": float(y)}
-
-
-def _draw_elastic(row: Elastic, rng: np.random.Generator, _donors: Sequence[str]) -> Move:
-    return {"strength": row.strength, "smoothness": row.smoothness, "seed": int(rng.integers(2**31))}
-
-
-def _draw_swap(_row: Swap, rng: np.random.Generator, donors: Sequence[str]) -> Move | None:
-    return {"donor": donors[int(rng.integers(len(donors)))]} if donors else None
-
-
-DRAW: dict[str, Draw] = {
-    "flip": _draw_flip,
-    "scale": _draw_scale,
-    "rotate": _draw_rotate,
-    "shift": _draw_shift,
-    "elastic": _draw_elastic,
-    "swap": _draw_swap,
-}
-
-
 def draw_moves(
-    transforms: Sequence[AnyTransform], rng: np.random.Generator, donors: Sequence[str], *, only: str = ""
+    transforms: Sequence[Transform], rng: np.random.Generator, donors: Sequence[str] = (), *, only: Collection[str] = ()
 ) -> list[Move]:
-    """Return one move for each transform that happens this time; `only` leaves out all of another name.
+    """Return one move for each transform that happens this time; `only` leaves out all of other names.
 
     `donors` are the ids of the masks that a swap may take.
     """
     moves = []
     for row in transforms:
-        happens = row.name == "flip" or rng.random() < row.probability
-        if happens and only in ("", row.name) and (move := DRAW[row.name](row, rng, donors)) is not None:
+        if row.happens(rng) and (not only or row.name in only) and (move := row.draw(rng, donors)) is not None:
             moves.append({"name": row.name, **move})
     return moves
 
@@ -100,36 +61,55 @@ def _centered(labels: Array, reach: int) -> Array:
     return np.ascontiguousarray(room[y : y + 2 * reach + 1, x : x + 2 * reach + 1])
 
 
-def _albumentations(step: Any, canvas: Array, seed: int = 0) -> Array:
+def library() -> Any:
+    """Return albumentations, whose import asks the network for a newer version unless it is told not to."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
-    compose = albumentations.Compose([step])
+    return albumentations
+
+
+def applied(step: Any, image: Array, masks: Sequence[Array] = (), seed: int = 0) -> tuple[Array, list[Array]]:
+    """Return image and masks after one transform of albumentations, whose own draws depend on the seed alone."""
+    compose = library().Compose([step])
     compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-    return compose(image=canvas, mask=canvas)["mask"]
+    changed = compose(image=image, masks=list(masks))
+    return changed["image"], [np.asarray(mask) for mask in changed["masks"]]
 
 
-def _similar(canvas: Array, moves: Sequence[Move]) -> Array:
-    """Scale and turn in one step, because each step that takes the nearest pixel roughens the outline."""
-    import albumentations
+def turned(
+    image: Array, masks: Sequence[Array], moves: Sequence[Move], border: int = cv2.BORDER_CONSTANT
+) -> tuple[Array, list[Array]]:
+    """Return image and masks scaled and turned about their middle, then shifted, in one step that samples once.
 
+    Each step that takes the nearest pixel would roughen the outline anew.
+    """
     factor = float(np.prod([move.get("factor", 1.0) for move in moves]))
     turn = float(sum(move.get("degrees", 0.0) for move in moves))
-    step = albumentations.Affine(
-        scale=(factor, factor), rotate=(turn, turn), keep_ratio=True, mask_interpolation=cv2.INTER_NEAREST, p=1
-    )
-    return _albumentations(step, canvas)
+    shift = {axis: int(sum(move.get(axis, 0) for move in moves)) for axis in ("x", "y")}
+    step = library().Affine(
+        scale=(factor, factor), rotate=(turn, turn), translate_px={axis: (by, by) for axis, by in shift.items()},
+        keep_ratio=True, border_mode=border, mask_interpolation=cv2.INTER_NEAREST, p=1,
+    )  # fmt: skip
+    return applied(step, image, masks)
 
 
-def _bend(canvas: Array, move: Move) -> Array:
-    import albumentations
+def flipped(array: Array, move: Move) -> Array:
+    """Return an image or mask mirrored as the move says."""
+    array = array[:, ::-1] if move["x"] else array
+    return np.ascontiguousarray(array[::-1] if move["y"] else array)
 
-    radius = _radius(canvas)
-    sigma = max(1.0, move["smoothness"] * radius)
-    alpha = move["strength"] * radius * sigma / FIELD_RMS
-    step = albumentations.ElasticTransform(
-        alpha=alpha, sigma=sigma, noise_distribution="uniform", mask_interpolation=cv2.INTER_NEAREST, p=1
-    )
-    return _albumentations(step, canvas, move["seed"])
+
+def bent(
+    image: Array, masks: Sequence[Array], move: Move, side: float, border: int = cv2.BORDER_CONSTANT
+) -> tuple[Array, list[Array]]:
+    """Return image and masks bent by a smooth field; strength and smoothness of the move are shares of `side`."""
+    sigma = max(1.0, move["smoothness"] * side)
+    step = library().ElasticTransform(
+        alpha=move["strength"] * side * sigma / FIELD_RMS, sigma=sigma, noise_distribution="uniform",
+        border_mode=border, mask_interpolation=cv2.INTER_NEAREST, p=1,
+    )  # fmt: skip
+    return applied(step, image, masks, move["seed"])
 
 
 def apply_moves(labels: Array, moves: Sequence[Move], donor: Callable[[str], Array]) -> tuple[Array, float]:
@@ -137,7 +117,6 @@ def apply_moves(labels: Array, moves: Sequence[Move], donor: Callable[[str], Arr
 
     `donor` gives the labels of the real pair with an id. Labels without lesion stay as they are.
     """
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks the network for a newer version
     if not labels.any():
         return labels, 0.0
     height, width = labels.shape
@@ -151,17 +130,16 @@ def apply_moves(labels: Array, moves: Sequence[Move], donor: Callable[[str], Arr
     for similar, group in groupby(moves, key=lambda move: move["name"] in ("scale", "rotate")):
         together = list(group)
         if similar:
-            canvas = _similar(canvas, together)
+            canvas = turned(canvas, [canvas], together)[1][0]
             continue
         for move in together:
             if move["name"] == "flip":
-                canvas = canvas[:, ::-1] if move["x"] else canvas
-                canvas = np.ascontiguousarray(canvas[::-1] if move["y"] else canvas)
+                canvas = flipped(canvas, move)
                 x, y = (width - 1 - x if move["x"] else x), (height - 1 - y if move["y"] else y)
             elif move["name"] == "shift":
                 x, y = x + round(move["x"] * width), y + round(move["y"] * height)
             elif move["name"] == "elastic":
-                canvas = _bend(canvas, move) if canvas.any() else canvas
+                canvas = bent(canvas, [canvas], move, _radius(canvas))[1][0] if canvas.any() else canvas
     return _set_into(canvas, x, y, (height, width))
 
 

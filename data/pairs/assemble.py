@@ -1,17 +1,21 @@
-"""Pair sets made from other pair sets: duplicates, and masks with the images that were made for them."""
+"""Writing pairs and pair sets: one pair, duplicates, and masks with the images that were made for them."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.pairs.files import sha256_file
-from data.pairs.manifest import Pair, PairSet, write_manifest
+import numpy as np
+
+from data.pairs.files import copy_file, sha256_file
+from data.pairs.image_io import write_image, write_mask
+from data.pairs.manifest import Pair, PairSet, class_names, complete, file_names, write_manifest
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+def write_pair(folder: Path, pair: Pair, image: np.ndarray, labels: np.ndarray) -> Pair:
+    """Write uint8 (H, W, 3) and uint8 (H, W) in {0..K} where the row says, and return it with hashes and foreground."""
+    write_image(folder / pair.image, image)
+    write_mask(folder / pair.mask, labels, len(class_names(pair)))
+    return complete(folder, pair)
 
 
 def write_empty(folder: Path) -> PairSet:
@@ -25,9 +29,10 @@ def write_duplicate(real: PairSet, folder: Path) -> PairSet:
     rows = []
     for pair in real.pairs:
         copy_id = f"{pair.id}-copy"
-        row = replace(pair, id=copy_id, image=f"images/{copy_id}.png", mask=f"masks/{copy_id}.png", source="duplicate")
-        _copy(real.folder / pair.image, folder / row.image)
-        _copy(real.folder / pair.mask, folder / row.mask)
+        image, mask = file_names(copy_id)
+        row = replace(pair, id=copy_id, image=image, mask=mask, source="duplicate")
+        copy_file(real.folder / pair.image, folder / row.image)
+        copy_file(real.folder / pair.mask, folder / row.mask)
         rows.append(replace(row, parent=pair.id))
     return write_manifest(folder, rows)
 
@@ -37,8 +42,8 @@ def write_synthetic(mask_sets: Sequence[PairSet], images: Sequence[Path], source
     rows: list[Pair] = []
     for masks, drawn in zip(mask_sets, images, strict=True):
         for pair in masks.pairs:
-            image = f"images/{pair.id}.png"
-            _copy(drawn / f"{pair.id}.png", folder / image)
-            _copy(masks.folder / pair.mask, folder / pair.mask)
+            image, _ = file_names(pair.id)
+            copy_file(drawn / f"{pair.id}.png", folder / image)
+            copy_file(masks.folder / pair.mask, folder / pair.mask)
             rows.append(replace(pair, image=image, source=source, image_sha256=sha256_file(folder / image)))
     return write_manifest(folder, rows)

@@ -1,9 +1,10 @@
 """Errors that a user can mend."""
 
+import contextlib
 import errno
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class UserError(Exception):
@@ -24,6 +25,20 @@ class BadImageError(ValueError):
     def __init__(self, message: str, code: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+def to_mend(what: str, problems: Sequence[str]) -> str:
+    """Return the title of an error with all problems of a data set."""
+    return f"{what}: {len(problems)} problem{'s' if len(problems) > 1 else ''} to mend, then run again"
+
+
+@contextlib.contextmanager
+def naming(where: object) -> Iterator[None]:
+    """Put the file, or the place in it, in front of the message of a BadImageError that the block raises."""
+    try:
+        yield
+    except BadImageError as error:
+        raise BadImageError(f"{where}: {error}", error.code) from error
 
 
 MEANINGS = {

@@ -1,9 +1,11 @@
 """Hashes, whole-or-nothing writes and the scratch folders from which long work resumes."""
 
 import contextlib
+import csv
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import math
 import os
@@ -11,13 +13,14 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from data.pairs.errors import UserError
 
 # what is still being written, beside its place: .NAME.HOST-PID.tmp; .gitignore and .dvcignore name it too
 TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.(?:tmp|partial)")
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # to a spreadsheet
 
 
 class NotFiniteError(UserError, ValueError):
@@ -88,6 +91,12 @@ def sweep(*roots: Path) -> list[Path]:
     return sorted(swept)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the bytes of a file, and make the folder that it goes to."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file beside its place and rename it, so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +124,36 @@ def _not_finite(value: object, where: str = "") -> Iterator[str]:
     inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
     for key, one in inner:
         yield from _not_finite(one, f"{where}.{key}" if where else str(key))
+
+
+def as_cell(value: object) -> object:
+    """Return a value for a CSV file: a text that a spreadsheet would take for a formula gets a ' in front."""
+    if not isinstance(value, str) or not FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def of_cell(cell: str) -> str:
+    """Return the text that `as_cell` wrote."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Return a CSV file; None is an empty cell, and no text is a formula to a spreadsheet: `of_cell` reads it back."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([as_cell(cell) for cell in line] for line in lines)
+    return text.getvalue()
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as a CSV file with these columns."""
+    write_text(path, csv_text(columns, ([row[name] for name in columns] for row in rows)))
 
 
 def is_main_process() -> bool:

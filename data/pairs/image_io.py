@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from data.pairs.errors import one_line, system_problem
 
 MASK_THRESHOLD = 127
 EXIF_TURN = 0x0112
-COLOURFUL = 64  # difference between the channels of a pixel
 # the best of several copies of one picture first
 IMAGE_SUFFIXES = (
     ".png", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx",
@@ -69,6 +68,12 @@ def _thinned(picture: Image.Image, most_px: int) -> Image.Image:
     step = math.ceil(math.sqrt(picture.width * picture.height / most_px))
     size = (max(1, picture.width // step), max(1, picture.height // step))
     return picture.resize(size, Image.Resampling.NEAREST) if step > 1 else picture
+
+
+def is_turned(path: Path) -> bool:
+    """Return whether the EXIF tag of a picture turns it. Raises: OSError."""
+    with Image.open(path) as file:
+        return file.getexif().get(EXIF_TURN, 1) != 1
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -123,117 +128,6 @@ def is_jpeg(path: Path) -> bool:
     """Return whether a readable picture is a JPEG, whatever its ending."""
     with Image.open(path) as file:
         return file.format in ("JPEG", "MPO")
-
-
-def mask_pixels(path: Path) -> Array:
-    """Return the values of somebody's mask: uint8 (H, W) of greys, or (H, W, 3) where any pixel is not grey.
-
-    Where the colours are one alone, the values are those of the alpha channel, or the numbers of a palette.
-
-    Raises: BadImageError for a damaged file, more than 8 bits, or an alpha channel that says other than the colours.
-    """
-    picture = open_picture(path)
-    if picture.mode in ("1", "L") and "transparency" not in picture.info:
-        return np.asarray(picture.convert("L"))
-    numbers = np.asarray(picture) if picture.mode == "P" else None
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        alpha = np.asarray(picture.getchannel("A"))
-    else:
-        alpha = None
-    colours = picture.convert("RGB")
-    red, green, blue = colours.split()
-    plain = not any(np.ptp(np.asarray(plane)) for plane in (red, green, blue))
-    if alpha is not None and np.ptp(alpha):
-        if plain:
-            return alpha
-        if _contradicts(np.asarray(colours.convert("L")), alpha):
-            raise BadImageError(
-                "has colours and an alpha channel that part it differently: export the mask as one channel",
-                "alpha_unclear",
-            )
-    if plain and numbers is not None and np.ptp(numbers):
-        return numbers
-    return np.asarray(red if red.tobytes() == green.tobytes() == blue.tobytes() else colours)
-
-
-def _contradicts(grey: Array, alpha: Array) -> bool:
-    """Return whether over 0.5 % of the pixels have a grey that is opaque in one place and transparent in another."""
-    seen = alpha > MASK_THRESHOLD
-    opaque, clear = (np.bincount(grey[part], minlength=256) for part in (seen, ~seen))
-    return bool(np.minimum(opaque, clear).sum() > 0.005 * grey.size)
-
-
-def read_mask(path: Path, threshold: int = MASK_THRESHOLD) -> Array:
-    """Return uint8 (H, W) in {0, 1}: 1 where the grey value is above `threshold`.
-
-    JPEG masks are grey at their edges; above 0 instead of above 127 would make lesions a few percent larger.
-
-    Raises: BadImageError as `mask_pixels`, and for a mask in colours, or one whose values all lie at or below the
-    threshold without being zero (0/1 masks under the threshold 127).
-    """
-    return threshold_mask(mask_pixels(path), threshold)
-
-
-def is_colourful(colours: Array) -> bool:
-    """Return whether over 0.1 % of the pixels of uint8 (H, W, 3) are clearly no grey, for so bright a picture."""
-    red, green, blue = (colours[..., channel] for channel in range(3))
-    peak = np.maximum(np.maximum(red, green), blue)
-    spread = peak - np.minimum(np.minimum(red, green), blue)
-    return bool((spread > COLOURFUL * int(peak.max(initial=0)) / 255).mean() > 0.001)
-
-
-def greys(pixels: Array) -> Array:
-    """Return uint8 (H, W) of a mask's pixels. Raises: BadImageError for one in colours."""
-    if pixels.ndim == 2:
-        return pixels
-    if is_colourful(pixels):
-        raise BadImageError("is in colours: name them in the data-set row, classes: {name: [r, g, b]}", "colour_mask")
-    return np.asarray(Image.fromarray(pixels).convert("L"))
-
-
-def threshold_mask(pixels: Array, threshold: int, background: Sequence[Value] = (), *, inverted: bool = False) -> Array:
-    """Return uint8 (H, W) in {0, 1}: 1 where the value is above `threshold`, or is not where `inverted`.
-
-    Values of `background` are 0 in any case.
-
-    Raises: BadImageError for colours, and when no value is above the threshold although some are not 0.
-    """
-    grey = greys(pixels)
-    labelled = ~np.isin(grey, [value for value in background if isinstance(value, int)])
-    above = grey > threshold
-    if (grey * labelled).any() and not (above & labelled).any() and not (inverted and above.any()):
-        values = np.unique(grey[labelled])
-        shown = ", ".join(str(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
-        what_to_do = "set mask_threshold: 0" if values[-1] == 1 else "set mask_threshold below the lesion's, or classes"
-        raise BadImageError(
-            f"has no value above mask_threshold {threshold}, its values are {shown}: {what_to_do} in the data-set row",
-            "zero_one_mask" if values[-1] == 1 else "dim_mask",
-        )
-    return ((above != inverted) & labelled).astype(np.uint8)
-
-
-def labels_of_values(pixels: Array, values: Sequence[Value], background: Sequence[Value] = ()) -> Array:
-    """Return uint8 (H, W) in {0..K}: k + 1 where a pixel of (H, W) or (H, W, 3) has values[k].
-
-    Raises: BadImageError for a pixel that is neither black, nor of these values, nor of those of `background`.
-    """
-    colours = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, -1)
-    labels = np.zeros(colours.shape[:2], np.uint8)
-    known = ~colours.any(2)
-    for value in background:
-        known |= (colours == np.array(value)).all(2)
-    for number, value in enumerate(values, 1):
-        here = (colours == np.array(value)).all(2)  # a grey is a colour of three equal parts
-        labels[here] = number
-        known |= here
-    if not known.all():
-        found = [tuple(int(part) for part in row) for row in np.unique(colours[~known], axis=0)]
-        shown = sorted({row[0] if len(set(row)) == 1 else row for row in found}, key=str)[:6]
-        share = 100 * (1 - known.mean())
-        what_to_do = "name their values in `classes`, or export the mask again without losses and smooth edges"
-        raise BadImageError(f"has {share:.2g} % pixels of no class, such as {shown}: {what_to_do}", "class_unknown")
-    return labels
 
 
 def levels(classes: int) -> Array:

@@ -1,23 +1,20 @@
 """Pair sets: a folder with images/, masks/ and manifest.csv, one row a pair."""
 
 import csv
-import io
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from data.pairs.errors import UserError
-from data.pairs.files import sha256_file, write_text
+from data.pairs.errors import UserError, naming
+from data.pairs.files import csv_text, of_cell, sha256_file, write_text
 from data.pairs.image_io import BadImageError, read_image, read_labels
 from data.pairs.resize import Box, crop
 
 MANIFEST = "manifest.csv"
 MOST_ID_BYTES = 150  # a name on disk has 255, and files are named after ids with more around them
-NATIVE = "native"  # folder of test sets at their own sizes in a prepared data set
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,11 @@ class Pair:
     native: str = ""  # WIDTHxHEIGHT of the real image before it was resized, in px
     box: str = ""  # left top width height of the content in px; empty when it fills the frame
     classes: str = "lesion"  # names of the classes of lesion, in the order of their labels 1, 2, ...; "|" between them
+
+
+def file_names(pair_id: str) -> tuple[str, str]:
+    """Return the paths of image and mask of a pair in its folder."""
+    return f"images/{pair_id}.png", f"masks/{pair_id}.png"
 
 
 def id_problem(pair_id: str) -> str | None:
@@ -72,33 +74,7 @@ def content(pair: Pair, array: np.ndarray) -> np.ndarray:
     return crop(array, box) if box else array
 
 
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
-
-
-def as_cell(value: object) -> object:
-    """Return a value for a CSV file: a text that a spreadsheet would take for a formula gets a ' in front."""
-    if not isinstance(value, str) or not FORMULA.match(value):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
-
-
-def of_cell(cell: str) -> str:
-    """Return the text that `as_cell` wrote."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
-
-
 COLUMNS = tuple(field.name for field in fields(Pair))
-
-
-def _named(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-    try:
-        return read(path)
-    except BadImageError as error:
-        raise BadImageError(f"{path}: {error}", error.code) from error
 
 
 @dataclass(frozen=True)
@@ -113,11 +89,15 @@ class PairSet:
 
     def image(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W, 3)."""
-        return _named(self.folder / pair.image, read_image)
+        path = self.folder / pair.image
+        with naming(path):
+            return read_image(path)
 
     def labels(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W) in {0..K}: the background and the K classes of the pair."""
-        return _named(self.folder / pair.mask, partial(read_labels, classes=len(class_names(pair))))
+        path = self.folder / pair.mask
+        with naming(path):
+            return read_labels(path, len(class_names(pair)))
 
     def mask(self, pair: Pair) -> np.ndarray:
         """Return uint8 (H, W) in {0, 1}: lesion of any class."""
@@ -157,11 +137,7 @@ def write_manifest(folder: Path, pairs: Sequence[Pair]) -> PairSet:
     ids = [pair.id for pair in ordered]
     if len(set(ids)) != len(ids):
         raise ValueError(f"{folder}: ids are not unique: {sorted({i for i in ids if ids.count(i) > 1})[:5]}")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: as_cell(value) for name, value in asdict(pair).items()} for pair in ordered)
-    write_text(folder / MANIFEST, text.getvalue())
+    write_text(folder / MANIFEST, csv_text(COLUMNS, map(astuple, ordered)))
     return PairSet(folder, ordered)
 
 
@@ -183,25 +159,6 @@ def read_pairs(folder: Path) -> PairSet:
             for row in reader
         ]
     return PairSet(folder, tuple(sorted(pairs, key=lambda pair: pair.id)))
-
-
-def held_out_splits(folder: Path) -> list[str]:
-    """Return the names of the test sets among the splits of a prepared data set: all but train and val, sorted."""
-    found = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
-    names = [name for name in found if name not in ("train", "val")]
-    if not names:
-        raise UserError(f"{folder} holds no test set, only {found}: run dvc repro, which prepares it first")
-    return names
-
-
-def sets_to_test_on(folder: Path) -> dict[str, PairSet]:
-    """Return the test sets of a prepared data set by name, at their own sizes where these were kept.
-
-    Raises: UserError when there is none.
-    """
-    names = held_out_splits(folder)
-    own = {name: folder / NATIVE / name for name in names}
-    return {name: read_pairs(own[name] if own[name].is_dir() else folder / name) for name in names}
 
 
 def verify(pair_set: PairSet) -> None:

@@ -1,23 +1,63 @@
-"""What belongs together, as a row says it: a regular expression on ids, or a table."""
+"""What belongs together and must stay in one split: as a row says it, as ids hint at it, and dealt into folds."""
 
 import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from data.layouts.sources import Source
-from data.pairs.group_ids import groups_of
-from data.pairs.image_io import IMAGE_SUFFIXES
+from data.readers.sources import Source, is_picture, read_lines
+
+Member = TypeVar("Member")
+
+# From the whole to its parts: patient01-3, p01_s2_003; case-3-12, video 2_0001; scan7_left-004.
+PATTERNS = (
+    r"^([A-Za-z]*\d[A-Za-z0-9]*)[-_ .]",
+    r"^([A-Za-z]+[-_ .]?\d+[A-Za-z]?)[-_ .]",
+    r"^(.*\d.*)[-_ .][A-Za-z]*\d+$",
+)
+SHARED = 0.5  # share of the ids that another one shares its prefix with: a few alike names say nothing
 
 
-def read_lines(path: Path, key: str, problems: list[str]) -> list[str]:
-    """Return the lines of a text file that a row names, without empty ones."""
-    try:
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except OSError:
-        problems.append(f"{path}: no such file, though `{key}` names it")
-    except UnicodeDecodeError:
-        problems.append(f"{path}: is not written in UTF-8: save it anew")
-    return []
+def hinted_pattern(ids: Sequence[str]) -> str:
+    """Return the regular expression of a prefix that ids share as images of one patient do, or nothing.
+
+    Every id has such a prefix, there are several, each with a digit, and most of them belong to several ids.
+    """
+    for pattern in PATTERNS:
+        groups = groups_of(ids, pattern)
+        counts = Counter(groups)
+        if "" not in counts and len(counts) > 1 and sum(counts[one] > 1 for one in groups) >= SHARED * len(ids):
+            return pattern
+    return ""
+
+
+def groups_of(ids: Iterable[str], pattern: str) -> list[str]:
+    """Return what the pattern's first bracket, or all of it, finds in each id; empty where it finds nothing."""
+    matches = [re.search(pattern, name) for name in ids]
+    return [((match[1] if match.re.groups else match[0]) or "") if match else "" for match in matches]
+
+
+def torn_groups(groups_by_split: dict[str, list[str]]) -> list[str]:
+    """Return the groups that lie in two splits, sorted; an empty name is none."""
+    homes: dict[str, set[str]] = {}
+    for split, groups in groups_by_split.items():
+        for group in filter(None, groups):
+            homes.setdefault(group, set()).add(split)
+    return sorted(group for group, splits in homes.items() if len(splits) > 1)
+
+
+def deal(groups: Iterable[list[Member]], count: int) -> list[list[Member]]:
+    """Return `count` folds: the largest groups are dealt first, each to the fold that is smallest by then.
+
+    Among equals the order of the groups decides.
+    """
+    folds: list[list[Member]] = [[] for _ in range(count)]
+    for members in sorted(groups, key=len, reverse=True):
+        min(folds, key=len).extend(members)
+    return folds
 
 
 def by_pattern(sources: list[Source], pattern: str, problems: list[str]) -> list[Source]:
@@ -66,10 +106,10 @@ def plain_path(name: str) -> str:
 def names_of(source: Source, root: Path) -> list[str]:
     """Return what a list may call a pair, the clearest name first: id, path in the folder, name of the file."""
     place = source.image.relative_to(root).as_posix() if source.image.is_relative_to(root) else source.image.name
-    named = [source.id, *([plain_path(place), plain_path(source.image.name)] if source.index < 0 else [])]
+    named = [source.id, *([plain_path(place), plain_path(source.image.name)] if not source.reader else [])]
     return [*named, source.own_name]
 
 
 def without_ending(name: str) -> str:
     """Return a file's name without the ending of a picture; an id may have dots of its own."""
-    return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
+    return name[: -len(Path(name).suffix)] if is_picture(Path(name)) else name

@@ -82,6 +82,21 @@ def _pits(rng: np.random.Generator, size_px: int) -> Array:
     return (np.sin(u) * np.sin(v)).astype(np.float32)
 
 
+def draw_lesion(
+    rng: np.random.Generator, size_px: int, radii: tuple[float, float]
+) -> tuple[float, tuple[float, float], Array]:
+    """Return radius and centre of a lesion as shares of the side, and its coverage, which lies wholly in the frame."""
+    radius = rng.uniform(*radii)
+    x, y = rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2)
+    return radius, (x, y), coverage(outline(rng, size_px, radius, (x, y)), size_px)
+
+
+def finished(rng: np.random.Generator, image: Array, inside: Array, noise: float) -> tuple[Array, Array]:
+    """Return image and mask as uint8 from values of 0-1: the image with noise, the mask where most is lesion."""
+    image += rng.normal(0, noise, image.shape)
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), (inside > 0.5).astype(np.uint8)
+
+
 def draw_phantom(seed: int, pair_id: str, size_px: int, radii: tuple[float, float] = RADII) -> tuple[Array, Array]:
     """Return the image, uint8 (size, size, 3), and the mask, uint8 (size, size) in {0, 1}, of one phantom.
 
@@ -104,9 +119,7 @@ def draw_phantom(seed: int, pair_id: str, size_px: int, radii: tuple[float, floa
         soft = cv2.GaussianBlur(patch, (0, 0), 0.02 * size_px)[..., None]
         image = image * (1 - 0.55 * soft) + 0.55 * soft * np.array([0.80, 0.56, 0.36], np.float32) * shade[..., None]
 
-    radius = rng.uniform(*radii)
-    center = tuple(rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2))
-    inside = coverage(outline(rng, size_px, radius, center), size_px)
+    radius, center, inside = draw_lesion(rng, size_px, radii)
     soft = cv2.GaussianBlur(inside, (0, 0), 0.014 * size_px)[..., None]
     dome = 1 - ((x - center[0] + 0.3 * radius) ** 2 + (y - center[1] + 0.3 * radius) ** 2) / (2.2 * radius) ** 2
     flesh = 0.35 * tint + rng.normal([0.55, 0.18, 0.19], 0.04).astype(np.float32)
@@ -117,5 +130,4 @@ def draw_phantom(seed: int, pair_id: str, size_px: int, radii: tuple[float, floa
 
     bright = np.clip(highlights(rng, size_px, center, radius), 0, 1)[..., None]
     image = image * (1 - 0.85 * bright) + 0.85 * bright
-    image += rng.normal(0, 0.008, image.shape)
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), (inside > 0.5).astype(np.uint8)
+    return finished(rng, image, inside, 0.008)

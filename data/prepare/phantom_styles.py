@@ -10,9 +10,20 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.pairs.config import Look, Style
 from data.pairs.seeds import item_seed
-from data.prepare.phantom import RADII, SUPERSAMPLING, Array, coverage, draw_phantom, highlights, outline, smooth_noise
+from data.prepare.config import Look, Style
+from data.prepare.phantom import (
+    RADII,
+    SUPERSAMPLING,
+    Array,
+    coverage,
+    draw_lesion,
+    draw_phantom,
+    finished,
+    highlights,
+    outline,
+    smooth_noise,
+)
 
 Radii = tuple[float, float]
 
@@ -89,9 +100,7 @@ def _draw_skin(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[Arr
         opacity = rng.uniform(0.2, 0.45) * soft[..., None]
         image = image * (1 - opacity) + opacity * brown
 
-    radius = rng.uniform(*radii)
-    center = tuple(rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2))
-    inside = coverage(outline(rng, size_px, radius, center), size_px)
+    radius, center, inside = draw_lesion(rng, size_px, radii)
     soft = cv2.GaussianBlur(inside, (0, 0), rng.uniform(0.012, 0.022) * size_px)[..., None]
     network = 1 - np.abs(smooth_noise(rng, size_px, 14))[..., None]  # dark lines around lighter holes
     darker = np.clip(1 - ((x - center[0]) ** 2 + (y - center[1]) ** 2) / radius**2, 0, 1)[..., None]
@@ -102,8 +111,7 @@ def _draw_skin(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[Arr
 
     hairs = _hairs(rng, size_px)[..., None]
     image = image * (1 - 0.8 * hairs) + 0.8 * hairs * np.array([0.16, 0.11, 0.09], np.float32)
-    image += rng.normal(0, 0.008, image.shape)
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), (inside > 0.5).astype(np.uint8)
+    return finished(rng, image, inside, 0.008)
 
 
 def _weave(rng: np.random.Generator, size_px: int) -> Array:
@@ -133,17 +141,14 @@ def _draw_surface(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[
         soft = cv2.GaussianBlur(coverage(outline(rng, size_px, size, place), size_px), (0, 0), 0.02 * size_px)
         shade -= rng.uniform(0.1, 0.3) * soft
 
-    radius = rng.uniform(*radii)
-    center = tuple(rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2))
-    inside = coverage(outline(rng, size_px, radius, center), size_px)
+    _, _, inside = draw_lesion(rng, size_px, radii)
     soft = cv2.GaussianBlur(inside, (0, 0), 0.01 * size_px)
     deep = cv2.GaussianBlur(inside, (0, 0), 0.05 * size_px)
     rim = soft * np.clip(1.5 - 1.5 * deep, 0, 1)  # what dries last leaves a ring
     strength = rng.uniform(0.25, 1) * (soft * (0.75 + 0.12 * smooth_noise(rng, size_px, 5)) + 0.5 * rim)
     dye = np.array([0.72, 0.55, 0.4], np.float32) + rng.normal(0, 0.05, 3).astype(np.float32)
     image = cloth * shade[..., None] * (1 - strength[..., None] * (1 - dye))  # the weave shows through
-    image += rng.normal(0, 0.01, image.shape)
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), (inside > 0.5).astype(np.uint8)
+    return finished(rng, image, inside, 0.01)
 
 
 LOOKS = {"endoscopy": draw_phantom, "skin": _draw_skin, "surface": _draw_surface}

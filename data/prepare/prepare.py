@@ -8,27 +8,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.layouts.sources import Source, memory_for, read_source
 from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
 from data.mask_files.read import Reading
-from data.pairs.config import Dataset, FolderDataset, PhantomDataset, Style
-from data.pairs.errors import UserError, one_line
+from data.pairs.assemble import write_pair
+from data.pairs.errors import UserError, one_line, to_mend
 from data.pairs.files import whole_folder, write_text
-from data.pairs.image_io import BadImageError, write_image, write_mask
-from data.pairs.manifest import NATIVE, Pair, PairSet, class_names, complete, id_problem, read_pairs, write_manifest
+from data.pairs.image_io import BadImageError
+from data.pairs.manifest import Pair, PairSet, file_names, id_problem, read_pairs, write_manifest
 from data.pairs.parallel import threaded
+from data.pairs.prepared import NATIVE
 from data.pairs.resize import letterbox, resize_image, resize_mask
-from data.pairs.thumbnails import SIDE, near_duplicates, thumbnail
+from data.prepare.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.prepare.phantom_styles import draw_pair
 from data.prepare.splits import split_sources, torn_hints
+from data.prepare.thumbnails import SIDE, near_duplicates, thumbnail
+from data.readers.reading import memory_for, read_source
+from data.readers.sources import Source
 
 SHOWN = 20  # files that are not read; doctor lists all
-
-
-def _write_pair(folder: Path, pair: Pair, image: np.ndarray, mask: np.ndarray) -> Pair:
-    write_image(folder / pair.image, image)
-    write_mask(folder / pair.mask, mask, len(class_names(pair)))
-    return complete(folder, pair)
 
 
 def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -39,7 +36,7 @@ def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.nd
     return resize_image(image, row.size_px, antialias=row.antialias), resize_mask(mask, row.size_px), ""
 
 
-class Prepared(NamedTuple):
+class Written(NamedTuple):
     """A written pair, the same at its own size where that was asked for, what was read, the thumbnail of its image."""
 
     pair: Pair
@@ -55,7 +52,7 @@ def how_to_read(row: FolderDataset) -> Reading:
     return Reading(row.mask_threshold, stated, classes, row.as_background, bool(row.inverted_masks))
 
 
-def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
+def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) -> Written | str:
     """Return what was written of a pair, or what is wrong with its files.
 
     The mask is made binary before it is resized, as in the official code (spec 1.4, row 18).
@@ -63,19 +60,19 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
     if problem := id_problem(source.id):
         return f"{one_line(str(source.image))}: {problem}"
     with memory_for(source):
-        return _prepare_known(row, folder, split, source)
+        try:
+            return _written(row, folder, split, source, *read_source(source, how_to_read(row)))
+        except BadImageError as error:
+            return str(error)
 
 
-def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source) -> Prepared | str:
-    try:
-        image, mask = read_source(source, reading=how_to_read(row))
-    except BadImageError as error:
-        return str(error)
+def _written(
+    row: FolderDataset, folder: Path, split: str, source: Source, image: np.ndarray, mask: np.ndarray
+) -> Written:
     small, small_mask, box = _fit(row, image, mask)
     pair = Pair(
         source.id,
-        f"images/{source.id}.png",
-        f"masks/{source.id}.png",
+        *file_names(source.id),
         split,
         "real",
         source.domain or row.domain,
@@ -86,25 +83,22 @@ def _prepare_known(row: FolderDataset, folder: Path, split: str, source: Source)
     )
     native = None
     if row.native_tests and split not in ("train", "val"):
-        native = _write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
-    written = _write_pair(folder / split, pair, small, small_mask)
-    return Prepared(written, native, mask_facts(mask, pair.id), thumbnail(image))
+        native = write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
+    written = write_pair(folder / split, pair, small, small_mask)
+    return Written(written, native, mask_facts(mask, pair.id), thumbnail(image))
 
 
 def leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return a line for every image that lies nearly the same in two splits: those refused, and those allowed by id."""
-    keys = [f"{pair.split}\0{pair.id}" for pair in pairs]
     refused, let_in = [], []
-    for one, two, likeness in near_duplicates(keys, thumbnails, [p.split for p in pairs], across=True):
-        (split, name), (other, twin) = one.split("\0"), two.split("\0")
-        alike = f"{split}/{name} and {other}/{twin} are nearly the same image (correlation {likeness:.4f})"
-        if {name, twin, "*"} & set(allowed):
+    for first, second, likeness in near_duplicates(thumbnails, [pair.split for pair in pairs], across=True):
+        a, b = pairs[first], pairs[second]
+        alike = f"{a.split}/{a.id} and {b.split}/{b.id} are nearly the same image (correlation {likeness:.4f})"
+        if {a.id, b.id, "*"} & set(allowed):
             let_in.append(alike)
         else:
-            refused.append(
-                f"{alike}: remove one, keep both together by `group` or `sequence_likeness`, or set "
-                f"allow_duplicates: [{twin}]"
-            )
+            what_to_do = "remove one, keep both together by `group` or `sequence_likeness`, or set"
+            refused.append(f"{alike}: {what_to_do} allow_duplicates: [{b.id}]")
     return refused, let_in
 
 
@@ -119,33 +113,32 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
         sys.stderr.write(f"{row.path}: {hint}\n")
     # two pairs of one id would be written to one place; `problems` names them already
     tasks = [(split, source) for split in splits for source in {source.id: source for source in splits[split]}.values()]
-    made: list[Prepared] = []
+    written: list[Written] = []
     thumbnails = np.zeros((len(tasks), SIDE * SIDE), np.float16)  # half as large, and as good for a likeness of .99
     for result in threaded(lambda task: _prepare_pair(row, folder, *task), tasks, title="prepare", unit="pair"):
         if isinstance(result, str):
             problems.append(result)
         else:
-            thumbnails[len(made)] = result.thumbnail
-            made.append(result._replace(thumbnail=None))
+            thumbnails[len(written)] = result.thumbnail
+            written.append(result._replace(thumbnail=None))
     if not problems:
-        facts = {split: [one.facts for one in made if one.pair.split == split] for split in splits}
+        facts = {split: [result.facts for result in written if result.pair.split == split] for split in splits}
         problems = set_problems(facts, inverted=row.inverted_masks)
     if not problems:
-        problems, let_in = leaks([one.pair for one in made], thumbnails, row.allow_duplicates)
+        problems, let_in = leaks([result.pair for result in written], thumbnails, row.allow_duplicates)
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise UserError(f"{row.path}: {count} to mend, then run again", problems)
-    hints = [] if row.inverted_masks is False else set_hints([one.facts for one in made])
+        raise UserError(to_mend(row.path, problems), problems)
+    hints = [] if row.inverted_masks is False else set_hints([result.facts for result in written])
     if several := sum(len(source.masks) > 1 for _, source in tasks):
         hints.append(f"{several} images have several masks, merged: a pixel is lesion where any says so")
     if hints:
         sys.stderr.write("".join(f"{row.path}: {hint}\n" for hint in hints))
     if let_in:
         write_text(folder / "allowed_duplicates.txt", "\n".join(let_in) + "\n")
-    natives = [one.native for one in made if one.native]
+    natives = [result.native for result in written if result.native]
     for split in {pair.split for pair in natives}:
         write_manifest(folder / NATIVE / split, [pair for pair in natives if pair.split == split])
-    yield from (one.pair for one in made)
+    yield from (result.pair for result in written)
 
 
 def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
@@ -159,8 +152,8 @@ def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
         for number in range(count):
             pair_id, style = f"{split}-{number:04d}", styles[number % len(styles)]
             domain = "phantom" if style == "same" else f"phantom-{style}"
-            pair = Pair(pair_id, f"images/{pair_id}.png", f"masks/{pair_id}.png", split, "real", domain)
-            yield _write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
+            pair = Pair(pair_id, *file_names(pair_id), split, "real", domain)
+            yield write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
 
 
 def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
@@ -174,8 +167,8 @@ def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
     """
     pairs: dict[str, list[Pair]] = {}
     with whole_folder(out_dir) as folder:
-        made = _draw_phantoms(row, folder) if isinstance(row, PhantomDataset) else _prepare_folder(row, folder)
-        for pair in made:
+        pairs_of_row = _draw_phantoms(row, folder) if isinstance(row, PhantomDataset) else _prepare_folder(row, folder)
+        for pair in pairs_of_row:
             pairs.setdefault(pair.split, []).append(pair)
         for split, rows in pairs.items():
             write_manifest(folder / split, rows)

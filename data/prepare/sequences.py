@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from data.layouts.npz import image_row
-from data.layouts.sources import Source
 from data.pairs.image_io import BadImageError, read_image
 from data.pairs.parallel import threaded
-from data.pairs.thumbnails import thumbnail
+from data.prepare.thumbnails import thumbnail
+from data.readers.npz import ArrayRow
+from data.readers.sources import Source
 
 NUMBERED = re.compile(r"^(.*?)(\d+)$")
 FRAME_CORRELATION = 0.97
@@ -43,9 +43,8 @@ def alike_neighbours(
 
 def _thumbnail(source: Source) -> np.ndarray | None:
     try:
-        if source.index >= 0:
-            return thumbnail(image_row(source.image, source.split, source.index))
-        return thumbnail(read_image(source.image))
+        row = source.reader
+        return thumbnail(row.image() if isinstance(row, ArrayRow) else read_image(source.image))
     except BadImageError:  # named when the pair is prepared
         return None
 

@@ -10,13 +10,21 @@ import numpy as np
 
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
-from data.layouts.sources import Found, Source
-from data.pairs.config import FolderDataset, Folds
 from data.pairs.errors import UserError
-from data.pairs.group_ids import deal, groups_of, hinted_pattern, torn_groups
 from data.pairs.seeds import item_seed
-from data.prepare.grouping import by_pattern, by_table, names_of, plain_path, read_lines
+from data.prepare.config import FolderDataset, Folds
+from data.prepare.grouping import (
+    by_pattern,
+    by_table,
+    deal,
+    groups_of,
+    hinted_pattern,
+    names_of,
+    plain_path,
+    torn_groups,
+)
 from data.prepare.sequences import with_sequences
+from data.readers.sources import Found, Source, read_lines
 
 Splits = dict[str, list[Source]]
 SLICE = re.compile(r"(.*)\[(\d*):(\d*)\]")

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Probability
 from data.pairs.errors import UserError
-from data.pairs.files import whole_folder
-from data.pairs.manifest import PairSet, of_cell, write_manifest
+from data.pairs.files import of_cell, whole_folder
+from data.pairs.manifest import PairSet, write_manifest
 
 CRITERIA = ("mask_fidelity", "colour_drift", "copy")
 COPY = {"1": 1.0, "true": 1.0, "0": 0.0, "false": 0.0}

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from data.pairs.csv_text import csv_text
 from data.pairs.errors import UserError
-from data.pairs.files import sha256_tree, whole_folder, write_json, write_text
+from data.pairs.files import csv_text, sha256_tree, whole_folder, write_json, write_text
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import of_cell
+from data.pairs.files import of_cell
 from evaluation.mos.choice import RATED
 from evaluation.mos.deck import FACTS, KEY, Card
 

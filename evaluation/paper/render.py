@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from string import ascii_lowercase
 
-from data.pairs.csv_text import csv_text
+from data.pairs.files import csv_text
 from evaluation.paper.facts import Column
 from evaluation.paper.tables import DEMO, DEMO_NOTE, PaperTable
 from evaluation.paper.values import TOY, Value

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from data.pairs.config import Slices, Which, which_problems
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError, write_image
+from data.readers.config import Slices, Which, which_problems
 
 EXAMPLES = 3
 

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data.exports.bundle import read_splits
-from data.exports.formats import FORMATS, export
-from data.exports.options import Options
+from data.exports.formats import FORMATS, Options, export
 from data.pairs.manifest import read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.stages.report_cards import CARDS
 
 
@@ -60,7 +59,7 @@ def run(item: dict[str, Any]) -> None:
     given = {field: item[field] for field in ("dataset_id", "folds", "seed", "shard_pairs", "prompt")}
     options = Options(name=item["name"] or item["real"].resolve().name, **given)
     added = [read_pairs(folder) for folder in item["added"]]
-    bundle = export(item["format"], read_splits(item["real"]), added, item["out"], options)
+    bundle = export(item["format"], Prepared(item["real"]).splits(), added, item["out"], options)
     for split, pairs in bundle.splits.items():
         counts = Counter(pair.pair.source for pair in pairs)
         sys.stdout.write(f"{split}: {', '.join(f'{count} {source}' for source, count in counts.items())}\n")

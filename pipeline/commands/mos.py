@@ -9,7 +9,8 @@ import numpy as np
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
-from data.pairs.manifest import MANIFEST, PairSet, held_out_splits, read_pairs
+from data.pairs.manifest import MANIFEST, PairSet, read_pairs
+from data.pairs.prepared import Prepared
 from data.pairs.seeds import item_seed
 from evaluation.mos.choice import Options
 from evaluation.mos.deck import write_deck
@@ -64,9 +65,9 @@ def _deck(item: dict[str, Any]) -> None:
     if low:
         raise UserError("numbers that cannot be used", low)
     sets = _synthetic_sets(item["dataset"], item["set"])
-    folder = paths.processed(item["dataset"])
-    held_out = {name: read_pairs(folder / name) for name in held_out_splits(folder)}
-    others = {name: read_pairs(folder / name) for name in ("val", "train") if (folder / name).is_dir()}
+    prepared = Prepared(paths.processed(item["dataset"]))
+    held_out = {name: pairs for name, pairs in prepared.splits().items() if name in prepared.test_names()}
+    others = {name: pairs for name, pairs in (("val", prepared.val), ("train", prepared.train)) if pairs}
     key = item["key"] or item["out"].with_name(f"{item['out'].name}-key")
     facts = write_deck(sets, held_out, others, options, item["out"], key)
     sys.stdout.write(f"deck {facts['deck']}: hand {item['out']} to raters, who open index.html in it\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from data.acquire.config import redacted
+from data.acquire.secrets import redacted
 from pipeline.params.schema import read_params
 
 

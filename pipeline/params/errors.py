@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from data.acquire.config import redacted
+from data.acquire.secrets import redacted
 from data.pairs.errors import one_line
 
 MOST_COMPARED, MOST_LETTERS = 50, 100  # names that a line lists, letters of what was found in it

@@ -11,8 +11,9 @@ from pydantic import Field, StringConstraints, ValidationError
 from data.acquire.config import Download
 from data.baselines.config import Baseline
 from data.masks.config import Masks
-from data.pairs.config import Config, Dataset
+from data.pairs.config import Config
 from data.pairs.errors import UserError
+from data.prepare.config import Dataset
 from evaluation.audit.filters import FilterRow
 from evaluation.features.config import FeaturesConfig, ScoresConfig
 from pipeline.params.checks import check_lists, check_values

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data.pairs.csv_text import csv_text
 from data.pairs.errors import UserError
-from data.pairs.files import write_text
+from data.pairs.files import csv_text, write_text
 from pipeline.plan.stage_times import Record, read_records
 
 MOST = 30  # bars

@@ -6,7 +6,8 @@ from typing import Any
 
 from data.pairs.assemble import write_duplicate, write_empty
 from data.pairs.files import whole_folder
-from data.pairs.manifest import MANIFEST, PairSet, read_pairs
+from data.pairs.manifest import PairSet
+from data.pairs.prepared import TRAIN, Prepared
 from pipeline.params import paths
 
 READS = {"row": "baselines.{source}"}
@@ -46,8 +47,7 @@ def run(item: dict, params) -> None:
 
     Raises: UserError when imported pairs cannot be used, or no lesion can be cut.
     """
-    root = paths.processed(item["dataset"])
-    splits = {path.parent.name: read_pairs(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))}
-    real = splits.pop("train")
+    splits = Prepared(paths.processed(item["dataset"])).splits()
+    real = splits.pop(TRAIN)
     with whole_folder(paths.samples(item["dataset"], item["source"], "real")) as out:
         KINDS[params.row.kind](item["source"], params.row, real, splits, out)

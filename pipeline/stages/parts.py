@@ -1,6 +1,7 @@
 """Which pair sets features are extracted from and images inspected of."""
 
-from data.pairs.manifest import PairSet, held_out_splits, read_pairs
+from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 
 
@@ -8,5 +9,5 @@ def image_parts(dataset: str, source: str, mask_name: str) -> dict[str, PairSet]
     """Return the pair sets to look at by name: train and holdout of the real pairs, or the synthetic set."""
     if source != "real":
         return {"synthetic": read_pairs(paths.samples(dataset, source, mask_name))}
-    splits = {"train": "train", "holdout": held_out_splits(paths.processed(dataset))[0]}
-    return {part: read_pairs(paths.processed(dataset, split)) for part, split in splits.items()}
+    prepared = Prepared(paths.processed(dataset))
+    return {"train": prepared.train, "holdout": read_pairs(prepared.folder / prepared.test_names()[0])}

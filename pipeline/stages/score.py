@@ -8,7 +8,7 @@ READS = {"scores": "scores"}
 
 def run(item: dict, params) -> None:
     """Write results/scores/<dataset>/<source>-<masks>.json, its details, and a table with one row an image."""
-    from data.pairs.csv_text import csv_text
+    from data.pairs.files import csv_text
     from evaluation.features.store import read_parts
     from evaluation.scores.audit_scores import COLUMNS
     from evaluation.scores.score import read_sets, score

@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from data.pairs.files import code_fingerprint, sha256_file, whole_folder, work_folder, write_json
-from data.pairs.manifest import MANIFEST, read_pairs, sets_to_test_on
+from data.pairs.manifest import MANIFEST, read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 
 READS = {"row": "architectures.{architecture}"}
@@ -24,20 +25,19 @@ def run(item: dict, params) -> None:
 
     dataset, architecture = item["dataset"], item["architecture"]
     name = paths.run_name(item["source"], item["masks"], item["multiple"], item["seed"])
-    root = paths.processed(dataset)
-    real, added = root / "train", paths.samples(dataset, item["source"], item["masks"], item["multiple"])
-    tests = sets_to_test_on(root)
-    val = read_pairs(root / "val") if (root / "val" / MANIFEST).is_file() else None
+    prepared = Prepared(paths.processed(dataset))
+    real, val, tests = prepared.train, prepared.val, prepared.tests()
+    added = read_pairs(paths.samples(dataset, item["source"], item["masks"], item["multiple"]))
     fingerprint = {"row": params.row.model_dump(mode="json"), "code": code_fingerprint("data", "segmentation")}
-    looked_at = [*tests.values(), *([val] if val else [])]
-    fingerprint |= {"pairs": [sha256_file(f / MANIFEST) for f in (real, added, *(one.folder for one in looked_at))]}
+    pair_sets = [real, added, *tests.values(), *([val] if val else [])]
+    fingerprint |= {"pairs": [sha256_file(pairs.folder / MANIFEST) for pairs in pair_sets]}
     fingerprint |= {"seed": item["seed"], "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")}
     weights = params.row.encoder_file
     fingerprint |= {"encoder": sha256_file(Path(weights)) if weights and Path(weights).is_file() else ""}
     folder = paths.segmenter(dataset, architecture, name)
     with work_folder(f"segment/{dataset}/{architecture}/{name}", fingerprint) as work, whole_folder(folder) as out:
         facts = train(
-            read_pairs(real), read_pairs(added), params.row, out,
+            real, added, params.row, out,
             seed=item["seed"], val=val, tests=list(tests.values()), work=work,
             settings=f"architectures.{architecture}",
         )  # fmt: skip

@@ -13,8 +13,8 @@ def run(item: dict, params) -> None:
 
     Raises: UserError when the loss is not finite, or the hint or the checkpoint does not fit the base model.
     """
-    from data.pairs.devices import accelerator
     from data.pairs.manifest import read_pairs
+    from data.pairs.training import accelerator
     from siamese.config.sections import NEEDS
     from siamese.fit import fit, load_data
     from siamese.training.import_official import import_generator

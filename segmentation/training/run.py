@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from data.pairs.finite import check_losses, check_weights
+from data.pairs.training import check_losses, check_weights
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.inputs import as_targets, at_size, normalize
 from segmentation.networks.blocks import Network

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.pairs import devices
+from data.pairs import training
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
 from data.pairs.manifest import PairSet
@@ -49,9 +49,9 @@ def train(
 
     Raises: UserError when there are no pairs, or fewer than the row asks for, when the row needs validation pairs and
     there are none, when the encoder is unusable, when the loss or a weight is no longer a finite number, and as
-    `data.pairs.devices.accelerator`.
+    `data.pairs.training.accelerator`.
     """
-    accelerator = devices.accelerator()
+    accelerator = training.accelerator()
     planned = len(real)
     used, added, looked_at = validation_sets(row, real, synthetic, val, tests, seed)
     used, added = chosen_pairs(used, added, row)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.pairs.devices import accelerator
+from data.pairs.training import accelerator
 from siamese.arsdm.checkpoint import check_size, load_network
 from siamese.arsdm.denoise import denoise, mask_tensor
 from siamese.arsdm.network import SpadeUNet

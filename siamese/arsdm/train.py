@@ -7,9 +7,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
+from data.pairs.training import accelerator
 from siamese.arsdm.checkpoint import build_network, check_size, save_network
 from siamese.arsdm.denoise import noise_schedule
 from siamese.arsdm.network import SpadeUNet

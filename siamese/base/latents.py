@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
+from data.pairs.training import accelerator
 from siamese.base.load import base_info, encode_prompts, load_vae, reduction
 
 

@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from data.pairs.devices import accelerator
 from data.pairs.files import sha256_tree, write_json
-from data.pairs.finite import check_losses, check_weights
 from data.pairs.seeds import item_seed
+from data.pairs.training import accelerator, check_losses, check_weights
 from siamese.base.devices import LateReader, seeded
 from siamese.base.load import encode_prompts
 from siamese.base.text import write_small_text_encoder

@@ -10,11 +10,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image
 from data.pairs.manifest import Pair, PairSet
 from data.pairs.seeds import item_seed
+from data.pairs.training import accelerator
 from siamese.base.devices import is_out_of_memory
 from siamese.config.sections import Needs, SamplingConfig
 

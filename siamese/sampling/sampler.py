@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 
-from data.pairs.devices import accelerator
+from data.pairs.training import accelerator
 from siamese.base.attention import place
 from siamese.base.latents import image_hints, mask_hints
 from siamese.base.load import load_scheduler, load_vae

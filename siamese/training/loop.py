@@ -18,9 +18,9 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from data.pairs import devices
+from data.pairs import training
 from data.pairs.errors import UserError
-from data.pairs.finite import check_losses, check_weights
+from data.pairs.training import check_losses, check_weights
 from siamese.base.devices import LateReader, is_out_of_memory
 from siamese.config.sections import TrainingConfig
 from siamese.training.batches import pair_order
@@ -125,7 +125,7 @@ def one_training(cfg: TrainingConfig) -> Iterator[Accelerator]:
 
     Raises: UserError for fewer pairs a step than processes, and when memory does not suffice.
     """
-    accelerator = devices.accelerator()
+    accelerator = training.accelerator()
     if cfg.batch < accelerator.num_processes:
         raise UserError(f"training.batch {cfg.batch} is less than the {accelerator.num_processes} processes")
     accelerator.wait_for_everyone()

@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 from data.doctor.doctor import examine
-from data.pairs.config import FolderDataset
 from data.pairs.errors import UserError, one_line
+from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
 from tests.campaigns.counts import main
 

@@ -7,7 +7,7 @@ import pytest
 from dvc.repo import Repo
 
 from data.doctor.doctor import examine
-from tests.data import trees
+from tests.data.layouts import trees
 from tests.pipeline.projects import stand_in_project
 from tests.pipeline.test_graph import shrink
 

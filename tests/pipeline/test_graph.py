@@ -18,7 +18,7 @@ from dvc.repo import Repo
 
 from data.pairs.files import sha256_tree
 from data.pairs.manifest import read_pairs, verify
-from tests.data import trees
+from tests.data.layouts import trees
 from tests.pipeline.projects import edit, stand_in_project
 
 pytestmark = pytest.mark.graph

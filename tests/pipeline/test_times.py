@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from data.pairs.config import FolderDataset, PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
+from data.prepare.config import FolderDataset, PhantomDataset
 from pipeline.params.schema import read_params
 from pipeline.plan import times
 from pipeline.plan.stage_times import FOLDER

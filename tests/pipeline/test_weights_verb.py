@@ -10,7 +10,7 @@ from data.pairs.errors import UserError
 from evaluation.features.weights import VARIABLE, WEIGHTS, WeightFile
 from pipeline.commands import weights
 from pipeline.params.schema import Params
-from tests.data.test_fetch import BODY, OTHER, digest, start_server
+from tests.data.acquire.test_fetch import BODY, OTHER, digest, start_server
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 
-from data.pairs.config import PhantomDataset
+from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.base.devices import seeded
 from siamese.base.latents import cache_latents, load_training_data, to_signed

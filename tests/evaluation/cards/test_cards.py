@@ -18,7 +18,7 @@ from evaluation.scores.record import entry
 from pipeline.params import paths
 from pipeline.params.schema import read_params
 from pipeline.stages.report_cards import base_of, card_facts, card_folder, split_source, terms_of, write_all
-from tests.data.export_sets import phantom
+from tests.data.exports.export_sets import phantom
 
 ROOT = Path(__file__).parents[3]
 PARAMS = read_params(ROOT / "params.yaml")

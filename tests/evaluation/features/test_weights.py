@@ -12,7 +12,7 @@ from data.pairs.errors import UserError
 from evaluation.features.weights import VARIABLE, WEIGHTS, WeightFile, require, weights_folder
 from pipeline.commands.weights import fetch_weights
 from tests.contracts.imports import ROOT
-from tests.data.test_fetch import BODY, OTHER, digest, names, start_server
+from tests.data.acquire.test_fetch import BODY, OTHER, digest, names, start_server
 
 RIGHT = digest(BODY)
 

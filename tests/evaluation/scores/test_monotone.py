@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data.pairs.config import FolderDataset
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet
+from data.prepare.config import FolderDataset
 from data.prepare.phantom import draw_phantom
 from data.prepare.prepare import prepare
 from evaluation.features.config import FeaturesConfig, ScoresConfig

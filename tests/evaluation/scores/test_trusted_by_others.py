@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from data.pairs.csv_text import csv_text
-from data.pairs.manifest import Pair, as_cell, of_cell, read_pairs, write_manifest
+from data.pairs.files import as_cell, csv_text, of_cell
+from data.pairs.manifest import Pair, read_pairs, write_manifest
 from evaluation.audit.filters import CRITERIA, read_table
 from tests.contracts.imports import ROOT
 from tests.evaluation.cards.test_cards import FACTS, cards

@@ -2,8 +2,8 @@
 
 import pytest
 
-from data.pairs.config import PhantomDataset
 from data.pairs.manifest import PairSet
+from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.predict import load_segmenter

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
-from data.pairs.devices import accelerator
+from data.pairs.training import accelerator
 from siamese.arsdm.denoise import denoise, noise_schedule
 from siamese.arsdm.network import BlindNorm, ResBlock, Spade, SpadeUNet, double, halve
 from siamese.arsdm.step import clean_images, denoising_loss

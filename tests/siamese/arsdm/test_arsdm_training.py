@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.pairs.config import PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
+from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.arsdm import train as train_module
 from siamese.arsdm.checkpoint import build_network

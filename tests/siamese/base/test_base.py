@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from benchmarks.networks.sd15 import build
 from data.masks.config import RealMasks
 from data.masks.masks import write_masks
-from data.pairs.config import PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
 from data.pairs.manifest import read_pairs
+from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.base import load as load_module
 from siamese.base import reference as base_module

@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from data.pairs import devices
+from data.pairs import training
 from data.pairs.errors import UserError
 from siamese.training.gradients import BUCKET_BYTES, buckets
 
@@ -19,7 +19,7 @@ def environment(monkeypatch):
         AcceleratorState._reset_state(reset_partial_state=True)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        return devices.accelerator()
+        return training.accelerator()
 
     yield choose
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -51,14 +51,14 @@ def test_bf16_is_refused_where_it_would_be_imitated(monkeypatch, computes):
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computes
     )
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    devices._check_precision("no", "cuda")
-    devices._check_precision("fp16", "cuda")
-    devices._check_precision("bf16", "cpu")
+    training.check_precision("no", "cuda")
+    training.check_precision("fp16", "cuda")
+    training.check_precision("bf16", "cpu")
     if computes:
-        devices._check_precision("bf16", "cuda")
+        training.check_precision("bf16", "cuda")
         return
     with pytest.raises(UserError, match="ACCELERATE_MIXED_PRECISION is bf16 in the environment, which Tesla T4 cannot"):
-        devices._check_precision("bf16", "cuda")
+        training.check_precision("bf16", "cuda")
 
 
 def test_buckets_hold_up_to_64_mb_of_one_type():

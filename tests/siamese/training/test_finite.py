@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data.pairs.errors import UserError
-from data.pairs.finite import LARGEST, check_losses, check_weights
+from data.pairs.training import LARGEST, check_losses, check_weights
 from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData, to_signed
 from siamese.base.pretrain import pretrain

@@ -28,8 +28,8 @@ import json, sys
 from pathlib import Path
 import torch
 from siamese.training import gradients
-from data.pairs.devices import PATIENCE
-from data.pairs.devices import accelerator
+from data.pairs.training import PATIENCE
+from data.pairs.training import accelerator
 from data.pairs.manifest import read_pairs
 from siamese.base.latents import load_training_data
 from siamese.load import load

@@ -11,9 +11,9 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
+from data.pairs.training import accelerator
 from siamese.base.latents import check_size
 from siamese.base.load import load_scheduler, load_unet
 from siamese.config.sections import SiameseRow

@@ -1,0 +1,91 @@
+"""DICOM files as pairs, through pydicom, which the extra `medical` brings."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.mask_files.pixels import mask_pixels
+from data.mask_files.read import Reading, read_values
+from data.pairs.errors import BadImageError, UserError, naming
+from data.readers.known_forms import DICOM, ending_of
+from data.readers.reading import size_text
+
+EXTRA = 'install them by: pip install ".[medical]"'
+
+
+def library(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"NIfTI volumes and DICOM files need nibabel and pydicom, and {name} is not there: {EXTRA}"
+        ) from error
+
+
+def windowed(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return uint8: 0 at `low` and below, 255 at `high` and above."""
+    return np.round((np.clip(values, low, high) - low) * 255 / (high - low)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """One DICOM file of one frame, and its masks: pictures or DICOM files."""
+
+    image: Path
+    masks: tuple[Path, ...]
+    limits: tuple[float, float]
+
+    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+        """Return image and mask as `read_source` does."""
+        pixels, header = _dicom_pixels(self.image)
+        image = pixels if pixels.ndim == 3 else np.repeat(self._grey(pixels, header)[..., None], 3, axis=2)
+        masks = []
+        for path in self.masks:
+            with naming(path):
+                held = _dicom_pixels(path)[0] if ending_of(path) in DICOM else mask_pixels(path)
+                masks.append(read_values(held, reading))
+            if masks[-1].shape != image.shape[:2]:
+                text = f"{self.image}: is {size_text(image)} but its mask {path.name} is {size_text(masks[-1])}"
+                raise BadImageError(text, "size_mismatch")
+        return image, np.maximum.reduce(masks)
+
+    def _grey(self, pixels: np.ndarray, header: Any) -> np.ndarray:
+        slope, intercept = float(header.get("RescaleSlope", 1) or 1), float(header.get("RescaleIntercept", 0) or 0)
+        grey = windowed(pixels.astype(np.float64) * slope + intercept, *self.limits)
+        return 255 - grey if header.get("PhotometricInterpretation") == "MONOCHROME1" else grey  # 0 is white there
+
+
+def _dicom(path: Path, **how: bool) -> Any:
+    """Return what pydicom reads of a file. Raises: BadImageError."""
+    pydicom = library("pydicom")
+    try:
+        return pydicom.dcmread(path, **how)
+    except (OSError, ValueError, AttributeError, EOFError, pydicom.errors.InvalidDicomError) as error:
+        raise BadImageError(f"{path}: is no DICOM file that can be read ({error}): copy it again", "damaged") from error
+
+
+def _dicom_pixels(path: Path) -> tuple[np.ndarray, Any]:
+    """Return the stored values, (H, W) or uint8 (H, W, 3) RGB, and the header. Raises: BadImageError."""
+    header = _dicom(path)
+    try:
+        pixels = header.pixel_array
+    except (OSError, ValueError, AttributeError, EOFError, RuntimeError) as error:
+        what_to_do = "copy it again; a compressed one needs pylibjpeg"
+        raise BadImageError(f"{path}: is no DICOM file that can be read ({error}): {what_to_do}", "damaged") from error
+    if pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels), header
+    if pixels.ndim != 2:
+        raise BadImageError(f"{path}: has several frames or more than 8 bits a colour: save each as a file", "volume")
+    return pixels, header
+
+
+def patient(path: Path) -> str:
+    """Return what stands for the patient, or else the series, of a DICOM file: a hash, for results name groups."""
+    header = _dicom(path, stop_before_pixels=True)
+    said = str(header.get("PatientID", "") or header.get("SeriesInstanceUID", "") or path.parent.name)
+    return f"patient-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
