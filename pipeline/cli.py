@@ -32,8 +32,7 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "refiner": ("train the segmenter that refines a generator, where one does", ("dataset", "generator")),
     "train": ("train a generator", ("dataset", "generator")),
     "sample": ("make one image for each mask", ("dataset", "generator", "masks")),
-    "sample_volume": ("make the further multiples", ("dataset", "generator", "masks")),
-    "sample_second_volume": ("make those of the second volume", ("dataset", "generator", "masks")),
+    "sample_volume": ("make a multiple, or 1x of further masks", ("dataset", "generator", "masks", "multiple")),
     "baseline": ("write the pair sets that need no generator", ("dataset", "source")),
     "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
     "features": ("extract the features of a pair set", ("dataset", "source", "masks", "extractor")),
@@ -94,10 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     weights = verbs.add_parser("weights", help="list the pretrained weights of the paper's scores, or fetch them")
     weighing.add_arguments(weights)
     plan = verbs.add_parser("plan", help="what a params.yaml will run, what is cached, the time, the disk, what lacks")
-    plan.add_argument("--file", type=Path, default=Path("params.yaml"), help="or a preset that is not in use yet")
+    plan.add_argument("--file", type=Path, default=Path("params.yaml"), help="or the name of a preset")
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     preset = verbs.add_parser("preset", help="write params.yaml from a preset, or list the presets")
-    preset.add_argument("name", nargs="?", metavar="NAME", help="a file of presets/ without .yaml")
+    preset.add_argument("name", nargs="?", metavar="NAME", help="as it is listed without one")
     preset.add_argument("--out", type=Path, default=Path("params.yaml"))
     times = verbs.add_parser("times", help="what every stage took on this machine, as table, CSV and picture")
     times.add_argument("--out", type=Path, default=Path(".work"))
@@ -151,7 +150,7 @@ def _run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
 
     Raises: UserError when they have changed: DVC then records nothing.
     """
-    from pipeline.params.schema import load_params
+    from pipeline.params.read import load_params
     from pipeline.plan.stage_times import record
     from pipeline.processes.torch_launch import PARALLEL, launch, nodes_to_use, processes_to_start
     from pipeline.record.lock_file import keep_copy

@@ -7,7 +7,7 @@ from typing import TextIO
 from ruamel.yaml import YAML
 
 from data.acquire.config import redacted
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 
 
 def show_params(path: Path, out: TextIO) -> None:

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from data.pairs.files import write_text
-from pipeline.params.presets import FOLDER, composed, preset_names
-from pipeline.params.schema import check_text
+from pipeline.params.presets import composed, preset_names
+from pipeline.params.read import check_text
 
 
 def run(name: str | None, out: Path) -> None:
@@ -16,7 +16,6 @@ def run(name: str | None, out: Path) -> None:
     if name is None:
         sys.stdout.write("\n".join([*preset_names(), ""]))
         return
-    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
-    text = composed(path)
-    check_text(text, path)
+    text = composed(Path(name))
+    check_text(text, Path(name))
     write_text(out, text)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _folder(given: Path | None) -> Path:
     from evaluation.features.weights import VARIABLE, weights_folder
-    from pipeline.params.schema import read_params
+    from pipeline.params.read import read_params
 
     if given:
         return given

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process, write_json
 from pipeline.params import paths
-from pipeline.params.schema import Params, read_params
+from pipeline.params.read import read_params
+from pipeline.params.schema import Params
 from pipeline.stages.segment_filtered import as_segment
 from segmentation.config.architectures import ArchitectureRow
 
@@ -82,11 +83,10 @@ def _sampling(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) 
 
 
 def _volume(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
-    return _sampling(item, params, pairs, px) * (max(params.volume.multiples, default=2) - 1)
-
-
-def _second_volume(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
-    return _sampling(item, params, pairs, px) * (max(params.second_volume.multiples, default=2) - 1)
+    """Return the pixels of what smaller multiples have not drawn."""
+    multiples = [*params.volume.multiples, *([1] if item["masks"] in params.comparison.masks else [])]
+    drawn = max((multiple for multiple in multiples if multiple < item["multiple"]), default=0)
+    return _sampling(item, params, pairs, px) * (item["multiple"] - drawn)
 
 
 def _segmenter(item: Mapping, params: Params, pairs: Mapping[str, int], px: int) -> float:
@@ -125,7 +125,6 @@ WORK: dict[str, Callable[[Mapping, Params, Mapping[str, int], int], float]] = {
     "train": _training,
     "sample": _sampling,
     "sample_volume": _volume,
-    "sample_second_volume": _second_volume,
     "judge": _judge,
     "refiner": _refiner,
     "segment": _segmenter,
@@ -143,7 +142,7 @@ def work_of(verb: str, item: Mapping, params: Params) -> float | None:
 
 def kind_of(verb: str, item: Mapping, params: Params) -> str:
     """Return the name that stages of one rate share: the verb and what it runs."""
-    if verb in ("train", "sample", "sample_volume", "sample_second_volume"):
+    if verb in ("train", "sample", "sample_volume"):
         row = params.generators[item["generator"]]
         base = f"base {params.base.unet.channels}" if params.base.kind == "pretrain" else "sd1"
         weights = "imported " if verb == "train" and getattr(row, "weights", None) else ""

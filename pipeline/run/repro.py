@@ -16,7 +16,7 @@ from tqdm import tqdm
 from data.pairs.errors import UserError
 from data.pairs.files import sweep
 from pipeline.params.errors import dangling
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import CHECK, without_git
 from pipeline.record.dvc_locks import held_locks, locked
 from pipeline.record.lock_file import mend

@@ -42,7 +42,7 @@ KINDS: dict[str, Callable[[str, Any, PairSet, HeldOut, Path], PairSet]] = {
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/samples/<dataset>/<source>-real/x1/.
+    """Write outputs/samples/x1/<dataset>/<source>-real/.
 
     Raises: UserError when imported pairs cannot be used, or no lesion can be cut.
     """

@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
 from pipeline.params.presets import composed
-from pipeline.params.schema import check_text, read_params
+from pipeline.params.read import check_text, read_params
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = 50  # every so many cases goes through the command line

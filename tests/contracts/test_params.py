@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
-from pipeline.params.schema import load_params, read_params
+from pipeline.params.read import load_params, read_params
 from tests.contracts.imports import ROOT
 
 YAML_SAFE = YAML(typ="safe")

@@ -11,7 +11,7 @@ from evaluation.paper.facts import read_paper
 from pipeline.commands.preset import run
 from pipeline.params.blocks import BLOCKS, asked_runs, scored_sets, set_lists
 from pipeline.params.presets import composed, preset_names, sections
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from tests.contracts.imports import ROOT
 
 PAPER = sorted(path.stem for path in (ROOT / "presets").glob("paper-*.yaml"))

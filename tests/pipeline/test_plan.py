@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
 from pipeline.cli import main
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.plan import Row, longest_chain
 from pipeline.plan.stage_times import Estimate, Record, estimate, kind_of, work_of

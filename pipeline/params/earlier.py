@@ -1,0 +1,5 @@
+"""x"""
+
+
+def refuse_earlier_blocks(data, path):
+    pass
