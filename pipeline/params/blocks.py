@@ -1,9 +1,10 @@
-"""The three blocks of params.yaml that say what runs, as lists: which pair sets they make, which segmenters they train."""
+"""The blocks of params.yaml that say what runs, as lists: which pair sets they make, which segmenters they train."""
 
 from collections.abc import Iterator
 from itertools import product
 
 BLOCKS = ("comparison", "volume", "filtered")
+REFERENCES = ("real", "duplicate")  # names that the report knows, so each has its own kind of row
 
 
 def scored_sets(comparison) -> list[tuple[str, str]]:

@@ -9,14 +9,12 @@ from typing import Any
 
 from data.masks.config import RealMasks
 from pipeline.params import paths
-from pipeline.params.blocks import BLOCKS
+from pipeline.params.blocks import BLOCKS, REFERENCES
 from pipeline.params.errors import dangling
 from pipeline.params.schema import Params
 from siamese.config.needs import NEEDS
 from siamese.config.rows import HintRow
 from siamese.config.sections import PretrainedHere
-
-FIXED = ("real", "duplicate")  # names that the report knows, so each has its own kind
 
 
 def _names(data: Any, *keys: str) -> list:
@@ -43,7 +41,7 @@ def check_lists(data: Any) -> Iterable[str]:
                 yield from (dangling(f"{block}.{key}", name, known) for name in names if name not in rows_of_key)
     yield from (
         f"generators.{name}: the name is taken by a baseline"
-        for name in dict.fromkeys((*FIXED, *rows["baselines"]))
+        for name in dict.fromkeys((*REFERENCES, *rows["baselines"]))
         if name in rows["generators"]
     )
 
@@ -52,15 +50,15 @@ def _check_comparison(params: Params) -> Iterable[str]:
     """Yield a line for every name that stands in the wrong list of the comparison."""
     comparison = params.comparison
     for name in comparison.references:
-        if name not in FIXED:
+        if name not in REFERENCES:
             yield f"comparison.references: {name} makes pairs of its own: it belongs into comparison.baselines"
     for name in comparison.baselines:
-        if name in FIXED:
-            yield f"comparison.baselines: {name} is what others are compared with: it belongs into comparison.references"
+        if name in REFERENCES:
+            yield f"comparison.baselines: {name} is what sets are compared with: it belongs into comparison.references"
 
 
 def _check_extension(params: Params, block: str) -> Iterable[str]:
-    """Yield a line for every name of a block that the comparison lacks, where its data sets and generators come from."""
+    """Yield a line for every name of a block that the comparison lacks, on whose runs it builds."""
     grid, comparison = getattr(params, block), params.comparison
     if not grid.datasets:  # switched off
         return
@@ -130,8 +128,8 @@ def check_values(params: Params) -> Iterable[str]:
             yield f"filters: {name} is the name of another generator, baseline or filtered set too: rename one of them"
     yield from _check_volume(params)
     for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
-        if name != kind and (name in FIXED or kind in FIXED):
-            yield f"baselines.{name}: rows named {' and '.join(FIXED)} are those of these kinds, got kind {kind}"
+        if name != kind and (name in REFERENCES or kind in REFERENCES):
+            yield f"baselines.{name}: rows named {' and '.join(REFERENCES)} are those of these kinds, got kind {kind}"
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
     if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):
         yield "judge: sees training pairs alone: keep: last or best_val, and with validation a val_share"

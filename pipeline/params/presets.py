@@ -105,7 +105,8 @@ def _needed(found: dict[str, str], path: Path) -> dict[str, str]:
     folders = [Path(str(_mapping(row).get("path"))).parts for row in rows.values()]
     read = {parts[2] for parts in folders if parts[:2] == ("data", "raw") and len(parts) > 2}
     kept = {"datasets": set(rows), "downloads": read}
-    return {name: _rows(name, text, kept[name]) if name in kept else text for name, text in found.items()}
+    ordered = {name: found[name] for name in (*BLOCKS, *found) if name in found}
+    return {name: _rows(name, text, kept[name]) if name in kept else text for name, text in ordered.items()}
 
 
 def _rows(section: str, text: str, names: set[str]) -> str:
