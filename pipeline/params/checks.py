@@ -133,10 +133,10 @@ def check_values(params: Params) -> Iterable[str]:
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
     if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):
         yield "judge: sees training pairs alone: keep: last or best_val, and with validation a val_share"
-    for name, dataset in product(params.comparison.generators, params.comparison.datasets):
-        multiple = getattr(params.generators[name], "size_multiple", 1)
+    for generator, dataset in product(params.comparison.generators, params.comparison.datasets):
+        multiple = getattr(params.generators[generator], "size_multiple", 1)
         if params.datasets[dataset].size_px % multiple:
-            yield f"datasets.{dataset}.size_px: must be a multiple of {multiple} for generators.{name}"
+            yield f"datasets.{dataset}.size_px: must be a multiple of {multiple} for generators.{generator}"
     if isinstance(params.base, PretrainedHere):
         factor = 2 ** (len(params.base.vae.channels) - 1)
         for name, row in params.generators.items():
@@ -149,6 +149,6 @@ def check_values(params: Params) -> Iterable[str]:
                     f"latents {factor} times smaller; got {len(row.hint_widths)}"
                 )
         multiple = factor * 2 ** (len(params.base.unet.channels) - 1)
-        for name, dataset in params.datasets.items():
-            if dataset.size_px % multiple:
-                yield f"datasets.{name}.size_px: must be a multiple of {multiple} for this base, got {dataset.size_px}"
+        for name, data in params.datasets.items():
+            if data.size_px % multiple:
+                yield f"datasets.{name}.size_px: must be a multiple of {multiple} for this base, got {data.size_px}"

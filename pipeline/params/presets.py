@@ -40,7 +40,7 @@ def sections(text: str) -> dict[str, str]:
 
 
 def composed(path: Path) -> str:
-    """Return the text of a params.yaml or a preset, by path or name: the sections of the files that it extends, in order, then its own.
+    """Return the text of a params.yaml or a preset, by path or name: the sections that it extends, then its own.
 
     Sections are taken whole: a file that gives `generators` replaces all rows of an earlier one. Rows of data sets that
     no block names are left out, with the downloads that only they read, because every row is prepared. `toy-X.yaml`

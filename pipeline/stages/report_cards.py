@@ -40,8 +40,8 @@ def write_all(params, scores: Iterable["Scores"], versions: Mapping[str, str]) -
 def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> "CardFacts":
     """Return what is known of one synthetic set; `source` is a generator, or <generator>-<filter>.
 
-    `params` has the sections comparison, volume, datasets, downloads, base, generators, training, masks, sampling and, where there
-    are filters, filters. Hashes are those that the sampler wrote into the images.
+    `params` has the sections comparison, volume, datasets, downloads, base, generators, training, masks, sampling and,
+    where there are filters, filters. Hashes are those that the sampler wrote into the images.
 
     Raises: UserError when no generator has that name, or a pair set is missing.
     """
