@@ -21,7 +21,7 @@ from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit, stand_in_project
 from tests.pipeline.test_graph import shrink
 
-CHEAP = ["prepare@phantom", "masks@phantom-random", "baseline@phantom-duplicate"]  # that import no torch
+CHEAP = ["prepare@phantom", "masks@phantom-random", "reference@phantom-duplicate"]  # that import no torch
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_an_estimate_scales_the_nearest_work_of_the_same_kind_and_device():
 
 
 def test_every_stage_of_every_preset_has_a_work_and_a_kind(project):
-    presets = [Path("params.yaml"), *(Path(f"presets/{name}.yaml") for name in ("ablations", "toy-all"))]
+    presets = [Path("params.yaml"), *(Path(f"presets/{name}.yaml") for name in ("ablations", "toy-table1", "toy-table3", "toy-figure7"))]
     for preset in presets:
         params, found = read_params(preset), set()
         for stage in plan_stages(preset):
@@ -200,7 +200,10 @@ def test_work_is_counted_by_what_the_params_say():
     item = {"dataset": "phantom", "generator": "siamese", "masks": "random"}
     assert work_of("train", item, params) == 700 * 8 * 64**2
     assert work_of("sample", item, params) == 48 * 20 * 2 * 64**2
-    assert kind_of("sample", item, params) == kind_of("sample_volume", item, params)
+    twice, first = {**item, "multiple": 2}, {**item, "masks": "other", "multiple": 2}
+    assert kind_of("sample", item, params) == kind_of("sample_volume", twice, params)
+    assert work_of("sample_volume", twice, params) == work_of("sample", item, params), "1x was drawn for the comparison"
+    assert work_of("sample_volume", first, params) == 2 * work_of("sample", item, params)
     assert kind_of("segment", {**run, "source": "real"}, params) == "segment unet tu-test_resnet [{}, [32, 16, 16]]"
     assert kind_of("train", item, params) != kind_of("train", {**item, "generator": "controlnet"}, params)
 
