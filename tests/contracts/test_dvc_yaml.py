@@ -134,7 +134,9 @@ def test_a_person_can_read_it():
     bodies = [(stage["cmd"], *stage["deps"]) for stage in STAGES.values()]
     groups = re.findall(r"^  (\w+):\n    <<: \*\w+\n((?:    .*\n)+)", TEXT, re.MULTILINE)
     taken_over = [name for name, own in groups if "deps:" not in own]
-    assert all(re.fullmatch(r"    matrix: \{[^}]*(\$\{[^}]*\}[^}]*)*\}\n", own) for name, own in groups if name in taken_over)
+    assert all(
+        re.fullmatch(r"    matrix: \{[^}]*(\$\{[^}]*\}[^}]*)*\}\n", own) for name, own in groups if name in taken_over
+    )
     assert len(set(bodies)) == len(bodies) - len(taken_over)
     assert not re.search(r"_\d:", TEXT)
 

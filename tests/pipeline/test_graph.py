@@ -108,7 +108,8 @@ def test_the_first_run_builds_everything(project):
 
 def drawn() -> dict[Path, int]:
     """Return when each image of siamese for random masks was drawn."""
-    return {path: path.stat().st_mtime_ns for path in Path(".work/sample/phantom/siamese/random").glob("*/*/train-*.png")}
+    work = Path(".work/sample/phantom/siamese/random")
+    return {path: path.stat().st_mtime_ns for path in work.glob("*/*/train-*.png")}
 
 
 def test_what_1x_drew_is_not_drawn_again_for_2x(project):

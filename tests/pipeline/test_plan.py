@@ -179,8 +179,7 @@ def test_an_estimate_scales_the_nearest_work_of_the_same_kind_and_device():
 
 
 def test_every_stage_of_every_preset_has_a_work_and_a_kind(project):
-    presets = [Path("params.yaml"), *(Path(f"presets/{name}.yaml") for name in ("ablations", "toy-table1", "toy-table3", "toy-figure7"))]
-    for preset in presets:
+    for preset in (Path("params.yaml"), *map(Path, ("ablations", "toy-table1", "toy-table3", "toy-figure7"))):
         params, found = read_params(preset), set()
         for stage in plan_stages(preset):
             kind_of(stage.verb, stage.item, params)
