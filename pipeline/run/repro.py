@@ -1,15 +1,17 @@
 """repro: `dvc repro`, several stages at a time. DVC itself runs every stage, so that the two can be mixed freely."""
 
+import argparse
 import contextlib
 import fcntl
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,54 +19,25 @@ from data.pairs.errors import UserError
 from data.pairs.files import sweep
 from pipeline.params.errors import dangling
 from pipeline.params.read import read_params
-from pipeline.plan.dvc_states import CHECK, without_git
-from pipeline.record.dvc_locks import held_locks, locked
+from pipeline.plan.dvc_states import CHECK, stages_to_run
+from pipeline.processes.tasks import Place, Run, Task
 from pipeline.record.lock_file import mend
-from pipeline.record.recording import file_system
-from pipeline.run.executors import ENGINES, Place, Run, Task, parse_settings, run_stage
+from pipeline.run.executors import ENGINES, run_here
 from pipeline.run.prefork import warm_process
+from pipeline.slurm.options import parse_settings
 
 LOGS = Path(".work/logs")
 HOLDER = Path(".work/repro.lock")
 WRITTEN = (Path("results"), Path("outputs"), Path("data/processed"), Path("data/raw"), Path("data/checksums"))
 LAST_LINES = 30
-WORTH_WARMING = 6  # stages; for fewer, imports in one process more are no gain
 
 
-def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
-    while after := {name for name, others in needs.items() if name not in changed and others & (changed - {CHECK})}:
-        changed = changed | after
-    return changed
-
-
-def stages_to_run(targets: list[str], running: Set[str] = frozenset()) -> dict[str, set[str]]:
-    """Return the stages that are not up to date or come after one that is not -> those of them that each waits for.
-
-    `running` are stages that are at work already; they and those after them count as not up to date.
-
-    Raises: UserError when a target is no stage of dvc.yaml, or dvc.yaml and params.yaml do not fit.
-    """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo(fs=file_system()) as repo, locked(repo):
-            graph = repo.index.graph  # an edge leads from a stage to one that it needs
-            todo = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
-            wanted: set = set()
-            while todo:
-                stage = todo.pop()
-                if stage not in wanted:
-                    wanted.add(stage)
-                    todo.extend(graph.successors(stage))
-            needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
-            changed = _with_those_after({*running} & needs.keys(), needs)
-            if asked := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
-                changed |= set(repo.status(asked))
-    except DvcException as error:
-        raise UserError(f"dvc cannot plan the run: {error}", [*without_git(error), *held_locks()]) from error
-    changed = _with_those_after(changed, needs)
-    return {name: others & changed for name, others in needs.items() if name in changed}
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
+    parser.add_argument("--jobs", type=int, help="how many at a time")
+    parser.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
 
 
 def _data_that_lacks(stages: Iterable[str], params) -> list[str]:
@@ -92,18 +65,18 @@ def _stop_file() -> Iterator[Path]:
         stop.touch()
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {one: signal.getsignal(one) for one in signals}
-    for one, handler in before.items():
+    before = {number: signal.getsignal(number) for number in signals}
+    for number, handler in before.items():
         if handler != signal.SIG_IGN:  # nohup ignores SIGHUP, and means it
-            signal.signal(one, touch)
+            signal.signal(number, touch)
     try:
         yield stop
         if stop.exists():
             raise UserError("stopped: what was running goes on from .work when this is run again")
     finally:
         stop.unlink(missing_ok=True)
-        for one, handler in before.items():
-            signal.signal(one, handler or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> list[str]:
@@ -115,10 +88,10 @@ def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Pla
     for place in places:
         free.put(place)
 
-    def run_one(name: str) -> tuple[str, int]:
+    def run_in_a_place(name: str) -> tuple[str, int]:
         place = free.get()
         try:
-            begin = run_stage if name == CHECK else start  # a second here, and not a place in a queue
+            begin = run_here if name == CHECK else start  # a second here, and not a place in a queue
             return name, begin(Task(name, place, (LOGS / f"{name}.log").absolute(), stop))
         finally:
             free.put(place)
@@ -130,7 +103,7 @@ def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Pla
         while waiting or running:
             for name in [] if stop.exists() else [name for name, needs in waiting.items() if not needs]:
                 del waiting[name]
-                running.add(pool.submit(run_one, name))
+                running.add(pool.submit(run_in_a_place, name))
             if not running:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -167,11 +140,11 @@ def _only_one() -> Iterator[None]:
 
 def _tidy() -> None:
     """Mend what a kill has cut, and remove what it has left half written in folders that DVC or git tracks."""
-    for told in [*mend(), *(f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))]:
-        sys.stderr.write(f"{told}\n")
+    for line in [*mend(), *(f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))]:
+        sys.stderr.write(f"{line}\n")
 
 
-def run(targets: list[str], jobs: int | None, engine: str = "local", settings: Sequence[str] = ()) -> None:
+def run(item: dict[str, Any]) -> None:
     """Run all stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
 
     What a stage prints goes to .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
@@ -179,6 +152,7 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
     Raises: UserError for a wrong params.yaml, for data that is not there, and for the `repro` that runs here already,
     before anything runs; else naming every stage that failed, with the end of its log.
     """
+    jobs, engine = item["jobs"], item["engine"]
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
     if engine not in ENGINES:
@@ -186,21 +160,15 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
     params = read_params(Path("params.yaml"))
     places, connect, running = ENGINES[engine]
     slots = places()
-    count = jobs or len(slots)
-    with _only_one(), connect(parse_settings(settings)) as start:
+    slots = [slots[number % len(slots)] for number in range(jobs or len(slots))]
+    with _only_one(), connect(parse_settings(item["set"])) as start:
         _tidy()
-        waiting = stages_to_run(targets, running())
+        waiting = stages_to_run(item["targets"], running())
         if problems := _data_that_lacks(waiting, params):
             raise UserError("what the run needs is not all there", problems)
         LOGS.mkdir(parents=True, exist_ok=True)
-        on_gpus = any("CUDA_VISIBLE_DEVICES" in slot for slot in slots)
-        warm = (
-            warm_process(on_gpus=on_gpus)
-            if engine == "local" and len(waiting) >= WORTH_WARMING
-            else contextlib.nullcontext()
-        )
-        with warm, _stop_file() as stop:
-            failed = _run_in_order(waiting, start, [slots[n % len(slots)] for n in range(count)], stop)
+        with warm_process(len(waiting) if engine == "local" else 0, slots), _stop_file() as stop:
+            failed = _run_in_order(waiting, start, slots, stop)
     if failed:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]
         raise UserError(f"{len(failed)} stages failed, {len(waiting)} that need them did not run", logs)

@@ -10,7 +10,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
 from data.pairs.manifest import PairSet, read_pairs
 from pipeline.params import paths
-from siamese.config.needs import NEEDS
+from siamese.config.sections import NEEDS
 
 if TYPE_CHECKING:
     from evaluation.cards.cards import CardFacts

@@ -85,7 +85,7 @@ def test_presets_share_settings_and_differ_in_what_they_ask_for():
 @pytest.mark.parametrize("name", TOY)
 def test_dvc_resolves_every_toy_preset_without_a_clash(name, tmp_path, monkeypatch):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    run(name, tmp_path / "params.yaml")
+    run({"name": name, "out": tmp_path / "params.yaml"})
     params = read_params(tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     with Repo.init(no_scm=True) as repo:
@@ -115,7 +115,7 @@ def test_names_are_listed_and_a_wrong_one_is_told(tmp_path):
     assert {"kvasir-seg-64", "paper-table6-isic", "toy-table4"} <= set(preset_names())
     assert not {"_toy", "_paper", "toy-all"} & set(preset_names())
     with pytest.raises(UserError, match="no such preset") as error:
-        run("paper-tabel2", tmp_path / "params.yaml")
+        run({"name": "paper-tabel2", "out": tmp_path / "params.yaml"})
     assert "paper-table2" in str(error.value)
     assert not (tmp_path / "params.yaml").exists()
 

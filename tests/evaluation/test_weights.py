@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from data.pairs.errors import UserError
 from evaluation.features.weights import VARIABLE, WEIGHTS, Found, WeightFile, look, require, weights_folder
-from pipeline.commands.weights_download import fetch_weights
+from pipeline.commands.weights import fetch_weights
 from tests.contracts.imports import ROOT
 from tests.data.test_fetch import BODY, OTHER, digest, names, start_server
 
@@ -139,7 +139,7 @@ def test_without_a_network_everything_is_told_at_once(tmp_path):
         "def refuse(*_, **__): raise OSError('blocked')\n"
         "socket.getaddrinfo = socket.socket.connect = refuse\n"
         "from data.pairs.errors import UserError; from evaluation.features.weights import WEIGHTS, require\n"
-        "from pipeline.commands.weights_download import fetch_weights\n"
+        "from pipeline.commands.weights import fetch_weights\n"
         "for act in (require, fetch_weights):\n"
         "    try: act(WEIGHTS, Path(sys.argv[1]))\n"
         "    except UserError as error: print(error)\n"
