@@ -84,6 +84,11 @@ def summarize(values: Iterable[float]) -> Summary:
     return Summary(mean, statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
+def summary_of(runs: Iterable[Run], metric: str) -> Summary:
+    """Return the summary of a metric over the runs that have it."""
+    return summarize(value for run in runs if (value := run.metrics.get(metric)) is not None)
+
+
 def differences(values: BySeed, baseline: BySeed) -> BySeed:
     """Return value minus baseline for each seed that both have: runs of one seed start from the same weights."""
     return {seed: values[seed] - baseline[seed] for seed in values if seed in baseline}
@@ -143,8 +148,6 @@ def _points(kind: SeriesKey, runs: Sequence[Run]) -> Iterable[Point]:
             elif (key.source, key.masks) == (source, masks):
                 at.setdefault(key.multiple, []).append(run)
     for multiple, group in sorted(at.items()):
-        mdice, miou = (
-            summarize(value for run in group if (value := run.metrics.get(name)) is not None) for name in MEASURES
-        )
+        mdice, miou = (summary_of(group, name) for name in MEASURES)
         if mdice.n:
             yield Point(multiple, mdice, miou)

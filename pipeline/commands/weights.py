@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from data.acquire.fetch import Known, fetch
+from data.acquire.fetch import fetch
 from data.pairs.errors import UserError
 from evaluation.features import weights
 from evaluation.features.weights import WEIGHTS, Found, WeightFile, look
@@ -39,16 +39,15 @@ def _folder(given: Path | None) -> Path:
 
 
 def _wanted(files: Mapping[str, Found]) -> dict[str, Found]:
-    return {name: found for name, found in files.items() if found.state in ("missing", "altered")}
+    return {name: found for name, found in files.items() if found.state != "present"}
 
 
 def _table(files: Mapping[str, Found], folder: Path, given: Path | None) -> str:
     lines = [f"weights in {folder}"]
     for name, (state, path, _) in files.items():
         file = WEIGHTS[name]
-        note = " (no published hash; held to that of its first use)" if state == "unverified" else ""
         lines += [
-            f"{name:10} {state:10} {weights.megabytes(file):>8}  for {file.used_for}, extractor {file.extractor}{note}",
+            f"{name:10} {state:10} {weights.megabytes(file):>8}  for {file.used_for}, extractor {file.extractor}",
             f"{'':10} {path}",
             f"{'':10} {file.licence}: {file.page}",
         ]
@@ -112,14 +111,12 @@ def _unreachable(url: str) -> str | None:
 
 def _download(file: WeightFile, found: Found) -> None:
     """Put the right file in place. Raises: UserError and OSError."""
-    path, first = found.path, weights.recorded(found.path)
+    path = found.path
     if found.state == "altered":
         path.replace(path.with_name(f"{path.name}.wrong"))
     there = PurePosixPath(urlsplit(file.url).path).name
     page = file.page if there == file.name else f"{file.page} (there it is called {there})"
-    sha256 = fetch(file, path.parent, Known(first, weights.record_path(path)) if first else None, page)
-    if file.sha256 is None:
-        weights.record(Found("unverified", path, sha256))
+    fetch(file, path.parent, None, page)
 
 
 def run(item: dict[str, Any]) -> None:

@@ -47,12 +47,12 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
     """
     from evaluation.cards.cards import CardFacts
 
-    generator, filter_name = _split_source(source, params.generators)
+    generator, filter_name = split_source(source, params.generators)
     row = params.generators[generator]
     multiples = _multiples(params, dataset, source, masks)
     synthetic = read_pairs(paths.samples(dataset, source, masks, multiples[0]))
     made_by = _provenance(synthetic)
-    base, on_hub = _base(params.base, made_by.get("base"))
+    base, on_hub = base_of(params.base, made_by.get("base"))
     terms = terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads)
     steps = params.training.steps_of.get(dataset, params.training.steps)
     training = params.training.model_copy(update={"steps": steps, "steps_of": {}} | row.own_training())
@@ -89,7 +89,7 @@ def _multiples(params, dataset: str, source: str, masks: str) -> tuple[int, ...]
     return tuple(sorted(multiples))
 
 
-def _split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:
+def split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:
     """Return the generator and the filter, which may be empty; the longest generator that fits counts."""
     fitting = [name for name in generators if source == name or source.startswith(f"{name}-")]
     if not fitting:
@@ -118,7 +118,7 @@ def _provenance(synthetic: PairSet) -> dict[str, str]:
         return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
 
 
-def _base(row, digest: str | None) -> tuple[dict[str, Any], bool]:
+def base_of(row, digest: str | None) -> tuple[dict[str, Any], bool]:
     """Return kind, name and hash of the base model, and whether it has that name on the Hugging Face Hub."""
     facts = {"kind": row.kind, "name": "", "sha256": digest}
     if row.kind == "diffusers":

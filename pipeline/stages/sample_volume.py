@@ -14,8 +14,8 @@ def run(item: dict, params) -> None:
 
     def write_copies(work: Path) -> Path:
         from data.masks.masks import write_masks  # after the hash of the code, which `sample` has without it
-        from data.pairs.manifest import read_pairs
         from data.pairs.devices import accelerator
+        from data.pairs.manifest import read_pairs
 
         folder = work / "masks"
         if is_main_process():

@@ -14,7 +14,7 @@ from evaluation.paper.render import escape, missing, notes, render_csv, render_l
 from evaluation.paper.tables import DEMO, paper_tables
 from evaluation.paper.values import NO_IMPORT, NO_RATERS, NO_WEIGHTS, NOT_ASKED, NOT_PRINTED, NOT_RUN, TOY
 from evaluation.results.results import Grid, Run, RunKey, Scores
-from evaluation.tables.tables import MISSING
+from evaluation.tables.text import MISSING
 
 SIZES = {"cvc-300": 60, "clinicdb": 62, "kvasir": 100, "colondb": 380, "etis": 196}
 TYPED = list(csv.DictReader(Path(__file__).with_name("paper_values.csv").read_text(encoding="utf-8").splitlines()))

@@ -27,13 +27,7 @@ def test_equal_to_the_authors_package(rng, n: int, m: int, k: int, shift: float)
 def test_blocks_do_not_matter(rng, monkeypatch) -> None:
     real, synthetic = rng.normal(size=(50, 4)), rng.normal(size=(40, 4))
     whole = prdc(real, synthetic)
-    in_blocks = module._distances
-
-    def single_rows(a, b=None):
-        for block in in_blocks(a, b):
-            yield from np.split(block, len(block))
-
-    monkeypatch.setattr(module, "_distances", single_rows)
+    monkeypatch.setattr(module, "WORKING_MEMORY_MIB", 4e-4)  # a single row of 50 distances
     assert prdc(real, synthetic) == whole
 
 

@@ -9,11 +9,12 @@ import torch
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
-from evaluation.features import clip, inception, pairing
-from evaluation.features import lpips as perceptual
-from evaluation.features.config import FULL, FeaturesConfig, ScoresConfig
+from evaluation.features import images as streams
+from evaluation.features import pretrained
+from evaluation.features.config import FeaturesConfig, ScoresConfig
 from evaluation.scores.distances import frechet
 
+FULL = ("inception", "clip_b32", "clip_l336", "lpips")
 FULL_CONFIG = ScoresConfig(extractors=FULL, kid_subsets=3)
 HOW = FeaturesConfig(batch=4, max_unpaired_pairs=5)
 
@@ -26,10 +27,10 @@ def test_subsets_larger_than_the_set_are_refused(draw, save, tmp_path, measure) 
 
 def test_gelu_is_refused(clip_folder) -> None:
     with pytest.raises(RuntimeError, match="QuickGELU"):
-        clip.load_clip(f"local-dir:{clip_folder(False)}", None)
+        pretrained.load_clip(f"local-dir:{clip_folder(False)}", None)
 
 
-@pytest.mark.parametrize("name", [clip.CLIP_I_MODEL, clip.CMMD_MODEL])
+@pytest.mark.parametrize("name", [pretrained.CLIP_I_MODEL, pretrained.CMMD_MODEL])
 def test_the_models_in_use_are_those_with_quickgelu(name: str) -> None:
     import open_clip
 
@@ -37,12 +38,12 @@ def test_the_models_in_use_are_those_with_quickgelu(name: str) -> None:
 
 
 def test_clip_features_are_unit_vectors_of_the_encoder(clip_folder, draw) -> None:
-    loaded = clip.load_clip(f"local-dir:{clip_folder(True)}", None)
+    loaded = pretrained.load_clip(f"local-dir:{clip_folder(True)}", None)
     assert not loaded.model.training
     images = draw(5, 0)[0]
-    found = clip.clip_features(loaded, images)
+    found = pretrained.clip_features(loaded, images)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(found[3:], clip.clip_features(loaded, images[3:]), atol=1e-5)
+    np.testing.assert_allclose(found[3:], pretrained.clip_features(loaded, images[3:]), atol=1e-5)
     # 64 px to 32 px, written out: antialiased bicubic, then the statistics of OpenAI's training images.
     from PIL import Image
 
@@ -58,14 +59,14 @@ def test_lpips_trunk_comes_from_the_file(alexnet_file: Path, draw, images_of) ->
     import lpips
 
     torch.manual_seed(0)
-    network = perceptual.load_lpips(alexnet_file)
+    network = pretrained.load_lpips(alexnet_file)
     drawn = torch.rand(1)
     torch.manual_seed(0)
     assert torch.equal(torch.rand(1), drawn), "the caller's generator was advanced"
     images = draw(3, 0)[0]
     pairs = [(0, 1), (1, 2), (2, 2)]
     stream = images_of(*draw(3, 0))
-    found = perceptual.lpips_distances(network, stream, stream, pairs, batch=2)
+    found = pretrained.lpips_distances(network, stream, stream, pairs, batch=2)
 
     state = torch.load(alexnet_file, weights_only=True)
     other = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
@@ -81,12 +82,12 @@ def test_lpips_trunk_comes_from_the_file(alexnet_file: Path, draw, images_of) ->
 
 
 def test_pairs_of_images() -> None:
-    assert pairing.paired(["a", "b"], ["b", "", "a", "b", "gone"]) == [(1, 0), (0, 2), (1, 3)]
+    assert streams.paired(["a", "b"], ["b", "", "a", "b", "gone"]) == [(1, 0), (0, 2), (1, 3)]
     rng = np.random.default_rng(0)
-    assert pairing.unpaired(["a", "b"], ["b", "a", ""], 99, rng) == [(0, 0), (0, 2), (1, 1), (1, 2)]
-    assert pairing.within(3, 99, rng) == [(0, 1), (0, 2), (1, 2)]
-    assert pairing.within(1, 99, rng) == []
-    some = pairing.within(40, 50, rng)
+    assert streams.unpaired(["a", "b"], ["b", "a", ""], 99, rng) == [(0, 0), (0, 2), (1, 1), (1, 2)]
+    assert streams.within(3, 99, rng) == [(0, 1), (0, 2), (1, 2)]
+    assert streams.within(1, 99, rng) == []
+    some = streams.within(40, 50, rng)
     assert len(set(some)) == 50
     assert all(0 <= i < j < 40 for i, j in some)
 
@@ -98,7 +99,7 @@ def toy_clip(monkeypatch: pytest.MonkeyPatch, clip_folder) -> None:
 
     folder = clip_folder(True)
     document = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
-    for name in (clip.CLIP_I_MODEL, clip.CMMD_MODEL):
+    for name in (pretrained.CLIP_I_MODEL, pretrained.CMMD_MODEL):
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, document["model_cfg"])
     return folder / "open_clip_model.safetensors"
 
@@ -129,8 +130,8 @@ def test_all_scores_on_toy_networks(inception_file, toy_clip, alexnet_file, draw
     assert entries["cmmd"]["halves"] > 0
     assert entries["fid"]["value"] > 1e-3
 
-    network = inception.load_inception(inception_file)
-    x, y = (inception.inception_features(network, one.images()) for one in (real, synthetic))
+    network = pretrained.load_inception(inception_file)
+    x, y = (pretrained.inception_features(network, one.images()) for one in (real, synthetic))
     assert x.shape == (6, 2048)
     assert entries["fid"]["value"] == pytest.approx(frechet(x, y), rel=1e-3)
 
@@ -140,7 +141,7 @@ def test_all_scores_on_toy_networks(inception_file, toy_clip, alexnet_file, draw
     assert copies["cmmd"]["value"] == pytest.approx(0, abs=1e-9)
     assert copies["clip_i_paired"]["value"] == pytest.approx(1, abs=1e-6)
 
-    orphans = measure(real, holdout, holdout, FULL_CONFIG, HOW, weights).details
+    orphans = measure(real, holdout, holdout, ScoresConfig(extractors=("lpips",)), HOW, weights).details
     assert orphans["lpips_paired"]["value"] is None
     assert "parent" in orphans["lpips_paired"]["reason"]
 
@@ -152,7 +153,7 @@ def test_all_scores_on_networks_of_the_real_size(inception_file, alexnet_file, d
     from safetensors.torch import save_file
 
     weights = {"inception": inception_file, "alexnet": alexnet_file}
-    for file, name in (("clip_b32", clip.CLIP_I_MODEL), ("clip_l336", clip.CMMD_MODEL)):
+    for file, name in (("clip_b32", pretrained.CLIP_I_MODEL), ("clip_l336", pretrained.CMMD_MODEL)):
         state = open_clip.create_model(name, pretrained=None).state_dict()
         weights[file] = tmp_path / f"{file}.safetensors"
         save_file({key: tensor.contiguous() for key, tensor in state.items()}, weights[file])

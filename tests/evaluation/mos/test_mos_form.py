@@ -12,7 +12,7 @@ import pytest
 from evaluation.mos.ratings import read_key, read_ratings
 from evaluation.mos.score import score
 from tests.browser import chromium
-from tests.evaluation.mos_sets import write_toy_deck
+from tests.evaluation.mos.sets import write_toy_deck
 
 IMAGES, PRACTICE = 4, 2
 RATED = 3 * IMAGES  # two sets and the controls

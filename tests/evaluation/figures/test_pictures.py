@@ -8,7 +8,9 @@ from PIL import Image
 
 from evaluation.audit.colour import lab_statistics, set_histogram
 from evaluation.audit.copies import symmetries
-from evaluation.figures.sets import _turned, contact_sheet, draw_colour, draw_reason, draw_tsne, tsne
+from evaluation.figures.distributions import draw_colour, draw_tsne, tsne
+from evaluation.figures.plots import draw_reason
+from evaluation.figures.sheets import copy_sheet, turned_like
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_colour_histograms_are_drawn_the_same_twice(tmp_path, draw) -> None:
 def test_every_turn_is_turned_back(draw) -> None:
     image = draw(1, 0)[0]
     for view in symmetries(image):
-        np.testing.assert_array_equal(_turned(np.ascontiguousarray(view[0]), image[0]), image[0])
+        np.testing.assert_array_equal(turned_like(np.ascontiguousarray(view[0]), image[0]), image[0])
 
 
 def rows_of(pairs, nearest, distances):
@@ -99,8 +101,8 @@ def test_the_sheet_shows_the_nearest_first_beside_its_turned_twin(tmp_path, draw
     synthetic = save(tmp_path / "synthetic", np.rot90(images[:3], 1, (1, 2)).copy(), masks[:3], "s")
     nearest = [train.pairs[0].id, train.pairs[1].id, "lost"]
     rows = rows_of(synthetic, nearest, [0.5, 0.1, 0.9])
-    contact_sheet(rows, train, synthetic, tmp_path / "sheet.png")
-    contact_sheet(rows[::-1], train, synthetic, tmp_path / "again.png")
+    copy_sheet(rows, train, synthetic, tmp_path / "sheet.png")
+    copy_sheet(rows[::-1], train, synthetic, tmp_path / "again.png")
     assert (tmp_path / "sheet.png").read_bytes() == (tmp_path / "again.png").read_bytes()
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet)
@@ -108,11 +110,11 @@ def test_the_sheet_shows_the_nearest_first_beside_its_turned_twin(tmp_path, draw
     np.testing.assert_array_equal(left, right)  # the copy, and its original turned as the copy is
     first = Image.fromarray(synthetic.image(synthetic.pairs[1])).resize((128, 128), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(left, np.asarray(first))
-    contact_sheet(rows, train, synthetic, tmp_path / "top.png", top=1)
+    copy_sheet(rows, train, synthetic, tmp_path / "top.png", top=1)
     assert size_of(tmp_path / "top.png")[0] < sheet.size[0]
 
 
 def test_an_empty_sheet_is_refused(tmp_path, draw, save) -> None:
     pairs = save(tmp_path / "train", *draw(1, 0), "r")
     with pytest.raises(ValueError, match="no rows"):
-        contact_sheet([], pairs, pairs, tmp_path / "sheet.png")
+        copy_sheet([], pairs, pairs, tmp_path / "sheet.png")

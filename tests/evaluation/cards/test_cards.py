@@ -17,10 +17,10 @@ from evaluation.results.results import Scores, read_scores
 from evaluation.scores.record import entry
 from pipeline.params import paths
 from pipeline.params.read import read_params
-from pipeline.stages.report_cards import _base, _split_source, card_facts, card_folder, terms_of, write_all
+from pipeline.stages.report_cards import base_of, card_facts, card_folder, split_source, terms_of, write_all
 from tests.data.export_sets import phantom
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PARAMS = read_params(ROOT / "params.yaml")
 SHIPPED = read_scores(ROOT / "results")
 VERSIONS = {"torch": "9.9"}
@@ -219,14 +219,14 @@ def test_terms_are_those_of_the_download_then_of_the_catalogue():
 
 def test_names_of_sources_and_bases():
     rows_of = {"siamese": 0, "siamese-b": 0}
-    assert _split_source("siamese-b-strict", rows_of) == ("siamese-b", "strict")
-    assert _split_source("siamese-strict", rows_of) == ("siamese", "strict")
+    assert split_source("siamese-b-strict", rows_of) == ("siamese-b", "strict")
+    assert split_source("siamese-strict", rows_of) == ("siamese", "strict")
     with pytest.raises(UserError, match="no row of generators fits sia"):
-        _split_source("sia", rows_of)
+        split_source("sia", rows_of)
     named = SimpleNamespace(kind="diffusers", model="owner/name", revision=None, variant=None)
-    assert _base(named, "f")[1]
+    assert base_of(named, "f")[1]
     named.model = "/home/somebody/sd"
-    assert _base(named, "f") == (
+    assert base_of(named, "f") == (
         {"kind": "diffusers", "name": "sd", "sha256": "f", "revision": None, "variant": None},
         False,
     )

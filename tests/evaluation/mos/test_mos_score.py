@@ -13,7 +13,7 @@ from evaluation.mos.ratings import COLUMNS, Ratings, read_key, read_ratings
 from evaluation.mos.score import as_lines, score
 from evaluation.mos.statistics import balanced_accuracy, cluster_bootstrap, d_prime, fleiss_kappa, mcnemar, wilson
 from pipeline.commands import mos
-from tests.evaluation.mos_sets import write_toy_deck
+from tests.evaluation.mos.sets import write_toy_deck
 
 IMAGES = 4
 

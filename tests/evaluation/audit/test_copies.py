@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.audit import copies
-from evaluation.audit.copies import audit, embedding_audit, symmetries, thumbnails
+from evaluation.audit.copies import audit, symmetries, thumbnails
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_the_expected_rate_is_kept_whatever_the_data(rng) -> None:
     rates = []
     for _ in range(200):
         train, holdout, fresh = (rng.normal(size=(n, 6)) for n in (15, 25, 60))
-        found = embedding_audit(train, holdout, fresh, train_ids=["a"] * 15, parents=[""] * 60, quantile=0.1)
+        found = audit(train, holdout, fresh, train_ids=["a"] * 15, parents=[""] * 60, quantile=0.1)
         rates.append(found.copy_rate)
         assert found.expected_rate == pytest.approx(2 / 26)
     assert np.mean(rates) == pytest.approx(2 / 26, abs=4 * np.std(rates) / 200**0.5)
@@ -110,9 +110,9 @@ def test_distance_equals_a_plain_loop(pictures) -> None:
 
 
 @pytest.mark.parametrize(("n_train", "n_holdout"), [(7, 4), (4, 7), (5, 5)])
-def test_closer_to_train_is_the_mean_over_all_subsets(rng, n_train: int, n_holdout: int) -> None:
+def testcloser_to_train_is_the_mean_over_all_subsets(rng, n_train: int, n_holdout: int) -> None:
     train, holdout, fresh = (rng.normal(size=(n, 3)) for n in (n_train, n_holdout, 11))
-    found = copies._closer_to_train(train, holdout, fresh)
+    found = copies.closer_to_train(train, holdout, fresh)
     ours, theirs = (np.linalg.norm(fresh[:, None] - one, axis=2) for one in (train, holdout))
     size = min(n_train, n_holdout)
     shares = [
@@ -176,14 +176,14 @@ def test_the_eight_symmetries_are_a_group(rng) -> None:
 
 def test_embeddings_know_no_scale(rng) -> None:
     train, holdout = rng.normal(size=(40, 16)), rng.normal(size=(120, 16))
-    found = embedding_audit(train, holdout, 3 * train, train_ids=["x"] * 40, parents=["x"] * 40)
+    found = audit(train, holdout, 3 * train, train_ids=["x"] * 40, parents=["x"] * 40)
     assert found.copy_rate == 1
     np.testing.assert_allclose(found.distance, 0, atol=1e-7)
     turned = np.roll(train, 1, axis=1)
     cosine = (turned / np.linalg.norm(turned, axis=1, keepdims=True)) @ (
         train / np.linalg.norm(train, axis=1, keepdims=True)
     ).T
-    found = embedding_audit(train, holdout, turned, train_ids=["x"] * 40, parents=["x"] * 40)
+    found = audit(train, holdout, turned, train_ids=["x"] * 40, parents=["x"] * 40)
     np.testing.assert_allclose(found.distance**2, 2 - 2 * cosine.max(1), rtol=1e-9)
 
 

@@ -16,7 +16,7 @@ from data.pairs.manifest import read_pairs
 from evaluation.mos.choice import PRACTICE, RATED, Options, pick_controls, pick_synthetic
 from evaluation.mos.deck import write_deck
 from pipeline.commands import mos
-from tests.evaluation.mos_sets import SIZE, write_project, write_set
+from tests.evaluation.mos.sets import SIZE, write_project, write_set
 
 
 def command(*arguments: str) -> None:

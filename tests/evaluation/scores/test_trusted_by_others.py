@@ -13,7 +13,7 @@ from data.pairs.csv_text import csv_text
 from data.pairs.manifest import Pair, as_cell, of_cell, read_pairs, write_manifest
 from evaluation.audit.filters import CRITERIA, read_table
 from tests.contracts.imports import ROOT
-from tests.evaluation.test_cards import FACTS, cards
+from tests.evaluation.cards.test_cards import FACTS, cards
 
 IDS = ["=1+1", "+cmd", "-a", "@x", "'=y", "''=z", "'plain", "\tq", "-1", "+2.5", "a=b", "p1", ""]
 
