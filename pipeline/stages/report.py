@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
-from pipeline.params.blocks import BLOCKS, asked_runs, comparisons, shown_sets
+from pipeline.params.blocks import BLOCKS, asked_runs, shown_sets
 from pipeline.stages.report_provenance import provenance
 
 ROWS = ("datasets", "downloads", "base", "generators", "training", "masks", "sampling", "filters")
@@ -14,12 +14,11 @@ READS = {name: name for name in (*BLOCKS, *ROWS)}
 VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations", "dvc")
 
 
-def _losses(runs, blocks) -> dict[tuple[str, str], dict[str, Path]]:
+def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
     """Return the files of losses by (data set, generators or architecture): of segmenters those of their first seed."""
     files = [
         ((dataset, "generators"), name, paths.generator(dataset, name) / "loss.csv")
-        for block in blocks
-        for dataset, name in product(block.datasets, block.generators)
+        for dataset, name in product(comparison.datasets, comparison.generators)
     ]
     first = min((run.seed for run in runs), default=0)
     files += [
@@ -44,18 +43,18 @@ def run(item: dict, params) -> None:
     from evaluation.results.results import Grid, RunKey, Scores, read_scores
     from pipeline.stages.report_cards import write_all
 
-    blocks = comparisons(params)
+    comparison = params.comparison
     samples = {}
     for dataset, source, masks in shown_sets(params):
         real = read_pairs(paths.processed(dataset, "train"))
         samples[dataset, source, masks] = (real, read_pairs(paths.samples(dataset, source, masks)))
     versions = {name: version(name) for name in VERSIONS}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
-    grid = Grid(runs, tuple(dict.fromkeys(name for block in blocks for name in block.baselines)), tuple(samples))
+    grid = Grid(runs, (*comparison.references, *comparison.baselines), tuple(samples))
     scores = {(one.dataset, one.source, one.masks): one for one in read_scores(paths.RESULTS)}
     made = sorted(key for key in grid.sets() if key[1] not in grid.baselines)
     write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in made], versions)
-    pictures = {name: paths.RESULTS / "pictures" / name for block in blocks for name in block.datasets}
+    pictures = {name: paths.RESULTS / "pictures" / name for name in comparison.datasets}
     kinds = {name: row.kind for name, row in params.datasets.items()}
     write_report(
         paths.RESULTS,
@@ -69,5 +68,5 @@ def run(item: dict, params) -> None:
         page=paths.RESULTS / "report.html",
         paper_dir=paths.RESULTS / "paper",
         kinds=kinds,
-        losses=_losses(runs, blocks),
+        losses=_losses(runs, comparison),
     )

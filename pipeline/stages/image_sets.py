@@ -5,7 +5,7 @@ from data.pairs.prepared import Prepared
 from pipeline.params import paths
 
 
-def image_parts(dataset: str, source: str, mask_name: str) -> dict[str, PairSet]:
+def image_sets(dataset: str, source: str, mask_name: str) -> dict[str, PairSet]:
     """Return the pair sets to look at by name: train and holdout of the real pairs, or the synthetic set."""
     if source != "real":
         return {"synthetic": read_pairs(paths.samples(dataset, source, mask_name))}
