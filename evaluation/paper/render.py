@@ -9,7 +9,7 @@ from evaluation.paper.tables import DEMO, DEMO_NOTE, PaperTable
 from evaluation.paper.values import TOY, Value
 from evaluation.tables.tables import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown_line
 
-TICK, DAGGER = "\u2713", "\u2020"
+TICK = "\u2713"
 LETTERS = dict(
     zip(ascii_lowercase, "\u1d43\u1d47\u1d9c\u1d48\u1d49\u1da0\u1d4d\u02b0", strict=False)
 )  # raised a, b, ...
@@ -17,13 +17,12 @@ NOTE = (
     f"Here: mean {PLUS_MINUS} standard deviation over seeds (number of seeds); bold: our best of a column. "
     "Paper: as printed. Difference: here minus paper."
 )
-EARLIER = f"{DAGGER}: from runs that params.yaml does not ask for now; their settings may differ."
 CSV_HEADER = ("table", "row", "column", "ours", "sd", "n", "paper", "difference", "reason", "footnote")
 TEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"\u00a0": "~", MISSING: "--", PLUS_MINUS: r"$\pm$", "\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$"},
-    **{TICK: r"$\surd$", DAGGER: r"\textsuperscript{\textdagger}"},
+    **{TICK: r"$\surd$"},
     **{raised: rf"\textsuperscript{{{letter}}}" for letter, raised in LETTERS.items()},
 }
 
@@ -60,7 +59,7 @@ def _here(value: Value, column: Column) -> Cell:
         return Cell(MISSING)
     spread = "" if sd is None else f" {PLUS_MINUS} {sd:.{digits}f}"
     count = "" if column.at.images else f" ({n} of {value.asked})" if value.asked > n else f" ({n})"
-    return Cell(f"{mean:.{digits}f}{spread}{count}{DAGGER if value.earlier else ''}", value.best)
+    return Cell(f"{mean:.{digits}f}{spread}{count}", value.best)
 
 
 def _paper(value: Value, column: Column) -> Cell:
@@ -88,7 +87,6 @@ def notes(table: PaperTable) -> list[str]:
     found = [f"{text[0].upper()}{text[1:]}." for text in table.warnings]
     found += table.facts.notes
     found += [DEMO_NOTE] if any(column.at.group == DEMO for column in table.columns) else []
-    found += [EARLIER] if any(value.earlier for row in table.values for value in row) else []
     found += [f"{LETTERS[ascii_lowercase[n]]}: {note.text}" for n, note in enumerate(table.facts.footnotes)]
     return [*found, *(f"{MISSING} {reason}: {where}." for reason, where in missing(table).items())]
 

@@ -15,7 +15,7 @@ from tests.contracts.imports import ROOT, all_imports
 STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()}
 # What these decide reaches a stage as its tracked params.
 FRONT_END = {"pipeline/params/schema.py", "pipeline/params/checks.py", "pipeline/params/errors.py"}
-DATA_ROOTS = ("data/processed", "data/imported", "data/ratings", "outputs", "results")
+DATA_ROOTS = ("data/processed", "data/imported", "data/ratings", "outputs", "presets", "results")
 
 
 def verb_of(stage: dict) -> str:

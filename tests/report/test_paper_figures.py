@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from evaluation.paper.figure7 import volume_figure
 from PIL import Image
 
 from data.pairs.files import write_json, write_text
@@ -12,7 +13,6 @@ from evaluation.figures.methods_and_losses import loss_figure, method_grid
 from evaluation.figures.pairs_and_curves import GAP_PX, HEADER_PX
 from evaluation.page.page import write_report
 from evaluation.paper.facts import read_paper
-from evaluation.paper.figure7 import volume_figure
 from evaluation.paper.tables import paper_tables
 from evaluation.results.results import Grid, Run, RunKey
 from tests.report.conftest import pair_set
