@@ -104,9 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("mend", help="put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it")
     repro = verbs.add_parser("repro", help="dvc repro, several stages at a time: one on each GPU, or else on each core")
     repro.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
-    repro.add_argument("--jobs", type=int, help="how many at a time")
-    repro.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
-    repro.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
+    several = verbs.add_parser("tables", help="run the presets of all tables of the paper, or their toy twins")
+    several.add_argument("kind", choices=("toy", "paper"))
+    for runner in (repro, several):
+        runner.add_argument("--jobs", type=int, help="how many at a time")
+        runner.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
+        runner.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
     return parser
 
 
@@ -226,6 +229,10 @@ def main(argv: list[str] | None = None) -> int:
             from pipeline.run import repro
 
             repro.run(item["targets"], item["jobs"], item["engine"], item["set"])
+        elif verb == "tables":
+            from pipeline.run import tables
+
+            tables.run(item["kind"], item["jobs"], item["engine"], item["set"])
         else:
             return _run_stage(verb, item, sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()

@@ -22,13 +22,18 @@ from pipeline.record.dvc_locks import held_locks, locked
 from pipeline.record.lock_file import mend
 from pipeline.record.recording import file_system
 from pipeline.run.executors import ENGINES, Place, Run, Task, parse_settings, run_stage
-from pipeline.run.prefork import warm_process
+from pipeline.run.own_params import put_back
+from pipeline.run.prefork import VARIABLE, warm_process
 
 LOGS = Path(".work/logs")
 HOLDER = Path(".work/repro.lock")
 WRITTEN = (Path("results"), Path("outputs"), Path("data/processed"), Path("data/raw"), Path("data/checksums"))
 LAST_LINES = 30
 WORTH_WARMING = 6  # stages; for fewer, imports in one process more are no gain
+
+
+class StoppedError(UserError):
+    """This process was told to end."""
 
 
 def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
@@ -84,7 +89,7 @@ def _end_of_log(name: str) -> list[str]:
 def _stop_file() -> Iterator[Path]:
     """Yield a path that comes to be when this process is told to end; every stage that runs then stops.
 
-    Raises: UserError then, once they have.
+    Raises: StoppedError then, once they have.
     """
     stop = (LOGS / f".stop-{socket.gethostname()}-{os.getpid()}").absolute()
 
@@ -99,7 +104,7 @@ def _stop_file() -> Iterator[Path]:
     try:
         yield stop
         if stop.exists():
-            raise UserError("stopped: what was running goes on from .work when this is run again")
+            raise StoppedError("stopped: what was running goes on from .work when this is run again")
     finally:
         stop.unlink(missing_ok=True)
         for one, handler in before.items():
@@ -145,7 +150,7 @@ def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Pla
 
 
 @contextlib.contextmanager
-def _only_one() -> Iterator[None]:
+def only_one() -> Iterator[None]:
     """Keep every other `repro` out of this folder; the lock goes with this process, however it ends.
 
     Raises: UserError naming the one that runs.
@@ -172,12 +177,29 @@ def _tidy() -> None:
 
 
 def run(targets: list[str], jobs: int | None, engine: str = "local", settings: Sequence[str] = ()) -> None:
-    """Run all stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
+    """Run all stages that are not up to date, or some with what they need, as `run_stages` does.
 
-    What a stage prints goes to .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
+    Raises: UserError as `run_stages`, and for the `repro` that runs here already.
+    """
+    with only_one():
+        put_back()
+        run_stages(targets, jobs, engine, settings)
 
-    Raises: UserError for a wrong params.yaml, for data that is not there, and for the `repro` that runs here already,
-    before anything runs; else naming every stage that failed, with the end of its log.
+
+def run_stages(
+    targets: list[str],
+    jobs: int | None,
+    engine: str = "local",
+    settings: Sequence[str] = (),
+    without: Set[str] = frozenset(),
+) -> None:
+    """Run the stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
+
+    `without` are groups of stages to leave out, which nothing else may need. What a stage prints goes to
+    .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
+
+    Raises: UserError for a wrong params.yaml and for data that is not there, before anything runs; else naming every
+    stage that failed, with the end of its log; StoppedError when this process is told to end.
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs is {jobs}: at least 1 is needed")
@@ -187,19 +209,16 @@ def run(targets: list[str], jobs: int | None, engine: str = "local", settings: S
     places, connect, running = ENGINES[engine]
     slots = places()
     count = jobs or len(slots)
-    with _only_one(), connect(parse_settings(settings)) as start:
+    with connect(parse_settings(settings)) as start:
         _tidy()
-        waiting = stages_to_run(targets, running())
+        stages = stages_to_run(targets, running())
+        waiting = {name: needs for name, needs in stages.items() if name.partition("@")[0] not in without}
         if problems := _data_that_lacks(waiting, params):
             raise UserError("what the run needs is not all there", problems)
         LOGS.mkdir(parents=True, exist_ok=True)
+        warm = len(waiting) >= WORTH_WARMING and engine == "local" and VARIABLE not in os.environ
         on_gpus = any("CUDA_VISIBLE_DEVICES" in slot for slot in slots)
-        warm = (
-            warm_process(on_gpus=on_gpus)
-            if engine == "local" and len(waiting) >= WORTH_WARMING
-            else contextlib.nullcontext()
-        )
-        with warm, _stop_file() as stop:
+        with warm_process(on_gpus=on_gpus) if warm else contextlib.nullcontext(), _stop_file() as stop:
             failed = _run_in_order(waiting, start, [slots[n % len(slots)] for n in range(count)], stop)
     if failed:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]
