@@ -20,23 +20,16 @@ VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations
 
 def _losses(runs, blocks) -> dict[tuple[str, str], dict[str, Path]]:
     """Return the files of losses by (data set, generators or architecture): of segmenters those of their first seed."""
-    files = [
-        ((dataset, "generators"), name, paths.generator(dataset, name) / "loss.csv")
-        for block in blocks
-        for dataset, name in product(block.datasets, block.generators)
-    ]
-    first = min((run.seed for run in runs), default=0)
-    files += [
-        ((run.dataset, run.architecture), name, paths.curve(run.dataset, run.architecture, name))
-        for run in runs
-        if run.seed == first
-        for name in [paths.run_name(*run[2:])]
-    ]
     losses: dict[tuple[str, str], dict[str, Path]] = {}
-    for place, name, path in files:
-        if path.is_file():  # imported weights have none
-            losses.setdefault(place, {})[name] = path
-    return losses
+    for dataset, name in dict.fromkeys(pair for block in blocks for pair in product(block.datasets, block.generators)):
+        losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name) / "loss.csv"
+    first = min((run.seed for run in runs), default=0)
+    for run in (run for run in runs if run.seed == first):
+        name = paths.run_name(*run[2:])
+        curve = paths.curve(run.dataset, run.architecture, name)
+        losses.setdefault((run.dataset, run.architecture), {})[name] = curve
+    there = {place: {name: path for name, path in files.items() if path.is_file()} for place, files in losses.items()}
+    return {place: files for place, files in there.items() if files}  # imported weights have none
 
 
 def _presets() -> dict[str, list]:

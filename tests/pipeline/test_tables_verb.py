@@ -41,7 +41,12 @@ def test_params_come_back_after_an_error(own):
     assert not OWN.exists()
 
 
-KILLED = "from pipeline.run.own_params import *; presets_in_place().__enter__()('a: 2'); os.kill(os.getpid(), 9)"
+KILLED = """
+from pipeline.run.own_params import *
+with presets_in_place() as stand_in:
+    stand_in("a: 2")
+    os.kill(os.getpid(), 9)
+"""
 
 
 def test_params_come_back_at_the_next_start_after_a_kill(own, capsys):
@@ -67,6 +72,7 @@ def test_what_the_user_edits_meanwhile_is_never_lost(own, capsys):
     assert Path(".work/params.yaml.before").read_bytes() == own
     assert "stays so" in capsys.readouterr().err
     subprocess.run([sys.executable, "-c", KILLED], check=False)
+    assert OWN.is_file()
     Path("params.yaml").write_text("mine: 2\n")
     put_back()
     assert Path("params.yaml").read_text() == "mine: 2\n"
@@ -95,9 +101,10 @@ def project(tmp_path_factory):
         for preset in preset_paths("toy"):
             data["datasets"] = {"phantom": rows["phantom"]}
             if preset.stem == SLOW:
-                data["datasets"] |= {"slow": rows["phantom"] | {"train": 4000}}
+                data["datasets"] |= {"slow": rows["phantom"] | {"train": 1500}}
             if preset.stem == BROKEN:
                 data["datasets"] |= {"gone": {"kind": "folder", "path": "nowhere", "size_px": 32, "prompt": "x"}}
+                data["datasets"]["gone"]["splits"] = {"train": "train", "test": "test"}
             with preset.open("w") as file:
                 YAML().dump(data, file)
         data["datasets"] = rows
@@ -128,9 +135,9 @@ def test_stopped_killed_and_run_to_its_end(project):
             assert process.returncode == 2
             assert "stopped: " in said
             assert Path("params.yaml").read_bytes() == own
+            assert not at_work()
         else:
             assert Path("params.yaml").read_bytes() == Path(f"presets/{SLOW}.yaml").read_bytes()
-        until(lambda: not at_work())
     shared = os.stat("data/processed/phantom/train/manifest.csv")
     process = started()
     _, said = process.communicate(timeout=300)
