@@ -75,4 +75,6 @@ def run(kind: str, jobs: int | None, engine: str = "local", settings: Sequence[s
         raise StoppedError("stopped: what was running goes on from .work when this is run again") from None
     if failures:
         lines = [f"{name}: {reason}" for name, reason in failures.items()]
-        raise UserError(f"{len(failures)} of {len(texts)} presets failed; .work/logs has what their stages said", lines)
+        raise UserError(
+            f"failed: {len(failures)} of {len(texts) + 1}, with the report; their stages' logs: .work/logs", lines
+        )
