@@ -136,4 +136,9 @@ def test_the_graph_of_the_shipped_params_has_no_clash():
 def test_what_users_put_into_the_project_is_watched():
     assert "data/imported" in STAGES["baseline"]["deps"]
     assert "data/ratings" in STAGES["report"]["deps"]
+    # file by file: .dvcignore has the folder, so that no data set can be named to lead there
+    presets = {
+        f"presets/{path.name}" for name in ("_toy.yaml", "paper-*.yaml") for path in ROOT.glob(f"presets/{name}")
+    }
+    assert {dep for dep in STAGES["report"]["deps"] if dep.startswith("presets")} == presets
     assert "${item.path}" in STAGES["prepare"]["deps"]
