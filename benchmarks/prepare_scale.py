@@ -9,17 +9,20 @@ core over the time on all, for 1,000 images.
 
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.processes import in_process
+
 COUNTS = (1000, 10_000)
 
 
-def _draw(count: int, folder: Path) -> None:
+def draw(count: int, folder: Path) -> None:
+    """Write so many JPEG pairs."""
     import cv2
     import numpy as np
 
@@ -33,8 +36,8 @@ def _draw(count: int, folder: Path) -> None:
         cv2.imwrite(str(folder / f"masks/{number:05d}.jpg"), mask)
 
 
-def _prepare(folder: Path, cores: int) -> None:
-    """Print the peak memory in bytes and the seconds of preparing what `_draw` made."""
+def prepare_on(folder: Path, cores: int) -> str:
+    """Return the peak memory in bytes and the seconds of preparing what `draw` wrote, as JSON."""
     import os
 
     from data.pairs.config import FolderDataset
@@ -47,27 +50,22 @@ def _prepare(folder: Path, cores: int) -> None:
         prepare(row, Path(out) / "prepared")
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    sys.stdout.write(json.dumps([peak, seconds]) + "\n")
-
-
-def _in_process(call: str) -> str:
-    code = f"from pathlib import Path; from benchmarks.prepare_scale import _draw, _prepare; {call}"
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.dumps([peak, seconds])
 
 
 def main() -> None:
     """Measure both counts and print what was found."""
-    found = {}
+    measured = {}
     for count in COUNTS:
         with tempfile.TemporaryDirectory() as folder:
-            _in_process(f"_draw({count}, Path('{folder}'))")
+            in_process("benchmarks.prepare_scale", f"draw({count}, Path('{folder}'))")
             for cores in (1, 64) if count == min(COUNTS) else (64,):
-                peak, seconds = json.loads(_in_process(f"_prepare(Path('{folder}'), {cores})"))
-                found[count, cores] = (peak, seconds)
+                result = in_process("benchmarks.prepare_scale", f"prepare_on(Path('{folder}'), {cores})")
+                peak, seconds = measured[count, cores] = json.loads(result)
                 name = "one core" if cores == 1 else "all cores"
                 sys.stdout.write(f"{count:6d} images, {name}: {peak / 2**20:.0f} MiB, {seconds:.1f} s\n")
-    memory = found[max(COUNTS), 64][0] / found[min(COUNTS), 64][0]
-    cores = found[min(COUNTS), 1][1] / found[min(COUNTS), 64][1]
+    memory = measured[max(COUNTS), 64][0] / measured[min(COUNTS), 64][0]
+    cores = measured[min(COUNTS), 1][1] / measured[min(COUNTS), 64][1]
     sys.stdout.write(json.dumps({"memory_ratio": round(memory, 3), "cores_ratio": round(cores, 2)}) + "\n")
 
 

@@ -22,8 +22,8 @@ def _worker(args: argparse.Namespace) -> None:
     import torch
     import torch.distributed as distributed
 
-    from benchmarks.sd15 import build
-    from siamese.training.gradients import _buckets, sum_over_processes
+    from benchmarks.networks.sd15 import build
+    from siamese.training.gradients import buckets, sum_over_processes
 
     distributed.init_process_group("gloo")
     nets, rank = build(args.width), distributed.get_rank()
@@ -50,7 +50,7 @@ def _worker(args: argparse.Namespace) -> None:
     same = all(torch.equal(a, b) for a, b in zip(*results.values(), strict=True))
     if rank == 0:
         found = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
-        found |= {"tensors": len(drawn), "messages": len(list(_buckets(drawn))), "same_bits": same, "width": args.width}
+        found |= {"tensors": len(drawn), "messages": len(list(buckets(drawn))), "same_bits": same, "width": args.width}
         (args.folder / "found.json").write_text(json.dumps(found))
     distributed.destroy_process_group()
 

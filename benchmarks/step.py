@@ -2,14 +2,14 @@
 
     python benchmarks/step.py [--width toy|quarter|full] [--size-px 384] [--batch 4] [--precision fp32] [--device cpu]
 
-The official step is the literal copy in tests/siamese/oracle.py: two networks copied at every step, passes repeated,
-online augmentation of the whole batch if any sample is chosen, VAE and text encoder at every step. Ours reads cached
-posteriors; the cost of that cache is added to our time, shared out over the steps of the paper's run (1,450 images,
-3,000 steps of 48). Both run with the same weights, batches, optimiser, precision, threads and memory format, in
-processes of their own, one after the other. Steps are spread evenly over the run, timesteps evenly over
-0..999. Ours includes what siamese/base/attention.py does for narrow heads on the CPU; --stock-attention leaves it
-out, and the full width has no narrow heads. Memory is what the process reached beyond its imports (CPU), or what the
-allocator reached (CUDA). The last line is JSON.
+The official step is the literal copy in tests/siamese/method/oracle.py: two networks copied at every step, passes
+repeated, online augmentation of the whole batch if any sample is chosen, VAE and text encoder at every step. Ours reads
+cached posteriors; the cost of that cache is added to our time, shared out over the steps of the paper's run (1,450
+images, 3,000 steps of 48). Both run with the same weights, batches, optimiser, precision, threads and memory format, in
+processes of their own, one after the other. Steps are spread evenly over the run, timesteps evenly over 0..999. Ours
+includes what siamese/base/attention.py does for narrow heads on the CPU; --stock-attention leaves it out, and the full
+width has no narrow heads. Memory is what the process reached beyond its imports (CPU), or what the allocator reached
+(CUDA). The last line is JSON.
 """
 
 import argparse
@@ -46,9 +46,9 @@ def _side(args: argparse.Namespace) -> dict:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from benchmarks import training
-    from benchmarks.measuring import seconds_of
-    from benchmarks.sd15 import build
+    from benchmarks.networks import training
+    from benchmarks.networks.measuring import seconds_of
+    from benchmarks.networks.sd15 import build
 
     device = torch.device(args.device)
     imports_kib = int(Path("/proc/self/statm").read_text().split()[1]) * 4
@@ -105,7 +105,7 @@ def _gradient_difference(folder: Path) -> float:
     """Return |ours - official| / |official| over all trained parameters."""
     from safetensors import safe_open
 
-    from benchmarks.training import relative_difference
+    from benchmarks.networks.training import relative_difference
 
     with safe_open(folder / "ours.safetensors", "pt") as a, safe_open(folder / "official.safetensors", "pt") as b:
         return relative_difference(b.keys(), a.get_tensor, b.get_tensor)
@@ -113,7 +113,7 @@ def _gradient_difference(folder: Path) -> float:
 
 def main() -> None:
     """Run every side and print what was found."""
-    from benchmarks.training import CACHE_SHARE
+    from benchmarks.networks.training import CACHE_SHARE
 
     args = _arguments()
     write = sys.stdout.write

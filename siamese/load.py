@@ -1,20 +1,24 @@
-"""The entry point of sampling: a trained generator of any method, by what its folder says."""
+"""The door of sampling: a trained generator of any method, by what its folder says."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from siamese.arsdm.load import load_sampler
+from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.config.sections import SamplingConfig
 from siamese.method.checkpoint import read_config
 from siamese.method.registry import METHODS
 from siamese.sampling.sample import Sampler
 from siamese.sampling.sampler import load_latent_sampler
 
-# method -> (its folder, the base model's, the sampling section) -> sampler; pixel methods bring a function of their own
-LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {
-    **dict.fromkeys(METHODS, load_latent_sampler),
-    "arsdm": load_sampler,
-}
+
+class Load(Protocol):
+    """Reads a trained generator of one method."""
+
+    def __call__(self, folder: Path, base_dir: Path, cfg: SamplingConfig, /) -> Sampler:
+        """Return its sampler."""
+
+
+LOAD: dict[str, Load] = {**dict.fromkeys(METHODS, load_latent_sampler), "arsdm": load_pixel_sampler}
 
 
 def load(folder: Path, base_dir: Path, cfg: SamplingConfig) -> Sampler:

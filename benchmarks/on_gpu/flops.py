@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.networks.training import NUM_STEPS, PAPER, augmented
 from benchmarks.on_gpu.cards import peak_of
-from benchmarks.training import NUM_STEPS, SWITCHES, augmented
 
 Counts = tuple[int, int]  # of one sample: not augmented online, augmented
 
@@ -16,7 +16,7 @@ Counts = tuple[int, int]  # of one sample: not augmented online, augmented
 def count(step: Callable[[int, Tensor], None]) -> Counts:
     """Return what one sample costs; the step is of a batch of one pair. A multiply-add counts as two."""
     counts = []
-    for timestep in (SWITCHES.augment_t_max + 1, SWITCHES.augment_t_max):
+    for timestep in (PAPER.augment_t_max + 1, PAPER.augment_t_max):
         with FlopCounterMode(display=False) as counter:
             step(NUM_STEPS - 1, torch.tensor([timestep]))
         counts.append(counter.get_total_flops())

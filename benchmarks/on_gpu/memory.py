@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from diffusers.training_utils import EMAModel
 
-from benchmarks.measuring import peak_bytes, reset_peak
+from benchmarks.networks.measuring import peak_bytes, reset_peak
+from benchmarks.networks.sd15 import Networks, build
+from benchmarks.networks.training import draw_pairs, ours, place_networks, some_augmented, trained_parameters
 from benchmarks.on_gpu.cards import SIZES_GIB, limit_bytes
 from benchmarks.on_gpu.part import Part, Scale, attempt, begin, free
-from benchmarks.sampling import draw_masks, draw_noise, our_sampler
-from benchmarks.sd15 import Networks, build
-from benchmarks.training import draw_pairs, ours, place_networks, some_augmented, trained_parameters
+from benchmarks.sampling.beside_diffusers import draw_masks, draw_noise, our_sampler
 from data.pairs.errors import UserError
 from siamese.config.sections import SamplingConfig, TrainingConfig
 from siamese.training.state import OPTIMIZERS

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Scale(NamedTuple):
     """How large everything is: as in the paper on a GPU, toy networks on a CPU."""
 
-    width: str  # of benchmarks/sd15.py
+    width: str  # of benchmarks/networks/sd15.py
     size_px: int
     other_sizes_px: tuple[int, ...]  # of the memory table
     first_batch: int  # a middling one, measured before the others
@@ -51,6 +51,11 @@ class Part:
     def left(self) -> float:
         """Return the seconds that are left to this part."""
         return self.deadline - time.monotonic()
+
+    def too_late(self, needed_s: float) -> str | None:
+        """Return why what needs so many seconds is left out, or None when they are left."""
+        left = self.left()
+        return f"{left:.0f} s were left, and about {needed_s:.0f} s are needed" if needed_s > left else None
 
     def add(self, **row: Any) -> None:
         """Report a row at once; a number that is not finite becomes null with a reason."""

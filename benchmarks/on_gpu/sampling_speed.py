@@ -7,10 +7,17 @@ weights cast, ours keeps them in float32 and computes under autocast. They take 
 import numpy as np
 import torch
 
-from benchmarks.measuring import peak_bytes, reset_peak, seconds_of, spread, take_turns
+from benchmarks.networks.measuring import peak_bytes, reset_peak, seconds_of, spread, take_turns
+from benchmarks.networks.sd15 import build
 from benchmarks.on_gpu.part import PRECISIONS, Part, attempt, begin, free
-from benchmarks.sampling import PROMPT, build_pipeline, draw_masks, draw_noise, our_sampler, their_sampler
-from benchmarks.sd15 import build
+from benchmarks.sampling.beside_diffusers import (
+    PROMPT,
+    build_pipeline,
+    draw_masks,
+    draw_noise,
+    our_sampler,
+    their_sampler,
+)
 from siamese.config.sections import SamplingConfig
 
 GUIDANCE = 9.0
@@ -32,8 +39,7 @@ def measure(part: Part, precision: str, known_s: dict[str, float]) -> None:
     for batch in scale.sampling_batches:
         row = {"what": "sampling", "precision": precision, "batch": batch, "steps": scale.sampling_steps}
         needed = known_s.get(precision, 0.0) * batch
-        if needed > part.left():
-            reason = f"{part.left():.0f} s were left, and about {needed:.0f} s are needed"
+        if reason := part.too_late(needed):
             part.add(**row, images_a_second=None, reason=reason)
             continue
         free()

@@ -9,42 +9,30 @@ import contextlib
 
 import torch
 
-from benchmarks.measuring import peak_bytes, reset_peak, spread, take_turns
-from benchmarks.on_gpu import flops
-from benchmarks.on_gpu.part import PRECISIONS, Part, attempt, begin, free
-from benchmarks.on_gpu.switches import strict_float32
-from benchmarks.sd15 import build
-from benchmarks.training import (
+from benchmarks.networks.measuring import peak_bytes, reset_peak, spread, take_turns
+from benchmarks.networks.training import (
     augmented,
     draw_pairs,
     make_step,
-    number_of,
-    place_networks,
     relative_difference,
     some_augmented,
-    trained_parameters,
 )
+from benchmarks.on_gpu import flops
+from benchmarks.on_gpu.networks import PartNetworks
+from benchmarks.on_gpu.part import PRECISIONS, Part, attempt, begin
+from benchmarks.on_gpu.switches import strict_float32
 
 SIDES = ("ours", "official")
 RUNG_S = 8.0  # after which a rung has no further round
 GRADIENT_BATCH = 2
 
 
-class Sides:
+class Sides(PartNetworks):
     """The networks of both sides on the device."""
 
     def __init__(self, part: Part) -> None:
-        self.part, self.device, self.scale = part, part.device, part.scale
-        self.nets = build(part.scale.width, device=part.device)
-        place_networks(self.nets, part.device, narrow_heads=False)
-        self.named = trained_parameters(self.nets)
+        super().__init__(part)
         self.counts: dict[str, flops.Counts] = {}
-
-    def clear(self) -> None:
-        """Drop the gradients and what else is not needed."""
-        for parameter in self.named.values():
-            parameter.grad = None
-        free()
 
     def count_flops(self) -> None:
         """Count one sample of each side."""
@@ -65,13 +53,9 @@ class Sides:
             step(number, timesteps)
             optimizer.step()
 
-        def one_round() -> None:
-            for index in range(steps):
-                take(number_of(index, steps), pairs.timesteps[index])
-
         take(*some_augmented(batch))  # warms up
         reset_peak(self.device)
-        rounds = take_turns({side: one_round}, self.scale.rounds, self.device, RUNG_S)[side]
+        rounds = take_turns({side: self.round_of(take, pairs.timesteps)}, self.scale.rounds, self.device, RUNG_S)[side]
         seconds = spread([value / steps + cache_s for value in rounds])
         operations = flops.of_a_step(self.counts[side], side, pairs.timesteps)
         return {
@@ -140,8 +124,7 @@ def main() -> None:
         row = {"what": "speed", "side": side, "precision": precision, "batch": batch}
         known_batch, known_s = last.get((side, precision), (batch, 0.0))
         needed = known_s * max(1.0, batch / known_batch)
-        if needed > part.left():
-            reason = f"{part.left():.0f} s were left, and about {needed:.0f} s are needed"
+        if reason := part.too_late(needed):
             part.add(**row, steps_a_second=None, reason=reason)
             return
         sides.clear()

@@ -9,20 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.measuring import peak_bytes, reset_peak, seconds_of, spread, take_turns
-from benchmarks.on_gpu.part import Part, attempt, begin, free
-from benchmarks.on_gpu.switches import ON_A_CPU, SWITCHES, compile_blocks
-from benchmarks.sampling import draw_masks, draw_noise, our_sampler
-from benchmarks.sd15 import build
-from benchmarks.training import (
+from benchmarks.networks.measuring import peak_bytes, reset_peak, seconds_of, spread, take_turns
+from benchmarks.networks.training import (
     draw_pairs,
     make_step,
-    number_of,
-    place_networks,
     relative_difference,
     some_augmented,
-    trained_parameters,
 )
+from benchmarks.on_gpu.networks import PartNetworks
+from benchmarks.on_gpu.part import Part, attempt, begin, free
+from benchmarks.on_gpu.switches import ON_A_CPU, SWITCHES, compile_networks
+from benchmarks.sampling.beside_diffusers import draw_masks, draw_noise, our_sampler
 from siamese.config.sections import SamplingConfig
 
 BUDGET_S = 3.0  # after which there is no further round
@@ -39,15 +36,12 @@ class Work(NamedTuple):
     difference: Callable[[Any, Any], dict[str, float]]
 
 
-class Ours:
+class Ours(PartNetworks):
     """Our networks on the device, and what there is to do with them."""
 
     def __init__(self, part: Part) -> None:
-        self.part, self.device, self.scale = part, part.device, part.scale
+        super().__init__(part)
         self.batch = part.scale.first_batch
-        self.nets = build(part.scale.width, device=part.device)
-        place_networks(self.nets, part.device, narrow_heads=False)
-        self.named = trained_parameters(self.nets)
         self.work = {("step", precision): self._step(precision) for precision in self.scale.more_precisions}
         self.work |= {("sampling", name): self._sampling(name) for name in self.scale.more_precisions}
         self.shipped: dict[tuple[str, str], tuple[float, Any]] = {}
@@ -58,13 +52,8 @@ class Ours:
         step, _ = make_step(self.nets, "ours", pairs, precision)
 
         def take(number: int, timesteps: torch.Tensor) -> None:
-            for parameter in self.named.values():
-                parameter.grad = None
+            self.drop_gradients()
             step(number, timesteps)
-
-        def one_round() -> None:
-            for index in range(steps):
-                take(number_of(index, steps), pairs.timesteps[index])
 
         def gradients() -> dict[str, torch.Tensor]:
             take(*some_augmented(self.batch))
@@ -73,7 +62,7 @@ class Ours:
         def difference(found: dict[str, torch.Tensor], shipped: dict[str, torch.Tensor]) -> dict[str, float]:
             return {"grad_rel_diff": relative_difference(shipped, found.__getitem__, shipped.__getitem__)}
 
-        return Work(steps, one_round, gradients, difference)
+        return Work(steps, self.round_of(take, pairs.timesteps), gradients, difference)
 
     def _sampling(self, precision: str) -> Work:
         context = torch.zeros(2, 77, self.nets.unet.config.cross_attention_dim, device=self.device)
@@ -130,7 +119,7 @@ def main() -> None:
     ours = Ours(part)
     report(part, ours, "as shipped", part.scale.more_precisions)
     if part.args.compile:
-        name = compile_blocks(ours.nets, part.device)
+        name = compile_networks(ours.nets, part.device)
         report(part, ours, f"torch.compile, {name}", ("bf16", "fp32"))
         return
     for name, (switch, precisions) in SWITCHES.items():

@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from benchmarks.sd15 import Networks
-
-COMPILED_VARIANTS = 64
+from benchmarks.networks.sd15 import Networks
+from siamese.training.train import COMPILED_VARIANTS, compile_blocks
 
 
 @contextlib.contextmanager
@@ -74,7 +73,7 @@ SWITCHES: dict[str, tuple[Callable[[Networks], AbstractContextManager], tuple[st
 ON_A_CPU = ("channels_last off",)  # the others set what only a GPU has
 
 
-def compile_blocks(nets: Networks, device: torch.device) -> str:
+def compile_networks(nets: Networks, device: torch.device) -> str:
     """Compile the blocks that training.compile compiles, which cannot be taken back, and return what was done.
 
     On a CPU, where the compiler would take minutes, the middle blocks are traced and no more.
@@ -83,7 +82,6 @@ def compile_blocks(nets: Networks, device: torch.device) -> str:
     for network in (nets.unet, nets.controlnet):
         if device.type == "cpu":
             network.mid_block.compile(dynamic=True, backend="eager")
-            continue
-        for block in (*network.down_blocks, network.mid_block, *getattr(network, "up_blocks", [])):
-            block.compile(dynamic=True)
+        else:
+            compile_blocks(network)
     return "middle blocks traced" if device.type == "cpu" else "all blocks"

@@ -10,6 +10,7 @@ import numpy as np
 
 from data.doctor.faults import FAULTS, UNMATCHED, Seen, look
 from data.doctor.suggest import fitting_row
+from data.drawing import evenly, outlined, reduced, tiled
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
 from data.layouts.sources import Found, Source, read_source
@@ -22,7 +23,8 @@ from data.pairs.thumbnails import near_duplicates
 from data.prepare.prepare import how_to_read
 from data.prepare.sequences import FRAME_CORRELATION, alike_neighbours
 
-EXAMPLES, OVERLAYS, TILE_PX = 5, 12, 256
+OVERLAYS, COLUMNS, TILE_PX = 12, 4, 256
+YELLOW = (((0, 0, 0), 3), ((255, 255, 0), 1))
 
 
 def look_at_all(found: Found) -> Iterator[Seen]:
@@ -137,24 +139,12 @@ def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
 
     Raises: BadImageError when the row reads a mask differently from how it was looked at.
     """
-    import cv2
-
     anything = {"kind": "folder", "path": "any", "size_px": 32, "prompt": "", "splits": {"train": 0.5, "test": 0.5}}
     reading = how_to_read(FolderDataset.model_validate_json(json.dumps(anything | dict(row))))
-
-    chosen = [sources[i] for i in np.linspace(0, len(sources) - 1, min(OVERLAYS, len(sources))).round().astype(int)]
-    tiles = []
-    for source in chosen:
+    cells = []
+    for source in evenly(sources, OVERLAYS):
         image, mask = read_source(source, reading=reading)
         scale = TILE_PX / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        lesion = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        outline, _ = cv2.findContours(lesion, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(small, outline, -1, (0, 0, 0), 3)
-        cv2.drawContours(small, outline, -1, (255, 255, 0), 1)
-        tile = np.full((TILE_PX, TILE_PX, 3), 255, np.uint8)
-        tile[: size[1], : size[0]] = small
-        tiles.append(tile)
-    tiles += [np.full((TILE_PX, TILE_PX, 3), 255, np.uint8)] * (-len(tiles) % 4)
-    return np.concatenate([np.concatenate(tiles[i : i + 4], 1) for i in range(0, len(tiles), 4)])
+        cells.append(outlined(reduced(image, size), mask, YELLOW, fine=False))
+    return tiled(cells, COLUMNS, TILE_PX)

@@ -4,6 +4,7 @@ Scores that compare distributions reward a generator that has learnt its trainin
 that are moved or cropped by 5 % escape the flag (benchmarks/copy_audit.py), but not self-retrieval.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -106,37 +107,13 @@ def audit(
     parents: Sequence[str],
     quantile: float = QUANTILE,
 ) -> CopyAudit:
-    """Return the audit of `thumbnails` (N, 16, 16, 3) of the three sets.
+    """Return the audit of three sets of `thumbnails` (N, 16, 16, 3), or of embeddings (N, d) such as CLIP's.
 
-    `holdout` are real images of the same source that the generator was not trained on: they say how near to a training
-    image a fresh one comes. `parents` names for each synthetic image the training image that its mask comes from.
+    The distance of embeddings is that of unit vectors, sqrt(2 - 2 cos). `holdout` are real images of the same source
+    that the generator was not trained on: they say how near to a training image a fresh one comes. `parents` names for
+    each synthetic image the training image that its mask comes from.
     """
-    scale = train[0].size ** 0.5
-    return _audit(train / scale, holdout / scale, synthetic / scale, train_ids, parents, quantile)
-
-
-def embedding_audit(
-    train: np.ndarray,
-    holdout: np.ndarray,
-    synthetic: np.ndarray,
-    *,
-    train_ids: Sequence[str],
-    parents: Sequence[str],
-    quantile: float = QUANTILE,
-) -> CopyAudit:
-    """Return the audit of embeddings (N, d), such as CLIP's; the distance is that of unit vectors, sqrt(2 - 2 cos)."""
-    unit = [one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in (train, holdout, synthetic)]
-    return _audit(unit[0], unit[1], unit[2], train_ids, parents, quantile)
-
-
-def _audit(
-    train: np.ndarray,
-    holdout: np.ndarray,
-    synthetic: np.ndarray,
-    train_ids: Sequence[str],
-    parents: Sequence[str],
-    quantile: float,
-) -> CopyAudit:
+    train, holdout, synthetic = map(_comparable, (train, holdout, synthetic))
     train = train.reshape(len(train), -1).astype(np.float64)
     calibration, _ = _nearest(holdout, train)
     distance, nearest = _nearest(synthetic, train)
@@ -150,13 +127,20 @@ def _audit(
         None if threshold is None else distance <= threshold,
         threshold,
         expected,
-        _closer_to_train(train, holdout, synthetic),
+        closer_to_train(train, holdout, synthetic),
         float(is_parent.mean()) if known else None,
         len(train),
         len(holdout),
         reason,
         note,
     )
+
+
+def _comparable(images: np.ndarray) -> np.ndarray:
+    """Return thumbnails so that their distance is a root mean square difference, embeddings as unit vectors."""
+    if images.ndim > 2:
+        return images / math.prod(images.shape[1:]) ** 0.5
+    return images / np.maximum(np.linalg.norm(images, axis=1, keepdims=True), 1e-12)
 
 
 def _calibrate(distances: np.ndarray, quantile: float) -> tuple[float | None, float | None, str | None, str | None]:
@@ -205,7 +189,7 @@ def _nearest(queries: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.concatenate(distances), np.concatenate(places)
 
 
-def _closer_to_train(train: np.ndarray, holdout: np.ndarray, synthetic: np.ndarray) -> float:
+def closer_to_train(train: np.ndarray, holdout: np.ndarray, synthetic: np.ndarray) -> float:
     """Return the chance of CLOSER. It is exact, over all ways to draw a subset, so no seed is needed."""
     from scipy.stats import hypergeom
 

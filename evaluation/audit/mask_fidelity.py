@@ -29,15 +29,15 @@ class Fidelity(NamedTuple):
     reason: str | None
 
 
-def dice(found: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def dice(predicted: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the foreground Dice of each image, float64 (N,) in [0, 1], of binary (N, H, W); 1 when both are empty.
 
     >>> dice(np.array([[[1, 1]], [[0, 0]]]), np.array([[[1, 0]], [[0, 0]]])).round(3).tolist()
     [0.667, 1.0]
     """
-    found, asked = found.astype(bool), asked.astype(bool)
-    both = (found & asked).sum((1, 2))
-    total = found.sum((1, 2)) + asked.sum((1, 2))
+    predicted, mask = predicted.astype(bool), mask.astype(bool)
+    both = (predicted & mask).sum((1, 2))
+    total = predicted.sum((1, 2)) + mask.sum((1, 2))
     return np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)
 
 
@@ -75,15 +75,15 @@ def found_in(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge, ids:
     Raises: UserError naming the ids of images whose maps are not finite.
     """
     if not any(boxes):
-        found = _lesion(judge(images), ids)
-        if found.shape != images.shape[:3]:
-            raise ValueError(f"the judge must return probabilities {images.shape[:3]}, got {found.shape}")
-        return found
-    found = np.zeros(images.shape[:3], bool)
-    for image, place, box, name in zip(images, found, boxes, ids, strict=True):
+        predicted = _lesion(judge(images), ids)
+        if predicted.shape != images.shape[:3]:
+            raise ValueError(f"the judge must return probabilities {images.shape[:3]}, got {predicted.shape}")
+        return predicted
+    predicted = np.zeros(images.shape[:3], bool)
+    for image, place, box, name in zip(images, predicted, boxes, ids, strict=True):
         inner = crop(image, box) if box else image
         (crop(place, box) if box else place)[:] = _lesion(judge(inner[None]), [name])[0]
-    return found
+    return predicted
 
 
 def mask_fidelity(images: Images, judge: Judge, *, batch: int = 32) -> Fidelity:
@@ -97,12 +97,12 @@ def mask_fidelity(images: Images, judge: Judge, *, batch: int = 32) -> Fidelity:
     swapped: list[np.ndarray] = []
     for start in range(0, len(images), batch):
         rows = range(start, min(start + batch, len(images)))
-        found = found_in(
+        predicted = found_in(
             images.take(list(rows)), boxes[start : start + batch], judge, [images.ids[row] for row in rows]
         )
-        own.append(dice(found, np.stack([images.mask(row) for row in rows])))
+        own.append(dice(predicted, np.stack([images.mask(row) for row in rows])))
         if others is not None:
-            swapped.append(dice(found, np.stack([images.mask(int(others[row])) for row in rows])))
+            swapped.append(dice(predicted, np.stack([images.mask(int(others[row])) for row in rows])))
     if others is None:
         reason = "one image has no other to swap masks with" if len(images) == 1 else "all masks are equal"
         return Fidelity(np.concatenate(own), None, reason)

@@ -11,7 +11,7 @@ from evaluation.cards.facts import CardFacts, Row, dataset_front, model_front
 from evaluation.results.results import Scores
 from evaluation.scores.record import entry
 from evaluation.tables.score_section import score_section
-from evaluation.tables.tables import MISSING, number
+from evaluation.tables.text import MISSING, number
 
 HERE = Path(__file__).parent
 CARDS = {"DATASET_CARD.md": "dataset_card.md.j2", "MODEL_CARD.md": "model_card.md.j2"}
@@ -96,12 +96,10 @@ def is_audit(name: str) -> bool:
 
 def section(scores: Scores, wanted: Callable[[str], bool]) -> Section:
     """Return the scores whose names are `wanted(name)`, spreads with their scores."""
-    names = {name.removesuffix("_sd").removesuffix("_se") for name in (*scores.metrics, *scores.details)}
-    names = {name for name in names if wanted(name)}
     mine = replace(
         scores,
-        metrics={k: v for k, v in scores.metrics.items() if k.removesuffix("_sd").removesuffix("_se") in names},
-        details={k: v for k, v in scores.details.items() if k in names},
+        metrics={k: v for k, v in scores.metrics.items() if wanted(k.removesuffix("_sd").removesuffix("_se"))},
+        details={k: v for k, v in scores.details.items() if wanted(k)},
     )
     told = score_section(scores.dataset, [mine])
     lines = []

@@ -7,12 +7,6 @@ from pydantic import Field, field_validator
 from data.pairs.config import Config, Share
 
 ExtractorName = Literal["demo", "inception", "clip_b32", "clip_l336", "lpips"]
-FULL: tuple[ExtractorName, ...] = (
-    "inception",
-    "clip_b32",
-    "clip_l336",
-    "lpips",
-)  # the full profile: the paper's scores
 
 
 class FeaturesConfig(Config):

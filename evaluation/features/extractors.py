@@ -13,10 +13,9 @@ from tqdm import tqdm
 from data.pairs.files import sha256_file
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
-from evaluation.features import clip, inception, pairing, random_encoder, swd
-from evaluation.features import lpips as perceptual
+from evaluation.features import pretrained, random_encoder, swd
 from evaluation.features.config import FeaturesConfig
-from evaluation.features.images import Images, check_alike
+from evaluation.features.images import Images, check_alike, paired, unpaired, within
 from evaluation.features.store import Features
 from evaluation.features.weights import WEIGHTS
 
@@ -44,35 +43,35 @@ def _demo(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device
     patches = swd.set_descriptors(real, batch=cfg.batch)
 
     def extract(images: Images) -> Arrays:
-        found = {
+        arrays = {
             f"features_{seed}": _over(images, cfg, partial(random_encoder.features, encoder), "random")
             for seed, encoder in encoders.items()
         }
         theirs = swd.set_descriptors(images, batch=cfg.batch)
         generators = [torch.Generator().manual_seed(item_seed("swd directions", seed)) for seed in cfg.seeds]
-        found["swd"] = np.array([swd.swd(patches, theirs, generator)[1] for generator in generators])
-        found["swd_px"] = np.array(swd.level_sizes(min(images[0].shape[:2])))
-        return found
+        arrays["swd"] = np.array([swd.swd(patches, theirs, generator)[1] for generator in generators])
+        arrays["swd_px"] = np.array(swd.level_sizes(min(images[0].shape[:2])))
+        return arrays
 
     return extract
 
 
 def _inception(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
-    network = inception.load_inception(weights["inception"], device)
-    return lambda images: {"features": _over(images, cfg, partial(inception.inception_features, network), "inception")}
+    network = pretrained.load_inception(weights["inception"], device)
+    return lambda images: {"features": _over(images, cfg, partial(pretrained.inception_features, network), "inception")}
 
 
-def _clip(model: str, file: str) -> Callable[[Images, FeaturesConfig, Mapping[str, Path], str], Extract]:
+def _clip(model: str, file: str) -> Extractor:
     def build(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
-        network = clip.load_clip(model, weights[file], device)
-        return lambda images: {"features": _over(images, cfg, partial(clip.clip_features, network), file)}
+        network = pretrained.load_clip(model, weights[file], device)
+        return lambda images: {"features": _over(images, cfg, partial(pretrained.clip_features, network), file)}
 
-    return build
+    return Extractor(build, f"{model}, OpenAI", ("torch", "open_clip_torch"))
 
 
 def _lpips(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
     """Distances, not features: real to synthetic under one mask, real to synthetic at random, within the set."""
-    network = perceptual.load_lpips(weights["alexnet"], device)
+    network = pretrained.load_lpips(weights["alexnet"], device)
 
     def extract(images: Images) -> Arrays:
         if images.set is real.set:
@@ -85,25 +84,24 @@ def _lpips(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], devic
         # An image that comes from none of the real ones, as held-out ones, is a stranger to all but itself.
         origins = [parent or name for name, parent in zip(images.ids, images.parents, strict=True)]
         pairs = {
-            "paired": pairing.paired(real.ids, images.parents),
-            "unpaired": pairing.unpaired(real.ids, origins, most, rng("unpaired")),
+            "paired": (real, paired(real.ids, images.parents)),
+            "unpaired": (real, unpaired(real.ids, origins, most, rng("unpaired"))),
+            "diversity": (images, within(len(images), most, rng("diversity"))),
         }
-        found = {
-            name: perceptual.lpips_distances(network, real, images, some, batch=cfg.batch)
-            for name, some in pairs.items()
+        return {
+            name: pretrained.lpips_distances(network, first, images, places, batch=cfg.batch)
+            for name, (first, places) in pairs.items()
         }
-        inside = pairing.within(len(images), most, rng("diversity"))
-        return found | {"diversity": perceptual.lpips_distances(network, images, images, inside, batch=cfg.batch)}
 
     return extract
 
 
 EXTRACTORS: dict[str, Extractor] = {
     "demo": Extractor(_demo, random_encoder.BACKBONE, ("numpy", "torch")),
-    "inception": Extractor(_inception, inception.BACKBONE, ("torch", "torch-fidelity")),
-    "clip_b32": Extractor(_clip(clip.CLIP_I_MODEL, "clip_b32"), f"{clip.CLIP_I_MODEL}, OpenAI", clip.LIBRARIES),
-    "clip_l336": Extractor(_clip(clip.CMMD_MODEL, "clip_l336"), f"{clip.CMMD_MODEL}, OpenAI", clip.LIBRARIES),
-    "lpips": Extractor(_lpips, perceptual.BACKBONE, ("torch", "torchvision", "lpips")),
+    "inception": Extractor(_inception, pretrained.INCEPTION, ("torch", "torch-fidelity")),
+    "clip_b32": _clip(pretrained.CLIP_I_MODEL, "clip_b32"),
+    "clip_l336": _clip(pretrained.CMMD_MODEL, "clip_l336"),
+    "lpips": Extractor(_lpips, pretrained.LPIPS, ("torch", "torchvision", "lpips")),
 }
 
 

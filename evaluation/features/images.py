@@ -1,7 +1,7 @@
-"""The images of a pair set as a stream, so that memory does not grow with their number."""
+"""The images of a pair set as a stream, so that memory does not grow with their number, and pairs of images."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet
 
 JPEG_QUALITY = 95
+
+Pairs = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,14 @@ class Images:
         """Return one mask, uint8 (H, W) in {0, 1}."""
         return _read(self.set.mask, self.set, self.pairs[index])
 
-    def take(self, indices: list[int]) -> np.ndarray:
+    def take(self, indices: Sequence[int]) -> np.ndarray:
         """Return some images, uint8 (n, H, W, 3)."""
         return np.stack([self[index] for index in indices])
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
         """Yield all images in order, uint8 (up to `size`, H, W, 3) at a time."""
         for start in range(0, len(self), size):
-            yield self.take(list(range(start, min(start + size, len(self)))))
+            yield self.take(range(start, min(start + size, len(self))))
 
 
 def _read(read, pairs: PairSet, pair: Pair) -> np.ndarray:
@@ -92,3 +94,25 @@ def check_alike(sets: Mapping[str, PairSet]) -> None:
                     problems.append(f"{pairs.folder}, {name}: {error}")
     if problems:
         raise UserError(f"pair sets cannot be scored: {len(problems)} problems", problems)
+
+
+def paired(real_ids: Sequence[str], parents: Sequence[str]) -> list[tuple[int, int]]:
+    """Return (i, j) for every synthetic j whose parent is the real i."""
+    place = {name: i for i, name in enumerate(real_ids)}
+    return [(place[parent], j) for j, parent in enumerate(parents) if parent in place]
+
+
+def unpaired(first: Sequence[str], second: Sequence[str], most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return at most `most` different random pairs (i, j), sorted, whose names differ, of all that there are."""
+    return _drawn(np.asarray(first)[:, None] != np.asarray(second)[None], most, rng)
+
+
+def within(n: int, most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return at most `most` different random pairs i < j of n images, sorted, of all that there are."""
+    return _drawn(np.triu(np.ones((n, n), bool), 1), most, rng)
+
+
+def _drawn(allowed: np.ndarray, most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    places = np.argwhere(allowed)
+    chosen = rng.choice(len(places), min(most, len(places)), replace=False)
+    return [(int(i), int(j)) for i, j in places[np.sort(chosen)]]

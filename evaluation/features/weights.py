@@ -1,6 +1,5 @@
 """The weight files of the paper's scores: where they lie, and whether they are what they should be."""
 
-import contextlib
 import os
 import shlex
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from ruamel.yaml import YAML
 
 from data.pairs.config import Config
 from data.pairs.errors import UserError
-from data.pairs.files import sha256_file, write_text
+from data.pairs.files import sha256_file
 
 VARIABLE = "METRIC_WEIGHTS"
 MANIFEST = Path(__file__).with_name("weights.yaml")
@@ -25,11 +24,7 @@ class WeightFile(Config):
     url: str = Field(pattern=r"^https?://\S+$", description="where it is downloaded")
     page: str = Field(description="where a person finds it and its terms")
     size_bytes: int = Field(ge=1, description="to tell how long it takes; only the hash is checked")
-    sha256: str | None = Field(
-        default=None,
-        pattern=r"^[0-9a-f]{8,64}$",
-        description="or its first digits; null if unknown: then that of the first use counts",
-    )
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="what the file is held to")
     extractor: str = Field(description="the name in scores.extractors that needs it")
     used_for: str = Field(description="the scores that need it")
     licence: str = Field(description="its terms in a sentence")
@@ -46,9 +41,9 @@ WEIGHTS: dict[str, WeightFile] = TypeAdapter(dict[str, WeightFile]).validate_pyt
 
 
 class Found(NamedTuple):
-    """A weight file as it lies on disk; unverified is one that no published hash vouches for."""
+    """A weight file as it lies on disk."""
 
-    state: Literal["present", "missing", "altered", "unverified"]
+    state: Literal["present", "missing", "altered"]
     path: Path
     sha256: str | None  # None if it is missing
 
@@ -69,9 +64,7 @@ def megabytes(file: WeightFile) -> str:
 
 
 def look(file: WeightFile, folder: Path) -> Found:
-    """Return whether a file is there and is the right one; nothing is written.
-
-    A file of unknown hash is held to the one in <file>.sha256, if that was recorded.
+    """Return whether a file is there and is the right one.
 
     Raises: UserError when the file cannot be read.
     """
@@ -79,31 +72,25 @@ def look(file: WeightFile, folder: Path) -> Found:
     if not path.is_file():
         return Found("missing", path, None)
     try:
-        found, first = sha256_file(path), recorded(path)
+        sha256 = sha256_file(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    if file.sha256:
-        return Found("present" if found.startswith(file.sha256) else "altered", path, found)
-    return Found("unverified" if first in (None, found) else "altered", path, found)
+    return Found("present" if sha256 == file.sha256 else "altered", path, sha256)
 
 
 def require(names: Iterable[str], folder: Path, also: Iterable[str] = ()) -> dict[str, Path]:
     """Return the path of each named weight file, all of them there and of the expected hash.
 
-    The hash of a file that has no published one is recorded beside it, in the format of `sha256sum`, when the file is
-    first used. Files of `also` are not needed: those that are missing are told with the others, to be fetched at once.
+    Files of `also` are not needed: those that are missing are told with the others, to be fetched at once.
 
     Raises: UserError that lists every missing or altered file with the commands that fetch it.
     """
     found = {name: look(WEIGHTS[name], folder) for name in names}
-    wrong = {name: one for name, one in found.items() if one.state in ("missing", "altered")}
+    wrong = {name: one for name, one in found.items() if one.state != "present"}
     if wrong:
         others = {name: folder / WEIGHTS[name].path for name in also if name not in found}
         spare = {name: Found("missing", path, None) for name, path in others.items() if not path.is_file()}
         raise UserError(f"weight files missing or altered in {folder}: {', '.join(wrong)}", _ways_out(wrong, spare))
-    for one in found.values():
-        if one.state == "unverified":
-            record(one)
     return {name: one.path for name, one in found.items()}
 
 
@@ -123,8 +110,7 @@ def _ways_out(wrong: Mapping[str, Found], spare: Mapping[str, Found]) -> list[st
 
 def _lines(name: str, found: Found) -> list[str]:
     file = WEIGHTS[name]
-    expected = file.sha256 or recorded(found.path)
-    state = f"altered (SHA-256 {found.sha256}, expected {expected})" if found.sha256 else "missing"
+    state = f"altered (SHA-256 {found.sha256}, expected {file.sha256})" if found.sha256 else "missing"
     first = f"{name} is {state}: {found.path}, {megabytes(file)}, for {file.used_for}"
     return [first, f"  {fetch_command([name])}", elsewhere(file, found.path)]
 
@@ -133,22 +119,3 @@ def elsewhere(file: WeightFile, path: Path) -> str:
     """Return the line that says how to get a file without a network here."""
     curl = shlex.join(["curl", "--fail", "--location", "--output", file.name, file.url])
     return f"  or on another machine, to be copied to {path.parent}: {curl}"
-
-
-def record_path(path: Path) -> Path:
-    """Return where the hash of a file's first use is recorded."""
-    return path.with_name(f"{path.name}.sha256")
-
-
-def recorded(path: Path) -> str | None:
-    """Return the hash that was recorded at first use; an empty record fits no file."""
-    file = record_path(path)
-    return (file.read_text("utf-8", "replace").split() or ["nothing"])[0] if file.is_file() else None
-
-
-def record(found: Found) -> None:
-    """Write the hash of a file beside it, unless one is there."""
-    # A folder that cannot be written to cannot be altered by accident either.
-    with contextlib.suppress(OSError):
-        if not record_path(found.path).is_file():
-            write_text(record_path(found.path), f"{found.sha256}  {found.path.name}\n")

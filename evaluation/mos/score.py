@@ -36,28 +36,10 @@ PAIRED = "The test takes all answers to be independent; difference_95, which res
 
 Array = np.ndarray
 Entry = dict[str, object]
-Found = tuple[float | None, dict[str, object]]  # a value, and what is told beside it
+Measured = tuple[float | None, dict[str, object]]  # a value, and what is told beside it
 
 
-def _row(
-    definition: str,
-    ratings: Ratings,
-    controls: Array,
-    rated: Array,
-    measure: Callable[[], Found],
-    note: str | None = None,
-) -> Entry:
-    """Return an entry of what `measure` finds, null without raters.
-
-    `controls` and `rated` are bool (N,): which images are real, and which images the score is about.
-    """
-    n_real, n_synthetic = int((rated & controls).sum()), int((rated & ~controls).sum())
-    value, more = measure() if ratings.raters else (None, {"reason": f"no rater file in {ratings.folder}"})
-    more = {"n_raters": len(ratings.raters), "n_images": n_real + n_synthetic, **more}
-    return entry(value, definition, n_real=n_real, n_synthetic=n_synthetic, note=note, more=more)
-
-
-def _share(judged_real: Array, rng: np.random.Generator) -> Found:
+def _share(judged_real: Array, rng: np.random.Generator) -> Measured:
     return float(judged_real.mean()), {
         "wilson_95": wilson(judged_real),
         "bootstrap_95": cluster_bootstrap(judged_real, rng),
@@ -65,17 +47,17 @@ def _share(judged_real: Array, rng: np.random.Generator) -> Found:
     }
 
 
-def _confidence(confidence: Array) -> Found:
+def _confidence(confidence: Array) -> Measured:
     means = confidence.mean(1).tolist()
     return float(confidence.mean()), {"by_rater": means, "sd_of_raters": spread(means)}
 
 
-def _by_rater(measure: Callable[[Array, Array], float], real: Array, synthetic: Array) -> Found:
+def _by_rater(measure: Callable[[Array, Array], float], real: Array, synthetic: Array) -> Measured:
     """Return a measure of all raters' answers together, with that of each rater."""
     return measure(real, synthetic), {"by_rater": [measure(*one) for one in zip(real, synthetic, strict=True)]}
 
 
-def _kappa(judged_real: Array) -> Found:
+def _kappa(judged_real: Array) -> Measured:
     raters = len(judged_real)
     if raters < 2:
         return None, {"reason": "needs two raters"}
@@ -84,7 +66,7 @@ def _kappa(judged_real: Array) -> Found:
     return value, {} if value is not None else {"reason": "all raters gave one answer to all images"}
 
 
-def _compare(ratings: Ratings, first: Array, second: Array, rng: np.random.Generator) -> Found:
+def _compare(ratings: Ratings, first: Array, second: Array, rng: np.random.Generator) -> Measured:
     """Compare the judgements of two sets; `first` and `second` are the places (M,) of images of the same M masks."""
     if not len(first):
         return None, {"reason": "the sets share no mask"}
@@ -109,8 +91,12 @@ def score(key: Key, ratings: Ratings, rng: np.random.Generator) -> dict[str, Any
     every = np.ones_like(controls)
     note = f"{INTERVALS} {ONE_RATER}" if len(ratings.raters) == 1 else INTERVALS
 
-    def row(definition: str, rated: Array, measure: Callable[[], Found], note: str | None = None) -> Entry:
-        return _row(definition, ratings, controls, rated, measure, note)
+    def row(definition: str, rated: Array, measure: Callable[[], Measured], note: str | None = None) -> Entry:
+        """Return an entry of what `measure` gives for the images of bool (N,) `rated`, null without raters."""
+        n_real, n_synthetic = int((rated & controls).sum()), int((rated & ~controls).sum())
+        value, more = measure() if ratings.raters else (None, {"reason": f"no rater file in {ratings.folder}"})
+        more = {"n_raters": len(ratings.raters), "n_images": n_real + n_synthetic, **more}
+        return entry(value, definition, n_real=n_real, n_synthetic=n_synthetic, note=note, more=more)
 
     def rates(definition: str, rated: Array) -> dict[str, Entry]:
         return {
@@ -127,18 +113,16 @@ def score(key: Key, ratings: Ratings, rng: np.random.Generator) -> dict[str, Any
 
     sets = {}
     for name, rated in where.items():
-        found = rates(MOS, rated)
-        sets[name] = {"mos": found["judged_real"], "mos_confidence": found["confidence"], **told_apart(rated)}
+        rows = rates(MOS, rated)
+        sets[name] = {"mos": rows["judged_real"], "mos_confidence": rows["confidence"], **told_apart(rated)}
+    places = {
+        name: {(card.id, card.mask_sha256): n for n, card in enumerate(cards) if card.set == name} for name in where
+    }
     comparisons = []
     for first, second in combinations(where, 2):
-        places = {(card.set, card.id, card.mask_sha256): n for n, card in enumerate(cards)}
-        pairs = [
-            (n, places[second, card.id, card.mask_sha256])
-            for n, card in enumerate(cards)
-            if card.set == first and (second, card.id, card.mask_sha256) in places
-        ]
-        one, other = np.array(pairs, int).reshape(-1, 2).T
+        pairs = [(n, places[second][mask]) for mask, n in places[first].items() if mask in places[second]]
         rated = np.isin(np.arange(len(cards)), pairs)
+        one, other = np.array(pairs, int).reshape(-1, 2).T
         test = row(MCNEMAR, rated, partial(_compare, ratings, one, other, rng), PAIRED)
         comparisons.append({"first": first, "second": second, "mcnemar": test})
     return {
@@ -147,15 +131,18 @@ def score(key: Key, ratings: Ratings, rng: np.random.Generator) -> dict[str, Any
         "asked": key.facts["asked"],
         "sets": sets,
         "controls": rates(CONTROLS, controls),
-        "all": {**told_apart(~controls), "fleiss_kappa": row(KAPPA, every, lambda: _kappa(ratings.real))},
+        "all": {
+            **told_apart(~controls),
+            "fleiss_kappa": row(KAPPA, every, lambda: _kappa(ratings.real)),
+        },
         "comparisons": comparisons,
     }
 
 
-def as_lines(found: Mapping[str, Any]) -> list[str]:
+def as_lines(scores: Mapping[str, Any]) -> list[str]:
     """Return a line for each set, the mean opinion score with its confidence in brackets as the paper prints it."""
-    lines = [f"{found['n_raters']} raters, {found['asked']['raters']} were planned"]
-    for name, rows in found["sets"].items():
+    lines = [f"{scores['n_raters']} raters, {scores['asked']['raters']} were planned"]
+    for name, rows in scores["sets"].items():
         mos = rows["mos"]
         if mos["value"] is None:
             lines.append(f"{name}: no score, {mos['reason']}")
@@ -163,5 +150,5 @@ def as_lines(found: Mapping[str, Any]) -> list[str]:
             low, high = mos["bootstrap_95"]
             confidence, told = rows["mos_confidence"]["value"], rows["d_prime"]["value"]
             lines.append(f"{name}: {mos['value']:.3f} ({confidence:.2f}), 95 % {low:.3f} to {high:.3f}, d' {told:.2f}")
-    controls = found["controls"]["judged_real"]["value"]
+    controls = scores["controls"]["judged_real"]["value"]
     return lines if controls is None else [*lines, f"real controls judged real: {controls:.3f}"]

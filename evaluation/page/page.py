@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from data.pairs.files import whole_folder, write_text
 from data.pairs.manifest import PairSet
-from evaluation.figures.methods_and_losses import loss_figure, method_grid
-from evaluation.figures.pairs_and_curves import pair_grid, volume_curve
+from evaluation.figures.curves import loss_figure, volume_curve
+from evaluation.figures.sheets import method_grid, pair_grid
 from evaluation.paper.pages import FIGURE, write_paper
 from evaluation.paper.render import NOTE, notes, text_table, title
 from evaluation.paper.tables import PaperTable, paper_tables

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.pairs.files import write_text
-from evaluation.figures.methods_and_losses import LINES, panels_of, save_panels
-from evaluation.figures.pairs_and_curves import COLOURS, MARKERS
+from evaluation.figures.plots import COLOURS, LINES, MARKERS, finish, panels_of, plain_style, save
 from evaluation.paper.render import render_csv, render_latex, render_markdown, title
 from evaluation.paper.tables import PaperTable
 
@@ -31,6 +30,7 @@ def write_paper(folder: Path, paper: Sequence[PaperTable]) -> None:
     write_text(folder / "README.md", "\n".join([*index, ""]))
 
 
+@plain_style
 def volume_figure(table: PaperTable, stem: Path) -> None:
     """Write Figure 7 as PNG and SVG: one panel a column of the table, one line a block of rows, baselines dotted.
 
@@ -68,4 +68,5 @@ def volume_figure(table: PaperTable, stem: Path) -> None:
         panel.xaxis.get_major_locator().set_params(integer=True)
     if table.warnings:
         figure.suptitle("not the paper's data: its numbers are left out", fontsize=9)
-    save_panels(figure, panels, stem)
+    finish(figure, panels)
+    save(figure, stem.with_suffix(".png"), stem.with_suffix(".svg"))

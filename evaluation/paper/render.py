@@ -8,7 +8,7 @@ from data.pairs.csv_text import csv_text
 from evaluation.paper.facts import Column
 from evaluation.paper.tables import DEMO, DEMO_NOTE, PaperTable
 from evaluation.paper.values import TOY, Value
-from evaluation.tables.tables import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown_line
+from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown
 
 TICK = "\u2713"
 LETTERS = dict(
@@ -116,12 +116,8 @@ def title(table: PaperTable) -> str:
 def render_markdown(table: PaperTable) -> str:
     """Return the table as a Markdown page."""
     text = text_table(table)
-    above = [name for name, width in text.groups for _ in range(width)] or [""] * len(text.columns)
-    titles = [f"{group} {column}".strip() for group, column in zip(above, text.columns, strict=True)]
-    left = 2 + len(table.facts.settings)
-    lines = [f"# {title(table)}", "", markdown_line(titles)]
-    lines.append(markdown_line([":--"] * left + ["--:"] * (len(titles) - left)))
-    lines += [markdown_line(f"**{cell.text}**" if cell.best else cell.text for cell in row) for row in text.rows]
+    titles = [f"{group} {column}".strip() for group, column in zip(text.group_names(), text.columns, strict=True)]
+    lines = [f"# {title(table)}", "", *markdown(titles, text.rows, 2 + len(table.facts.settings))]
     return "\n".join([*lines, "", NOTE, "", *(f"- {note}" for note in notes(table)), ""])
 
 

@@ -84,6 +84,11 @@ def summarize(values: Iterable[float]) -> Summary:
     return Summary(mean, statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
+def summary_of(runs: Iterable[Run], metric: str) -> Summary:
+    """Return the summary of a metric over the runs that have it."""
+    return summarize(value for run in runs if (value := run.metrics.get(metric)) is not None)
+
+
 def differences(values: BySeed, baseline: BySeed) -> BySeed:
     """Return value minus baseline for each seed that both have: runs of one seed start from the same weights."""
     return {seed: values[seed] - baseline[seed] for seed in values if seed in baseline}
@@ -133,11 +138,6 @@ def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     series = {}
     for kind, by_multiple in groups.items():
         by_multiple[0] = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
-        points = (Point(x, *(summarize_runs(by_multiple[x], name) for name in MEASURES)) for x in sorted(by_multiple))
+        points = (Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES)) for x in sorted(by_multiple))
         series[kind] = tuple(point for point in points if point.mdice.n)
     return series
-
-
-def summarize_runs(runs: Iterable[Run], measure: str) -> Summary:
-    """Return the summary of a metric over the runs that have it."""
-    return summarize(value for run in runs if (value := run.metrics.get(measure)) is not None)

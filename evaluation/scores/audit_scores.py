@@ -10,7 +10,7 @@ from evaluation.audit.copies import CopyAudit
 from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features
 from evaluation.scores.families import Entries, counts
-from evaluation.scores.record import entry, spread, standard_error
+from evaluation.scores.record import entry, mean_entry, spread, standard_error
 
 COLUMNS = (
     "id", "parent", "mask_fidelity", "colour_drift", "copy", "copy_distance", "nearest", "nearest_is_parent",
@@ -18,11 +18,11 @@ COLUMNS = (
 JUDGE = "the judge, a segmenter trained on real pairs only"
 
 
-def image_audit(parts: Mapping[str, Features], cfg: ScoresConfig) -> CopyAudit:
-    """Return the copy audit of the inspected parts."""
-    small = [parts[part]["thumbnails"] for part in ("train", "holdout", "synthetic")]
+def copy_audit(parts: Mapping[str, Features], array: str, cfg: ScoresConfig) -> CopyAudit:
+    """Return the copy audit of an array of the parts: `thumbnails` of the inspected ones, or `features` of CLIP."""
+    sets = [parts[part][array] for part in ("train", "holdout", "synthetic")]
     parents = parts["synthetic"]["parents"].tolist()
-    return copies.audit(*small, train_ids=parts["train"].ids, parents=parents, quantile=cfg.copy_quantile)
+    return copies.audit(*sets, train_ids=parts["train"].ids, parents=parents, quantile=cfg.copy_quantile)
 
 
 def image_rows(parts: Mapping[str, Features], audit: CopyAudit, drift: np.ndarray) -> list[list[object]]:
@@ -48,26 +48,19 @@ def image_rows(parts: Mapping[str, Features], audit: CopyAudit, drift: np.ndarra
 def fidelity_entries(parts: Mapping[str, Features]) -> Entries:
     """Return mask fidelity, its control with permuted masks, and the yardstick on held-out real pairs."""
     ours, theirs = parts["synthetic"], parts["holdout"]
-    yardstick = float(theirs["dice"].mean())
-
-    def row(values: np.ndarray, definition: str, **facts: object) -> dict[str, object]:
-        if not len(values):
-            return entry(None, definition, backbone=JUDGE, **facts)
-        mean, sd, se = float(values.mean()), spread(values), standard_error(values)
-        return entry(mean, definition, sd=sd, se=se, backbone=JUDGE, **facts)
-
-    n = {"n_synthetic": len(ours), "n_floor": len(theirs)}
+    facts = {"n_synthetic": len(ours), "n_floor": len(theirs), "backbone": JUDGE}
     control = float(theirs["permuted"].mean()) if len(theirs["permuted"]) else None
     return {
-        "mask_fidelity": row(
-            ours["dice"], fidelity.DEFINITION, floor=yardstick,
-            note="floor is the judge on held-out real pairs: a ceiling in practice", **n,
+        "mask_fidelity": mean_entry(
+            ours["dice"], fidelity.DEFINITION, floor=float(theirs["dice"].mean()),
+            note="floor is the judge on held-out real pairs: a ceiling in practice", **facts,
         ),
-        "mask_fidelity_real": row(
-            theirs["dice"], fidelity.DEFINITION + " On held-out real pairs: the yardstick.", n_real=len(theirs)
+        "mask_fidelity_real": mean_entry(
+            theirs["dice"], fidelity.DEFINITION + " On held-out real pairs: the yardstick.", n_real=len(theirs),
+            backbone=JUDGE,
         ),
-        "mask_fidelity_permuted": row(
-            ours["permuted"], fidelity.PERMUTED, floor=control, reason=ours.meta["reason"], **n
+        "mask_fidelity_permuted": mean_entry(
+            ours["permuted"], fidelity.PERMUTED, floor=control, reason=ours.meta["reason"], **facts
         ),
     }  # fmt: skip
 
@@ -75,63 +68,48 @@ def fidelity_entries(parts: Mapping[str, Features]) -> Entries:
 def copy_entries(audit: CopyAudit, n_synthetic: int, backbone: str, suffix: str = "") -> Entries:
     """Return what the audit says of the set; `suffix` tells an audit on embeddings from the one on thumbnails."""
     facts = {"n_real": audit.n_train, "n_synthetic": n_synthetic, "n_floor": audit.n_holdout, "backbone": backbone}
-    flags = {"reason": audit.reason, "floor": audit.expected_rate, "note": audit.note}
-    se = None if audit.flagged is None else standard_error(audit.flagged)
-    found = None if audit.self_retrieval is not None else "no image has its parent among the training images"
-    return {
-        f"copy_rate{suffix}": entry(
-            audit.copy_rate, copies.DEFINITION, se=se, more={"threshold": audit.threshold}, **flags, **facts
+    unknown = None if audit.self_retrieval is not None else "no image has its parent among the training images"
+
+    def part(rate: float | None, of: str) -> dict[str, object]:
+        return entry(rate, f"The part of the copy rate that is copies of {of}.", reason=audit.reason, **facts)
+
+    entries = {
+        "copy_rate": entry(
+            audit.copy_rate, copies.DEFINITION, se=None if audit.flagged is None else standard_error(audit.flagged),
+            floor=audit.expected_rate, reason=audit.reason, note=audit.note, more={"threshold": audit.threshold},
+            **facts,
         ),
-        f"copy_rate_parent{suffix}": entry(
-            audit.copy_rate_parent, "The part of the copy rate that is copies of the image of the own mask.",
-            reason=audit.reason, **facts,
-        ),
-        f"copy_rate_other{suffix}": entry(
-            audit.copy_rate_other, "The part of the copy rate that is copies of another training image.",
-            reason=audit.reason, **facts,
-        ),
-        f"closer_to_train{suffix}": entry(
+        "copy_rate_parent": part(audit.copy_rate_parent, "the image of the own mask"),
+        "copy_rate_other": part(audit.copy_rate_other, "another training image"),
+        "closer_to_train": entry(
             audit.closer_to_train, copies.CLOSER, floor=0.5, note="floor is that of images without memory of any",
             more={"closer_of_copies": audit.closer_of_copies}, **facts,
         ),
-        f"self_retrieval{suffix}": entry(
-            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=audit.chance, reason=found, note="floor is chance",
+        "self_retrieval": entry(
+            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=audit.chance, reason=unknown, note="floor is chance",
             **facts,
         ),
     }  # fmt: skip
-
-
-def embedding_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
-    """Return the copy audit on CLIP embeddings, which sees copies that are cropped or moved."""
-    vectors = [parts[part]["features"] for part in ("train", "holdout", "synthetic")]
-    parents = parts["synthetic"]["parents"].tolist()
-    audit = copies.embedding_audit(*vectors, train_ids=parts["train"].ids, parents=parents, quantile=cfg.copy_quantile)
-    return copy_entries(audit, len(parts["synthetic"]), str(parts["synthetic"].meta["backbone"]), "_clip")
+    return {f"{name}{suffix}": row for name, row in entries.items()}
 
 
 def colour_entries(parts: Mapping[str, Features], drift: np.ndarray) -> Entries:
     """Return how far the colours of the set lie from those of the real images; `drift` is that of each image."""
     facts = counts(parts) | {"backbone": "none: CIE Lab"}
-    train, synthetic, holdout = (parts[part] for part in ("train", "synthetic", "holdout"))
-    shifts = [colour.colour_shift(train["lab_mean"], other["lab_mean"]) for other in (synthetic, holdout)]
-    apart = [
-        colour.histogram_distance(train["lab_histogram"], other["lab_histogram"]) for other in (synthetic, holdout)
-    ]
-    channels = dict(zip("Lab", apart[0].tolist(), strict=True))
-    fresh = image_drift(parts, "holdout")
+    train, others = parts["train"], (parts["synthetic"], parts["holdout"])
+    shift, shift_floor = (colour.colour_shift(train["lab_mean"], other["lab_mean"]) for other in others)
+    apart, apart_floor = (colour.histogram_distance(train["lab_histogram"], other["lab_histogram"]) for other in others)
+    drift_floor = float(image_drift(parts, "holdout").mean())
     return {
-        "colour_shift": entry(shifts[0], colour.SHIFT, floor=shifts[1], **facts),
+        "colour_shift": entry(shift, colour.SHIFT, floor=shift_floor, **facts),
         "colour_histogram": entry(
-            float(apart[0].mean()), colour.HISTOGRAM, floor=float(apart[1].mean()), more={"channels": channels}, **facts
+            float(apart.mean()), colour.HISTOGRAM, floor=float(apart_floor.mean()),
+            more={"channels": dict(zip("Lab", apart.tolist(), strict=True))}, **facts,
         ),
         "colour_drift": entry(
-            float(drift.mean()),
-            f"Mean over images. {colour.DRIFT}",
-            sd=spread(drift),
-            floor=float(fresh.mean()),
-            **facts,
+            float(drift.mean()), f"Mean over images. {colour.DRIFT}", sd=spread(drift), floor=drift_floor, **facts
         ),
-    }
+    }  # fmt: skip
 
 
 def image_drift(parts: Mapping[str, Features], part: str = "synthetic") -> np.ndarray:

@@ -18,18 +18,12 @@ from evaluation.scores.record import entry, spread
 
 NOTE = "Demo score, random features: not comparable with the paper's Table 1."
 SEEDS = f"{NOTE} Encoders of different seeds differ in scale, so compare two sets seed by seed (values)."
-FD = (
-    "Frechet distance between Gaussians fitted to the pooled features (248-d, unscaled) of a randomly initialised "
-    "encoder, its batch norms calibrated on real images; mean over seeds."
-)
-KID = (
-    "Squared maximum mean discrepancy between the same features, cubic kernel, unbiased; mean over seeds, "
-    "standard error by jackknife (mean over seeds)."
-)
-DEFINITIONS = {
+DEMO = {
     "demo_swd": swd.DEFINITION,
-    "demo_fd_rand": FD,
-    "demo_kid_rand": KID,
+    "demo_fd_rand": "Frechet distance between Gaussians fitted to the pooled features (248-d, unscaled) of a randomly "
+    "initialised encoder, its batch norms calibrated on real images; mean over seeds.",
+    "demo_kid_rand": "Squared maximum mean discrepancy between the same features, cubic kernel, unbiased; mean over "
+    "seeds, standard error by jackknife (mean over seeds).",
     **{f"demo_{name}": text for name, text in PRDC_TEXT.items()},
 }
 
@@ -38,12 +32,12 @@ def demo_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     """Return the row of each demo score."""
     meta = parts["synthetic"].meta
     facts = common_facts(parts) | {"seeds": meta["seeds"]}
-    found = [sets_of(parts, f"features_{seed}") for seed in meta["seeds"]]
+    sets = [sets_of(parts, f"features_{seed}") for seed in meta["seeds"]]
     return {
         "demo_swd": _swd(parts, facts),
-        "demo_fd_rand": frechet_entry(FD, found, facts, SEEDS),
-        "demo_kid_rand": kernel_entry(KID, found, cfg, facts, SEEDS),
-        **prdc_entries("demo_", found, cfg, facts, NOTE),
+        "demo_fd_rand": frechet_entry(DEMO["demo_fd_rand"], sets, facts, SEEDS),
+        "demo_kid_rand": kernel_entry(DEMO["demo_kid_rand"], sets, cfg, facts, SEEDS),
+        **prdc_entries("demo_", sets, cfg, facts, NOTE),
     }
 
 
@@ -53,7 +47,7 @@ def _swd(parts: Mapping[str, Features], facts: dict[str, object]) -> dict[str, o
     levels = parts["synthetic"]["swd"].mean(0)
     return entry(
         float(totals.mean()),
-        swd.DEFINITION,
+        DEMO["demo_swd"],
         sd=spread(totals),
         floor=float(parts["holdout"]["swd"].mean()),
         note=NOTE,

@@ -59,8 +59,8 @@ def too_few(parts: Mapping[str, Features]) -> str | None:
     )
 
 
-def yardsticks(statistic: Statistic, found: Sequence[Sets]) -> dict[str, float | None]:
-    """Return what a value is to be read against, each as the mean over `found`, which are several seeds or one set.
+def yardsticks(statistic: Statistic, by_seed: Sequence[Sets]) -> dict[str, float | None]:
+    """Return what a value is to be read against, each as the mean over `by_seed`.
 
     `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
     the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
@@ -68,76 +68,75 @@ def yardsticks(statistic: Statistic, found: Sequence[Sets]) -> dict[str, float |
     """
 
     def mean(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
-        if min(len(one) for both in pairs for one in both) < MIN_IMAGES:
+        if min(len(side) for both in pairs for side in both) < MIN_IMAGES:
             return None
         return float(np.mean([statistic(*both) for both in pairs]))
 
-    order = np.random.default_rng(item_seed("halves")).permutation(len(found[0].train))
-    one, other = np.array_split(order, 2)
+    order = np.random.default_rng(item_seed("halves")).permutation(len(by_seed[0].train))
+    half, other = np.array_split(order, 2)
     return {
-        "floor": mean([(sets.train, sets.holdout) for sets in found]),
-        "halves": mean([(sets.train[one], sets.train[other]) for sets in found]),
-        "codec": mean([(sets.train, sets.codec) for sets in found]),
+        "floor": mean([(sets.train, sets.holdout) for sets in by_seed]),
+        "halves": mean([(sets.train[half], sets.train[other]) for sets in by_seed]),
+        "codec": mean([(sets.train, sets.codec) for sets in by_seed]),
     }
 
 
 def distance_entry(
     definition: str,
-    values: Sequence[float],
-    beside: dict[str, float | None],
+    statistic: Statistic,
+    by_seed: Sequence[Sets],
     facts: Mapping[str, object],
     *,
     note: str = "",
     se: float | None = None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Return the row of a distance from its values, one a seed, and its yardsticks."""
-    told = {"halves": beside["halves"], "codec": beside["codec"], **(more or {})}
-    told |= {"values": list(values)} if len(values) > 1 else {}
+    """Return the row of a distance, the mean over `by_seed`, which are several seeds or one set, and its yardsticks."""
+    values = [statistic(sets.train, sets.synthetic) for sets in by_seed]
+    beside = yardsticks(statistic, by_seed)
+    floor = beside.pop("floor")
+    told = {**beside, **(more or {})} | ({"values": values} if len(values) > 1 else {})
     mean, sd = float(np.mean(values)), spread(values)
-    return entry(mean, definition, sd=sd, se=se, floor=beside["floor"], note=note or None, more=told, **facts)
+    return entry(mean, definition, sd=sd, se=se, floor=floor, note=note or None, more=told, **facts)
 
 
-def frechet_entry(definition: str, found: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
+def frechet_entry(definition: str, by_seed: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
     """Return the row of a Frechet distance."""
     unequal, apart = facts["n_real"] != facts["n_synthetic"], facts["n_floor"] != facts["n_synthetic"]
     notes = [note, SMALL, UNEQUAL if unequal else "", FEW_HELD_OUT if apart else ""]
-    values = [frechet(sets.train, sets.synthetic) for sets in found]
-    beside = yardsticks(frechet, found)
-    return distance_entry(definition, values, beside, facts, note=" ".join(filter(None, notes)))
+    return distance_entry(definition, frechet, by_seed, facts, note=" ".join(filter(None, notes)))
 
 
 def kernel_entry(
-    definition: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str = ""
+    definition: str, by_seed: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str = ""
 ) -> dict:
     """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
-    values, errors = zip(*(mmd2_u(sets.train, sets.synthetic, poly) for sets in found), strict=True)
-    smallest = min(len(found[0].train), len(found[0].synthetic))
+    se = float(np.mean([mmd2_u(sets.train, sets.synthetic, poly)[1] for sets in by_seed]))
+    smallest = min(len(by_seed[0].train), len(by_seed[0].synthetic))
     automatic = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
     size = automatic if cfg.kid_subset_size == "auto" else cfg.kid_subset_size
     rng = np.random.default_rng(item_seed("kid subsets"))
     subsets = [
-        mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in found
+        mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in by_seed
     ]
     mean, sd = np.mean(subsets, axis=0)
     printed = {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}
-    beside = yardsticks(lambda a, b: mmd2_u(a, b, poly)[0], found)
-    se = float(np.mean(errors))
-    return distance_entry(definition, values, beside, facts, note=note, se=se, more={"subsets": printed})
+    more = {"subsets": printed}
+    return distance_entry(definition, lambda a, b: mmd2_u(a, b, poly)[0], by_seed, facts, note=note, se=se, more=more)
 
 
 def prdc_entries(
-    prefix: str, found: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str
+    prefix: str, by_seed: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str
 ) -> Entries:
     """Return the rows of precision, recall, density and coverage, at equal numbers of real and synthetic images."""
-    fewest = min(len(found[0].train), len(found[0].synthetic))
-    held_out = len(found[0].holdout)
+    fewest = min(len(by_seed[0].train), len(by_seed[0].synthetic))
+    held_out = len(by_seed[0].holdout)
     n = min(fewest, held_out) if held_out > cfg.neighbours else fewest  # the floor is read at the same number
-    values, floors = (_prdc(found, Sets._fields.index(name), cfg.neighbours, n) for name in ("synthetic", "holdout"))
+    values, floors = (_prdc(by_seed, Sets._fields.index(name), cfg.neighbours, n) for name in ("synthetic", "holdout"))
     rows = {}
     for name, text in PRDC_TEXT.items():
-        mine = [getattr(one, name) for one in values]
-        yardstick = [getattr(one, name) for one in floors]
+        mine = [getattr(scores, name) for scores in values]
+        yardstick = [getattr(scores, name) for scores in floors]
         rows[f"{prefix}{name}"] = entry(
             None if None in mine else float(np.mean(mine)),
             f"{text} k = {cfg.neighbours}, {n} images of each set.",
@@ -150,7 +149,7 @@ def prdc_entries(
     return rows
 
 
-def _prdc(found: Sequence[Sets], other: int, k: int, n: int) -> list[Prdc]:
+def _prdc(by_seed: Sequence[Sets], other: int, k: int, n: int) -> list[Prdc]:
     rng = np.random.default_rng(item_seed("prdc", other))
-    real, theirs = (places[:n] for places in equal_counts(len(found[0].train), len(found[0][other]), rng))
-    return [prdc(sets.train[real], sets[other][theirs], k) for sets in found]
+    real, theirs = (places[:n] for places in equal_counts(len(by_seed[0].train), len(by_seed[0][other]), rng))
+    return [prdc(sets.train[real], sets[other][theirs], k) for sets in by_seed]

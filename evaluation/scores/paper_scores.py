@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from evaluation.features.config import ScoresConfig
-from evaluation.features.pairing import paired
+from evaluation.features.images import paired
 from evaluation.features.store import Features
 from evaluation.scores.distances import clip_i, mmd2_u, mmd2_v, rbf, within_cosine
 from evaluation.scores.families import (
@@ -18,32 +18,33 @@ from evaluation.scores.families import (
     kernel_entry,
     prdc_entries,
     sets_of,
-    yardsticks,
 )
-from evaluation.scores.record import entry, spread, standard_error
+from evaluation.scores.record import entry, mean_entry
 
 CMMD_SCALE = 1000
-FID = "Frechet distance between Gaussians fitted to Inception features of all synthetic and all real training images."
-KID = (
-    "Squared maximum mean discrepancy of Inception features, cubic kernel, unbiased, over the whole sets; "
-    "standard error by a two-sample jackknife."
-)
-CLIP_I = "Mean cosine between CLIP embeddings over all pairs of a synthetic and a real training image."
-CLIP_I_PAIRED = "Mean cosine between CLIP embeddings of a synthetic image and the real one whose mask it was made from."
-CMMD = (
-    "Squared maximum mean discrepancy of unit CLIP embeddings, Gaussian kernel of sigma 10, times 1000; "
-    "biased V-statistic as in the reference code."
-)
-CMMD_UNBIASED = "CMMD as the unbiased U-statistic; standard error by a two-sample jackknife."
-PAIRED = "Mean LPIPS between each synthetic image and the real training image whose mask it was made from."
-UNPAIRED = "Mean LPIPS over random pairs of a real training image and a synthetic one that is not made from its mask."
-DIVERSITY = "Mean LPIPS over random pairs of two synthetic images; higher is more diverse."
-COPIES_CLIP = "The copy rate on CLIP embeddings, which sees copies that are cropped or moved."
-DEFINITIONS = {
-    "inception": {"fid": FID, "kid": KID, **PRDC_TEXT},
-    "clip_b32": {"clip_i": CLIP_I, "clip_i_paired": CLIP_I_PAIRED, "copy_rate_clip": COPIES_CLIP},
-    "clip_l336": {"cmmd": CMMD, "cmmd_unbiased": CMMD_UNBIASED},
-    "lpips": {"lpips_paired": PAIRED, "lpips_unpaired": UNPAIRED, "lpips_diversity": DIVERSITY},
+INCEPTION = {
+    "fid": "Frechet distance between Gaussians fitted to Inception features of all synthetic and all real training "
+    "images.",
+    "kid": "Squared maximum mean discrepancy of Inception features, cubic kernel, unbiased, over the whole sets; "
+    "standard error by a two-sample jackknife.",
+    **PRDC_TEXT,
+}
+CLIP_I = {
+    "clip_i": "Mean cosine between CLIP embeddings over all pairs of a synthetic and a real training image.",
+    "clip_i_paired": "Mean cosine between CLIP embeddings of a synthetic image and the real one whose mask it was made "
+    "from.",
+    "copy_rate_clip": "The copy rate on CLIP embeddings, which sees copies that are cropped or moved.",
+}
+CMMD = {
+    "cmmd": "Squared maximum mean discrepancy of unit CLIP embeddings, Gaussian kernel of sigma 10, times 1000; "
+    "biased V-statistic as in the reference code.",
+    "cmmd_unbiased": "CMMD as the unbiased U-statistic; standard error by a two-sample jackknife.",
+}
+LPIPS = {
+    "lpips_paired": "Mean LPIPS between each synthetic image and the real training image whose mask it was made from.",
+    "lpips_unpaired": "Mean LPIPS over random pairs of a real training image and a synthetic one that is not made from "
+    "its mask.",
+    "lpips_diversity": "Mean LPIPS over random pairs of two synthetic images; higher is more diverse.",
 }
 NO_PARENT = "no synthetic pair names a real training pair as its parent"
 
@@ -52,8 +53,8 @@ def inception_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entri
     """Return FID, KID, precision, recall, density and coverage."""
     sets, facts = [sets_of(parts)], common_facts(parts)
     return {
-        "fid": frechet_entry(FID, sets, facts),
-        "kid": kernel_entry(KID, sets, cfg, facts),
+        "fid": frechet_entry(INCEPTION["fid"], sets, facts),
+        "kid": kernel_entry(INCEPTION["kid"], sets, cfg, facts),
         **prdc_entries("", sets, cfg, facts, "in the features of FID"),
     }
 
@@ -67,19 +68,17 @@ def clip_i_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     return {
         "clip_i": entry(
             clip_i(sets.train, sets.synthetic),
-            CLIP_I,
+            CLIP_I["clip_i"],
             floor=clip_i(sets.train, sets.holdout),
             note="a collapse to one typical image raises it; real_real, the mean cosine of two real training images, "
             "and the floor are the practical ceiling",
             more={"real_real": within_cosine(sets.train)},
             **facts,
         ),
-        "clip_i_paired": entry(
-            float(cosines.mean()) if both else None,
-            CLIP_I_PAIRED,
-            sd=spread(cosines) if both else None,
-            se=standard_error(cosines) if both else None,
-            reason=None if both else NO_PARENT,
+        "clip_i_paired": mean_entry(
+            cosines,
+            CLIP_I["clip_i_paired"],
+            reason=NO_PARENT,
             note="copies raise it",
             more={"n_pairs": len(both)},
             **facts,
@@ -91,39 +90,34 @@ def cmmd_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     """Return CMMD as its reference code has it, and unbiased."""
     facts, sets = common_facts(parts), sets_of(parts)
 
-    def row(definition: str, value: float, statistic: Statistic, se: float | None = None) -> dict[str, object]:
-        beside = yardsticks(lambda a, b: CMMD_SCALE * statistic(a, b), [sets])
-        return distance_entry(definition, [CMMD_SCALE * value], beside, facts, se=se)
+    def row(name: str, statistic: Statistic, se: float | None = None) -> dict[str, object]:
+        def scaled(real: np.ndarray, other: np.ndarray) -> float:
+            return CMMD_SCALE * statistic(real, other)
 
-    unbiased, error = mmd2_u(sets.train, sets.synthetic, rbf)
+        return distance_entry(CMMD[name], scaled, [sets], facts, se=se)
+
+    error = mmd2_u(sets.train, sets.synthetic, rbf)[1]
     return {
-        "cmmd": row(CMMD, mmd2_v(sets.train, sets.synthetic, rbf), lambda a, b: mmd2_v(a, b, rbf)),
-        "cmmd_unbiased": row(CMMD_UNBIASED, unbiased, lambda a, b: mmd2_u(a, b, rbf)[0], CMMD_SCALE * error),
+        "cmmd": row("cmmd", lambda a, b: mmd2_v(a, b, rbf)),
+        "cmmd_unbiased": row("cmmd_unbiased", lambda a, b: mmd2_u(a, b, rbf)[0], CMMD_SCALE * error),
     }
 
 
 def lpips_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     """Return LPIPS over pairs of one mask, over strangers, and within the synthetic set."""
-    facts, found, holdout = common_facts(parts), parts["synthetic"], parts["holdout"]
+    facts = common_facts(parts)
     shared = "the standard error takes the pairs to be independent, although they share images"
-
-    def row(definition: str, name: str, reason: str, note: str) -> dict[str, object]:
-        values, floor = found[name], holdout[name]
-        return entry(
-            float(values.mean()) if len(values) else None,
-            definition,
-            sd=spread(values),
-            se=standard_error(values),
-            floor=float(floor.mean()) if len(floor) else None,
-            reason=None if len(values) else reason,
-            note=note,
-            more={"n_pairs": len(values)},
-            **facts,
-        )
-
     lower = "lower rewards copies: read it beside the copy rate; no floor, because held-out pairs share no mask"
+
+    def row(name: str, reason: str, note: str) -> dict[str, object]:
+        values, floor = parts["synthetic"][name], parts["holdout"][name]
+        yardstick = float(floor.mean()) if len(floor) else None
+        more = {"n_pairs": len(values)}
+        definition = LPIPS[f"lpips_{name}"]
+        return mean_entry(values, definition, reason=reason, floor=yardstick, note=note, more=more, **facts)
+
     return {
-        "lpips_paired": row(PAIRED, "paired", NO_PARENT, lower),
-        "lpips_unpaired": row(UNPAIRED, "unpaired", "there is no such pair", shared),
-        "lpips_diversity": row(DIVERSITY, "diversity", "there is no such pair", shared),
+        "lpips_paired": row("paired", NO_PARENT, lower),
+        "lpips_unpaired": row("unpaired", "there is no such pair", shared),
+        "lpips_diversity": row("diversity", "there is no such pair", shared),
     }

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 K = 5
+WORKING_MEMORY_MIB = 64  # of one block of distances
 PRECISION = (
     "Share of synthetic images inside a ball around any real one that reaches to its k-th nearest real neighbour."
 )
@@ -65,7 +66,7 @@ def equal_counts(n_real: int, n_synthetic: int, rng: np.random.Generator) -> tup
 def _distances(a: np.ndarray, b: np.ndarray | None = None) -> Iterator[np.ndarray]:
     from sklearn.metrics import pairwise_distances_chunked
 
-    return pairwise_distances_chunked(a, b, working_memory=64)  # MiB
+    return pairwise_distances_chunked(a, b, working_memory=WORKING_MEMORY_MIB)
 
 
 def _radii(features: np.ndarray, k: int) -> np.ndarray:

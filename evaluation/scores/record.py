@@ -1,6 +1,7 @@
 """One row of a details file: a score with all that is needed to read it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,13 @@ def entry(
         "note": note,
         **(more or {}),
     }
+
+
+def mean_entry(values: np.ndarray, definition: str, *, reason: str | None = None, **facts: Any) -> dict[str, object]:
+    """Return the row of a mean over images or pairs (N,) with its spread and error; null for `reason` without any."""
+    if not len(values):
+        return entry(None, definition, reason=reason, **facts)
+    return entry(float(values.mean()), definition, sd=spread(values), se=standard_error(values), **facts)
 
 
 def spread(values: Sequence[float] | np.ndarray) -> float | None:

@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
-from evaluation.features.config import FULL, ScoresConfig
+from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features, read_parts
-from evaluation.scores import demo
-from evaluation.scores import paper_scores as full
+from evaluation.scores import demo, paper_scores
 from evaluation.scores.audit_scores import (
     colour_entries,
+    copy_audit,
     copy_entries,
-    embedding_entries,
     fidelity_entries,
-    image_audit,
     image_drift,
     image_rows,
 )
@@ -22,14 +20,15 @@ from evaluation.scores.families import Entries, too_few
 from evaluation.scores.record import entry
 
 Parts = Mapping[str, Features]
-FAMILIES: dict[str, Callable[[Parts, ScoresConfig], Entries]] = {
-    "demo": demo.demo_entries,
-    "inception": full.inception_entries,
-    "clip_b32": full.clip_i_entries,
-    "clip_l336": full.cmmd_entries,
-    "lpips": full.lpips_entries,
+Family = Callable[[Parts, ScoresConfig], Entries]
+# extractor -> what computes its scores, and what each of them is
+FAMILIES: dict[str, tuple[Family, dict[str, str]]] = {
+    "demo": (demo.demo_entries, demo.DEMO),
+    "inception": (paper_scores.inception_entries, paper_scores.INCEPTION),
+    "clip_b32": (paper_scores.clip_i_entries, paper_scores.CLIP_I),
+    "clip_l336": (paper_scores.cmmd_entries, paper_scores.CMMD),
+    "lpips": (paper_scores.lpips_entries, paper_scores.LPIPS),
 }
-DEFINITIONS = {"demo": demo.DEFINITIONS, **full.DEFINITIONS}
 SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se", "cmmd_unbiased": "se"}
 THUMBNAILS = "none: 16x16 thumbnails, 8 symmetries"
 MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
@@ -58,19 +57,21 @@ def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) ->
     """
     _check(features, inspected, cfg)
     entries: Entries = {}
-    for name in ("demo", *FULL):
+    for name, (family, definitions) in FAMILIES.items():
         if name in cfg.extractors:
             reason = too_few(features[name])
             if reason is None:
-                entries |= FAMILIES[name](features[name], cfg)
+                entries |= family(features[name], cfg)
         else:
             reason = f"scores.extractors in params.yaml lists no {name}, which needs pretrained weights"
         if reason and (name != "demo" or name in cfg.extractors):
-            entries |= {score: entry(None, text, reason=reason) for score, text in DEFINITIONS[name].items()}
-    audit, drift = image_audit(inspected, cfg), image_drift(inspected)
-    entries |= fidelity_entries(inspected) | copy_entries(audit, len(inspected["synthetic"]), THUMBNAILS)
-    if "clip_b32" in cfg.extractors:
-        entries |= embedding_entries(features["clip_b32"], cfg)
+            entries |= {score: entry(None, text, reason=reason) for score, text in definitions.items()}
+    audit, drift = copy_audit(inspected, "thumbnails", cfg), image_drift(inspected)
+    n_synthetic = len(inspected["synthetic"])
+    entries |= fidelity_entries(inspected) | copy_entries(audit, n_synthetic, THUMBNAILS)
+    if "clip_b32" in cfg.extractors:  # embeddings see copies that are cropped or moved
+        backbone = str(features["clip_b32"]["synthetic"].meta["backbone"])
+        entries |= copy_entries(copy_audit(features["clip_b32"], "features", cfg), n_synthetic, backbone, "_clip")
     entries |= colour_entries(inspected, drift) | {"mos": entry(None, MOS, reason="no rater file")}
     versions = {key: text for parts in features.values() for key, text in parts["train"].meta["versions"].items()}
     details = {
@@ -104,8 +105,7 @@ def _check(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -
 
 def _flat(entries: Entries, cfg: ScoresConfig, inspected: Parts) -> dict[str, Any]:
     """Return what `dvc metrics` compares: values and spreads, but no line for what was not asked for."""
-    asked = [score for name in cfg.extractors for score in DEFINITIONS[name]]
-    absent = {score for names in DEFINITIONS.values() for score in names if score not in asked} | {"mos"}
+    absent = {"mos"} | {score for name, (_, texts) in FAMILIES.items() if name not in cfg.extractors for score in texts}
     flat = {name: row["value"] for name, row in entries.items() if name not in absent}
     flat |= {f"{name}_{kind}": entries[name][kind] for name, kind in SPREADS.items() if name in flat}
     return flat | {"n_real": len(inspected["train"]), "n_synthetic": len(inspected["synthetic"])}

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from evaluation.results.comparison import Setting, summarize
+from evaluation.results.comparison import Setting, summary_of
 from evaluation.results.results import Grid, Run
-from evaluation.tables.tables import MISSING, markdown_line, percent, setting_name
+from evaluation.tables.tables import setting_name
+from evaluation.tables.text import MISSING, Cell, markdown, percent
 
 # metric of results/segmentation -> column; docs/evaluation.md says what each is and which table of the paper uses it
 COLUMNS = {
@@ -37,17 +38,10 @@ def render_conventions(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
     for run in grid.asked(runs):
         if run.key.dataset == dataset:
             groups.setdefault((run.key.architecture, Setting(*run.key[2:5])), []).append(run)
-    titles = ["Architecture", "Trained on", *COLUMNS.values(), "Seeds"]
-    lines = [
-        f"# {dataset}: every convention",
-        "",
-        markdown_line(titles),
-        markdown_line([":--"] * 2 + ["--:"] * (len(titles) - 2)),
-    ]
+    rows = []
     for (architecture, setting), group in groups.items():
-        means = [
-            summarize(value for run in group if (value := run.metrics.get(name)) is not None).mean for name in COLUMNS
-        ]
-        cells = [MISSING if mean is None else percent(mean) for mean in means]
-        lines.append(markdown_line([architecture, setting_name(setting), *cells, str(len(group))]))
-    return "\n".join([*lines, "", NOTE, ""])
+        means = [summary_of(group, name).mean for name in COLUMNS]
+        texts = [MISSING if mean is None else percent(mean) for mean in means]
+        rows.append([Cell(text) for text in (architecture, setting_name(setting), *texts, str(len(group)))])
+    lines = markdown(["Architecture", "Trained on", *COLUMNS.values(), "Seeds"], rows, 2)
+    return "\n".join([f"# {dataset}: every convention", "", *lines, "", NOTE, ""])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from evaluation.results.results import Run, Scores
 from evaluation.scores.glossary import by_importance, score
-from evaluation.tables.tables import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
+from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
 
 SPREADS = ("_sd", "_se")
 COUNTS = ("n_real", "n_synthetic")

@@ -7,7 +7,8 @@ from evaluation.results.comparison import Setting
 from evaluation.results.crossed_bootstrap import Estimate
 from evaluation.results.results import BASELINES, RunKey
 from evaluation.results.significance import BELIEVED, Comparison
-from evaluation.tables.tables import MISSING, NAMES, TIMES, Cell, TextTable, markdown_line, percent, setting_name
+from evaluation.tables.tables import NAMES, setting_name
+from evaluation.tables.text import MISSING, TIMES, Cell, TextTable, markdown, percent
 
 COLUMNS = ("points", "95 % interval", "p", "p, Holm", f"seeds {TIMES} images")
 NOTE = (
@@ -19,30 +20,30 @@ NOTE = (
 )
 
 
-def sentence(one: Comparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """Return what a comparison says in plain words, and no more than that."""
-    synthetic, against = f"ynthetic pairs ({setting_name(one.setting)})", NAMES[one.baseline]
-    estimate = one.estimate
+    synthetic, against = f"ynthetic pairs ({setting_name(comparison.setting)})", NAMES[comparison.baseline]
+    estimate = comparison.estimate
     if estimate is None:
-        return f"S{synthetic} could not be tested against {against}: {one.reason}."
+        return f"S{synthetic} could not be tested against {against}: {comparison.reason}."
     size = percent(estimate.mean, "+")
-    several = "" if one.family == 1 else f" after correction for {one.family} comparisons"
+    several = "" if comparison.family == 1 else f" after correction for {comparison.family} comparisons"
     count = f"{estimate.seeds} seeds" if estimate.seeds > 1 else "1 seed"
     facts = (
-        f"95 % interval {interval_text(estimate)}, p {p_text(one.adjusted, '= ')}{several}; {count}, "
+        f"95 % interval {interval_text(estimate)}, p {p_text(comparison.adjusted, '= ')}{several}; {count}, "
         f"{estimate.images} images"
     )
     only = "" if estimate.seeds > 1 else "; over images only: how much another seed would change is unknown"
-    if not one.believed:
+    if not comparison.believed:
         alone = f" Without correction p {p_text(estimate.p, '= ')}." if estimate.p < BELIEVED else ""
-        text = f"No evidence that s{synthetic} change what {one.architecture} reaches against {against}"
+        text = f"No evidence that s{synthetic} change what {comparison.architecture} reaches against {against}"
         return f"{text}: {size} points ({facts}{only}).{alone}"
     if estimate.seeds == 1:
         verb = "better" if estimate.mean > 0 else "worse"
-        text = f"This one {one.architecture} with s{synthetic} is {verb} than the one with {against}"
+        text = f"This one {comparison.architecture} with s{synthetic} is {verb} than the one with {against}"
         return f"{text}: {size} points ({facts}{only})."
     verb = "helped" if estimate.mean > 0 else "hurt"
-    return f"S{synthetic} {verb} {one.architecture}: {size} points against {against} ({facts})."
+    return f"S{synthetic} {verb} {comparison.architecture}: {size} points against {against} ({facts})."
 
 
 def interval_text(estimate: Estimate) -> str:
@@ -58,8 +59,8 @@ def p_text(p: float, equals: str = "") -> str:
 def comparison_table(comparisons: Sequence[Comparison]) -> TextTable:
     """Return the printable table: a row for each setting and segmenter, beside it both baselines."""
     rows: dict[tuple[Setting, str], dict[str, Comparison]] = {}
-    for one in comparisons:
-        rows.setdefault((one.setting, one.architecture), {})[one.baseline] = one
+    for comparison in comparisons:
+        rows.setdefault((comparison.setting, comparison.architecture), {})[comparison.baseline] = comparison
     return TextTable(
         [("", 2), *((f"against {NAMES[name]}", len(COLUMNS)) for name in BASELINES)],
         ["Trained on", "Segmenter", *COLUMNS, *COLUMNS],
@@ -70,26 +71,26 @@ def comparison_table(comparisons: Sequence[Comparison]) -> TextTable:
     )
 
 
-def _cells(one: Comparison) -> list[Cell]:
-    estimate = one.estimate
+def _cells(comparison: Comparison) -> list[Cell]:
+    estimate = comparison.estimate
     if estimate is None:
         return [Cell(MISSING)] * len(COLUMNS)
     span = interval_text(estimate) + (" (images only)" if estimate.seeds == 1 else "")
-    texts = [span, p_text(estimate.p), p_text(one.adjusted), f"{estimate.seeds} {TIMES} {estimate.images}"]
-    return [Cell(percent(estimate.mean, "+"), one.found), *map(Cell, texts)]
+    texts = [span, p_text(estimate.p), p_text(comparison.adjusted), f"{estimate.seeds} {TIMES} {estimate.images}"]
+    return [Cell(percent(estimate.mean, "+"), comparison.found), *map(Cell, texts)]
 
 
 def render_markdown(dataset: str, comparisons: Sequence[Comparison]) -> str:
     """Return the comparisons of one data set as a Markdown page with a table for each baseline."""
     lines = [f"# {dataset}: is a difference real?", ""]
     for baseline in BASELINES:
-        lines += [f"## Against {NAMES[baseline]}", "", markdown_line(["Trained on", "Segmenter", *COLUMNS])]
-        lines.append(markdown_line([":--"] * 2 + ["--:"] * len(COLUMNS)))
-        for one in comparisons:
-            if one.baseline == baseline:
-                cells = [f"**{cell.text}**" if cell.best else cell.text for cell in _cells(one)]
-                lines.append(markdown_line([setting_name(one.setting), one.architecture, *cells]))
-        lines.append("")
+        rows = [
+            [Cell(setting_name(comparison.setting)), Cell(comparison.architecture), *_cells(comparison)]
+            for comparison in comparisons
+            if comparison.baseline == baseline
+        ]
+        table = markdown(["Trained on", "Segmenter", *COLUMNS], rows, 2)
+        lines += [f"## Against {NAMES[baseline]}", "", *table, ""]
     return "\n".join([*lines, NOTE, ""])
 
 
@@ -97,12 +98,13 @@ def render_csv(dataset: str, comparisons: Sequence[Comparison]) -> str:
     """Return one line a comparison, 0-1, rounded to what the draws can carry; the reason where there is no value."""
     measured = ("mean", "low", "high", "p", "seeds", "images")
     lines = []
-    for one in comparisons:
-        values = [None if one.estimate is None else _rounded(getattr(one.estimate, name)) for name in measured]
-        covers = "" if one.estimate is None else "images and seeds" if one.estimate.seeds > 1 else "images"
-        key = [dataset, one.architecture, *one.setting, one.baseline]
-        left_out = [one.seeds_left_out, one.images_left_out]
-        lines.append([*key, *values, _rounded(one.adjusted), one.family, *left_out, covers, one.reason])
+    for comparison in comparisons:
+        estimate = comparison.estimate
+        values = [None if estimate is None else _rounded(getattr(estimate, name)) for name in measured]
+        covers = "" if estimate is None else "images and seeds" if estimate.seeds > 1 else "images"
+        key = [dataset, comparison.architecture, *comparison.setting, comparison.baseline]
+        counts = [comparison.family, comparison.seeds_left_out, comparison.images_left_out]
+        lines.append([*key, *values, _rounded(comparison.adjusted), *counts, covers, comparison.reason])
     last = ("p_holm", "comparisons", "seeds_left_out", "images_left_out", "covers", "reason")
     return csv_text([*RunKey._fields[:5], "baseline", "difference", *measured[1:], *last], lines)
 

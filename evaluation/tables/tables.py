@@ -1,18 +1,23 @@
-"""Tables as text cells, Markdown and CSV."""
+"""The tables of a data set as text cells, Markdown and CSV."""
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from data.pairs.csv_text import csv_text
-from evaluation.results.comparison import Outcome, Point, Setting, Summary, Table, differences, summarize
+from evaluation.results.comparison import (
+    MEASURES,
+    Outcome,
+    Point,
+    Setting,
+    Summary,
+    Table,
+    differences,
+    summarize,
+    summary_of,
+)
 from evaluation.results.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores
 from evaluation.scores.glossary import SCORES
+from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, TIMES, Cell, TextTable, markdown, number, percent
 
-MISSING = "\u2013"
-PLUS_MINUS = "\u00b1"
-TIMES = "\u00d7"
-ROUNDING = 1e-9  # what float64 leaves of an exact zero
-ARROWS = {"lower": "\u00a0\u2193", "higher": "\u00a0\u2191", "neither": ""}
 NAMES = {REAL: "real pairs only", DUPLICATE: "real pairs twice"}
 
 NOTE = (
@@ -21,36 +26,6 @@ NOTE = (
     f"synthetic pairs as a multiple of the real ones; scores are those of {TIMES}1. Bold: best mean among the cells "
     f"with the most seeds. {MISSING}: asked for, but not there yet or not computable."
 )
-
-
-class Cell(NamedTuple):
-    """Text of a table and whether it is the best of its column."""
-
-    text: str
-    best: bool = False
-
-
-class TextTable(NamedTuple):
-    """A table ready to print: groups of columns with their widths, column names, rows of cells."""
-
-    groups: list[tuple[str, int]]
-    columns: list[str]
-    rows: list[list[Cell]]
-
-
-def percent(value: float, sign: str = "") -> str:
-    """Return a share as a percentage with one decimal; `sign` "+" also marks gains, and zero has no sign."""
-    rounded = round(100 * value, 1)
-    return f"{rounded:{sign}.1f}" if rounded else "0.0"
-
-
-def number(value: float | None) -> str:
-    """Return three significant digits, or a dash for what is not there."""
-    if value is None:
-        return MISSING
-    if abs(value) < ROUNDING:
-        return "0.00"
-    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
 def setting_name(setting: Setting) -> str:
@@ -137,37 +112,26 @@ def tested_on(table: Table) -> list[str]:
 
 def earlier_table(runs: Sequence[Run]) -> TextTable:
     """Return the printable table of runs that nobody asks for now, one row a setting."""
-    found: dict[tuple[str, str, Setting], list[Run]] = {}
+    groups: dict[tuple[str, str, Setting], list[Run]] = {}
     for run in runs:
         key = run.key
-        found.setdefault((key.dataset, key.architecture, Setting(*key[2:5])), []).append(run)
+        groups.setdefault((key.dataset, key.architecture, Setting(*key[2:5])), []).append(run)
     rows = []
-    for (dataset, architecture, setting), group in found.items():
-        sums = [
-            summarize(value for run in group if (value := run.metrics.get(name)) is not None)
-            for name in ("mDice", "mIoU")
-        ]
-        texts = [dataset, architecture, setting_name(setting), *(summary_text(one, len(group)) for one in sums)]
-        rows.append([Cell(text) for text in texts])
+    for (dataset, architecture, setting), group in groups.items():
+        sums = [summary_text(summary_of(group, name), len(group)) for name in MEASURES]
+        rows.append([Cell(text) for text in (dataset, architecture, setting_name(setting), *sums)])
     return TextTable([], ["Data set", "Architecture", "Trained on", "mDice %", "mIoU %"], rows)
 
 
 def render_markdown(table: Table) -> str:
     """Return the table of one data set as a Markdown page."""
     text = text_table(table)
-    groups = [name for name, width in text.groups for _ in range(width)]
-    outer = [
+    titles = [
         f"{group} {column}" if group in table.architectures else column
-        for group, column in zip(groups, text.columns, strict=True)
+        for group, column in zip(text.group_names(), text.columns, strict=True)
     ]
-    lines = [f"# {table.dataset}", "", markdown_line(outer), markdown_line([":--"] * 3 + ["--:"] * (len(outer) - 3))]
-    lines += [markdown_line(f"**{cell.text}**" if cell.best else cell.text for cell in row) for row in text.rows]
+    lines = [f"# {table.dataset}", "", *markdown(titles, text.rows, 3)]
     return "\n".join([*lines, "", " ".join([*tested_on(table), NOTE]), ""])
-
-
-def markdown_line(cells: Iterable[str]) -> str:
-    """Return one row of a Markdown table."""
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def render_csv(dataset: str, runs: Sequence[Run], grid: Grid) -> str:

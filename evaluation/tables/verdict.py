@@ -8,7 +8,8 @@ from evaluation.results.comparison import BySeed, Row, Table, differences, summa
 from evaluation.results.results import BASELINES, DUPLICATE, REAL
 from evaluation.results.significance import Comparison
 from evaluation.tables.significance_text import sentence
-from evaluation.tables.tables import NAMES, PLUS_MINUS, percent, setting_name, tested_on
+from evaluation.tables.tables import NAMES, setting_name, tested_on
+from evaluation.tables.text import PLUS_MINUS, percent
 
 FEW_SEEDS = 3
 ONE_SEED = (

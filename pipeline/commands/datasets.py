@@ -1,5 +1,6 @@
 """datasets: the rows of known data sets, listed, printed, or put into params.yaml."""
 
+import argparse
 import io
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,13 @@ from data.pairs.files import write_text
 from pipeline.params.errors import dangling
 
 SECTIONS = ("downloads", "datasets")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("name", nargs="?", metavar="NAME")
+    parser.add_argument("--add", action="store_true", help="write the rows into params.yaml")
+    parser.add_argument("--file", type=Path, default=Path("params.yaml"))
 
 
 def _yaml() -> YAML:
@@ -41,9 +49,8 @@ def rows_of(name: str) -> dict[str, dict[str, Any]]:
         raise UserError(dangling("datasets", name, catalogue["datasets"]))
     row = catalogue["datasets"][name]
     parts = Path(row["path"]).parts
-    needed = parts[2] if parts[:2] == ("data", "raw") else ""
-    found = {"downloads": {needed: catalogue["downloads"][needed]}} if needed else {}
-    return {**found, "datasets": {name: row}}
+    downloads = {parts[2]: catalogue["downloads"][parts[2]]} if parts[:2] == ("data", "raw") else {}
+    return ({"downloads": downloads} if downloads else {}) | {"datasets": {name: row}}
 
 
 def _add(name: str, path: Path) -> None:
@@ -77,14 +84,14 @@ def _table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(name: str | None, add: bool, path: Path) -> None:
-    """Print all names with counts and terms, or the rows of one; with `add` write them into params.yaml at `path`.
+def run(item: dict[str, Any]) -> None:
+    """Print all names with counts and terms, or the rows of one; with `add` write them into params.yaml at `file`.
 
     Raises: UserError for an unknown name, one that params.yaml has already, and a params.yaml that is not there.
     """
-    if name is None:
+    if item["name"] is None:
         sys.stdout.write(_table())
-    elif add:
-        _add(name, path)
+    elif item["add"]:
+        _add(item["name"], item["file"])
     else:
-        sys.stdout.write(_text(rows_of(name)))
+        sys.stdout.write(_text(rows_of(item["name"])))

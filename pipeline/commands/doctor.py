@@ -1,27 +1,49 @@
 """doctor: look at a folder of pairs, name its layout and its faults, and print the row that reads it."""
 
+import argparse
 import io
 import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from data.pairs.config import Slices, Which, which_problems
 from data.pairs.errors import UserError
+from data.pairs.image_io import BadImageError, write_image
 
 EXAMPLES = 3
 
 
-def _row_as_yaml(name: str, row: dict[str, Any]) -> str:
-    from ruamel.yaml import YAML
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("folder", type=Path, metavar="PATH")
+    parser.add_argument("--layout", help="take this layout instead of the first that fits")
+    parser.add_argument("--images", metavar="PATTERN", help='where the images are, such as "images/{id}.jpg"')
+    parser.add_argument("--masks", metavar="PATTERN", help='where their masks are, such as "gt/{id}_seg.png"')
+    parser.add_argument("--pairs", metavar="CSV", help="a table of image,mask[,split][,group][,id] in place of both")
+    parser.add_argument("--slices", metavar="YAML", help="of volumes: '{axis: 2, window: [-160, 240], keep: lesion}'")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", type=Path, help="write a picture of 12 pairs with the outlines of their masks")
 
+
+def _row_as_yaml(name: str, row: dict[str, Any]) -> str:
     text = io.StringIO()
     yaml = YAML()
     yaml.indent(mapping=2)
     yaml.dump({"datasets": {name: row}}, text)
     return text.getvalue()
+
+
+def _first(texts: Sequence[str], most: int, count: int) -> list[str]:
+    more = [f"    and {count - most} more (--json lists all)"] if count > most else []
+    return [f"    {text}" for text in texts[:most]] + more
 
 
 def _report(result: dict[str, Any]) -> str:
@@ -40,14 +62,10 @@ def _report(result: dict[str, Any]) -> str:
     ]
     for fault in result["faults"]:
         lines.append(f"{fault['severity']}: {fault['count']} x {fault['code']}: {fault['text']}")
-        lines += [f"    {text}" for text in fault["files"][:EXAMPLES]]
-        if fault["count"] > EXAMPLES:
-            lines.append(f"    and {fault['count'] - EXAMPLES} more (--json lists all)")
+        lines += _first(fault["files"], EXAMPLES, fault["count"])
     lines += ["no faults found"] if not result["faults"] else []
-    if result["stops"]:
-        lines += ["", "prepare would stop:", *(f"    {line}" for line in result["stops"][: 4 * EXAMPLES])]
-    if len(result["stops"]) > 4 * EXAMPLES:
-        lines.append(f"    and {len(result['stops']) - 4 * EXAMPLES} more (--json lists all)")
+    if stops := result["stops"]:
+        lines += ["", "prepare would stop:", *_first(stops, 4 * EXAMPLES, len(stops))]
     if result["row"] is None:
         lines += ["", "No row for params.yaml can be suggested before that is mended."]
         return "\n".join(lines) + "\n"
@@ -56,28 +74,20 @@ def _report(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n" + _row_as_yaml(name, result["row"])
 
 
-def _slices(text: str) -> Any:
+def _slices(text: str) -> Slices:
     """Return `slices` of a row from its text. Raises: UserError when it is none."""
-    from pydantic import ValidationError
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from data.pairs.config import Slices
-
     example = "--slices '{axis: 2, window: [-160, 240], keep: lesion}'"
     try:
         return Slices.model_validate_json(json.dumps(YAML(typ="safe").load(text)))
     except YAMLError as error:
         raise UserError(f"--slices: cannot be read, give such as {example}", str(error).splitlines()) from error
     except ValidationError as error:
-        problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
         raise UserError(f"--slices: give such as {example}", problems) from error
 
 
-def _which(folder: Path, item: Mapping[str, Any]) -> Any:
+def _which(folder: Path, item: Mapping[str, Any]) -> Which:
     """Return what the options say of which files are meant. Raises: UserError when they do not fit together."""
-    from data.pairs.config import Which, which_problems
-
     table = item["pairs"] or ""
     if table and Path(table).is_file() and (Path(table).is_absolute() or not (folder / table).is_file()):
         table = os.path.relpath(table, folder)
@@ -88,14 +98,13 @@ def _which(folder: Path, item: Mapping[str, Any]) -> Any:
     return which
 
 
-def run(item: Mapping[str, Any]) -> None:
+def run(item: dict[str, Any]) -> None:
     """Print the findings; write the picture of 12 overlays to `out` when it is given.
 
     Raises: UserError when the folder is missing, holds no pairs, the layout is unknown, the options do not fit, or
     `out` is a folder; SystemExit of 2 when `prepare` would refuse the row, or none can be suggested.
     """
-    from data.doctor.doctor import examine, overlays
-    from data.pairs.image_io import BadImageError, write_image
+    from data.doctor.doctor import examine, overlays  # cv2
 
     folder, as_json, out = item["folder"], item["json"], item["out"]
     if out and out.is_dir():

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data.exports.formats import FORMATS
+from data.exports.bundle import read_splits
+from data.exports.formats import FORMATS, export
 from data.exports.options import Options
+from data.pairs.manifest import read_pairs
+from pipeline.stages.report_cards import CARDS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, help="folder to make")
     parser.add_argument("--name", help="of the data set; the name of the folder of real pairs without it")
-    parser.add_argument("--id", type=int, default=default.dataset_id, help="nnunet: number of the data set, 11 to 999")
+    text = "nnunet: number of the data set, 11 to 999"
+    parser.add_argument("--id", dest="dataset_id", metavar="ID", type=int, default=default.dataset_id, help=text)
     parser.add_argument("--folds", type=int, default=default.folds, help="nnunet: of cross-validation")
     parser.add_argument("--seed", type=int, default=default.seed, help="nnunet: deals pairs into folds")
     parser.add_argument("--shard-pairs", type=int, default=default.shard_pairs, help="webdataset: pairs an archive")
@@ -39,8 +43,6 @@ def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
 
     Returns the names of those sets that have cards.
     """
-    from pipeline.stages.report_cards import CARDS
-
     sets = dict.fromkeys(Path(*folder.resolve().parts[-3:-1]) for folder in added)
     with_cards = [name for name in sets if any((CARDS / name).glob("*.md"))]
     for name in with_cards:
@@ -55,18 +57,8 @@ def run(item: dict[str, Any]) -> None:
 
     Raises: UserError when the folders hold no pair sets, `out` is there already, or the pairs do not go together.
     """
-    from data.exports.bundle import read_splits
-    from data.exports.formats import export
-    from data.pairs.manifest import read_pairs
-
-    options = Options(
-        name=item["name"] or item["real"].resolve().name,
-        dataset_id=item["id"],
-        folds=item["folds"],
-        seed=item["seed"],
-        shard_pairs=item["shard_pairs"],
-        prompt=item["prompt"],
-    )
+    given = {field: item[field] for field in ("dataset_id", "folds", "seed", "shard_pairs", "prompt")}
+    options = Options(name=item["name"] or item["real"].resolve().name, **given)
     added = [read_pairs(folder) for folder in item["added"]]
     bundle = export(item["format"], read_splits(item["real"]), added, item["out"], options)
     for split, pairs in bundle.splits.items():

@@ -5,7 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data.pairs.manifest import PairSet
+import numpy as np
+
+from data.pairs.errors import UserError
+from data.pairs.files import write_json
+from data.pairs.manifest import MANIFEST, PairSet, held_out_splits, read_pairs
+from data.pairs.seeds import item_seed
+from evaluation.mos.choice import Options
+from evaluation.mos.deck import write_deck
+from evaluation.mos.ratings import read_key, read_ratings
+from evaluation.mos.score import as_lines, score
 from pipeline.params import paths
 
 
@@ -21,41 +30,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deck.add_argument("--seed", type=int, default=0, help="draws masks, controls and names")
     deck.add_argument("--out", required=True, type=Path, help="folder to make, handed to raters as it is")
     deck.add_argument("--key", type=Path, help="folder to make for the key; OUT-key without it")
-    score = actions.add_parser("score", help="score the answers of all raters")
-    score.add_argument("--key", required=True, type=Path, help="folder of the key")
-    score.add_argument("--ratings", required=True, type=Path, help="folder of ratings-*.csv, one a rater")
-    score.add_argument("--out", required=True, type=Path, help="JSON file to write")
+    scores = actions.add_parser("score", help="score the answers of all raters")
+    scores.add_argument("--key", required=True, type=Path, help="folder of the key")
+    scores.add_argument("--ratings", required=True, type=Path, help="folder of ratings-*.csv, one a rater")
+    scores.add_argument("--out", required=True, type=Path, help="JSON file to write")
 
 
-def _synthetic_sets(dataset: str, asked: list[str]) -> dict[str, PairSet]:
-    """Return name -> pair set of the asked synthetic sets, or of all that were sampled.
+def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
+    """Return name -> pair set of the named synthetic sets, or of all that were sampled.
 
-    Raises: UserError naming every asked set that is not there or not synthetic.
+    Raises: UserError naming every set that is not there or not synthetic.
     """
-    from data.pairs.errors import UserError
-    from data.pairs.manifest import MANIFEST, read_pairs
-
     root = paths.samples(dataset, "any", "real").parents[1]
     folders = {path.parents[1].name: path.parent for path in sorted(root.glob(f"*/x1/{MANIFEST}"))}
     pair_sets = {name: read_pairs(folder) for name, folder in folders.items()}
-    found = {
+    synthetic = {
         name: pairs
         for name, pairs in pair_sets.items()
         if len(pairs) and all(pair.source not in ("real", "duplicate") for pair in pairs.pairs)
     }
-    problems = [f"--set {name}: no such set" for name in asked if name not in found]
-    if problems or not found:
-        names = ", ".join(found) or "none: run dvc repro, which samples them first"
-        raise UserError(f"no deck of {dataset}", [*problems, f"synthetic sets in {root}: {names}"])
-    return {name: found[name] for name in dict.fromkeys(asked or found)}
+    problems = [f"--set {name}: no such set" for name in names if name not in synthetic]
+    if problems or not synthetic:
+        known = ", ".join(synthetic) or "none: run dvc repro, which samples them first"
+        raise UserError(f"no deck of {dataset}", [*problems, f"synthetic sets in {root}: {known}"])
+    return {name: synthetic[name] for name in dict.fromkeys(names or synthetic)}
 
 
 def _deck(item: dict[str, Any]) -> None:
-    from data.pairs.errors import UserError
-    from data.pairs.manifest import held_out_splits, read_pairs
-    from evaluation.mos.choice import Options
-    from evaluation.mos.deck import write_deck
-
     options = Options(item["images"], item["practice"], item["raters"], item["seed"])
     low = [f"--{name} {value}: at least {least}" for name, value, least in (
         ("images", options.images, 1), ("practice", options.practice, 0), ("raters", options.raters, 1),
@@ -76,18 +77,11 @@ def _deck(item: dict[str, Any]) -> None:
 
 
 def _score(item: dict[str, Any]) -> None:
-    import numpy as np
-
-    from data.pairs.files import write_json
-    from data.pairs.seeds import item_seed
-    from evaluation.mos.ratings import read_key, read_ratings
-    from evaluation.mos.score import as_lines, score
-
     key = read_key(item["key"])
     ratings = read_ratings(item["ratings"], key)
-    found = score(key, ratings, np.random.default_rng(item_seed("mos bootstrap", key.deck)))
-    write_json(item["out"], found)
-    sys.stdout.writelines(f"{line}\n" for line in as_lines(found))
+    scores = score(key, ratings, np.random.default_rng(item_seed("mos bootstrap", key.deck)))
+    write_json(item["out"], scores)
+    sys.stdout.writelines(f"{line}\n" for line in as_lines(scores))
     sys.stdout.write(f"written to {item['out']}\n")
 
 

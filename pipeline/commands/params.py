@@ -1,8 +1,9 @@
-"""python -m pipeline params: check params.yaml and print it with every default filled in."""
+"""params: check params.yaml and print it with every default filled in."""
 
-import io
+import argparse
+import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -10,18 +11,21 @@ from data.acquire.config import redacted
 from pipeline.params.schema import read_params
 
 
-def show_params(path: Path, out: TextIO) -> None:
-    """Write the resolved parameters as YAML, addresses without their secrets.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the option of the verb."""
+    parser.add_argument("--file", type=Path, default=Path("params.yaml"))
+
+
+def run(item: dict[str, Any]) -> None:
+    """Print the resolved parameters as YAML, addresses without their secrets.
 
     Raises: UserError with every problem of the file.
     """
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 120
-    text = io.StringIO()
-    data = read_params(path).model_dump(mode="json")
+    data = read_params(item["file"]).model_dump(mode="json")
     for row in data["downloads"].values():
         for archive in row["archives"]:
             archive["url"] = redacted(archive["url"])
-    yaml.dump(data, text)
-    out.write(text.getvalue())
+    yaml.dump(data, sys.stdout)

@@ -1,22 +1,31 @@
 """preset: params.yaml from a file of presets/."""
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from data.pairs.files import write_text
 from pipeline.params.presets import FOLDER, composed, preset_names
 from pipeline.params.schema import check_text
 
 
-def run(name: str | None, out: Path) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a file of presets/ without .yaml")
+    parser.add_argument("--out", type=Path, default=Path("params.yaml"))
+
+
+def run(item: dict[str, Any]) -> None:
     """Write params.yaml, after checking that the preset is valid; without a name, print the names there are.
 
     Raises: UserError when there is no such preset, or with every problem of it.
     """
+    name = item["name"]
     if name is None:
         sys.stdout.write("\n".join([*preset_names(), ""]))
         return
     path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
     text = composed(path)
     check_text(text, path)
-    write_text(out, text)
+    write_text(item["out"], text)

@@ -4,15 +4,22 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from evaluation.features.weights import Found
+from data.acquire.fetch import fetch
+from data.pairs.errors import UserError
+from evaluation.features import weights
+from evaluation.features.weights import WEIGHTS, Found, WeightFile, look
+from pipeline.params.errors import dangling
+from pipeline.params.schema import read_params
 
 PARAMS = Path("params.yaml")
 DEFAULT_FOLDER = "weights"  # where no params.yaml says otherwise
+REACH_S = 3  # to connect to a server before anything is downloaded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,48 +31,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _folder(given: Path | None) -> Path:
-    from evaluation.features.weights import VARIABLE, weights_folder
-    from pipeline.params.schema import read_params
-
     if given:
         return given
-    if os.environ.get(VARIABLE) or not PARAMS.is_file():
-        return weights_folder(DEFAULT_FOLDER)
-    return weights_folder(read_params(PARAMS).features.weights_dir)
+    if os.environ.get(weights.VARIABLE) or not PARAMS.is_file():
+        return weights.weights_folder(DEFAULT_FOLDER)
+    return weights.weights_folder(read_params(PARAMS).features.weights_dir)
 
 
-def _table(found: Mapping[str, "Found"], folder: Path, given: Path | None) -> str:
-    from evaluation.features.weights import WEIGHTS, fetch_command, megabytes
+def _wanted(files: Mapping[str, Found]) -> dict[str, Found]:
+    return {name: found for name, found in files.items() if found.state != "present"}
 
+
+def _table(files: Mapping[str, Found], folder: Path, given: Path | None) -> str:
     lines = [f"weights in {folder}"]
-    for name, one in found.items():
+    for name, (state, path, _) in files.items():
         file = WEIGHTS[name]
-        note = " (no published hash; held to that of its first use)" if one.state == "unverified" else ""
         lines += [
-            f"{name:10} {one.state:10} {megabytes(file):>8}  for {file.used_for}, extractor {file.extractor}{note}",
-            f"{'':10} {one.path}",
+            f"{name:10} {state:10} {weights.megabytes(file):>8}  for {file.used_for}, extractor {file.extractor}",
+            f"{'':10} {path}",
             f"{'':10} {file.licence}: {file.page}",
         ]
-    wanted = [name for name, one in found.items() if one.state in ("missing", "altered")]
-    if wanted:
-        lines.append(f"to get what is missing: {fetch_command(wanted)}{f' --dir {given}' if given else ''}")
+    if wanted := _wanted(files):
+        lines.append(f"to get what is missing: {weights.fetch_command(wanted)}{f' --dir {given}' if given else ''}")
     return "\n".join(lines) + "\n"
 
 
-def _json(found: Mapping[str, "Found"], folder: Path) -> str:
-    from evaluation.features.weights import WEIGHTS
-
-    files = {
+def _json(files: Mapping[str, Found], folder: Path) -> str:
+    rows = {
         name: {
             **WEIGHTS[name].model_dump(exclude={"sha256"}),
-            "state": one.state,
-            "path": str(one.path),
-            "sha256": one.sha256,
+            "state": found.state,
+            "path": str(found.path),
+            "sha256": found.sha256,
             "sha256_published": WEIGHTS[name].sha256,
         }
-        for name, one in found.items()
+        for name, found in files.items()
     }
-    return json.dumps({"folder": str(folder), "files": files}, indent=2) + "\n"
+    return json.dumps({"folder": str(folder), "files": rows}, indent=2) + "\n"
+
+
+def fetch_weights(names: Iterable[str], folder: Path) -> None:
+    """Download what is missing or altered, each file whole or not at all; an altered one is kept as <file>.wrong.
+
+    Raises: UserError that lists every file that could not be had, after all have been tried.
+    """
+    wanted = _wanted({name: look(WEIGHTS[name], folder) for name in names})
+    # Downloads try again for half a minute each; someone who is offline should hear of it at once.
+    with ThreadPoolExecutor() as pool:
+        reasons = dict(zip(wanted, pool.map(_unreachable, (WEIGHTS[name].url for name in wanted)), strict=True))
+    problems = []
+    for name, found in wanted.items():
+        try:
+            if reason := reasons[name]:
+                raise UserError(f"the server cannot be reached: {reason}")
+            _download(WEIGHTS[name], found)
+        except UserError as error:
+            problems += [f"{name}: {error.title}", *(f"  {problem}" for problem in error.problems)]
+        except OSError as error:
+            problems.append(f"{name}: {found.path} could not be written: {error}")
+        else:
+            continue
+        problems.append(weights.elsewhere(WEIGHTS[name], found.path))
+    if problems:
+        raise UserError("weight files that could not be had", problems)
+
+
+def _unreachable(url: str) -> str | None:
+    """Return why no connection can be made; an answer of any kind is one."""
+    import requests
+
+    try:
+        requests.head(url, timeout=REACH_S)
+    except requests.ConnectionError as error:
+        return str(error)
+    except requests.RequestException:
+        pass
+    return None
+
+
+def _download(file: WeightFile, found: Found) -> None:
+    """Put the right file in place. Raises: UserError and OSError."""
+    path = found.path
+    if found.state == "altered":
+        path.replace(path.with_name(f"{path.name}.wrong"))
+    there = PurePosixPath(urlsplit(file.url).path).name
+    page = file.page if there == file.name else f"{file.page} (there it is called {there})"
+    fetch(file, path.parent, None, page)
 
 
 def run(item: dict[str, Any]) -> None:
@@ -73,11 +124,6 @@ def run(item: dict[str, Any]) -> None:
 
     Raises: UserError for unknown names, and for files that could not be had.
     """
-    from data.pairs.errors import UserError
-    from evaluation.features.weights import WEIGHTS, look
-    from pipeline.commands.weights_download import fetch_weights
-    from pipeline.params.errors import dangling
-
     names = list(dict.fromkeys(item["names"])) or list(WEIGHTS)
     unknown = [dangling("weights", name, WEIGHTS) for name in names if name not in WEIGHTS]
     if unknown:
@@ -85,5 +131,5 @@ def run(item: dict[str, Any]) -> None:
     folder = _folder(item["dir"])
     if item["fetch"]:
         fetch_weights(names, folder)
-    found = {name: look(WEIGHTS[name], folder) for name in names}
-    sys.stdout.write(_json(found, folder) if item["json"] else _table(found, folder, item["dir"]))
+    files = {name: look(WEIGHTS[name], folder) for name in names}
+    sys.stdout.write(_json(files, folder) if item["json"] else _table(files, folder, item["dir"]))

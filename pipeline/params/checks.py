@@ -11,9 +11,8 @@ from data.masks.config import RealMasks
 from pipeline.params import paths
 from pipeline.params.blocks import BLOCKS, COMPARISONS, VOLUMES
 from pipeline.params.errors import dangling
-from siamese.config.needs import NEEDS
-from siamese.config.rows import HintRow
-from siamese.config.sections import PretrainedHere
+from siamese.config.rows import HintRow, downsampling
+from siamese.config.sections import NEEDS, PretrainedHere
 
 if TYPE_CHECKING:
     from pipeline.params.schema import Params
@@ -144,17 +143,10 @@ def check_values(params: "Params") -> Iterable[str]:
             if params.datasets[dataset].size_px % multiple:
                 yield f"datasets.{dataset}.size_px: must be a multiple of {multiple} for generators.{name}"
     if isinstance(params.base, PretrainedHere):
-        factor = 2 ** (len(params.base.vae.channels) - 1)
+        factor, multiple = downsampling(params.base.vae.channels), params.base.size_multiple
         for name, row in params.generators.items():
-            if not isinstance(row, HintRow):
-                continue
-            stages = len(params.base.vae.channels) + (row.hint == "dhi")
-            if len(row.hint_widths) != stages:
-                yield (
-                    f"generators.{name}.hint_widths: must be {stages} widths for hint {row.hint}, since base.vae makes "
-                    f"latents {factor} times smaller; got {len(row.hint_widths)}"
-                )
-        multiple = factor * 2 ** (len(params.base.unet.channels) - 1)
+            if isinstance(row, HintRow) and (problem := row.hint_problem(factor)):
+                yield f"generators.{name}.{problem}"
         for name, dataset in params.datasets.items():
             if dataset.size_px % multiple:
                 yield f"datasets.{name}.size_px: must be a multiple of {multiple} for this base, got {dataset.size_px}"

@@ -3,12 +3,14 @@
 import logging
 import os
 import shlex
+from collections.abc import Set
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline.params.presets import composed
+from pipeline.record.dvc_locks import held_locks, locked
 from pipeline.record.recording import file_system
 from pipeline.stages.segment_filtered import as_segment
 
@@ -104,9 +106,9 @@ def _planned(repo) -> list[Planned]:
     graph = repo.index.graph  # an edge leads from a stage to one that it needs
     status = repo.status()
     made = [out.fs_path for stage in graph for out in stage.outs]
-    found: list[Planned] = []
+    planned: list[Planned] = []
     moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
-    for stage in TopologicalSorter({one: list(graph.successors(one)) for one in graph}).static_order():
+    for stage in TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order():
         name, changes = stage.addressing, status.get(stage.addressing, [])
         if name == CHECK:
             continue
@@ -119,5 +121,37 @@ def _planned(repo) -> list[Planned]:
         if state is None:
             state = "cached" if _restorable(repo, stage) else "to run"
         size = sum(filter(None, sizes)) if any(sizes) else None
-        found.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
-    return found
+        planned.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
+    return planned
+
+
+def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
+    while after := {name for name, others in needs.items() if name not in changed and others & (changed - {CHECK})}:
+        changed = changed | after
+    return changed
+
+
+def stages_to_run(targets: list[str], running: Set[str] = frozenset()) -> dict[str, set[str]]:
+    """Return the stages that are not up to date or come after one that is not -> those of them that each waits for.
+
+    `running` are stages that are at work already; they and those after them count as not up to date.
+
+    Raises: UserError when a target is no stage of dvc.yaml, or dvc.yaml and params.yaml do not fit.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from networkx import descendants
+
+    try:
+        with Repo(fs=file_system()) as repo, locked(repo):
+            graph = repo.index.graph  # an edge leads from a stage to one that it needs
+            named = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
+            wanted = set(named).union(*(descendants(graph, stage) for stage in named))
+            needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
+            changed = _with_those_after({*running} & needs.keys(), needs)
+            if others := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
+                changed |= set(repo.status(others))
+    except DvcException as error:
+        raise UserError(f"dvc cannot plan the run: {error}", [*without_git(error), *held_locks()]) from error
+    changed = _with_those_after(changed, needs)
+    return {name: others & changed for name, others in needs.items() if name in changed}

@@ -1,5 +1,7 @@
 """plan: what a params.yaml will run, what is cached, how long it takes and how much it writes, before anything runs."""
 
+import argparse
+import csv
 import functools
 import json
 import shutil
@@ -8,14 +10,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline.params import paths
 from pipeline.params.schema import Params, read_params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.prerequisites import missing
-from pipeline.plan.stage_times import Estimate, estimate, kind_of, pair_counts, read_records, work_of
+from pipeline.plan.stage_times import Record, kind_of, last_of_its_kind, read_records
 from pipeline.record.lock_file import mend
 
 # Of a PNG image and its mask, where there are no prepared pairs to measure: 1.8 for phantoms and 1.7 for Kvasir-SEG at
@@ -25,19 +27,25 @@ GIB = 2**30
 
 
 class Row(NamedTuple):
-    """A stage of the plan; seconds and bytes are rough, and None where nothing is known."""
+    """A stage of the plan, the record that says how long it takes, and its bytes; both rough, None where unknown."""
 
     stage: Planned
-    estimate: Estimate
+    record: Record | None
     bytes: int | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("--file", type=Path, default=Path("params.yaml"), help="or a preset that is not in use yet")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 @functools.cache
 def _device() -> str:
     if not shutil.which("nvidia-smi"):
         return "cpu"
-    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    listed = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     return listed[0].strip() if listed else "cpu"
 
 
@@ -50,10 +58,25 @@ def _bytes_per_px(dataset: str, px: int) -> float:
     return sum(path.stat().st_size for path in files) / (masks * px) if masks else BYTES_PER_PX
 
 
+@functools.cache
+def _pairs(manifest: Path) -> int:
+    with manifest.open(newline="") as file:
+        return sum(1 for _ in csv.DictReader(file))
+
+
+def _pair_counts(params: Params, dataset: str) -> dict[str, int]:
+    """Return split -> pairs: drawn ones by the row, else as prepared before, else as expected."""
+    row = params.datasets[dataset]
+    if row.kind == "phantom":
+        drawn = {"train": row.train, "val": row.val, "test": row.test}
+        drawn |= {name: test.count for name, test in row.tests.items()}
+        return {split: count for split, count in drawn.items() if count is not None}
+    counts = {path.parent.name: _pairs(path) for path in paths.processed(dataset).glob("*/manifest.csv")}
+    return {split: min(count, row.limit.get(split, count)) for split, count in (counts or row.expect).items()}
+
+
 def _written(stage: Planned, params: Params) -> int | None:
     """Return about how many bytes a stage writes: pairs by their number and size, the rest as in dvc.lock."""
-    dataset = str(stage.item.get("dataset"))
-    pairs = pair_counts(params, dataset) if dataset in params.datasets else None
     multiples = {
         "prepare": [1],
         "baseline": [0 if stage.item.get("source") == "real" else 1],
@@ -64,10 +87,12 @@ def _written(stage: Planned, params: Params) -> int | None:
     }
     if stage.verb not in multiples:
         return stage.bytes
-    if pairs is None:
+    dataset = str(stage.item["dataset"])
+    counts = _pair_counts(params, dataset)
+    if "train" not in counts:
         return None
     px = params.datasets[dataset].size_px ** 2
-    count = sum(pairs.values()) if stage.verb == "prepare" else pairs["train"] * sum(multiples[stage.verb])
+    count = sum(counts.values()) if stage.verb == "prepare" else counts["train"] * sum(multiples[stage.verb])
     return round(count * px * _bytes_per_px(dataset, px))
 
 
@@ -79,8 +104,8 @@ def make_plan(file: Path) -> tuple[list[Row], list[str]]:
     params, records = read_params(file), read_records()
     rows = []
     for stage in plan_stages(file):
-        work, kind = work_of(stage.verb, stage.item, params), kind_of(stage.verb, stage.item, params)
-        rows.append(Row(stage, estimate(stage.name, kind, work, records, _device()), _written(stage, params)))
+        kind = kind_of(stage.verb, stage.item, params)
+        rows.append(Row(stage, last_of_its_kind(stage.name, kind, records, _device()), _written(stage, params)))
     problems = [line for row in _to_run(rows) for line in missing(row.stage.verb, row.stage.item, params)]
     return rows, list(dict.fromkeys(problems))
 
@@ -93,7 +118,7 @@ def longest_chain(rows: Iterable[Row]) -> float:
     """Return the seconds of the slowest chain of stages that run one after the other: no number of workers beats it."""
     ends: dict[str, float] = {}
     for row in rows:
-        own = (row.estimate.seconds or 0.0) if row.stage.state == "to run" else 0.0
+        own = row.record.seconds if row.record and row.stage.state == "to run" else 0.0
         ends[row.stage.name] = own + max((ends[name] for name in row.stage.needs), default=0.0)
     return max(ends.values(), default=0.0)
 
@@ -112,10 +137,10 @@ def _size(count: float) -> str:
 def _line(kind: str, rows: list[Row]) -> str:
     states = Counter(row.stage.state for row in rows)
     run = _to_run(rows)
-    timed = [row.estimate.seconds for row in run if row.estimate.seconds is not None]
-    time = f"about {_span(sum(timed))}" if timed else "no rate yet" if run else ""
+    timed = [row.record.seconds for row in run if row.record]
+    time = f"about {_span(sum(timed))}" if timed else "not timed yet" if run else ""
     if timed and len(timed) < len(run):
-        time += f", no rate yet for {len(run) - len(timed)}"
+        time += f", not timed yet for {len(run) - len(timed)}"
     counts = "".join(f"{states[state] or '-':>12}" for state in ("up to date", "cached", "to run"))
     return f"{kind:18}{len(rows):>7}{counts}   {time}".rstrip()
 
@@ -149,8 +174,8 @@ def _json(file: Path, rows: list[Row], problems: list[str]) -> str:
             "stage": row.stage.name,
             "state": row.stage.state,
             "needs": sorted(row.stage.needs),
-            "seconds": row.estimate.seconds,
-            "measured_on": row.estimate.measured_on,
+            "seconds": row.record and row.record.seconds,
+            "measured_on": row.record and row.record.stage,
             "bytes": row.bytes,
         }
         for row in rows
@@ -159,10 +184,10 @@ def _json(file: Path, rows: list[Row], problems: list[str]) -> str:
     return json.dumps({**whole, "stages": stages}, indent=2) + "\n"
 
 
-def run(item: dict) -> None:
+def run(item: dict[str, Any]) -> None:
     """Print the plan. Raises: UserError for a wrong file, and with all that is missing, after the plan."""
-    for told in mend():
-        sys.stderr.write(f"{told}\n")
+    for line in mend():
+        sys.stderr.write(f"{line}\n")
     rows, problems = make_plan(item["file"])
     sys.stdout.write(_json(item["file"], rows, problems) if item["json"] else _table(item["file"], rows))
     sys.stdout.flush()

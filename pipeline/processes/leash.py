@@ -6,7 +6,6 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 VARIABLE = "SIAMESE_ENDS_WITH"  # the processes of this machine that DVC and its stage end with, as numbers
@@ -14,9 +13,9 @@ SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
 POLL_S = 0.5
 
 
-def leaders() -> list[int]:
+def _leaders() -> list[int]:
     """Return the processes that this one works for: those named by `repro`, or else the DVC that started this stage."""
-    named = [int(one) for one in os.environ.get(VARIABLE, "").split(",") if one.isdigit()]
+    named = [int(number) for number in os.environ.get(VARIABLE, "").split(",") if number.isdigit()]
     if named or "DVC_STAGE" not in os.environ:
         return named
     parent = os.getppid()
@@ -27,10 +26,12 @@ def leaders() -> list[int]:
     return [parent]
 
 
-def follow(processes: Iterable[int]) -> None:
-    """Kill this process as soon as one of those has ended. What it leaves goes on from .work when it is run again."""
-    files = []
-    for process in processes:
+def follow_leaders() -> None:
+    """Kill this process as soon as one that it works for has ended; a rerun goes on from .work."""
+    leaders, files = _leaders(), []
+    if not leaders:
+        return
+    for process in leaders:
         try:
             files.append(os.pidfd_open(process))
         except ProcessLookupError:

@@ -29,7 +29,7 @@ def held_locks(older_than_s: float = 0) -> list[str]:
     return lines
 
 
-def _drop_files_of_flock() -> None:
+def drop_files_of_flock() -> None:
     """Remove the files of locks by flock that nobody holds: with core.hardlink_lock DVC waits for them for ever."""
     for path in LOCKS:
         with contextlib.suppress(OSError), path.open("r+") as file:
@@ -46,7 +46,7 @@ def locked(repo: Any) -> Iterator[None]:
     from dvc.repo import lock_repo
 
     if repo.config["core"].get("hardlink_lock"):
-        _drop_files_of_flock()
+        drop_files_of_flock()
     until = time.monotonic() + WAIT_S
     with contextlib.ExitStack() as stack:
         while True:

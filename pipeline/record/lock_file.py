@@ -3,15 +3,14 @@
 import contextlib
 import fcntl
 import json
-import os
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from data.pairs.errors import UserError
+from data.pairs.files import write_text
 
 LOCK = Path("dvc.lock")
 COPY = Path(".work/dvc.lock")  # as it was when it last was whole
@@ -39,9 +38,9 @@ def _stages(text: str) -> dict[str, Any] | None:
     except (YAMLError, ValueError):
         return None
     stages = data.get("stages") if isinstance(data, dict) and data.get("schema") == "2.0" else None
-    if not isinstance(stages, dict) or not all(isinstance(one, dict) and "cmd" in one for one in stages.values()):
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values()):
         return None
-    lists = [one[key] for one in stages.values() for key in ("deps", "outs") if key in one]
+    lists = [stage[key] for stage in stages.values() for key in ("deps", "outs") if key in stage]
     if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
         return None
     last = next(reversed(stages.values()), None)
@@ -57,8 +56,8 @@ def _read(path: Path) -> str:
 
 
 def _committed() -> str:
-    found = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True, check=False)
-    return found.stdout if found.returncode == 0 else ""
+    shown = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True, check=False)
+    return shown.stdout if shown.returncode == 0 else ""
 
 
 def _broken(text: str) -> bool:
@@ -70,22 +69,12 @@ def _broken(text: str) -> bool:
     return len(names) < len(earlier) and names == earlier[: len(names)] and text != _committed()
 
 
-def _same_file(one: Path, two: Path) -> bool:
-    try:
-        return (one.stat().st_size, one.stat().st_mtime_ns) == (two.stat().st_size, two.stat().st_mtime_ns)
-    except FileNotFoundError:
-        return False
-
-
 def keep_copy() -> None:
     """Keep dvc.lock in .work if it is whole: a stage does this at its start, when DVC writes nothing."""
-    if not LOCK.is_file() or _same_file(LOCK, COPY) or _broken(_read(LOCK)):
-        return
-    with contextlib.suppress(OSError):  # a folder that is only read
-        COPY.parent.mkdir(exist_ok=True)
-        beside = COPY.with_name(f"{COPY.name}.{os.getpid()}")
-        shutil.copy2(LOCK, beside)
-        beside.replace(COPY)
+    text = _read(LOCK)
+    if text and text != _read(COPY) and not _broken(text):
+        with contextlib.suppress(OSError):  # a folder that is only read
+            write_text(COPY, text)
 
 
 def _hardlinks() -> bool:
@@ -101,39 +90,43 @@ def _hardlinks() -> bool:
 @contextlib.contextmanager
 def _no_dvc_writes() -> Iterator[None]:
     """Hold DVC's lock. Raises: UserError when another process does."""
-    deadline = time.monotonic() + WAIT_S
     DVC_LOCK.parent.mkdir(parents=True, exist_ok=True)
-    message = f"{LOCK} or {BUSY} is being written, or broken: a DVC that runs here holds {DVC_LOCK}"
     if _hardlinks():
-        while DVC_LOCK.exists():
-            if time.monotonic() > deadline:
-                raise UserError(message, ["if no DVC runs, on this machine or another, remove that file and try again"])
-            time.sleep(0.1)
+        _wait(
+            lambda: not DVC_LOCK.exists(), "if no DVC runs, on this machine or another, remove that file and try again"
+        )
         yield
         return
     with DVC_LOCK.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise UserError(message, ["wait for it, or end it, and try again"]) from error
-                time.sleep(0.1)
+        _wait(lambda: _flocked(file), "wait for it, or end it, and try again")
         yield
 
 
-def _busy() -> dict[str, Any] | None:
-    """Return DVC's list of the paths that its processes read and write; None when it is cut."""
+def _flocked(file: IO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(free: Callable[[], bool], advice: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not free():
+        if time.monotonic() > deadline:
+            title = f"{LOCK} or {BUSY} is being written, or broken: a DVC that runs here holds {DVC_LOCK}"
+            raise UserError(title, [advice])
+        time.sleep(0.1)
+
+
+def _busy_processes() -> list[int] | None:
+    """Return the processes in DVC's list of the paths that they read and write; None when it is cut."""
     try:
         busy = json.loads(_read(BUSY)) if BUSY.exists() else {}
-        for kind in ("read", "write"):
-            for held in busy.get(kind, {}).values():
-                for one in held if isinstance(held, list) else [held]:
-                    int(one["pid"])
+        entries = [entry for kind in ("read", "write") for entry in busy.get(kind, {}).values()]
+        return [int(use["pid"]) for entry in entries for use in (entry if isinstance(entry, list) else [entry])]
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return busy
 
 
 def _is_stranger(process: int) -> bool:
@@ -152,12 +145,8 @@ def _is_stranger(process: int) -> bool:
 
 
 def _blocked() -> bool:
-    busy = _busy()
-    if busy is None:
-        return True
-    entries = [entry for kind in busy.values() for entry in kind.values()]
-    held = [one for entry in entries for one in (entry if isinstance(entry, list) else [entry])]
-    return not _hardlinks() and any(_is_stranger(one["pid"]) for one in held)
+    processes = _busy_processes()
+    return processes is None or (not _hardlinks() and any(map(_is_stranger, processes)))
 
 
 def mend() -> list[str]:
@@ -183,14 +172,11 @@ def mend() -> list[str]:
 
 
 def _put_back(text: str) -> str:
-    ASIDE.parent.mkdir(exist_ok=True)
-    ASIDE.write_text(text, encoding="utf-8")
-    told = f"{LOCK} was cut while DVC wrote it (kept as {ASIDE})"
+    write_text(ASIDE, text)
+    cut = f"{LOCK} was cut while DVC wrote it (kept as {ASIDE})"
     for source, good in (("the last whole one", _read(COPY)), ("that of the last commit", _committed())):
         if good and _stages(good) is not None:
-            beside = COPY.with_name(f"{COPY.name}.{os.getpid()}")
-            beside.write_text(good, encoding="utf-8")
-            beside.replace(LOCK)
-            return f"{told}: {source} is back, and what it lacks runs again or comes out of DVC's cache"
+            write_text(LOCK, good)
+            return f"{cut}: {source} is back, and what it lacks runs again or comes out of DVC's cache"
     LOCK.unlink()
-    return f"{told} and there is no whole one: every stage runs again or comes out of DVC's cache"
+    return f"{cut} and there is no whole one: every stage runs again or comes out of DVC's cache"

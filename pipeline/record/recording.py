@@ -4,12 +4,12 @@ import contextlib
 import io
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from data.pairs.files import write_text
 from pipeline.processes import leash
 from pipeline.record.dvc_yaml import PARAMS, TEXT
 from pipeline.record.lock_file import COPY, LOCK
@@ -21,16 +21,12 @@ MOST = 100_000  # bytes of params.yaml that go by the environment
 @contextlib.contextmanager
 def _replaced(path: Path, **how: Any) -> Iterator[IO]:
     """Yield a file that takes the place of `path` when the block ends well. DVC's locks let one write at a time."""
-    folder = path.parent if path.name == "rwlock" else path.parent / ".dvc/tmp"
-    beside = folder / f"{path.name}.new"
+    beside = path.with_name(f"{path.name}.new") if path.name == "rwlock" else path.parent / f".dvc/tmp/{path.name}.new"
     with beside.open("w", **how) as file:
         yield file
     if path.name == LOCK.name:
-        copy = path.parent / COPY
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(beside, f"{copy}.new")
-        os.replace(f"{copy}.new", copy)
-    os.replace(beside, path)
+        write_text(path.parent / COPY, beside.read_text(encoding="utf-8"))
+    beside.replace(path)
 
 
 def file_system(params: str | None = None):
@@ -58,7 +54,7 @@ def main(stage: str) -> int:
 
     What params.yaml says now is what DVC compares with and records, and what the stage is held to.
     """
-    leash.follow(leash.leaders())
+    leash.follow_leaders()
     os.environ.update(leash.with_leader(dict(os.environ)))
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -12,8 +12,6 @@ from data.pairs.errors import UserError
 from pipeline.processes.tasks import Place, Run, Task, run_dvc
 from pipeline.processes.torch_launch import processes_to_start
 from pipeline.slurm import engine as slurm
-
-__all__ = ["ENGINES", "Engine", "Place", "Run", "Task", "local_places", "parse_settings", "run_stage"]
 
 
 class Engine(NamedTuple):
@@ -46,35 +44,21 @@ def local_places() -> list[Place]:
     return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in _gpus()] or [{} for _ in os.sched_getaffinity(0)]
 
 
-def run_stage(task: Task) -> int:
+def run_here(task: Task) -> int:
     """Run one stage on this machine, with a fresh log, and return DVC's exit code."""
     with task.log.open("w") as log:
         return 1 if task.stop.exists() else run_dvc(task.name, task.place, log, task.stop.exists)
 
 
 @contextlib.contextmanager
-def _here(settings: Mapping[str, str]) -> Iterator[Run]:
-    """Yield what starts DVC from this process."""
+def _local(settings: Mapping[str, str]) -> Iterator[Run]:
+    """Yield what runs a task on this machine. Raises: UserError for settings, which are Slurm's."""
     if settings:
         raise UserError("--set is for --engine slurm: stages that run here need no settings")
-    yield run_stage
+    yield run_here
 
 
 ENGINES: dict[str, Engine] = {
-    "local": Engine(local_places, _here),
+    "local": Engine(local_places, _local),
     "slurm": Engine(lambda: [{}] * slurm.QUEUED, slurm.connect, slurm.running),
 }
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """Return KEY=VALUE options as a mapping; `setup` may be given several times, one line each.
-
-    Raises: UserError for others.
-    """
-    wrong = [pair for pair in pairs if not pair.partition("=")[2]]
-    if wrong:
-        raise UserError("--set takes KEY=VALUE", wrong)
-    settings: dict[str, str] = {}
-    for key, value in (pair.split("=", 1) for pair in pairs):
-        settings[key] = f"{settings[key]}\n{value}" if key == "setup" and key in settings else value
-    return settings

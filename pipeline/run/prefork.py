@@ -5,7 +5,6 @@ socket answers, and runs by itself if not. Nothing of this project is imported b
 of its start. Where a fork cannot use the GPU, because a library has already asked for it, there is no such process.
 """
 
-import array
 import contextlib
 import ctypes
 import importlib
@@ -17,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 VARIABLE = "SIAMESE_WARM"
+WORTH_IT = 6  # stages; for fewer, imports in one process more are no gain
 COMMAND_LINE = "pipeline.cli"  # by name: it is imported in the fork alone
 # what most stages import, in the order of what takes longest; one that is not there is no matter here
 LIBRARIES = (
@@ -33,13 +33,17 @@ Main = Callable[[list[str]], int]
 
 
 @contextlib.contextmanager
-def warm_process(*, on_gpus: bool = False) -> Iterator[None]:
-    """Start the process, let stages find it, and end it with the block."""
+def warm_process(stages: int = WORTH_IT, places: Sequence[Mapping[str, str]] = ()) -> Iterator[None]:
+    """Start the process if so many stages are worth it, let them find it, and end it with the block."""
+    if stages < WORTH_IT:
+        yield
+        return
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # as stages on the CPU have it
+    environment = os.environ | ({} if any("CUDA_VISIBLE_DEVICES" in place for place in places) else threads)
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
-        threads = {} if on_gpus else {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # as stages have it
         command = [sys.executable, "-m", "pipeline.run.prefork", path, str(os.getpid())]
-        server = subprocess.Popen(command, env=os.environ | threads, start_new_session=True)  # Ctrl-C is for `repro`
+        server = subprocess.Popen(command, env=environment, start_new_session=True)  # Ctrl-C is for `repro`
         os.environ[VARIABLE] = path
         try:
             yield
@@ -51,18 +55,16 @@ def warm_process(*, on_gpus: bool = False) -> Iterator[None]:
 
 def hand_over(arguments: list[str]) -> int | None:
     """Run a command line in the warm process and return its exit code; None when none answers."""
-    path = os.environ.get(VARIABLE)
-    if not path:
+    if not (path := os.environ.get(VARIABLE)):
         return None
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(path)
     except OSError:  # not ready yet, or gone
         return None
-    message = json.dumps({"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)}).encode()
-    files = array.array("i", [0, 1, 2])
-    connection.sendmsg([len(message).to_bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
-    connection.sendall(message)
+    order = json.dumps({"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)})
+    socket.send_fds(connection, [b" "], [0, 1, 2])
+    connection.sendall(f"{order}\n".encode())
     answer = connection.recv(1)
     if not answer:
         sys.stderr.write("the process that ran this stage was killed: there may be too little memory\n")
@@ -79,24 +81,19 @@ def _die_with(connection: socket.socket) -> None:
 
 def _work(connection: socket.socket, main: Main) -> None:
     """Read one command line with its open files, run it as `python -m pipeline` would, and answer its exit code."""
-    head, ancillary, _, _ = connection.recvmsg(8, socket.CMSG_SPACE(3 * 4))
-    files = array.array("i")
-    files.frombytes(ancillary[0][2][: 3 * files.itemsize])
-    wanted, message = int.from_bytes(head), b""
-    while len(message) < wanted:
-        message += connection.recv(wanted - len(message))
-    asked = json.loads(message)
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+    order = json.loads(connection.makefile().readline())
     for number, file in enumerate(files):
         os.dup2(file, number)
     # the parent's streams remember what kind of file they were
     sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-    os.chdir(asked["cwd"])
+    os.chdir(order["cwd"])
     os.environ.clear()
-    os.environ.update(asked["env"])
-    sys.argv = ["pipeline", *asked["arguments"]]
+    os.environ.update(order["env"])
+    sys.argv = ["pipeline", *order["arguments"]]
     threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
     try:
-        code = main(asked["arguments"])
+        code = main(order["arguments"])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except Exception:  # noqa: BLE001 (what python itself does with an exception that nobody caught)

@@ -1,9 +1,11 @@
 """tables: the presets of the paper's tables, or their toy twins, one after the other, and one report of them all."""
 
+import argparse
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data.pairs.errors import UserError
 from pipeline.params.paper_tables import preset_paths
@@ -12,7 +14,7 @@ from pipeline.params.schema import check_text
 from pipeline.run.executors import local_places
 from pipeline.run.own_params import presets_in_place
 from pipeline.run.prefork import warm_process
-from pipeline.run.repro import StoppedError, only_one, run_stages
+from pipeline.run.repro import StoppedError, add_runner_arguments, only_one, run_stages
 
 ON_THE_PAGE = {"pictures", "report"}  # made once, at the end
 
@@ -35,26 +37,31 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def run(kind: str, jobs: int | None, engine: str = "local", settings: Sequence[str] = ()) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument("kind", choices=("toy", "paper"))
+    add_runner_arguments(parser)
+
+
+def run(item: dict[str, Any]) -> None:
     """Run every preset of a kind, paper or toy, then the report; params.yaml is as it was at the end.
 
     What presets share is made once. When one fails, the others go on, and the report is that of the last that did not.
 
     Raises: UserError for presets that are wrong, before anything runs; else naming those that failed.
     """
-    texts = _checked(preset_paths(kind))
+    texts = _checked(preset_paths(item["kind"]))
     for word in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(word) != signal.SIG_IGN:  # nohup
             signal.signal(word, _interrupt)
     failures: dict[str, str] = {}
-    on_gpus = any("CUDA_VISIBLE_DEVICES" in place for place in local_places())
     try:
-        with only_one(), presets_in_place() as stand_in, warm_process(on_gpus=on_gpus):
+        with only_one(), presets_in_place() as stand_in, warm_process(places=local_places()):
 
             def runs(path: Path, targets: list[str], without: set[str]) -> bool:
                 stand_in(texts[path])
                 try:
-                    run_stages(targets, jobs, engine, settings, without)
+                    run_stages(item | {"targets": targets}, without)
                 except StoppedError:
                     raise
                 except UserError as error:

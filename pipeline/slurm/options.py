@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from data.pairs.errors import UserError
 from pipeline.processes.torch_launch import PARALLEL
@@ -14,6 +14,20 @@ TAKEN = (
 WARNING_S = 90  # Slurm rounds this up by as much as a minute
 LEAST_MINUTES = 4
 TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})")
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    """Return KEY=VALUE options as a mapping; `setup` may be given several times, one line each.
+
+    Raises: UserError for others.
+    """
+    wrong = [pair for pair in pairs if not pair.partition("=")[2]]
+    if wrong:
+        raise UserError("--set takes KEY=VALUE", wrong)
+    settings: dict[str, str] = {}
+    for key, value in (pair.split("=", 1) for pair in pairs):
+        settings[key] = f"{settings[key]}\n{value}" if key == "setup" and key in settings else value
+    return settings
 
 
 def _minutes(time: str) -> float | None:
@@ -55,7 +69,7 @@ def check(settings: Mapping[str, str]) -> None:
 
 def options(stage: str, settings: Mapping[str, str]) -> list[str]:
     """Return sbatch's options for the job of a stage: several nodes are for the stages that several processes share."""
-    found = {key.replace("_", "-"): value for key, value in settings.items() if key != "setup"}
-    if "nodes" in found and not stage.startswith(PARALLEL):
-        found["nodes"] = "1"
-    return [f"--{key}" if value == "true" else f"--{key}={value}" for key, value in found.items()]
+    given = {key.replace("_", "-"): value for key, value in settings.items() if key != "setup"}
+    if "nodes" in given and not stage.startswith(PARALLEL):
+        given["nodes"] = "1"
+    return [f"--{key}" if value == "true" else f"--{key}={value}" for key, value in given.items()]

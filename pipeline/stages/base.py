@@ -10,8 +10,8 @@ def run(item: dict, params) -> None:
     """Write outputs/base/<dataset>/. Raises: UserError when a named model cannot be had."""
     from data.pairs.manifest import read_pairs
     from siamese.base.latents import to_signed
-    from siamese.base.load import write_base_reference
     from siamese.base.pretrain import pretrain
+    from siamese.base.reference import write_base_reference
     from siamese.base.single_file import write_base_from_file
 
     dataset, base = item["dataset"], params.base

@@ -15,7 +15,9 @@ def run(item: dict, params) -> None:
     from evaluation.audit.colour import set_histogram
     from evaluation.audit.filters import read_table
     from evaluation.features.store import read_features
-    from evaluation.figures import sets as pictures
+    from evaluation.figures.distributions import FEWEST_POINTS, draw_colour, draw_tsne, tsne
+    from evaluation.figures.plots import draw_reason
+    from evaluation.figures.sheets import copy_sheet
 
     dataset = item["dataset"]
     sets = {f"{source}-{masks}": (source, masks) for source, masks in scored_sets(vars(params), dataset)}
@@ -32,18 +34,18 @@ def run(item: dict, params) -> None:
             few = min(FEWEST, len(found["real"]))
             vectors = {name: one[array] for name, one in found.items() if name == "real" or len(one) >= few}
             points = len(vectors) * min(len(features) for features in vectors.values())
-            if points < pictures.FEWEST_POINTS:
-                reason = f"No t-SNE map: {points} images can be drawn, it needs {pictures.FEWEST_POINTS}."
-                pictures.draw_reason(reason, out / "tsne.png")
+            if points < FEWEST_POINTS:
+                reason = f"No t-SNE map: {points} images can be drawn, it needs {FEWEST_POINTS}."
+                draw_reason(reason, out / "tsne.png")
             else:
-                places, caption = pictures.tsne(vectors, seed=0)
-                pictures.draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
+                places, caption = tsne(vectors, seed=0)
+                draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
         histograms = {
             name: set_histogram(read_features(paths.inspected(dataset, source, masks) / file)["lab_histogram"])
             for name, (source, masks, file) in parts.items()
         }
-        pictures.draw_colour(histograms, out / "colour.png")
+        draw_colour(histograms, out / "colour.png")
         for name, (source, masks) in sets.items():
             rows = read_table(paths.scored(dataset, source, masks))
             synthetic = read_pairs(paths.samples(dataset, source, masks))
-            pictures.contact_sheet(rows, train, synthetic, out / f"copies-{name}.png")
+            copy_sheet(rows, train, synthetic, out / f"copies-{name}.png")

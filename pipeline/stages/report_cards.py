@@ -11,7 +11,7 @@ from data.pairs.files import whole_folder
 from data.pairs.manifest import PairSet, read_pairs
 from pipeline.params import paths
 from pipeline.params.blocks import VOLUMES
-from siamese.config.needs import NEEDS
+from siamese.config.sections import NEEDS
 
 if TYPE_CHECKING:
     from evaluation.cards.cards import CardFacts
@@ -48,11 +48,11 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
     """
     from evaluation.cards.cards import CardFacts
 
-    generator, filter_name = _split_source(source, params.generators)
+    generator, filter_name = split_source(source, params.generators)
     row = params.generators[generator]
     synthetic = read_pairs(paths.samples(dataset, source, masks))
     made_by = _provenance(synthetic)
-    base, on_hub = _base(params.base, made_by.get("base"))
+    base, on_hub = base_of(params.base, made_by.get("base"))
     terms = terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads)
     multiples = [
         multiple
@@ -85,7 +85,7 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
     )
 
 
-def _split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:
+def split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:
     """Return the generator and the filter, which may be empty; the longest generator that fits counts."""
     fitting = [name for name in generators if source == name or source.startswith(f"{name}-")]
     if not fitting:
@@ -114,7 +114,7 @@ def _provenance(synthetic: PairSet) -> dict[str, str]:
         return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
 
 
-def _base(row, digest: str | None) -> tuple[dict[str, Any], bool]:
+def base_of(row, digest: str | None) -> tuple[dict[str, Any], bool]:
     """Return kind, name and hash of the base model, and whether it has that name on the Hugging Face Hub."""
     facts = {"kind": row.kind, "name": "", "sha256": digest}
     if row.kind == "diffusers":

@@ -13,11 +13,12 @@ def run(item: dict, params) -> None:
 
     Raises: UserError when the loss is not finite, or the hint or the checkpoint does not fit the base model.
     """
+    from data.pairs.devices import accelerator
     from data.pairs.manifest import read_pairs
-    from siamese.base.devices import accelerator
-    from siamese.config.needs import NEEDS
+    from siamese.config.sections import NEEDS
     from siamese.fit import fit, load_data
     from siamese.training.import_official import import_generator
+    from siamese.training.loop import Run
 
     dataset, name = item["dataset"], item["generator"]
     base_dir = paths.base(dataset)
@@ -40,4 +41,4 @@ def run(item: dict, params) -> None:
         work_folder(f"train/{dataset}/{name}", fingerprint) as work,
         whole_folder(paths.generator(dataset, name)) as out,
     ):
-        fit(data, params.generator, training, base_dir, out, work, paths.refiner(dataset, name))
+        fit(data, params.generator, Run(training, base_dir, out, work, paths.refiner(dataset, name)))

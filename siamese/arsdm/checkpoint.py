@@ -3,17 +3,15 @@
 import json
 from pathlib import Path
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from siamese.arsdm.network import SpadeUNet
-from siamese.base.pretrain import seeded
+from siamese.base.devices import seeded
 from siamese.config.arsdm import ArsdmRow
-
-WEIGHTS, CONFIG = "generator.safetensors", "config.json"
+from siamese.method.checkpoint import WEIGHTS, read_config
 
 
 def check_size(row: ArsdmRow, height: int, width: int) -> None:
@@ -34,7 +32,7 @@ def save_network(network: SpadeUNet, config: dict, out: Path) -> None:
     """Write generator.safetensors and config.json to `out`."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(state, out / WEIGHTS)
-    write_json(out / CONFIG, config)
+    write_json(out / "config.json", config)
 
 
 def load_network(folder: Path) -> tuple[SpadeUNet, ArsdmRow]:
@@ -42,20 +40,16 @@ def load_network(folder: Path) -> tuple[SpadeUNet, ArsdmRow]:
 
     Raises: UserError when the folder is not complete, or holds another method or another network's weights.
     """
+    generator = read_config(folder)["generator"]
     again = "run dvc repro, which trains it, or name the folder of a trained arsdm"
     try:
-        generator = json.loads((folder / CONFIG).read_text())["generator"]
-        if generator["method"] != "arsdm":
-            raise UserError(f"{folder} holds a generator of method {generator['method']}, not arsdm", [again])
         row = ArsdmRow.model_validate_json(json.dumps(generator))
         state = load_file(folder / WEIGHTS)
-    except OSError as error:
-        raise UserError(f"{folder} holds no trained generator", [str(error), again]) from error
-    except (ValidationError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder} holds a damaged generator", [str(error), again]) from error
     network = build_network(row)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{folder}: {WEIGHTS} is not of the network in {CONFIG}", [str(error), again]) from error
+        raise UserError(f"{folder}: {WEIGHTS} is not of the network in config.json", [str(error), again]) from error
     return network.eval().requires_grad_(False), row

@@ -9,8 +9,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from data.pairs.seeds import item_seed
-from siamese.arsdm.loss import clean_images, denoising_loss
-from siamese.arsdm.sample import Network, denoise, mask_tensor
+from siamese.arsdm.denoise import Network, denoise, mask_tensor
 from siamese.base.devices import full_precision, moved, rows_of
 from siamese.base.latents import to_signed
 from siamese.config.arsdm import ArsdmRow
@@ -61,6 +60,21 @@ def draw_batch(
         masks=lesion,
         seeds=tuple(item_seed(seed, "refine", position) for position in positions),
     )
+
+
+def denoising_loss(noise_pred: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum over samples of mean(W |eps - e|), for (B, 3, H, W) twice and weights (B, 1, H, W).
+
+    A sum, so that micro-batches add up.
+    """
+    return (weights * (noise - noise_pred).abs()).mean((1, 2, 3)).sum()
+
+
+def clean_images(noisy: Tensor, noise_pred: Tensor, timesteps: Tensor, schedule: DDIMScheduler) -> Tensor:
+    """Return x_0 = (z_t - sqrt(1 - abar_t) e) / sqrt(abar_t), (B, 3, H, W) in about [-1, 1], not clipped."""
+    alphas = schedule.alphas_cumprod.to(timesteps.device)[timesteps].view(-1, 1, 1, 1)
+    (alphas,) = moved([alphas], noisy.device)
+    return (noisy - (1 - alphas).sqrt() * noise_pred) / alphas.sqrt()
 
 
 def _one_step(

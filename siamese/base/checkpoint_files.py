@@ -1,4 +1,4 @@
-"""Weights that others have saved: read safely, renamed, and compared with what a network wants."""
+"""Weights as files hold them: by one name each, compared with what a network wants; those of others read safely."""
 
 import pickle
 import re
@@ -65,9 +65,9 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"{path} is missing", ["download the checkpoint there, or name the file that you have"])
-    found = sha256_file(path) if sha256 else None
-    if found != sha256:
-        raise UserError(f"{path} is another file than params.yaml says", [f"found: {found}", f"asked for: {sha256}"])
+    digest = sha256_file(path) if sha256 else None
+    if digest != sha256:
+        raise UserError(f"{path} is another file than params.yaml says", [f"found: {digest}", f"asked for: {sha256}"])
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except _UNREADABLE as error:
@@ -98,19 +98,19 @@ def convert(converter: Callable, source: Mapping[str, Tensor], config: Mapping) 
         raise UserError(f"the checkpoint lacks {error.args[0]}") from error
 
 
-def misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for every tensor that is missing in `found`, has another shape, or is in `source` for nothing.
+def misfits(expected: Mapping[str, Tensor], converted: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> list[str]:
+    """Return one line for every tensor that is missing, has another shape, or is in `source` for nothing.
 
-    `found` holds tensors of `source` by other names, so that one storage tells where a tensor comes from.
+    `converted` holds tensors of `source` by other names, so that one storage tells where a tensor comes from.
     """
     origin = {value.data_ptr(): name for name, value in source.items()}
-    used = {found[name].data_ptr() for name in expected if name in found}
-    problems = [f"missing: {name}, as diffusers names it" for name in expected if name not in found]
+    used = {converted[name].data_ptr() for name in expected if name in converted}
+    problems = [f"missing: {name}, as diffusers names it" for name in expected if name not in converted]
     problems += [f"unexpected: {name}" for pointer, name in origin.items() if pointer not in used]
     return problems + [
-        f"{origin[found[name].data_ptr()]} has the shape {tuple(found[name].shape)}, not {tuple(value.shape)}"
+        f"{origin[converted[name].data_ptr()]} has the shape {tuple(converted[name].shape)}, not {tuple(value.shape)}"
         for name, value in expected.items()
-        if name in found and found[name].shape != value.shape
+        if name in converted and converted[name].shape != value.shape
     ]
 
 
@@ -119,3 +119,23 @@ def refuse_misfits(title: str, problems: Iterable[str]) -> None:
     listed = list(problems)
     if listed:
         raise UserError(f"{title}: {len(listed)} weights do not fit, such as", listed[:8])
+
+
+def flat_state(modules: Mapping[str, torch.nn.Module]) -> dict[str, Tensor]:
+    """Return the weights of all modules on the CPU by one name each, the module's and their own."""
+    return {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def load_flat_state(modules: Mapping[str, torch.nn.Module], state: Mapping[str, Tensor]) -> None:
+    """Load what `flat_state` returned. Raises: UserError when a name or a shape is missing, extra or different."""
+    expected = flat_state(modules)
+    wrong = sorted(set(expected) ^ set(state))
+    wrong += [key for key in set(expected) & set(state) if expected[key].shape != state[key].shape]
+    if wrong:
+        raise UserError(f"the checkpoint is of another generator; {len(wrong)} weights do not fit, such as", wrong[:4])
+    for prefix, module in modules.items():
+        module.load_state_dict({k[len(prefix) + 1 :]: v for k, v in state.items() if k.startswith(f"{prefix}.")})

@@ -1,21 +1,16 @@
-"""The device of this process, how tensors reach it, and what libraries say when its memory does not suffice."""
+"""The device of this process, how tensors reach it and come back, and what libraries say of too little memory."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 
-from data.pairs.devices import accelerator
-
 OTHER_FORMS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+Built = TypeVar("Built")
 ALIGNMENT = 16  # bytes, a multiple of every element's size
-
-
-def device() -> torch.device:
-    """Return the device of this process: its GPU where there is one. Raises: UserError as `accelerator`."""
-    return accelerator().device
 
 
 def _places(tensors: Sequence[Tensor]) -> list[slice]:
@@ -54,9 +49,16 @@ def moved(tensors: Sequence[Tensor], where: torch.device | str) -> list[Tensor]:
 
 def rows_of(tensor: Tensor, rows: Tensor) -> Tensor:
     """Return some rows of a tensor, in its memory format; `rows` (G,) int64 is on its device."""
-    found = tensor.index_select(0, rows)
+    selected = tensor.index_select(0, rows)
     plain = tensor.ndim != 4 or tensor.is_contiguous()
-    return found if plain else found.contiguous(memory_format=torch.channels_last)
+    return selected if plain else selected.contiguous(memory_format=torch.channels_last)
+
+
+def seeded(build: Callable[[], Built], seed: int) -> Built:
+    """Return build() with initial weights that depend on the seed alone; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
 
 
 def full_precision(where: torch.device) -> contextlib.AbstractContextManager:
@@ -65,10 +67,33 @@ def full_precision(where: torch.device) -> contextlib.AbstractContextManager:
     return torch.autocast(where.type, enabled=False) if cast else contextlib.nullcontext()
 
 
+class LateReader:
+    """Reads loss terms one step late, so that the host never waits for the step that the device has just been given."""
+
+    def __init__(self, read: Callable[[int, list[float]], None]) -> None:
+        self._read, self._step, self._terms = read, 0, None
+        self._there: torch.cuda.Event | None = None
+
+    def put(self, step: int, terms: Tensor) -> None:
+        """Read the terms of the step before, and start to fetch these."""
+        self.flush()
+        self._step, self._terms = step, terms
+        if terms.device.type == "cuda":
+            self._terms = torch.empty(terms.shape, dtype=terms.dtype, pin_memory=True).copy_(terms, non_blocking=True)
+            self._there = torch.cuda.Event()
+            self._there.record()
+
+    def flush(self) -> None:
+        """Read what has not been read yet."""
+        terms, self._terms = self._terms, None
+        if terms is None:
+            return
+        if self._there:
+            self._there.synchronize()
+        self._read(self._step, terms.tolist())
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether an error says that memory did not suffice: what accelerate knows, and the libraries' own words."""
     known = isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
     return known or any(form in str(error) for form in OTHER_FORMS)
-
-
-__all__ = ["accelerator", "device", "full_precision", "is_out_of_memory", "moved", "packed", "rows_of", "unpack"]

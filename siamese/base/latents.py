@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
-from siamese.base.devices import device
 from siamese.base.load import base_info, encode_prompts, load_vae, reduction
 
 
@@ -46,8 +46,8 @@ def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, 
     latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;
     context, float32 (2, 77, D). A draw mean + std * noise is the same in distribution as encoding at every step.
     """
-    vae = load_vae(base_dir).to(device())
     check_size(base_dir, real.image(real.pairs[0]).shape[0])
+    vae = load_vae(base_dir).to(accelerator().device)
     means, stds = [], []
     for start in range(0, len(real), batch):
         images = np.stack([real.image(pair) for pair in real.pairs[start : start + batch]])
@@ -82,8 +82,3 @@ class PixelData(NamedTuple):
 
     images: np.ndarray  # uint8 (N, H, W, 3)
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
-
-
-def load_pixels(real: PairSet) -> PixelData:
-    """Return the pairs."""
-    return PixelData(real.images(), real.hints())

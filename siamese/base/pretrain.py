@@ -5,7 +5,6 @@ It stands in for Stable Diffusion where none can be downloaded: the same classes
 the same.
 """
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -17,24 +16,28 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from data.pairs.devices import accelerator
 from data.pairs.files import sha256_tree, write_json
 from data.pairs.finite import check_losses, check_weights
 from data.pairs.seeds import item_seed
-from siamese.base.devices import device
-from siamese.base.late import LateReader
+from siamese.base.devices import LateReader, seeded
 from siamese.base.load import encode_prompts
+from siamese.base.text import write_small_text_encoder
 from siamese.config.sections import PretrainedHere, UnetShape, VaeShape
 
 LAPLACE_LEVELS = 3
 KL_WEIGHT = 1e-6
 START_LOG_VARIANCE = -10.0
-
-
-def seeded(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
-    """Return build() with initial weights that depend on the seed alone; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
+MODEL_INDEX = {  # how diffusers finds the parts
+    "_class_name": "StableDiffusionPipeline",
+    "vae": ["diffusers", "AutoencoderKL"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "safety_checker": [None, None],
+    "feature_extractor": [None, None],
+}
 
 
 def _norm_groups(channels: tuple[int, ...]) -> int:
@@ -42,7 +45,7 @@ def _norm_groups(channels: tuple[int, ...]) -> int:
     return max(1, math.gcd(*channels) // 16)
 
 
-def _start_linear(vae: AutoencoderKL, latent_channels: int) -> None:
+def _start_linear(vae: AutoencoderKL) -> AutoencoderKL:
     """Let the autoencoder start as a nearly linear map that keeps the size of its signal, with narrow posteriors.
 
     From PyTorch's own start the signal shrinks at every layer, and colour is still not learned after 1000 steps.
@@ -54,29 +57,8 @@ def _start_linear(vae: AutoencoderKL, latent_channels: int) -> None:
     for module in vae.modules():
         if isinstance(module, ResnetBlock2D):
             torch.nn.init.zeros_(module.conv2.weight)
-    torch.nn.init.constant_(vae.quant_conv.bias[latent_channels:], START_LOG_VARIANCE)
-
-
-def _write_text_parts(context_dim: int, seed: int, out_dir: Path) -> None:
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    letters = sorted(ByteLevel.alphabet())
-    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer({word: number for number, word in enumerate(words)}, [], model_max_length=77)
-    tokenizer.save_pretrained(out_dir / "tokenizer")
-    config = CLIPTextConfig(
-        vocab_size=len(words),
-        hidden_size=context_dim,
-        intermediate_size=2 * context_dim,
-        num_hidden_layers=2,
-        num_attention_heads=context_dim // 8,
-        max_position_embeddings=77,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    seeded(lambda: CLIPTextModel(config), seed).save_pretrained(out_dir / "text_encoder")
+    torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
+    return vae
 
 
 def _laplacian_l1(a: Tensor, b: Tensor) -> Tensor:
@@ -127,21 +109,21 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
     """Return an autoencoder trained on random crops and mirrored copies of images (N, 3, H, W) in [-1, 1]."""
     levels = len(shape.channels)
 
-    def build() -> AutoencoderKL:
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            block_out_channels=shape.channels,
-            layers_per_block=1,
-            latent_channels=shape.latent_channels,
-            norm_num_groups=_norm_groups(shape.channels),
-            mid_block_add_attention=False,
-            sample_size=images.shape[-1],
-        )
-        _start_linear(vae, shape.latent_channels)
-        return vae
-
-    vae = seeded(build, item_seed(seed, "vae")).to(images.device, memory_format=torch.channels_last)
+    vae = seeded(
+        lambda: _start_linear(
+            AutoencoderKL(
+                down_block_types=("DownEncoderBlock2D",) * levels,
+                up_block_types=("UpDecoderBlock2D",) * levels,
+                block_out_channels=shape.channels,
+                layers_per_block=1,
+                latent_channels=shape.latent_channels,
+                norm_num_groups=_norm_groups(shape.channels),
+                mid_block_add_attention=False,
+                sample_size=images.shape[-1],
+            )
+        ),
+        item_seed(seed, "vae"),
+    ).to(images.device, memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(item_seed(seed, "vae batches"))
     crop = min(shape.crop_px, images.shape[-1])
 
@@ -190,11 +172,10 @@ def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: D
 
     def loss_of_batch() -> Tensor:
         batch = latents[torch.randint(0, len(latents), (shape.batch,), generator=rng)]
-        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng).to(
-            latents.device
-        )
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (shape.batch,), generator=rng)
         dropped = (torch.rand(shape.batch, generator=rng) < 0.1).long()
         noise = torch.randn(batch.shape, generator=rng).to(latents.device)
+        timesteps = timesteps.to(latents.device)
         noisy = scheduler.add_noise(batch, noise, timesteps).contiguous(memory_format=torch.channels_last)
         return functional.mse_loss(unet(noisy, timesteps, context[dropped]).sample, noise)
 
@@ -207,7 +188,7 @@ def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, wo
 
     Raises: UserError when a loss or a weight is not finite.
     """
-    images = images.to(device())
+    images = images.to(accelerator().device)
     if not (work / "vae" / "config.json").is_file():
         _train_vae(images, cfg.vae, cfg.seed).save_pretrained(work / "vae.part")
         (work / "vae.part").rename(work / "vae")
@@ -216,21 +197,13 @@ def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, wo
     vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5), _name_or_path="")
     vae.save_pretrained(out_dir / "vae")
 
-    _write_text_parts(cfg.unet.context_dim, item_seed(cfg.seed, "text"), out_dir)
+    write_small_text_encoder(cfg.unet.context_dim, item_seed(cfg.seed, "text"), out_dir)
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
     scheduler.save_pretrained(out_dir / "scheduler")
     write_json(out_dir / "base.json", {"kind": "pretrain"})
     context = encode_prompts(out_dir, [prompt, ""])
     unet = _train_unet(latents * vae.config.scaling_factor, context, cfg.unet, scheduler, cfg.seed)
     unet.save_pretrained(out_dir / "unet")
-    names = {
-        "_class_name": "StableDiffusionPipeline",
-        "safety_checker": [None, None],
-        "feature_extractor": [None, None],
-    }
-    parts = {"vae": vae, "unet": unet, "scheduler": scheduler}
-    index = {name: ["diffusers", type(part).__name__] for name, part in parts.items()}
-    index |= {"text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"]}
-    (out_dir / "model_index.json").write_text(json.dumps({**names, **index}, indent=2, sort_keys=True) + "\n")
+    write_json(out_dir / "model_index.json", MODEL_INDEX)
     digest = sha256_tree(out_dir / "unet", out_dir / "vae", out_dir / "text_encoder")
     write_json(out_dir / "base.json", {"kind": "pretrain", "sha256": digest})

@@ -1,7 +1,5 @@
 """Checkpoints in one file, with Stable Diffusion's original names (ldm), turned into the diffusers layout offline."""
 
-import gzip
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,28 +12,15 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree, write_json
 from siamese.base.checkpoint_files import UNET, convert, misfits, read_checkpoint, refuse_misfits, without_wrappers
-from siamese.base.load import PARTS
+from siamese.base.reference import PARTS, family_problems
+from siamese.base.text import clip_tokenizer, special_tokens
 from siamese.config.sections import SingleFileBase
 
 VAE, TEXT = "first_stage_model.", "cond_stage_model.transformer."
 NOT_READ = ("model_ema.", "control_model.", "first_stage_model.loss.")
 LEVELS = 4
-MERGES = 48_894
 CLIP_HEAD = 64
 GROUPS = 32
-
-
-def clip_tokenizer() -> CLIPTokenizer:
-    """Return CLIP's tokenizer, 49,408 tokens, from the list of merges that the package open_clip_torch brings along."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    listed = importlib.metadata.distribution("open_clip_torch").locate_file("open_clip/bpe_simple_vocab_16e6.txt.gz")
-    lines = gzip.decompress(Path(str(listed)).read_bytes()).decode().splitlines()[1 : MERGES + 1]
-    merges = [tuple(line.split()) for line in lines]
-    letters = sorted(ByteLevel.alphabet())
-    words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer({word: number for number, word in enumerate(words)}, merges, model_max_length=77)
 
 
 def _configs(state: Mapping[str, Tensor]) -> tuple[dict, dict, dict]:
@@ -75,16 +60,13 @@ def _configs(state: Mapping[str, Tensor]) -> tuple[dict, dict, dict]:
 
 def _other_family(unet: dict, vae: dict, text: dict, words: int) -> list[str]:
     """Return what these settings have that no Stable Diffusion 1.x has."""
-    width, prompt, latents = text["hidden_size"], unet["cross_attention_dim"], vae["latent_channels"]
-    channels = (*unet["block_out_channels"], *vae["block_out_channels"])
+    width, channels = text["hidden_size"], (*unet["block_out_channels"], *vae["block_out_channels"])
     wrong = {
         f"widths {channels}, not all multiples of {GROUPS}": any(channel % GROUPS for channel in channels),
         f"a text encoder of width {width}, no multiple of {CLIP_HEAD}": width % CLIP_HEAD,
         f"a text encoder of {text['vocab_size']} tokens, not {words}": text["vocab_size"] != words,
-        f"a UNet for prompts of width {prompt}, not {width}": prompt != width,
-        f"a UNet for {unet['in_channels']} channels, as for inpainting, not {latents}": unet["in_channels"] != latents,
     }
-    return [problem for problem, is_so in wrong.items() if is_so]
+    return [problem for problem, is_so in wrong.items() if is_so] + family_problems(unet, vae, text)
 
 
 def _empty_networks(
@@ -99,9 +81,8 @@ def _empty_networks(
     problems = _other_family(unet, vae, text, len(tokenizer))
     if problems:
         raise UserError("the checkpoint is no Stable Diffusion 1.x; it has", problems)
-    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     with torch.device("meta"):
-        text_encoder = CLIPTextModel(CLIPTextConfig(**text, **special))
+        text_encoder = CLIPTextModel(CLIPTextConfig(**text, **special_tokens(tokenizer)))
         return UNet2DConditionModel(**unet), AutoencoderKL(**vae), text_encoder
 
 
@@ -150,11 +131,11 @@ def write_stable_diffusion(state: Mapping[str, Tensor], out_dir: Path, *, ema: b
     ]
     known = (UNET, VAE, TEXT, *NOT_READ)  # names without a dot are noise schedules
     problems = [f"unexpected: {name}" for name in state if "." in name and not name.startswith(known)]
-    for network, found, source in filled:
-        problems += misfits(network.state_dict(), found, source)
+    for network, converted, source in filled:
+        problems += misfits(network.state_dict(), converted, source)
     refuse_misfits("the checkpoint is no Stable Diffusion 1.x", problems)
-    for network, found, _ in filled:
-        network.load_state_dict({name: value.contiguous() for name, value in found.items()}, assign=True)
+    for network, converted, _ in filled:
+        network.load_state_dict({name: value.contiguous() for name, value in converted.items()}, assign=True)
     scheduler = DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, set_alpha_to_one=False,
         clip_sample=False,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.pairs.config import Count, Probability, Share
-from siamese.config.generator_row import GeneratorRow
+from siamese.config.rows import GeneratorRow, downsampling
 
 
 class ArsdmRow(GeneratorRow):
@@ -63,4 +63,4 @@ class ArsdmRow(GeneratorRow):
     @property
     def size_multiple(self) -> int:
         """Return what the sides of an image must be a multiple of, in px."""
-        return int(2 ** (len(self.multipliers) - 1))
+        return downsampling(self.multipliers)

@@ -1,32 +1,39 @@
-"""The rows under `generators` in params.yaml: one class for each method."""
+"""The rows under `generators` in params.yaml: one class for each method on latents."""
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from data.pairs.config import Count, Probability
-from siamese.config.generator_row import GeneratorRow
+from data.pairs.config import Config, Count, Probability
 
 Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
 
 
-class Switches(NamedTuple):
-    """What tells the generators of the paper's Tables 5 and 6 apart."""
+def downsampling(channels: Sequence[int]) -> int:
+    """Return how many times smaller the last level is than the first, for the channels of a network's levels."""
+    return int(2 ** (len(channels) - 1))
 
-    noise_consistency: bool
-    online_augmentation: bool
-    w_c: float
-    w_m: float
-    image_weight: str
-    augment_after: float
-    augment_t_max: int
-    image_branch_trains_decoder: bool
 
-    @property
-    def image_branch(self) -> bool:
-        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
-        return self.noise_consistency or self.online_augmentation
+def check_doubling(widths: Sequence[int]) -> None:
+    """Raise ValueError when these are no widths of the dense hint encoder: three or more, doubling from the second."""
+    if len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:])):
+        raise ValueError(f"hint_widths of dhi must double from the second on, got {list(widths)}")
+
+
+class GeneratorRow(Config):
+    """Values of the training section that a method needs otherwise, such as ArSDM's steps or an adapter's rate."""
+
+    steps: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="in place of training.steps and steps_of"
+    )
+    batch: Annotated[int, Field(ge=1)] | None = Field(default=None, description="in place of training.batch")
+    lr: Annotated[float, Field(gt=0)] | None = Field(default=None, description="in place of training.lr")
+
+    def own_training(self) -> dict[str, Any]:
+        """Return the values that this row gives."""
+        return {name: value for name in ("steps", "batch", "lr") if (value := getattr(self, name)) is not None}
 
 
 class LatentRow(GeneratorRow):
@@ -65,10 +72,24 @@ class HintRow(LatentRow):
 
     @model_validator(mode="after")
     def _dense_widths_double(self) -> "HintRow":
-        pairs = list(pairwise(self.hint_widths[1:]))
-        if self.hint == "dhi" and (not pairs or any(b != 2 * a for a, b in pairs)):
-            raise ValueError(f"hint_widths of dhi must double from the second on, got {list(self.hint_widths)}")
+        if self.hint == "dhi":
+            check_doubling(self.hint_widths)
         return self
+
+    def as_siamese(self, **switches: Any) -> "SiameseRow":
+        """Return a Siamese-Diffusion with what every method with a ControlNet has of this row, and these switches."""
+        shared = {name: getattr(self, name) for name in HintRow.model_fields}
+        return SiameseRow(method="siamese", **shared, **switches)
+
+    def hint_problem(self, factor: int) -> str | None:
+        """Return what is wrong with the number of hint widths for latents `factor` times smaller than the image."""
+        stages = factor.bit_length() + (self.hint == "dhi")
+        if len(self.hint_widths) == stages:
+            return None
+        return (
+            f"hint_widths: must be {stages} widths for hint {self.hint}, since the base's VAE makes latents {factor} "
+            f"times smaller; got {len(self.hint_widths)}"
+        )
 
 
 class ControlNetRow(HintRow):
@@ -77,9 +98,9 @@ class ControlNetRow(HintRow):
     method: Literal["controlnet"]
 
     @property
-    def switches(self) -> Switches:
-        """Return the switches of a Siamese-Diffusion with everything off."""
-        return Switches(False, False, 0.0, 1.0, "linear_ramp", 1.0, 0, False)
+    def siamese(self) -> "SiameseRow":
+        """The Siamese-Diffusion that it is: the one with everything off."""
+        return self.as_siamese(noise_consistency=False, online_augmentation=False)
 
 
 class SiameseRow(HintRow):
@@ -102,10 +123,14 @@ class SiameseRow(HintRow):
     )
 
     @property
-    def switches(self) -> Switches:
-        """Return the part of the row that the training step reads."""
-        names = Switches._fields
-        return Switches(**{name: getattr(self, name) for name in names})
+    def siamese(self) -> "SiameseRow":
+        """The Siamese-Diffusion that the training step reads, as for the other rows."""
+        return self
+
+    @property
+    def image_branch(self) -> bool:
+        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
+        return self.noise_consistency or self.online_augmentation
 
 
 class ControlNetImageRow(HintRow):
@@ -145,8 +170,7 @@ class ControlNetImageRow(HintRow):
     @property
     def siamese(self) -> SiameseRow:
         """The generator that siamese_image_branch trains: the paper's, with the hint encoder of this row."""
-        shared = {name: getattr(self, name) for name in HintRow.model_fields}
-        return SiameseRow(method="siamese", **shared)
+        return self.as_siamese()
 
 
 class T2IAdapterRow(LatentRow):

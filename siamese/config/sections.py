@@ -1,15 +1,14 @@
 """The base model, the generators, their training and their sampling as sections of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from data.pairs.config import Config, Count, Probability
 from siamese.config.arsdm import ArsdmRow
-from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths, downsampling
 
 Positive = Annotated[float, Field(gt=0)]
-Schedule = Literal["constant", "one_cycle"]
 
 
 class VaeShape(Config):
@@ -43,6 +42,11 @@ class PretrainedHere(Config):
     vae: VaeShape
     unet: UnetShape
 
+    @property
+    def size_multiple(self) -> int:
+        """Return what the sides of an image must be a multiple of, in px."""
+        return downsampling(self.vae.channels) * downsampling(self.unet.channels)
+
 
 class DiffusersBase(Config):
     """Any Stable Diffusion model in the diffusers layout, by folder or hub name."""
@@ -74,6 +78,27 @@ Generator = Annotated[
 ]
 
 
+class Needs(NamedTuple):
+    """What one method asks for beyond pairs, and what its samples are.
+
+    A new method is a row class in Generator and a line in NEEDS; one that trains on latents has its networks and its
+    step in method/registry.py, any other names its own functions in fit.py and load.py.
+    """
+
+    latents: bool = True  # trains on cached VAE latents and samples with the base model
+    reference: bool = False  # samples see the real image that the mask belongs to, so a mask that was moved has none
+    near_copies: bool = False  # samples are near copies of training images, which nobody should publish as new ones
+
+
+NEEDS: dict[str, Needs] = {
+    "controlnet": Needs(),
+    "siamese": Needs(),
+    "controlnet_image": Needs(reference=True, near_copies=True),
+    "arsdm": Needs(latents=False),
+    "t2i_adapter": Needs(),
+}
+
+
 class TrainingConfig(Config):
     """How every generator is trained."""
 
@@ -85,7 +110,7 @@ class TrainingConfig(Config):
     )
     lr: Positive
     weight_decay: float = Field(ge=0)
-    schedule: Schedule
+    schedule: Literal["constant", "one_cycle"]
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
         default="adamw", description="adamw_8bit keeps its moments in 8 bits: less memory, not the paper's numbers"
     )

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -13,6 +12,8 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
+from siamese.base.checkpoint_files import flat_state, load_flat_state
+from siamese.base.devices import seeded
 from siamese.base.load import base_info, load_unet, reduction
 from siamese.config.sections import Generator
 from siamese.method.networks import Networks
@@ -39,29 +40,7 @@ def build_networks(row: Any, base_dir: Path, seed: int = 0) -> Networks:
     """
     unet = load_unet(base_dir)
     factor = reduction(base_dir, "vae")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return METHODS[row.method].build(row, unet, factor)
-
-
-def trained_state(networks: Networks) -> dict[str, Tensor]:
-    """Return everything that a checkpoint holds, by name; names of the hint encoder tell a dense one from a plain."""
-    return {
-        f"{name}.{key}": value.detach().cpu().contiguous()
-        for name, module in networks.saved().items()
-        for key, value in module.state_dict().items()
-    }
-
-
-def load_trained_state(networks: Networks, state: Mapping[str, Tensor]) -> None:
-    """Load what `trained_state` returned. Raises: UserError when a name or a shape is missing, extra or different."""
-    expected = trained_state(networks)
-    wrong = sorted(set(expected) ^ set(state))
-    wrong += [key for key in set(expected) & set(state) if expected[key].shape != state[key].shape]
-    if wrong:
-        raise UserError(f"the checkpoint is of another generator; {len(wrong)} weights do not fit, such as", wrong[:4])
-    for prefix, module in networks.saved().items():
-        module.load_state_dict({k[len(prefix) + 1 :]: v for k, v in state.items() if k.startswith(f"{prefix}.")})
+    return seeded(lambda: METHODS[row.method].build(row, unet, factor), seed)
 
 
 def _kind(generator: Mapping[str, Any]) -> str:
@@ -71,7 +50,7 @@ def _kind(generator: Mapping[str, Any]) -> str:
 
 def save_generator(networks: Networks, context: Tensor, config: dict, out_dir: Path) -> None:
     """Write generator.safetensors, which names its method in the header, and config.json to out_dir."""
-    state = {**trained_state(networks), "context": context.contiguous()}
+    state = {**flat_state(networks.saved()), "context": context.contiguous()}
     save_file(state, out_dir / WEIGHTS, metadata={"generator": _kind(config["generator"])})
     write_json(out_dir / "config.json", config)
 
@@ -90,9 +69,9 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     and the mode that its configuration says.
     """
     config = read_config(folder)
-    found = base_info(base_dir)["sha256"]
-    if config["base"] != found:
-        raise UserError(f"{folder} was trained on the base model {config['base'][:12]}, but {base_dir} is {found[:12]}")
+    base = base_info(base_dir)["sha256"]
+    if config["base"] != base:
+        raise UserError(f"{folder} was trained on the base model {config['base'][:12]}, but {base_dir} is {base[:12]}")
     wanted = _kind(config["generator"])
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
@@ -108,7 +87,7 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     context = state.pop("context")
     row = TypeAdapter(Generator).validate_json(json.dumps(config["generator"]))
     networks = build_networks(row, base_dir)
-    load_trained_state(networks, state)
+    load_flat_state(networks.saved(), state)
     for network in networks.all():
         network.eval().requires_grad_(False)
     return Trained(networks, context, config, row)

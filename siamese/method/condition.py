@@ -17,6 +17,11 @@ class Control(NamedTuple):
     weight: float
 
 
+def encoded_hint(net: ControlNetModel, hints: Tensor, weight: float = 1.0) -> Control:
+    """Return the pass of a ControlNet on hints (B, 3, H, W) in [0, 1]."""
+    return Control(net, net.controlnet_cond_embedding(hints), weight)
+
+
 class Condition(NamedTuple):
     """What a method makes of the hints of a batch, once for all denoising steps."""
 

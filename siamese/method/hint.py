@@ -1,10 +1,11 @@
 """The dense hint encoder (DHI) of the paper, a drop-in for `ControlNetModel.controlnet_cond_embedding`."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from siamese.config.rows import check_doubling
 
 
 class ResidualBlock(nn.Module):
@@ -44,8 +45,7 @@ class DenseHintEncoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], out_channels: int, in_channels: int = 3) -> None:
         super().__init__()
-        if len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:])):
-            raise ValueError(f"dense hint widths must be three or more and double from the second on, got {widths}")
+        check_doubling(widths)
         layers: list[nn.Module] = []
         previous = in_channels
         for stage, width in enumerate(widths):
@@ -63,8 +63,3 @@ class DenseHintEncoder(nn.Module):
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return self.out(self._gradient_checkpointing_func(self.layers, hint))
         return self.out(self.layers(hint))
-
-
-def hint_factor(hint: str, widths: Sequence[int]) -> int:
-    """Return how many times smaller than the hint its features are, for ControlNet's encoder (hi) and ours (dhi)."""
-    return 2 ** (len(widths) - (1 if hint == "hi" else 2))

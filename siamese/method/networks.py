@@ -7,9 +7,9 @@ import torch
 from diffusers import ControlNetModel, T2IAdapter, UNet2DConditionModel
 
 from data.pairs.errors import UserError
-from siamese.config.rows import HintRow
+from siamese.config.rows import HintRow, T2IAdapterRow
 from siamese.method.control import decoder_modules
-from siamese.method.hint import DenseHintEncoder, hint_factor
+from siamese.method.hint import DenseHintEncoder
 
 CONTROLNET_WIDTHS = (16, 32)  # of the hint encoder that the dense one takes the place of
 ADAPTER_BLOCKS = 2
@@ -37,15 +37,6 @@ class Networks(NamedTuple):
         return {**self.added, **{f"unet.{name}": module for name, module in decoder.items()}}
 
 
-def _check_hint_widths(row: HintRow, factor: int) -> None:
-    if hint_factor(row.hint, row.hint_widths) != factor:
-        stages = factor.bit_length() + (0 if row.hint == "hi" else 1)
-        raise UserError(
-            f"hint_widths {list(row.hint_widths)} make hint features {hint_factor(row.hint, row.hint_widths)} times "
-            f"smaller than the image, but the latents are {factor} times smaller: give {stages} widths for {row.hint}"
-        )
-
-
 def control_networks(
     row: HintRow,
     unet: UNet2DConditionModel,
@@ -60,7 +51,8 @@ def control_networks(
 
     Raises: UserError when the number of hint widths does not fit it.
     """
-    _check_hint_widths(row, factor)
+    if problem := row.hint_problem(factor):
+        raise UserError(problem)
     widths = row.hint_widths if row.hint == "hi" else CONTROLNET_WIDTHS
     added: dict[str, torch.nn.Module] = {}
     for name in names:
@@ -75,7 +67,7 @@ def control_networks(
     return Networks(unet, added, keeps_decoder=True)
 
 
-def adapter_networks(unet: UNet2DConditionModel, factor: int) -> Networks:
+def adapter_networks(row: T2IAdapterRow, unet: UNet2DConditionModel, factor: int) -> Networks:
     """Return a full T2I-Adapter, one feature map for each level of the UNet, and the UNet, frozen and not saved."""
     channels = list(unet.config.block_out_channels)
     adapter = T2IAdapter(

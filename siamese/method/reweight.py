@@ -40,9 +40,3 @@ def row_weights(row: LatentRow, mask_hints: Tensor, latents: Tensor) -> Tensor |
         return None
     height, width = latents.shape[-2:]
     return lesion_weights(mask_hints, (height, width), normalize=row.reweight_normalize)
-
-
-def weighted_denoising_loss(noise_pred: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
-    """Return mean(W (e - eps)^2) of each sample, (B, C, h, w) twice and (B, 1, h, w) -> (B,), in float32 or better."""
-    difference = noise_pred.to(torch.promote_types(noise_pred.dtype, torch.float32)) - noise
-    return (weights.to(difference.dtype) * difference.square()).flatten(1).mean(1)

@@ -24,6 +24,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from siamese.base.devices import moved, rows_of
+from siamese.method.condition import Condition, encoded_hint, summed_residuals
 from siamese.method.control import (
     ControlResiduals,
     control_residuals,
@@ -34,7 +35,6 @@ from siamese.method.control import (
 )
 from siamese.method.loss_weights import LossWeights
 from siamese.method.losses import augmented_latents, consistency_loss, denoising_loss
-from siamese.method.reweight import weighted_denoising_loss
 
 TERMS = ("mask", "image", "consistency", "online")
 
@@ -60,12 +60,6 @@ class Augmented(NamedTuple):
     loss: Tensor  # (B,): L_m' of every sample of that batch, which their pass fills in
 
 
-def _control(
-    controlnet: ControlNetModel, latents: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor
-) -> ControlResiduals:
-    return control_residuals(controlnet, latents, timesteps, context, controlnet.controlnet_cond_embedding(hint))
-
-
 @contextlib.contextmanager
 def _constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
     """Treat the decoder's weights as constants, forward and backward: no gradient, and nothing kept to compute one."""
@@ -79,8 +73,22 @@ def _constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _denoising(noise_pred: Tensor, noise: Tensor, lesion: Tensor | None) -> Tensor:
-    return denoising_loss(noise_pred, noise) if lesion is None else weighted_denoising_loss(noise_pred, noise, lesion)
+def condition_step(
+    unet: UNet2DConditionModel, condition: Condition, batch: Batch, share: float | Tensor, lesion: Tensor | None = None
+) -> Tensor:
+    """Add the gradients of share * sum of |e - eps|^2 under one condition and return it for each sample, (B,).
+
+    Gradients go into everything that `condition` was made with, and into the UNet's decoder where it is trained. An
+    adapter acts inside the UNet's encoder, so gradients flow through that; ControlNets join after it. lesion: weights
+    of the cells, (B, 1, h, w).
+    """
+    (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
+    with torch.set_grad_enabled(bool(condition.adapter)):
+        features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context, condition.adapter)
+    residuals = summed_residuals(condition, batch.noisy_latents, timesteps, batch.context)
+    loss = denoising_loss(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
+    (share * loss.sum()).backward()
+    return loss.detach()
 
 
 def mask_step(
@@ -90,17 +98,9 @@ def mask_step(
     share: float | Tensor,
     lesion: Tensor | None = None,
 ) -> Tensor:
-    """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet.
-
-    lesion: weights of the cells, (B, 1, h, w).
-    """
-    (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
-    with torch.no_grad():
-        features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context)
-    residuals = _control(controlnet, batch.noisy_latents, timesteps, batch.context, batch.mask_hint)
-    loss = _denoising(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
-    (share * loss.sum()).backward()
-    return loss.detach()
+    """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet."""
+    condition = Condition((encoded_hint(controlnet, batch.mask_hint),))
+    return condition_step(unet, condition, batch, share, lesion)
 
 
 def _augmented(batch: Batch, weights: LossWeights, mix_pred: Tensor, rows: list[int], loss: Tensor) -> Augmented:
@@ -132,8 +132,8 @@ def online_step(
         part = slice(start, start + (most or count))
         some = Batch(*(tensor[part] for tensor in batch))
         losses.append(mask_step(controlnet, unet, some, share, None if lesion is None else lesion[part]))
-    found = torch.cat(losses).split([len(part.rows) for part in waiting])
-    for augmented, loss in zip(waiting, found, strict=True):
+    losses_of = torch.cat(losses).split([len(part.rows) for part in waiting])
+    for augmented, loss in zip(waiting, losses_of, strict=True):
         augmented.loss.index_copy_(0, augmented.rows, loss)
 
 
@@ -146,12 +146,13 @@ def siamese_step(
     processes add up to one mean. L_m' counts only the samples that Eq. 13 selects and is still divided by all of them.
     With `weights.waiting` these samples go there, and "online" is 0 until `online_step` has taken them.
     """
-    (once,) = moved([batch.timesteps], batch.noisy_latents.device)
+    (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
     with torch.no_grad():
-        features = unet_encode(unet, batch.noisy_latents, once, batch.context)
+        features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context)
     hints = torch.cat([batch.mask_hint, batch.image_hint])
-    latents, timesteps, context = (torch.cat([t, t]) for t in (batch.noisy_latents, once, batch.context))
-    residuals = _control(controlnet, latents, timesteps, context, hints)
+    encoded = controlnet.controlnet_cond_embedding(hints)
+    latents, times, context = (torch.cat([t, t]) for t in (batch.noisy_latents, timesteps, batch.context))
+    residuals = control_residuals(controlnet, latents, times, context, encoded)
     graph = [*residuals.down, residuals.mid]
     leaves = [tensor.detach().requires_grad_() for tensor in graph]
     halves = [leaf.chunk(2) for leaf in leaves]
@@ -161,11 +162,11 @@ def siamese_step(
     with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
         mix_pred = unet_decode(unet, features, mixed, batch.context)
-        image_loss = _denoising(mix_pred, batch.noise, weights.lesion)
+        image_loss = denoising_loss(mix_pred, batch.noise, weights.lesion)
         (share * image_loss.sum()).backward()
 
     mask_pred = unet_decode(unet, features, mask, batch.context)
-    mask_loss = _denoising(mask_pred, batch.noise, weights.lesion)
+    mask_loss = denoising_loss(mask_pred, batch.noise, weights.lesion)
     consistency = consistency_loss(mask_pred, mix_pred)
     (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
     torch.autograd.backward(graph, [leaf.grad for leaf in leaves])

@@ -39,20 +39,18 @@ def denoise(
     cfg: SamplingConfig,
     *,
     images: Tensor | None = None,
-    prompts: Tensor | None = None,
 ) -> Tensor:
     """Return clean latents (B, C, h, w) from noise, for mask hints (B, 3, H, W) in [0, 1].
 
-    images: the hints of methods that see the real image, as the mask hints; prompts: embeddings (B, 77, D) in place of
-    the prompt of the training. `scheduler` gives the noise schedule. DDIM has eta 0. Guidance acts on the prompt alone:
-    both halves keep every hint, as in the official sampler (spec 1.4, row 16). Hints do not depend on the timestep, so
-    they are encoded once.
+    images: the hints of methods that see the real image, as the mask hints. `scheduler` gives the noise schedule. DDIM
+    has eta 0. Guidance acts on the prompt alone: both halves keep every hint, as in the official sampler (spec 1.4, row
+    16). Hints do not depend on the timestep, so they are encoded once.
     """
     unet, context, count = trained.networks.unet, trained.context.to(latents.device), len(latents)
     condition = METHODS[trained.row.method].condition(trained.networks, trained.row, hints, images)
     doubled = condition.twice()
-    prompt = context[:1].expand(count, -1, -1) if prompts is None else prompts
-    both_prompts = torch.cat([context[1:].expand(count, -1, -1), prompt])
+    prompt, empty = (embedding.expand(count, -1, -1) for embedding in context.split(1))
+    both_prompts = torch.cat([empty, prompt])
     solver = SOLVERS[cfg.solver](scheduler)
     solver.set_timesteps(cfg.steps)
     guided_steps = round(cfg.guided_share * cfg.steps) if cfg.guidance > 1 else 0

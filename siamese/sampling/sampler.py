@@ -2,25 +2,23 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 
-from data.pairs.seeds import item_seed
+from data.pairs.devices import accelerator
 from siamese.base.attention import place
-from siamese.base.devices import accelerator
 from siamese.base.latents import image_hints, mask_hints
-from siamese.base.load import encode_prompts, load_scheduler, load_vae, vae_factor
-from siamese.config.needs import NEEDS, Needs
-from siamese.config.sections import SamplingConfig
+from siamese.base.load import load_scheduler, load_vae
+from siamese.config.rows import downsampling
+from siamese.config.sections import NEEDS, Needs, SamplingConfig
 from siamese.method.checkpoint import Trained, load_generator
 from siamese.sampling.denoise import denoise
-from siamese.sampling.sample_requests import Request
+from siamese.sampling.sample import Request
 
 
 @torch.inference_mode()
@@ -34,37 +32,25 @@ def decode_images(vae: AutoencoderKL, latents: Tensor) -> Iterator[Tensor]:
         yield (image / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
 
 
-def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+def start_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     """Return the noise that images start from, (B, *shape), each a function of its own seed."""
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def start_noise(seed: int, mask_ids: Sequence[str], shape: tuple[int, ...]) -> Tensor:
-    """Return the noise that each mask's image starts from, (B, *shape): a function of seed and mask id."""
-    return seeded_noise([item_seed(seed, "sample", mask_id) for mask_id in mask_ids], shape)
-
-
-@cache
-def _encoded(base_dir: Path, prompt: str) -> Tensor:
-    return encode_prompts(base_dir, [prompt])
-
-
+@dataclass(frozen=True)
 class LatentSampler:
-    """A trained latent generator with the VAE and the noise schedule of its base model."""
+    """A trained latent generator with the VAE and the noise schedule of its base model, on this process's device."""
 
-    def __init__(
-        self,
-        trained: Trained,
-        vae: AutoencoderKL,
-        scheduler: DDIMScheduler,
-        cfg: SamplingConfig,
-        base_dir: Path | None = None,  # whose text encoder reads prompts other than that of the training
-    ) -> None:
-        self.trained, self.vae, self.scheduler, self.cfg, self.base_dir = trained, vae, scheduler, cfg, base_dir
-        self.processes: Accelerator = accelerator()
-        for network in trained.networks.all():
-            place(network, self.processes.device)
-        vae.to(self.processes.device, memory_format=torch.channels_last)
+    trained: Trained
+    vae: AutoencoderKL
+    scheduler: DDIMScheduler
+    cfg: SamplingConfig
+
+    def __post_init__(self) -> None:
+        where = accelerator().device
+        for network in self.trained.networks.all():
+            place(network, where)
+        self.vae.to(where, memory_format=torch.channels_last)
 
     @property
     def needs(self) -> Needs:
@@ -78,31 +64,17 @@ class LatentSampler:
         options = {"options": json.dumps(others, sort_keys=True)} if others else {}
         return {"steps": str(self.cfg.steps), "guidance": str(self.cfg.guidance), **options}
 
-    def _prompts(self, requests: Sequence[Request]) -> Tensor | None:
-        """Return the embeddings (B, 77, D) when a request has a prompt of its own."""
-        if all(request.prompt is None for request in requests):
-            return None
-        if self.base_dir is None:
-            raise ValueError("prompts of requests need the base model's text encoder")
-        rows = [
-            self.trained.context[:1] if request.prompt is None else _encoded(self.base_dir, request.prompt)
-            for request in requests
-        ]
-        return torch.cat(rows).to(self.processes.device)
-
     def sample(self, requests: Sequence[Request]) -> Iterator[np.ndarray]:
         """Yield an image for each request, uint8 (H, W, 3)."""
-        device = self.processes.device
+        processes = accelerator()
+        device = processes.device
         hints = mask_hints(np.stack([request.mask for request in requests]), device)
         images = [request.reference for request in requests if request.reference is not None]
         shown = image_hints(np.stack(images), device) if self.needs.reference else None
-        side = hints.shape[-1] // vae_factor(self.vae)
-        noise = seeded_noise([request.seed for request in requests], (self.vae.config.latent_channels, side, side))
-        prompts = self._prompts(requests)
-        with self.processes.autocast():
-            latents = denoise(
-                self.trained, self.scheduler, noise.to(device), hints, self.cfg, images=shown, prompts=prompts
-            )
+        side = hints.shape[-1] // downsampling(self.vae.config.block_out_channels)
+        noise = start_noise([request.seed for request in requests], (self.vae.config.latent_channels, side, side))
+        with processes.autocast():
+            latents = denoise(self.trained, self.scheduler, noise.to(device), hints, self.cfg, images=shown)
         for image in decode_images(self.vae, latents.float()):
             yield (image * 255).round().to(torch.uint8).numpy()
 
@@ -110,4 +82,4 @@ class LatentSampler:
 def load_latent_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> LatentSampler:
     """Return the sampler of a trained latent generator. Raises: UserError as `load_generator`."""
     trained = load_generator(folder, base_dir)
-    return LatentSampler(trained, load_vae(base_dir), load_scheduler(base_dir), cfg, base_dir)
+    return LatentSampler(trained, load_vae(base_dir), load_scheduler(base_dir), cfg)

@@ -29,7 +29,7 @@ def out_of_memory(cfg: TrainingConfig, place: str, precision: str) -> UserError:
     )
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Yield groups of one type and device, in their order, of up to BUCKET_BYTES or of one tensor that is larger."""
     groups: dict[tuple, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
@@ -50,7 +50,7 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
     With two processes a + b is that of one message a tensor, to the bit; with more the order of additions is the
     library's, as ever.
     """
-    for bucket in _buckets(tensors):
+    for bucket in buckets(tensors):
         flat = bucket[0].new_empty(sum(tensor.numel() for tensor in bucket))
         views = [part.view(t.shape) for part, t in zip(flat.split([t.numel() for t in bucket]), bucket, strict=True)]
         torch._foreach_copy_(views, bucket)

@@ -7,6 +7,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,20 +18,31 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from data.pairs import devices
 from data.pairs.errors import UserError
 from data.pairs.finite import check_losses, check_weights
-from siamese.base import devices
-from siamese.base.late import LateReader
+from siamese.base.devices import LateReader, is_out_of_memory
 from siamese.config.sections import TrainingConfig
 from siamese.training.batches import pair_order
 from siamese.training.gradients import accumulate, out_of_memory
 from siamese.training.state import TrainingState
 
 # one micro-batch: places of its pairs in the data, their places in the run
-Part = tuple[Sequence[int], Sequence[int]]
-# adds the gradients of share * sum of the loss over all pairs of the parts and returns the sum of each term:
+MicroBatch = tuple[Sequence[int], Sequence[int]]
+# adds the gradients of share * sum of the loss over all pairs of the micro-batches and returns the sum of each term:
 # (step from 0, the process's micro-batches, share)
-AddGradients = Callable[[int, Sequence[Part], Tensor], Tensor]
+AddGradients = Callable[[int, Sequence[MicroBatch], Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its settings and folders."""
+
+    cfg: TrainingConfig
+    base_dir: Path  # the base model
+    out: Path  # where the generator is written
+    work: Path  # checkpoints to resume from
+    refiner: Path | None = None  # the exported loss of a segmenter, for the methods that refine
 
 
 def _advice(row: Any, cfg: TrainingConfig) -> list[str]:
@@ -43,18 +55,20 @@ def run_steps(
     row: Any,
     pairs: int,
     terms: Sequence[str],
-    cfg: TrainingConfig,
-    work: Path,
+    run: Run,
     state: TrainingState,
     accelerator: Accelerator,
     add_gradients: AddGradients,
-) -> None:
-    """Take every step from the last checkpoint in `work` on, each on cfg.batch of so many pairs, and log the terms.
+) -> dict[str, Any]:
+    """Take every step from the last checkpoint on, each on cfg.batch of so many pairs; log the terms.
 
-    A step sees cfg.batch pairs, however many processes and micro-batches share them.
+    A step sees cfg.batch pairs, however many processes and micro-batches share them. Averaged weights, where there are
+    any, are in place of the last ones then. Returns what the generator's config.json says of the run; the first process
+    has written loss.csv.
 
     Raises: UserError when a term is not finite, with the step.
     """
+    cfg, work = run.cfg, run.work
     method, device, processes = row.method, accelerator.device, accelerator.num_processes
     mine = slice(accelerator.process_index, None, processes)
     most = math.ceil(cfg.batch / processes)
@@ -97,6 +111,12 @@ def run_steps(
     losses.flush()
     check_weights(method, cfg.steps, state.parameters, _advice(row, cfg))
     bar.close()
+    if state.average:
+        state.average.copy_to(state.parameters)
+    if accelerator.is_main_process:
+        state.write_losses(run.out / "loss.csv", terms)
+    settings = {"generator": row.model_dump(mode="json"), "training": cfg.model_dump(mode="json")}
+    return {**settings, "precision": accelerator.mixed_precision, "pairs": pairs}
 
 
 @contextlib.contextmanager
@@ -112,7 +132,7 @@ def one_training(cfg: TrainingConfig) -> Iterator[Accelerator]:
     try:
         yield accelerator
     except RuntimeError as error:
-        if not devices.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         place = f"for the networks and their optimiser on {accelerator.device}"
         raise out_of_memory(cfg, place, accelerator.mixed_precision) from error

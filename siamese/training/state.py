@@ -3,18 +3,20 @@
 import csv
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from data.pairs.errors import UserError
+from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.config.sections import TrainingConfig
 
 LOG_ROWS = 100
@@ -52,18 +54,11 @@ def at_once(parameters: list[nn.Parameter]) -> bool:
     return parameters[0].device.type != "cpu"
 
 
-class Weights(NamedTuple):
-    """What a checkpoint holds of the networks, by name, and how it is put back."""
-
-    read: Callable[[], dict[str, Tensor]]
-    write: Callable[[dict[str, Tensor]], None]
-
-
 @dataclass
 class TrainingState:
     """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run."""
 
-    weights: Weights
+    saved: Mapping[str, nn.Module]  # what a checkpoint holds, by name
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -75,19 +70,24 @@ class TrainingState:
     def begin(
         cls,
         networks: Sequence[nn.Module],
-        weights: Weights,
+        saved: Mapping[str, nn.Module],
         cfg: TrainingConfig,
-        scaler: torch.amp.GradScaler,
-        average: Callable[[list[nn.Parameter]], EMAModel | None],
+        accelerator: Accelerator,
+        ema: float | None,
+        **ema_options: Any,
     ) -> "TrainingState":
         """Return the state before the first step; what has requires_grad set in the networks is trained.
+
+        `ema` is the decay of the averaged weights, None for none; its options are those of diffusers' EMAModel.
 
         Raises: UserError when the optimiser's package is missing.
         """
         parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
         optimizer = OPTIMIZERS[cfg.optimizer](parameters, cfg)
         schedule = SCHEDULES[cfg.schedule](optimizer, cfg)
-        return cls(weights, parameters, optimizer, schedule, scaler, average(parameters))
+        scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.mixed_precision == "fp16")
+        average = EMAModel(parameters, decay=ema, foreach=at_once(parameters), **ema_options) if ema else None
+        return cls(saved, parameters, optimizer, schedule, scaler, average)
 
     def update(self) -> None:
         """Take one optimiser step with the gradients that are there."""
@@ -99,17 +99,17 @@ class TrainingState:
         if self.average and self.scaler.get_scale() >= scale:
             self.average.step(self.parameters)
 
-    def _parts(self) -> dict:
-        parts = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
-        return parts | ({"average": self.average} if self.average else {})
+    def _beside_weights(self) -> dict:
+        values = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        return values | ({"average": self.average} if self.average else {})
 
     def save(self, work: Path, step: int) -> None:
         """Write a checkpoint to resume from beside the last one, rename it, then drop the last one."""
         part = work / f".step-{step}.{os.getpid()}"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        save_file(self.weights.read(), part / "weights.safetensors")
-        states = {name: value.state_dict() for name, value in self._parts().items()}
+        save_file(flat_state(self.saved), part / "weights.safetensors")
+        states = {name: value.state_dict() for name, value in self._beside_weights().items()}
         torch.save({**states, "rows": self.rows}, part / "state.pt")
         part.rename(work / f"step-{step}")
         for old in work.glob("step-*"):
@@ -122,16 +122,16 @@ class TrainingState:
         if not steps:
             return 0
         folder = work / f"step-{steps[-1]}"
-        self.weights.write(load_file(folder / "weights.safetensors"))
+        load_flat_state(self.saved, load_file(folder / "weights.safetensors"))
         states = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-        for name, value in self._parts().items():
+        for name, value in self._beside_weights().items():
             value.load_state_dict(states[name])
         if self.average:
             self.average.to(self.parameters[0].device)
         self.rows = states["rows"]
         return steps[-1]
 
-    def write_losses(self, path: Path, names: tuple[str, ...]) -> None:
+    def write_losses(self, path: Path, names: Sequence[str]) -> None:
         """Write the loss terms as means over up to LOG_ROWS windows of steps; `step` is the last one of its window."""
         windows = np.array_split(np.array(self.rows), min(LOG_ROWS, len(self.rows)))
         with path.open("w", newline="") as file:

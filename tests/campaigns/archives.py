@@ -6,11 +6,9 @@ The last line is a JSON of counts, and the exit code is 1 if anything escaped, t
 in a traceback.
 """
 
-import argparse
 import bz2
 import gzip
 import io
-import json
 import lzma
 import os
 import random
@@ -25,6 +23,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.campaigns.counts import main
 
 MOST_BYTES, MOST_MIB, LIMIT_S = 50_000_000, 200, 60
 BIG = 300 * 2**20  # bytes that a header or a member stands for
@@ -46,7 +46,7 @@ def _tar(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
     return out.getvalue()
 
 
-def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info
@@ -54,21 +54,21 @@ def _member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfi
 
 def tar_name(chooser: random.Random) -> bytes:
     """Return a tar with an odd name."""
-    return _tar((_member("ok.txt"), b"1"), (_member(chooser.choice(NAMES)), b"escaped"))
+    return _tar((member("ok.txt"), b"1"), (member(chooser.choice(NAMES)), b"escaped"))
 
 
 def tar_link(chooser: random.Random) -> bytes:
     """Return a tar with a link or a device, and a file that would be written through it."""
     kinds = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.CONTTYPE]
     target = chooser.choice(["..", "/tmp", "../../out", "/etc/passwd", "ok.txt"])
-    return _tar((_member("way", chooser.choice(kinds), target), b""), (_member("way/out"), b"escaped"))
+    return _tar((member("way", chooser.choice(kinds), target), b""), (member("way/out"), b"escaped"))
 
 
 def tar_header(chooser: random.Random) -> bytes:
     """Return a tar whose first or second header of names is as large as BIG; most of it is really there."""
-    info = _member("header", chooser.choice([b"x", b"g", b"L", b"K"]))
+    info = member("header", chooser.choice([b"x", b"g", b"L", b"K"]))
     info.size = BIG
-    before = b"" if chooser.random() < 0.5 else _tar((_member("ok.txt"), b"1"))[:1024]
+    before = b"" if chooser.random() < 0.5 else _tar((member("ok.txt"), b"1"))[:1024]
     there = b"a" * chooser.choice([0, 10_000, 40 * 2**20])
     return before + info.tobuf(tarfile.USTAR_FORMAT) + there
 
@@ -76,12 +76,12 @@ def tar_header(chooser: random.Random) -> bytes:
 def tar_many(chooser: random.Random) -> bytes:
     """Return a tar of very many members, or of very many headers before one."""
     kind = chooser.choice([tarfile.REGTYPE, tarfile.DIRTYPE, b"x"])
-    return _member("a", kind).tobuf(tarfile.USTAR_FORMAT) * chooser.choice([5_000, 250_000])
+    return member("a", kind).tobuf(tarfile.USTAR_FORMAT) * chooser.choice([5_000, 250_000])
 
 
 def tar_pax(chooser: random.Random) -> bytes:
     """Return a tar whose extended header gives another name, link or size."""
-    info = _member("a.txt")
+    info = member("a.txt")
     key, value = chooser.choice(
         [("path", "../out"), ("path", "/tmp/siamese-escaped"), ("size", "-5"), ("size", str(2**62)), ("size", "x"),
          ("linkpath", "/etc"), ("GNU.sparse.size", str(2**60)), ("GNU.sparse.map", "0," * 5000), ("path", "a" * 60_000)]
@@ -98,7 +98,7 @@ def bomb(chooser: random.Random) -> bytes:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             archive.writestr("zeros.bin", zeros)
         return out.getvalue()
-    return gzip.compress(_tar((_member("zeros.bin"), zeros)), compresslevel=1)
+    return gzip.compress(_tar((member("zeros.bin"), zeros)), compresslevel=1)
 
 
 def _zip(members: list[tuple[zipfile.ZipInfo | str, bytes]]) -> bytes:
@@ -151,7 +151,7 @@ def nested(chooser: random.Random) -> bytes:
     content = chooser.choice([tar_name, tar_link, zip_name, zip_link, zip_lies])(chooser)
     for level in range(chooser.randint(1, 4)):
         inner = f"in{level}.zip" if zipfile.is_zipfile(io.BytesIO(content)) else f"in{level}.tar"
-        content = chooser.choice([lambda c, n: _zip([(n, c)]), lambda c, n: _tar((_member(n), c))])(content, inner)
+        content = chooser.choice([lambda c, n: _zip([(n, c)]), lambda c, n: _tar((member(n), c))])(content, inner)
     return content
 
 
@@ -160,8 +160,8 @@ WAYS = (
 )  # fmt: skip
 
 
-def unpack_here(archive: Path, target: Path) -> int:
-    """Unpack in this process, and print how it ended: written, or refused in so many words."""
+def unpack_here(archive: Path, target: Path) -> None:
+    """Unpack in this process and print how it ended, written or refused in so many words, and the peak memory."""
     from data.acquire.unpack import unpack
     from data.pairs.errors import UserError
 
@@ -169,14 +169,16 @@ def unpack_here(archive: Path, target: Path) -> int:
         unpack(archive, target, MOST_BYTES)
     except UserError as error:
         sys.stdout.write(f"refused {str(error)[:300]!a}\n")
-        return 0
-    sys.stdout.write("written\n")
-    return 0
+    else:
+        sys.stdout.write("written\n")
+    status = Path("/proc/self/status").read_text()  # getrusage would count the process that started this one
+    sys.stderr.write(f"peak {int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f}\n")
 
 
 def in_a_process(archive: Path, target: Path) -> tuple[str, float]:
     """Return how unpacking ends in a process of its own, and its peak memory in MiB."""
-    command = [sys.executable, "-m", "tests.campaigns.archives", "--one", str(archive), str(target)]
+    code = "import sys; from pathlib import Path; from tests.campaigns.archives import unpack_here\n"
+    command = [sys.executable, "-c", f"{code}unpack_here(*map(Path, sys.argv[1:]))", str(archive), str(target)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         out, err = process.communicate(timeout=LIMIT_S)
@@ -228,22 +230,5 @@ def run(cases: int, seed: int) -> dict[str, Any]:
     return {**facts, **dict(sorted(outcomes.items())), **kinds, "failures": failures}
 
 
-def main() -> int:
-    """Run the campaign, print the counts as JSON and return 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=120)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--one", nargs=2, metavar=("ARCHIVE", "TARGET"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        code = unpack_here(*map(Path, options.one))
-        status = Path("/proc/self/status").read_text()  # getrusage would count the process that started this one
-        sys.stderr.write(f"peak {int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f}\n")
-        return code
-    counts = run(options.cases, options.seed)
-    sys.stdout.write(json.dumps(counts) + "\n")
-    return 1 if counts["failures"] else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(run, __doc__, cases=120))

@@ -6,7 +6,6 @@ Provable is damage that the file itself shows: a wrong checksum of a PNG or of a
 end, more than 8 bits. The last line is a JSON of counts, and the exit code is 1 if any of them is a failure.
 """
 
-import argparse
 import contextlib
 import io
 import json
@@ -30,6 +29,7 @@ from data.doctor.doctor import examine
 from data.pairs.config import FolderDataset
 from data.pairs.errors import UserError, one_line
 from data.prepare.prepare import prepare
+from tests.campaigns.counts import main
 
 PAIRS, SIDE, LIMIT_S = 6, 96, 60
 FORMATS: dict[str, dict[str, Any]] = {
@@ -288,15 +288,5 @@ def run(cases: int, seed: int) -> dict[str, Any]:
     return {"cases": cases, "seed": seed, **dict(sorted(outcomes.items())), **kinds, "failures": failures}
 
 
-def main() -> int:
-    """Run the campaign, print the counts as JSON and return 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=560)
-    parser.add_argument("--seed", type=int, default=7)
-    counts = run(**vars(parser.parse_args()))
-    sys.stdout.write(json.dumps(counts) + "\n")
-    return 1 if counts["failures"] else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(run, __doc__, cases=560))

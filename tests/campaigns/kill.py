@@ -7,7 +7,6 @@ nobody disturbed (entries stand in the order in which stages end, which several 
 The last line printed is a JSON object of counts.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -29,6 +28,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from data.pairs.files import TEMPORARY, sha256_file
+from tests.campaigns.counts import parser, report
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import stand_in_project
 from tests.pipeline.test_graph import shrink
@@ -303,16 +303,15 @@ def campaign(root: Path, runs: int, seed: int, aim: str, minutes: float) -> Coun
 
 def main() -> int:
     """Run the campaign that the command line asks for; exit code 1 when a run was stuck, differed or left something."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--aim", choices=("any", "lock"), default="any")
-    parser.add_argument("--minutes", type=float, default=60, help="no run is started after that long")
-    asked = parser.parse_args()
+    options = parser(__doc__, seed=0)
+    options.add_argument("--runs", type=int, default=40)
+    options.add_argument("--aim", choices=("any", "lock"), default="any")
+    options.add_argument("--minutes", type=float, default=60, help="no run is started after that long")
+    given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        counts = campaign(Path(folder).resolve(), asked.runs, asked.seed, asked.aim, asked.minutes)
-    sys.stdout.write(json.dumps({"seed": asked.seed, "aim": asked.aim} | dict(counts)) + "\n")
-    return int(any(counts[name] for name in ("stuck", "differing", "differing entries", "orphans", "leftovers")))
+        counts = campaign(Path(folder).resolve(), given.runs, given.seed, given.aim, given.minutes)
+    failures = ("stuck", "differing", "differing entries", "orphans", "leftovers")
+    return report({"seed": given.seed, "aim": given.aim} | dict(counts), failures)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Most cases are checked in this process, one of SHARE through the command line. T
 the exit code is 1 if any of them is a failure.
 """
 
-import argparse
 import io
 import itertools
 import json
@@ -25,8 +24,9 @@ from ruamel.yaml import YAML
 from data.pairs.errors import UserError
 from pipeline.params.presets import composed
 from pipeline.params.schema import check_text, read_params
+from tests.campaigns.counts import main
+from tests.contracts.imports import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARE = 50  # every so many cases goes through the command line
 SLOW_S = 10
 MOST_LINES = 102
@@ -224,15 +224,5 @@ def run(cases: int, seed: int) -> dict[str, Any]:
     return {**kept, **kinds, "failures": failures}
 
 
-def main() -> int:
-    """Run the campaign, print the counts as JSON and return 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=1500)
-    parser.add_argument("--seed", type=int, default=7)
-    counts = run(**vars(parser.parse_args()))
-    sys.stdout.write(json.dumps(counts) + "\n")
-    return 1 if counts["failures"] else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(run, __doc__, cases=1500))

@@ -76,7 +76,7 @@ def _value(params, key: str):
 
 def test_dvc_resolves_the_whole_without_a_clash(tmp_path, monkeypatch):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    run("toy-all", tmp_path / "params.yaml")
+    run({"name": "toy-all", "out": tmp_path / "params.yaml"})
     monkeypatch.chdir(tmp_path)
     with Repo.init(no_scm=True) as repo:
         names = {stage.addressing for stage in repo.index.graph}
@@ -105,7 +105,7 @@ def test_names_are_listed_and_a_wrong_one_is_told(tmp_path):
     assert {"kvasir-seg-64", "paper-all", "toy-table4"} <= set(preset_names())
     assert "_toy" not in preset_names()
     with pytest.raises(UserError, match="no such preset") as error:
-        run("paper-tabel2", tmp_path / "params.yaml")
+        run({"name": "paper-tabel2", "out": tmp_path / "params.yaml"})
     assert "paper-table2" in str(error.value)
     assert not (tmp_path / "params.yaml").exists()
 

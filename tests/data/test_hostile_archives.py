@@ -12,7 +12,7 @@ from tests.campaigns import archives
 
 @pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
 def test_the_first_header_of_a_tar_is_refused_before_it_is_read(tmp_path, kind):
-    info = archives._member("header", kind)
+    info = archives.member("header", kind)
     info.size = 2**30
     with (tmp_path / "a.tar").open("wb") as file:
         file.write(info.tobuf())

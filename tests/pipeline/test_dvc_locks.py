@@ -10,8 +10,8 @@ import pytest
 from dvc.repo import Repo
 
 from data.pairs.errors import UserError
+from pipeline.plan.dvc_states import stages_to_run
 from pipeline.record import dvc_locks
-from pipeline.run.repro import stages_to_run
 from tests.pipeline.projects import GIT
 
 LOCK, OTHER = Path(".dvc/tmp/lock"), Path(".dvc/tmp/rwlock.lock")
@@ -71,5 +71,5 @@ def test_a_lock_by_flock_that_is_held_stays(repository):
         config["core"]["hardlink_lock"] = False
     with Repo() as repo, repo.lock:
         inode = LOCK.stat().st_ino
-        dvc_locks._drop_files_of_flock()
+        dvc_locks.drop_files_of_flock()
         assert LOCK.stat().st_ino == inode

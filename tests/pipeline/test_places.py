@@ -5,8 +5,8 @@ import os
 import pytest
 
 from data.pairs.errors import UserError
-from pipeline.run.executors import local_places, parse_settings
-from pipeline.slurm.options import check, options
+from pipeline.run.executors import local_places
+from pipeline.slurm.options import check, options, parse_settings
 
 TWO = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6)
   MIG 1g.5gb      Device  0: (UUID: MIG-c6d4f1ef)

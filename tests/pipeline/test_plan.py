@@ -1,6 +1,7 @@
 """plan: what DVC itself would do, told before, without touching anything; and all that is missing, at once."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipeline.cli import main
 from pipeline.params.schema import read_params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.plan import Row, longest_chain
-from pipeline.plan.stage_times import Estimate, Record, estimate, kind_of, work_of
+from pipeline.plan.stage_times import FOLDER, Record, kind_of, last_of_its_kind, read_records, record
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit, stand_in_project
 from tests.pipeline.test_graph import shrink
@@ -109,14 +110,16 @@ def test_a_run_that_the_cache_remembers_is_not_run_again(ask):
     assert times() == before, "what comes out of the cache took no time of its own"
 
 
-def test_time_is_that_of_the_stage_itself_and_grows_with_the_work(ask):
+def test_time_is_that_of_the_stage_itself_or_the_last_of_its_kind(ask):
     own = json.loads(Path(".work/times/masks@phantom-random.json").read_text())
     assert own["seconds"] > 0
     assert own["peak_mib"] > 10
     edit(lambda data: data["masks"]["random"].update(copies=8))
     found = {stage["stage"]: stage for stage in ask()["stages"]}
-    assert found["masks@phantom-random"]["seconds"] == pytest.approx(2 * own["seconds"])
+    assert found["masks@phantom-random"]["seconds"] == own["seconds"]
+    assert found["masks@phantom-random"]["measured_on"] == "masks@phantom-random"
     assert found["train@phantom-siamese"]["seconds"] is None
+    assert found["train@phantom-siamese"]["measured_on"] is None
     assert found["sample@phantom-siamese-random"]["bytes"] == pytest.approx(found["prepare@phantom"]["bytes"] * 12 / 16)
     edit(lambda data: data["masks"]["random"].update(copies=4))
 
@@ -162,47 +165,52 @@ def test_a_wrong_file_stops_before_dvc_is_asked(project, capsys):
 
 
 PAST = [
-    Record("train@a-x", "train siamese", 100.0, 10.0, 1.0, "cpu"),
-    Record("train@a-y", "train siamese", 1000.0, 90.0, 1.0, "cpu"),
-    Record("score@a", "score", None, 7.0, 1.0, None),
+    Record("train@a-x", "train siamese", 10.0, 1.0, "cpu"),
+    Record("train@a-y", "train siamese", 90.0, 1.0, "cpu"),
+    Record("train@a-z", "train siamese", 5.0, 1.0, "a GPU"),
+    Record("score@a", "score", 7.0, 1.0, None),
 ]
 
 
-def test_an_estimate_scales_the_nearest_work_of_the_same_kind_and_device():
-    assert estimate("train@b", "train siamese", 50.0, PAST, "cpu") == Estimate(5.0, "train@a-x")
-    assert estimate("train@b", "train siamese", 2000.0, PAST, "cpu") == Estimate(180.0, "train@a-y")
-    assert estimate("train@a-x", "train siamese", 100.0, PAST, "cpu") == Estimate(10.0, "train@a-x")
-    assert estimate("train@b", "train siamese", 50.0, PAST, "a GPU") == Estimate(None, None)
-    assert estimate("train@b", "train controlnet", 50.0, PAST, "cpu") == Estimate(None, None)
-    assert estimate("score@a", "score", None, PAST, "a GPU") == Estimate(7.0, "score@a")
-    assert estimate("score@b", "score", None, PAST, "cpu") == Estimate(None, None)
+def test_an_estimate_is_the_own_last_time_or_the_last_of_the_kind_on_the_device():
+    assert last_of_its_kind("train@a-x", "train siamese", PAST, "cpu") == PAST[0]
+    assert last_of_its_kind("train@b", "train siamese", PAST, "cpu") == PAST[1]
+    assert last_of_its_kind("train@a-x", "train siamese", PAST, "a GPU") == PAST[2]
+    assert last_of_its_kind("train@b", "train siamese", PAST, "another GPU") is None
+    assert last_of_its_kind("train@a-x", "train controlnet", PAST, "cpu") is None
+    assert last_of_its_kind("score@b", "score", PAST, "a GPU") == PAST[3]
 
 
-def test_every_stage_of_every_preset_has_a_work_and_a_kind(project):
-    presets = [Path("params.yaml"), *(Path(f"presets/{name}.yaml") for name in ("ablations", "toy-all"))]
-    for preset in presets:
-        params, found = read_params(preset), set()
+def test_the_last_record_is_that_of_the_stage_that_ended_last(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    for number, name in enumerate(("masks@b", "masks@a", "masks@c")):
+        monkeypatch.setenv("DVC_STAGE", name)
+        record("masks", {"dataset": "phantom", "masks": "random"}, float(number))
+        os.utime(FOLDER / f"{name}.json", (number, number))
+    assert [row.stage for row in read_records()] == ["masks@b", "masks@a", "masks@c"]
+    assert {row.kind for row in read_records()} == {"masks at 64 px"}
+    assert last_of_its_kind("masks@d", "masks at 64 px", read_records(), "cpu").seconds == 2.0
+
+
+def test_every_stage_of_every_preset_has_a_kind(project):
+    for preset in (Path("params.yaml"), *(Path(f"presets/{name}.yaml") for name in ("ablations", "toy-all"))):
+        params = read_params(preset)
         for stage in plan_stages(preset):
-            kind_of(stage.verb, stage.item, params)
-            found |= {stage.verb} if work_of(stage.verb, stage.item, params) is None else set()
-        if all(row.kind == "phantom" for row in params.datasets.values()):
-            assert found <= {"report", "acquire"}
+            assert kind_of(stage.verb, stage.item, params).split(" ")[0] == stage.verb
 
 
-def test_work_is_counted_by_what_the_params_say():
+def test_a_kind_is_what_runs_and_how_large():
     params = read_params(ROOT / "params.yaml")
-    row = params.architectures["unet"]
-    run = {"dataset": "phantom", "masks": "real", "architecture": "unet", "seed": 0, "multiple": 1}
-    alone = work_of("segment", {**run, "source": "real"}, params)
-    assert alone == row.epochs * params.datasets["phantom"].train * row.input_px**2
-    assert work_of("segment", {**run, "source": "siamese"}, params) == 2 * alone
-    assert work_of("segment", {**run, "source": "siamese", "multiple": 2}, params) == 3 * alone
+    run = {"dataset": "phantom", "source": "real", "masks": "real", "architecture": "unet", "seed": 0, "multiple": 1}
+    unet = kind_of("segment", run, params)
+    assert unet == "segment unet tu-test_resnet [{}, [32, 16, 16], 64] x1 at 64 px"
+    assert kind_of("segment", {**run, "seed": 1, "source": "siamese"}, params) == unet
+    assert kind_of("segment", {**run, "multiple": 2}, params) != unet
     item = {"dataset": "phantom", "generator": "siamese", "masks": "random"}
-    assert work_of("train", item, params) == 700 * 8 * 64**2
-    assert work_of("sample", item, params) == 48 * 20 * 2 * 64**2
-    assert kind_of("sample", item, params) == kind_of("sample_volume", item, params)
-    assert kind_of("segment", {**run, "source": "real"}, params) == "segment unet tu-test_resnet [{}, [32, 16, 16]]"
+    assert kind_of("train", item, params).startswith("train siamese ")
     assert kind_of("train", item, params) != kind_of("train", {**item, "generator": "controlnet"}, params)
+    assert kind_of("features", {**run, "extractor": "demo"}, params) == "features demo at 64 px"
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.sets(st.integers(0, 9)), st.booleans()), max_size=10))
@@ -211,6 +219,6 @@ def test_no_chain_is_longer_than_all_or_shorter_than_any(drawn):
     for number, (seconds, needs, runs) in enumerate(drawn):
         names = {str(need) for need in needs if need < number}
         stage = Planned(str(number), "train", {}, "to run" if runs else "cached", names, None)
-        rows.append(Row(stage, Estimate(seconds, "x"), None))
+        rows.append(Row(stage, Record("x", "train", seconds, 1.0, None), None))
     times = [seconds for seconds, _, runs in drawn if runs]
     assert max(times, default=0) <= longest_chain(rows) <= sum(times) + 1e-9

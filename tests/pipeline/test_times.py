@@ -20,11 +20,11 @@ from tests.pipeline.projects import GIT
 def test_times_are_told_by_stage_and_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no stage was measured"):
-        times.run(Path("out"))
+        times.run({"out": Path("out")})
     for stage, seconds in (("train@a-b", 7.5), ("segment@a-x", 2.0), ("segment@a-y", 3.0)):
-        record = {"stage": stage, "kind": "k", "work": 1.0, "seconds": seconds, "peak_mib": 100.0, "device": "cpu"}
+        record = {"stage": stage, "kind": "k", "seconds": seconds, "peak_mib": 100.0, "device": "cpu"}
         write_json(FOLDER / f"{stage}.json", record)
-    times.run(Path("out"))
+    times.run({"out": Path("out")})
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["train", "1", "7.5", "100"]
     assert lines[2].split() == ["segment", "2", "5.0", "100"]

@@ -82,7 +82,8 @@ def test_where_a_fork_is_bad_no_process_answers(tmp_path, monkeypatch):
         "import torch\ntry: torch.cuda.init()\nexcept Exception: torch._C._cuda_getDeviceCount()\n"
     )
     code = (
-        "import sys; from pipeline.run import prefork as warm; warm.LIBRARIES = ('asks',); warm.serve(sys.argv[1], int(sys.argv[2]))"
+        "import sys; from pipeline.run import prefork as warm\n"
+        "warm.LIBRARIES = ('asks',); warm.serve(sys.argv[1], int(sys.argv[2]))"
     )
     env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     command = [sys.executable, "-c", code, str(tmp_path / "socket"), str(os.getpid())]

@@ -20,12 +20,23 @@ def site(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch, site, tmp_path):
-    """Make the manifest two files of the site, whose hash is known and unknown, and run in a folder of its own."""
+    """Make the manifest two files of the site, and run in a folder of its own."""
     for name in list(WEIGHTS):
         monkeypatch.delitem(WEIGHTS, name)
-    for name, sha256 in (("known", digest(BODY)[:8]), ("new", None)):
-        row = {"path": f"toy/{name}.bin", "url": f"{site.root}/a.zip", "page": "https://example.org", "sha256": sha256}
-        row |= {"size_bytes": 300_000, "extractor": "toy", "used_for": "tests", "licence": "CC0"}
+    for name in ("known", "new"):
+        row = {
+            "path": f"toy/{name}.bin",
+            "url": f"{site.root}/a.zip",
+            "page": "https://example.org",
+            "sha256": digest(BODY),
+        }
+        row |= {
+            "sha256": digest(BODY),
+            "size_bytes": 300_000,
+            "extractor": "toy",
+            "used_for": "tests",
+            "licence": "CC0",
+        }
         monkeypatch.setitem(WEIGHTS, name, WeightFile(**row))
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -46,8 +57,8 @@ def listed(capsys, *arguments):
 def test_states_from_missing_to_altered(capsys, site):
     assert listed(capsys) == {"known": "missing", "new": "missing"}
     assert not Path("weights").exists()
-    assert listed(capsys, "--fetch") == {"known": "present", "new": "unverified"}
-    assert listed(capsys, "new") == {"new": "unverified"}
+    assert listed(capsys, "--fetch") == {"known": "present", "new": "present"}
+    assert listed(capsys, "new") == {"new": "present"}
     for name in WEIGHTS:
         Path(f"weights/toy/{name}.bin").write_bytes(OTHER)
     assert listed(capsys) == {"known": "altered", "new": "altered"}
@@ -76,7 +87,7 @@ def test_json_tells_the_whole_row(capsys, tmp_path):
     assert found["folder"] == "weights"
     row = found["files"]["known"]
     assert (row["path"], row["sha256"]) == ("weights/toy/known.bin", digest(BODY))
-    assert row["sha256_published"] == digest(BODY)[:8]
+    assert row["sha256_published"] == digest(BODY)
     assert {"url", "page", "size_bytes", "used_for", "extractor", "licence"} <= row.keys()
 
 
@@ -84,7 +95,7 @@ def test_what_cannot_be_had_is_a_user_error_and_the_rest_is_there(capsys, site):
     site.statuses = [404]
     with pytest.raises(UserError, match=r"known: .* the server answered 404"):
         run("--fetch")
-    assert listed(capsys) == {"known": "missing", "new": "unverified"}
+    assert listed(capsys) == {"known": "missing", "new": "present"}
 
 
 def test_unknown_names_are_refused_with_the_nearest():

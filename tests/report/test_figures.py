@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data.drawing import GAP_PX, HEADER_PX, outlined
 from data.pairs.manifest import PairSet
-from evaluation.figures.pairs_and_curves import GAP_PX, HEADER_PX, outline, pair_grid, volume_curve
+from evaluation.figures.curves import volume_curve
+from evaluation.figures.sheets import pair_grid
 from evaluation.results.comparison import volume_series
 from evaluation.results.results import read_runs
 
@@ -54,10 +56,10 @@ def test_few_pairs_make_few_rows(tree, tmp_path):
 
 def test_an_empty_mask_has_no_outline_and_the_input_is_kept():
     image = np.full((32, 32, 3), 90, np.uint8)
-    assert np.array_equal(outline(image, np.zeros((32, 32), bool)), image)
+    assert np.array_equal(outlined(image, np.zeros((32, 32), bool)), image)
     mask = np.zeros((32, 32), bool)
     mask[8:20, 8:20] = True
-    assert not np.array_equal(outline(image, mask), image)
+    assert not np.array_equal(outlined(image, mask), image)
     assert (image == 90).all()
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.drawing import GAP_PX, HEADER_PX
 from data.pairs.files import write_json, write_text
 from data.pairs.manifest import Pair, PairSet
-from evaluation.figures.methods_and_losses import loss_figure, method_grid
-from evaluation.figures.pairs_and_curves import GAP_PX, HEADER_PX
+from evaluation.figures.curves import loss_figure
+from evaluation.figures.sheets import method_grid
 from evaluation.page.page import write_report
 from evaluation.paper.facts import read_paper
 from evaluation.paper.pages import volume_figure

@@ -23,7 +23,7 @@ from evaluation.paper.values import (
     Preset,
 )
 from evaluation.results.results import Grid, Run, RunKey, Scores
-from evaluation.tables.tables import MISSING
+from evaluation.tables.text import MISSING
 
 SIZES = {"cvc-300": 60, "clinicdb": 62, "kvasir": 100, "colondb": 380, "etis": 196}
 TYPED = list(csv.DictReader(Path(__file__).with_name("paper_values.csv").read_text(encoding="utf-8").splitlines()))

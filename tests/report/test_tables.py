@@ -8,16 +8,8 @@ import pytest
 
 from evaluation.results.comparison import Setting, build_table, differences, summarize, volume_series
 from evaluation.results.results import Grid, Run, RunKey, read_runs, read_scores
-from evaluation.tables.tables import (
-    MISSING,
-    number,
-    percent,
-    render_csv,
-    render_markdown,
-    render_scores_csv,
-    render_series_csv,
-    text_table,
-)
+from evaluation.tables.tables import render_csv, render_markdown, render_scores_csv, render_series_csv, text_table
+from evaluation.tables.text import MISSING, number, percent
 
 
 def runs_of(values):

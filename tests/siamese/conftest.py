@@ -6,12 +6,14 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 
 from data.pairs.config import PhantomDataset
 from data.prepare.prepare import prepare
+from siamese.base.devices import seeded
 from siamese.base.latents import cache_latents, load_training_data, to_signed
-from siamese.base.pretrain import pretrain, seeded
+from siamese.base.pretrain import pretrain
 from siamese.config.sections import ControlNetRow, PretrainedHere, SamplingConfig, SiameseRow, TrainingConfig
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder
 from siamese.method.step import Batch
+from siamese.training.loop import Run
 from siamese.training.train import train_generator
 
 BASE = PretrainedHere.model_validate_json(
@@ -54,7 +56,8 @@ def generators(tmp_path_factory, training_data, base_dir):
     folders = {}
     for name, row in ROWS.items():
         folders[name] = tmp_path_factory.mktemp(name)
-        train_generator(training_data, row, TRAINING, base_dir, folders[name], tmp_path_factory.mktemp("work"))
+        run = Run(TRAINING, base_dir, folders[name], tmp_path_factory.mktemp("work"))
+        train_generator(training_data, row, run)
     return folders
 
 

@@ -1,0 +1,100 @@
+"""Curves: mDice against the volume of synthetic pairs, and losses against steps. Source: Fig. 7; it has no losses."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluation.figures.plots import (
+    BLACK,
+    COLOURS,
+    GREY,
+    LINES,
+    MARKERS,
+    finish,
+    panels_of,
+    plain_style,
+    save,
+)
+from evaluation.results.comparison import Point, SeriesKey
+from evaluation.results.results import DUPLICATE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEWEST_IN = 6.9  # room for a legend
+
+
+@plain_style
+def volume_curve(series: Mapping[SeriesKey, Sequence[Point]], path: Path) -> None:
+    """Write a PNG of mDice (%) against the synthetic volume, one panel an architecture, for series of one data set.
+
+    Error bars are standard deviations over seeds where there are several. The dotted line is real pairs only; filled
+    markers are real masks, open ones any other masks.
+    """
+    architectures = list(dict.fromkeys(key[1] for key in series))
+    sources = list(dict.fromkeys(key[2] for key in series if key[2] != DUPLICATE))
+    figure, panels = panels_of(len(architectures))
+    for panel, architecture in zip(panels, architectures, strict=True):
+        for (_, name, source, masks), points in series.items():
+            if name == architecture:
+                _curve(panel, source, masks, points, sources)
+        _baseline(panel, [points for key, points in series.items() if key[1] == architecture])
+        panel.set_title(architecture)
+        panel.set_xlabel("synthetic pairs, multiples of the real set")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_ylabel("mDice (%)")
+    finish(figure, panels)
+    save(figure, path)
+
+
+def _curve(panel: "Axes", source: str, masks: str, points: Sequence[Point], sources: Sequence[str]) -> None:
+    number = sources.index(source) if source in sources else None
+    colour = GREY if number is None else COLOURS[number % len(COLOURS)]
+    several = any(point.mdice.sd is not None for point in points)
+    panel.errorbar(
+        [point.multiple for point in points],
+        [100 * point.mdice.mean for point in points],
+        yerr=[100 * (point.mdice.sd or 0.0) for point in points] if several else None,
+        label="real pairs twice" if number is None else f"{source}, {masks} masks",
+        color=colour,
+        marker="x" if number is None else MARKERS[number % len(MARKERS)],
+        linestyle="-" if masks == "real" else "--",
+        markerfacecolor=colour if masks == "real" else "white",
+        capsize=3,
+    )
+
+
+def _baseline(panel: "Axes", curves: Sequence[Sequence[Point]]) -> None:
+    starts = [points[0].mdice.mean for points in curves if points and points[0].multiple == 0]
+    if starts:
+        panel.axhline(100 * starts[0], color=BLACK, linestyle=":", linewidth=1.2, label="real pairs only")
+
+
+@plain_style
+def loss_figure(curves: Mapping[str, Path], stem: Path) -> None:
+    """Write losses as PNG and SVG, one panel a column of the CSV files and one line a file.
+
+    `curves` is name -> CSV file with a column `step`. A column that a file lacks, and an empty cell, have no points.
+    """
+    losses = {name: _read_curve(path) for name, path in curves.items()}
+    columns = list(dict.fromkeys(column for curve in losses.values() for column, points in curve.items() if points))
+    count = max(len(columns), 1)
+    figure, panels = panels_of(count, width=max(3.7, FEWEST_IN / count))
+    for panel, column in zip(panels, columns, strict=False):
+        for number, (name, curve) in enumerate(losses.items()):
+            colour, line = COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
+            if points := curve.get(column):
+                panel.plot(*zip(*points, strict=True), color=colour, linestyle=line, linewidth=1, label=name)
+        panel.set_title(column, fontsize=9)
+        panel.set_xlabel("step")
+    finish(figure, panels)
+    save(figure, stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg"))
+
+
+def _read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return column -> (step, value) of the cells that are not empty."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in (rows[0] if rows else {}) if name != "step"]
+    return {name: [(int(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}

@@ -1,0 +1,112 @@
+"""Sheets of images: synthetic pairs beside their real ones, every method on the same masks (Fig. 5 and 6), copies."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.drawing import ALARM, FONT_PX, GAP_PX, HEADER_PX, Sheet, empty, enlarged, enlarged_mask, evenly, outlined
+from data.pairs.manifest import Pair, PairSet, content
+from evaluation.audit.copies import symmetries, thumbnails
+from evaluation.audit.filters import value
+
+CELL_PX = (192, 256)  # smaller images are enlarged to the first, larger ones reduced to the second
+COLUMNS = ("real", "mask asked for", "synthetic", "with the mask's outline")
+COPY_CELL_PX, COPY_COLUMNS = (128, 192), 4
+
+
+def _cell_px(pairs: PairSet, pair: Pair, most: tuple[int, int] = CELL_PX) -> int:
+    return int(np.clip(pairs.image(pair).shape[0], *most))
+
+
+def _outlined(pairs: PairSet, pair: Pair, cell_px: int) -> np.ndarray:
+    return outlined(enlarged(pairs.image(pair), cell_px), enlarged_mask(pairs.mask(pair), cell_px))
+
+
+def pair_grid(real: PairSet, synthetic: PairSet, path: Path, *, rows: int = 8) -> None:
+    """Write a PNG of `rows` synthetic pairs, spread evenly over their ids, each beside the real pair of its mask.
+
+    Columns: the real image whose mask was used or moved, the mask that was asked for, the synthetic image, and that
+    image with the outline of the mask. A real pair that is not in `real` leaves a grey field.
+    """
+    if not synthetic.pairs:
+        raise ValueError(f"{synthetic.folder}: no pairs to draw")
+    parents = {pair.id: pair for pair in real.pairs}
+    drawn = evenly(synthetic.pairs, rows)
+    cell_px = _cell_px(synthetic, synthetic.pairs[0])
+    sheet = Sheet(len(COLUMNS), len(drawn), (cell_px + GAP_PX, cell_px + GAP_PX + HEADER_PX), COLUMNS)
+    for row, pair in enumerate(drawn):
+        parent = parents.get(pair.parent)
+        mask = enlarged_mask(synthetic.mask(pair), cell_px, smooth=False)
+        sheet.paste(0, row, enlarged(real.image(parent), cell_px) if parent else empty(cell_px))
+        sheet.paste(1, row, np.stack([mask * np.uint8(255)] * 3, -1))
+        sheet.paste(2, row, enlarged(synthetic.image(pair), cell_px))
+        sheet.paste(3, row, _outlined(synthetic, pair, cell_px))
+        sheet.write(0, row, f"real {pair.parent or '-'}", (0, cell_px + 2))
+        sheet.write(2, row, f"synthetic {pair.id}", (0, cell_px + 2))
+    sheet.save(path)
+
+
+def method_grid(real: PairSet, sets: Mapping[str, PairSet], path: Path, *, rows: int = 6) -> bool:
+    """Write a PNG of the same masks in every set, a mask a row and a set a column; return False if they share none.
+
+    The first column is the real image that the mask comes from, with its own mask; every other image has the outline of
+    the mask that it was made for. Rows are spread evenly over the ids. A real pair that `real` lacks is a grey field.
+    """
+    by_mask = [{(pair.id, pair.mask_sha256): pair for pair in pairs.pairs} for pairs in sets.values()]
+    shared = sorted(set.intersection(*(set(pairs) for pairs in by_mask))) if by_mask else []
+    if not shared:
+        return False
+    parents = {pair.id: pair for pair in real.pairs}
+    first = next(iter(sets.values()))
+    cell_px = _cell_px(first, first.pairs[0])
+    drawn = evenly(shared, rows)
+    sheet = Sheet(1 + len(sets), len(drawn), (cell_px + GAP_PX, cell_px + GAP_PX), ("real", *sets))
+    for row, key in enumerate(drawn):
+        parent = parents.get(by_mask[0][key].parent)
+        sheet.paste(0, row, _outlined(real, parent, cell_px) if parent else empty(cell_px))
+        for column, (synthetic, pairs) in enumerate(zip(sets.values(), by_mask, strict=True), 1):
+            sheet.paste(column, row, _outlined(synthetic, pairs[key], cell_px))
+    sheet.save(path)
+    return True
+
+
+def copy_sheet(
+    rows: Sequence[Mapping[str, str]], train: PairSet, synthetic: PairSet, path: Path, top: int = 20
+) -> None:
+    """Write a PNG of the synthetic images nearest to a training image, nearest first, each beside that image.
+
+    `rows` are those of the score stage's table (id, nearest, copy, copy_distance). The training image, on the right, is
+    turned and mirrored as it fits best. A training image that is not in `train` leaves a grey field.
+    """
+    closest = sorted(rows, key=lambda row: (float(row["copy_distance"]), row["id"]))[:top]
+    if not closest:
+        raise ValueError(f"{path}: no rows to draw")
+    originals, synthetics = ({pair.id: pair for pair in pairs.pairs} for pairs in (train, synthetic))
+    cell_px = _cell_px(synthetic, synthetics[closest[0]["id"]], COPY_CELL_PX)
+    line_px = FONT_PX + 2
+    columns = min(COPY_COLUMNS, len(closest))
+    step_px = (2 * cell_px + 3 * GAP_PX, cell_px + 3 * line_px + 2 * GAP_PX)
+    sheet = Sheet(columns, -(-len(closest) // columns), step_px)
+    for number, row in enumerate(closest):
+        cell = (number % columns, number // columns)
+        pair, original = synthetics[row["id"]], originals.get(row["nearest"])
+        image = content(pair, synthetic.image(pair))
+        beside = empty(cell_px)
+        if original:
+            beside = enlarged(turned_like(content(original, train.image(original)), image), cell_px)
+        sheet.paste(*cell, enlarged(image, cell_px))
+        sheet.paste(*cell, beside, right_px=cell_px + GAP_PX)
+        texts = (f"synthetic {pair.id}", f"real {row['nearest']}", f"distance {float(row['copy_distance']):.3f}")
+        for place, text in enumerate(texts):
+            sheet.write(*cell, text, (0, cell_px + 2 + place * line_px), most_px=2 * cell_px)
+        if value(row, "copy"):
+            sheet.write(*cell, "copy", (cell_px + GAP_PX, cell_px + 2 + 2 * line_px), ALARM)
+    sheet.save(path)
+
+
+def turned_like(image: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the flip or quarter turn of uint8 (H, W, 3) whose thumbnail is nearest to that of another image."""
+    target = thumbnails(other[None])
+    views = symmetries(image[None])
+    return np.ascontiguousarray(min(views, key=lambda view: float(((thumbnails(view) - target) ** 2).sum()))[0])

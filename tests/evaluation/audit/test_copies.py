@@ -1,0 +1,194 @@
+"""The copy audit: planted copies are found, fresh images are not, and the rates mean what they say."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from evaluation.audit import copies
+from evaluation.audit.copies import audit, symmetries, thumbnails
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def pictures(draw):
+    """Real images of one source: 60 to train on, 120 held out, 60 fresh ones."""
+    images, _ = draw(240, 7)
+    return images[:60], images[60:180], images[180:]
+
+
+def run(train, holdout, synthetic, parents=None, **more):
+    ids = [f"r{i}" for i in range(len(train))]
+    parents = ids[: len(synthetic)] if parents is None else parents
+    return audit(*(thumbnails(one) for one in (train, holdout, synthetic)), train_ids=ids, parents=parents, **more)
+
+
+PLANTED = {
+    "as it is": lambda x, rng: x,
+    "noise": lambda x, rng: (x + rng.normal(0, 8, x.shape)).clip(0, 255).round().astype(np.uint8),
+    "mirrored": lambda x, rng: x[:, :, ::-1],
+    "turned": lambda x, rng: np.rot90(x, 1, (1, 2)),
+    "turned and mirrored": lambda x, rng: np.rot90(x[:, :, ::-1], 3, (1, 2)),
+    "recoloured": lambda x, rng: (x * rng.uniform(0.9, 1.1, (len(x), 1, 1, 3))).clip(0, 255).round().astype(np.uint8),
+    "darker": lambda x, rng: (x * 0.6).round().astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_planted_copies_are_flagged_and_their_originals_named(pictures, rng, kind: str) -> None:
+    train, holdout, _ = pictures
+    found = run(train, holdout, PLANTED[kind](train, rng))
+    assert found.copy_rate == 1
+    assert found.copy_rate_parent == 1
+    assert found.copy_rate_other == 0
+    assert found.self_retrieval == 1
+    np.testing.assert_array_equal(found.nearest, np.arange(len(train)))
+
+
+def test_the_training_set_itself_is_at_distance_zero(pictures) -> None:
+    train, holdout, _ = pictures
+    found = run(train, holdout, train)
+    assert (found.distance == 0).all()
+    assert found.copy_rate == 1
+    assert found.closer_to_train == 1
+
+
+def test_few_held_out_images_lower_what_copies_reach(draw) -> None:
+    images, _ = draw(150, 3)
+    found = run(images[:120], images[120:], images[:120])
+    assert found.closer_of_copies == 0.625
+    assert found.closer_to_train == pytest.approx(0.625, abs=0.08)
+
+
+def test_fresh_images_are_not_copies(pictures) -> None:
+    found = run(*pictures)
+    assert found.expected_rate == pytest.approx(1 / 121)
+    assert found.copy_rate <= 0.05
+    assert found.closer_to_train == pytest.approx(0.5, abs=0.12)
+    assert found.self_retrieval < 0.2
+    assert found.chance == 1 / 60
+
+
+def test_the_expected_rate_is_kept_whatever_the_data(rng) -> None:
+    """Exchangeable images are flagged at k / (n + 1), also where a quantile of so few must be coarse."""
+    rates = []
+    for _ in range(200):
+        train, holdout, fresh = (rng.normal(size=(n, 6)) for n in (15, 25, 60))
+        found = audit(train, holdout, fresh, train_ids=["a"] * 15, parents=[""] * 60, quantile=0.1)
+        rates.append(found.copy_rate)
+        assert found.expected_rate == pytest.approx(2 / 26)
+    assert np.mean(rates) == pytest.approx(2 / 26, abs=4 * np.std(rates) / 200**0.5)
+
+
+def test_copies_of_the_parent_are_told_from_copies_of_others(pictures) -> None:
+    train, holdout, fresh = pictures
+    mixed = np.concatenate([train[:20], train[30:40], fresh[:10]])
+    parents = [f"r{i}" for i in [*range(20), *range(10), *range(10)]]
+    found = run(train, holdout, mixed, parents)
+    assert found.copy_rate_parent == 0.5
+    assert found.copy_rate_other >= 0.25
+    assert found.copy_rate == pytest.approx(found.copy_rate_parent + found.copy_rate_other)
+    assert found.nearest_is_parent[:30].tolist() == [True] * 20 + [False] * 10
+
+
+def test_distance_equals_a_plain_loop(pictures) -> None:
+    train, holdout, fresh = (thumbnails(one[:25]) for one in pictures)
+    found = audit(train, holdout, fresh, train_ids=list(map(str, range(25))), parents=[""] * 25)
+
+    def distance(query: np.ndarray, point: np.ndarray) -> float:
+        views = [np.rot90(flipped, turns) for flipped in (query, query[::-1]) for turns in range(4)]
+        return min(float(np.sqrt(((view.astype(float) - point) ** 2).mean())) for view in views)
+
+    table = np.array([[distance(query, point) for point in train] for query in fresh])
+    np.testing.assert_allclose(found.distance, table.min(1), rtol=1e-6)
+    np.testing.assert_array_equal(found.nearest, table.argmin(1))
+    assert found.threshold == pytest.approx(min(distance(query, point) for query in holdout for point in train))
+
+
+@pytest.mark.parametrize(("n_train", "n_holdout"), [(7, 4), (4, 7), (5, 5)])
+def testcloser_to_train_is_the_mean_over_all_subsets(rng, n_train: int, n_holdout: int) -> None:
+    train, holdout, fresh = (rng.normal(size=(n, 3)) for n in (n_train, n_holdout, 11))
+    found = copies.closer_to_train(train, holdout, fresh)
+    ours, theirs = (np.linalg.norm(fresh[:, None] - one, axis=2) for one in (train, holdout))
+    size = min(n_train, n_holdout)
+    shares = [
+        (ours[:, list(a)].min(1) < theirs[:, list(b)].min(1)).mean()
+        for a in itertools.combinations(range(n_train), size)
+        for b in itertools.combinations(range(n_holdout), size)
+    ]
+    assert found == pytest.approx(np.mean(shares))
+
+
+def test_block_size_does_not_matter(pictures, monkeypatch) -> None:
+    whole = run(*pictures)
+    monkeypatch.setattr(copies, "BLOCK", 7)
+    parts = run(*pictures)
+    np.testing.assert_allclose(parts.distance, whole.distance, rtol=1e-12)
+    assert parts.closer_to_train == pytest.approx(whole.closer_to_train)
+
+
+def test_small_holdouts_say_so(pictures) -> None:
+    train, holdout, fresh = pictures
+    coarse = run(train, holdout[:30], fresh)
+    assert coarse.expected_rate == pytest.approx(1 / 31)
+    assert "30 held-out" in coarse.note
+    none = run(train, holdout[:19], fresh)
+    assert none.copy_rate is None
+    assert none.copy_rate_parent is None
+    assert "19 held-out" in none.reason
+    assert none.self_retrieval is not None
+    assert run(*pictures).note is None  # 120 images give 1 / 121, which is no more than 1 %
+
+
+def test_no_parents_no_self_retrieval(pictures) -> None:
+    assert run(*pictures, parents=[""] * 60).self_retrieval is None
+
+
+def test_flat_images_are_no_copies_and_no_nan(pictures) -> None:
+    train, holdout, _ = pictures
+    flat = np.full_like(train[:5], 0)
+    flat[1:] = np.arange(4)[:, None, None, None] * 60
+    found = run(train, holdout, flat)
+    assert not found.flagged.any()
+    assert np.isfinite(found.distance).all()
+    np.testing.assert_array_equal(thumbnails(flat), 0)
+
+
+def test_thumbnails_are_standardised_and_of_any_size(draw) -> None:
+    for size in (16, 64, 100):
+        small = thumbnails(draw(3, 0, size)[0])
+        assert small.shape == (3, 16, 16, 3)
+        assert small.dtype == np.float32
+        np.testing.assert_allclose(small.mean((1, 2)), 0, atol=1e-5)
+        np.testing.assert_allclose(small.std((1, 2)), 1, rtol=1e-5)
+
+
+def test_the_eight_symmetries_are_a_group(rng) -> None:
+    image = rng.integers(0, 256, (1, 4, 4, 3))
+    views = {view.tobytes() for view in symmetries(image)}
+    assert len(views) == 8
+    assert all({again.tobytes() for again in symmetries(view)} == views for view in symmetries(image))
+
+
+def test_embeddings_know_no_scale(rng) -> None:
+    train, holdout = rng.normal(size=(40, 16)), rng.normal(size=(120, 16))
+    found = audit(train, holdout, 3 * train, train_ids=["x"] * 40, parents=["x"] * 40)
+    assert found.copy_rate == 1
+    np.testing.assert_allclose(found.distance, 0, atol=1e-7)
+    turned = np.roll(train, 1, axis=1)
+    cosine = (turned / np.linalg.norm(turned, axis=1, keepdims=True)) @ (
+        train / np.linalg.norm(train, axis=1, keepdims=True)
+    ).T
+    found = audit(train, holdout, turned, train_ids=["x"] * 40, parents=["x"] * 40)
+    np.testing.assert_allclose(found.distance**2, 2 - 2 * cosine.max(1), rtol=1e-9)
+
+
+def test_padding_is_no_content(draw) -> None:
+    images, _ = draw(3, 0)
+    padded = np.zeros((3, 64, 96, 3), np.uint8)
+    padded[:, :, 16:80] = images
+    np.testing.assert_array_equal(thumbnails(padded, [(16, 0, 64, 64)] * 3), thumbnails(images))

@@ -1,0 +1,70 @@
+"""What a machine cannot do is said, and gradients are gathered for few messages."""
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from data.pairs import devices
+from data.pairs.errors import UserError
+from siamese.training.gradients import BUCKET_BYTES, buckets
+
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Return a function that sets variables for an accelerator of this test's own."""
+
+    def choose(**variables):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return devices.accelerator()
+
+    yield choose
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@without_gpu
+@pytest.mark.parametrize("named", ["0", "0,1", "GPU-5f3c"])
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_named(environment, named):
+    with pytest.raises(UserError, match=f"CUDA_VISIBLE_DEVICES is {named}") as caught:
+        environment(CUDA_VISIBLE_DEVICES=named)
+    assert "ACCELERATE_USE_CPU=true" in caught.value.problems[1]
+
+
+@without_gpu
+@pytest.mark.parametrize("named", ["", "-1", "NoDevFiles", "-1,0"])
+def test_names_that_mean_no_gpu_ask_for_none(environment, named):
+    assert environment(CUDA_VISIBLE_DEVICES=named).device.type == "cpu"
+
+
+@without_gpu
+def test_who_asks_for_the_cpu_gets_it(environment):
+    assert environment(CUDA_VISIBLE_DEVICES="0", ACCELERATE_USE_CPU="true").device.type == "cpu"
+
+
+@pytest.mark.parametrize("computes", [False, True])
+def test_bf16_is_refused_where_it_would_be_imitated(monkeypatch, computes):
+    """A stand-in for the answer of a T4: bf16 with emulation, and not without."""
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computes
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    devices._check_precision("no", "cuda")
+    devices._check_precision("fp16", "cuda")
+    devices._check_precision("bf16", "cpu")
+    if computes:
+        devices._check_precision("bf16", "cuda")
+        return
+    with pytest.raises(UserError, match="ACCELERATE_MIXED_PRECISION is bf16 in the environment, which Tesla T4 cannot"):
+        devices._check_precision("bf16", "cuda")
+
+
+def test_buckets_hold_up_to_64_mb_of_one_type():
+    sizes = [BUCKET_BYTES // 2, BUCKET_BYTES // 2, 4, 2 * BUCKET_BYTES, 4]
+    tensors = [torch.empty(size // 4, device="meta") for size in sizes]
+    tensors.insert(1, torch.empty(3, device="meta", dtype=torch.float64))
+    found = [[t.nbytes for t in bucket] for bucket in buckets(tensors)]
+    assert found == [sizes[:2], sizes[2:3], sizes[3:4], sizes[4:], [24]]
+    assert BUCKET_BYTES == 64 * 2**20
