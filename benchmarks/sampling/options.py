@@ -44,7 +44,7 @@ def main() -> None:
     from evaluation.features.store import read_parts
     from evaluation.scores.score import score
     from pipeline.params import paths
-    from pipeline.params.schema import load_params
+    from pipeline.params.read import load_params
     from segmentation.inference.predict import load_segmenter
     from siamese.load import load
     from siamese.sampling.sample import sample_images

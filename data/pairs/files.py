@@ -145,13 +145,13 @@ def whole_folder(target: Path) -> Iterator[Path]:
 def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = False) -> Iterator[Path]:
     """Yield a private folder that outlives a crash and is dropped when its inputs change.
 
-    It goes when the block ends well, unless `keep` says that a later run may go on from it.
+    It goes when the block ends well, unless `keep` says that other runs go on from it: these wait for each other.
 
     The folder is `.work/<name>/<hash of fingerprint>` (the root can be moved by the variable SIAMESE_WORK). A lock
     keeps a second run out, such as a rerun while an orphan of a killed `dvc repro` still computes. The processes of one
     run share the folder: the main one makes and drops it, and the others wait for it before they use it.
 
-    Raises: UserError when another process holds the lock.
+    Raises: UserError when another process holds the lock, unless `keep`.
     """
     root = Path(os.environ.get("SIAMESE_WORK", ".work")) / name
     key = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
@@ -163,8 +163,11 @@ def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = Fa
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            message = f"another process is already working on {name}: wait for it or stop it, then run again"
-            raise UserError(message) from error
+            if not keep:
+                message = f"another process is already working on {name}: wait for it or stop it, then run again"
+                raise UserError(message) from error
+            sys.stderr.write(f"another process is already working on {name}: waiting for it\n")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         for old in root.iterdir():
             if old.is_dir() and old.name != key:
                 shutil.rmtree(old)
@@ -176,10 +179,10 @@ def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = Fa
 
 
 def code_fingerprint(*packages: str) -> str:
-    """Return one hash of the modules of these packages that are loaded, so that older code's work is never resumed."""
+    """Return one hash of the modules below these packages that are loaded: older code's work is never resumed."""
     files = {
         str(module.__file__)
         for name, module in list(sys.modules.items())
-        if name.split(".")[0] in packages and getattr(module, "__file__", None)
+        if f"{name}.".startswith(tuple(f"{package}." for package in packages)) and getattr(module, "__file__", None)
     }
     return sha256_tree(*(Path(file) for file in sorted(files)))

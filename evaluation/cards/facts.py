@@ -31,7 +31,7 @@ class CardFacts:
     sampling: Row
     masks: str
     mask_row: Row
-    pairs: int  # in the set at x1
+    pairs: int  # in the set of the smallest multiple
     multiples: tuple[int, ...]
     versions: Mapping[str, str]
     licence: str | None = None  # terms of the source in words, where a row states them

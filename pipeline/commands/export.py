@@ -39,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
-    """Copy the cards of the exported sets, folders .../<dataset>/<set>/xN, to out/cards/<dataset>/<set>/.
+    """Copy the cards of the exported sets, folders .../xN/<dataset>/<set>, to out/cards/<dataset>/<set>/.
 
     Returns the names of those sets that have cards.
     """
-    sets = dict.fromkeys(Path(*folder.resolve().parts[-3:-1]) for folder in added)
+    sets = dict.fromkeys(Path(*folder.resolve().parts[-2:]) for folder in added)
     with_cards = [name for name in sets if any((CARDS / name).glob("*.md"))]
     for name in with_cards:
         for card in sorted((CARDS / name).glob("*.md")):

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the two actions of the verb and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     deck = actions.add_parser("deck", help="write a folder for raters and, apart from it, its key")
-    deck.add_argument("--dataset", required=True, help="its sets lie in outputs/samples/DATASET")
+    deck.add_argument("--dataset", required=True, help="its sets lie in outputs/samples/x1/DATASET")
     deck.add_argument("--set", nargs="*", default=[], metavar="GENERATOR-MASKS", help="all synthetic sets without it")
     deck.add_argument("--images", type=int, default=50, help="of each set, and as many real ones")
     deck.add_argument("--raters", type=int, default=3, help="how many are planned: fewer are noted with the scores")
@@ -41,8 +41,8 @@ def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
 
     Raises: UserError naming every set that is not there or not synthetic.
     """
-    root = paths.samples(dataset, "any", "real").parents[1]
-    folders = {path.parents[1].name: path.parent for path in sorted(root.glob(f"*/x1/{MANIFEST}"))}
+    root = paths.samples(dataset, "any", "real").parent
+    folders = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{MANIFEST}"))}
     pair_sets = {name: read_pairs(folder) for name, folder in folders.items()}
     synthetic = {
         name: pairs

@@ -8,7 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from data.acquire.config import redacted
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

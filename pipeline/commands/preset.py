@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from data.pairs.files import write_text
-from pipeline.params.presets import FOLDER, composed, preset_names
-from pipeline.params.schema import check_text
+from pipeline.params.presets import composed, preset_names
+from pipeline.params.read import check_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a file of presets/ without .yaml")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="as it is listed without one")
     parser.add_argument("--out", type=Path, default=Path("params.yaml"))
 
 
@@ -25,7 +25,6 @@ def run(item: dict[str, Any]) -> None:
     if name is None:
         sys.stdout.write("\n".join([*preset_names(), ""]))
         return
-    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
-    text = composed(path)
-    check_text(text, path)
+    text = composed(Path(name))
+    check_text(text, Path(name))
     write_text(item["out"], text)

@@ -15,7 +15,7 @@ from data.pairs.errors import UserError
 from evaluation.features import weights
 from evaluation.features.weights import WEIGHTS, Found, WeightFile, look
 from pipeline.params.errors import dangling
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 
 PARAMS = Path("params.yaml")
 DEFAULT_FOLDER = "weights"  # where no params.yaml says otherwise

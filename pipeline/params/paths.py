@@ -53,9 +53,8 @@ def masks(dataset: str, name: str, copy: int | None = None) -> Path:
 
 
 def samples(dataset: str, source: str, mask_name: str, multiple: int = 1) -> Path:
-    """Return the pair set that is added to the real pairs: 1x and the further multiples come from two stages."""
-    root = Path("outputs/samples" if multiple == 1 else "outputs/volume")
-    return root / dataset / f"{source}-{mask_name}" / f"x{multiple}"
+    """Return the pair set that is added to the real pairs."""
+    return Path("outputs/samples") / f"x{multiple}" / dataset / f"{source}-{mask_name}"
 
 
 def judge(dataset: str) -> Path:

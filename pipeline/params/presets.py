@@ -1,4 +1,4 @@
-"""Presets: files of presets/, which may take sections from other ones."""
+"""Presets: files of presets/, which may take sections from other ones, and toy twins of those of the paper."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,26 @@ from pipeline.params.blocks import BLOCKS
 from pipeline.params.yaml_text import load_yaml, read_yaml_text
 
 FOLDER = Path("presets")
+PAPER, TOY = "paper-", "toy-"
+TOY_HEAD = """\
+# The twin of {paper}: the same graph on drawn data with toy numbers and one seed, for two cores.
+# python -m pipeline preset {toy} && dvc repro
+"""
 SECTION = re.compile(r"^([a-z_]+):", re.MULTILINE)
 ROW = re.compile(r"^  ([\w-]+):.*\n(?:    .*\n)*", re.MULTILINE)
 SEEDS = re.compile(r"seeds: \[\d[^\]]*\]")
 
 
 def preset_names() -> list[str]:
-    """Return the names of the files in presets/ that can be run, sorted; parts of others start with an underscore."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_"))
+    """Return the names that `preset` takes, sorted: files of presets/, but those that others extend, and toy twins."""
+    names = [path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_")]
+    return sorted([*names, *(name.replace(PAPER, TOY, 1) for name in names if name.startswith(PAPER))])
+
+
+def preset_path(name: str | Path) -> Path:
+    """Return the path of a preset by its name, or of a params.yaml by its path; that of a toy twin is no file."""
+    path = Path(name)
+    return path if path.suffix or path.is_file() else FOLDER / f"{path}.yaml"
 
 
 def sections(text: str) -> dict[str, str]:
@@ -28,42 +40,50 @@ def sections(text: str) -> dict[str, str]:
 
 
 def composed(path: Path) -> str:
-    """Return the text of a preset: the sections of the files that it extends, in order, then its own in their place.
+    """Return the text of a params.yaml or a preset, by path or name: the sections that it extends, then its own.
 
-    Sections are taken whole: a file that gives `generators` replaces all rows of an earlier one. `seeds` in such a file
-    takes the place of the seeds in every block. Rows of data sets that no block names are left out, with the downloads
-    that only they read, because every row is prepared.
+    Sections are taken whole: a file that gives `generators` replaces all rows of an earlier one. Rows of data sets that
+    no block names are left out, with the downloads that only they read, because every row is prepared. `toy-X.yaml`
+    need be no file: it is `paper-X.yaml` with the sections of `_toy.yaml` in their place and with the seed 0 alone.
 
     Raises: UserError when a file is not there or extends itself.
     """
-    return _composed(path, (), {})
-
-
-def _composed(path: Path, above: tuple[Path, ...], read: dict[Path, str]) -> str:
-    if not path.is_file():
-        known = ", ".join(preset_names())
-        raise UserError(f"{path}: no such preset", [f"there are {known}"] if known else [])
-    if path in above:
-        raise UserError(f"{path} extends itself by way of {', '.join(str(one) for one in above)}")
-    if path in read:
-        return read[path]
-    text = read_yaml_text(path)
-    own = sections(text)
-    if "extends" not in own:
+    path = preset_path(path)
+    paper = path.with_name(path.name.replace(TOY, PAPER, 1))
+    if not path.is_file() and path != paper and paper.is_file():
+        found = _extended(paper, (), {}) | _extended(path.with_name("_toy.yaml"), (), {})
+        found |= {name: SEEDS.sub("seeds: [0]", found[name]) for name in BLOCKS if name in found}
+        return "\n".join([TOY_HEAD.format(paper=paper.name, toy=path.stem), *_needed(found, path).values()])
+    text = _read(path)
+    if "extends" not in sections(text):
         return text
-    found: dict[str, str] = {}
-    for name in _extended(own.pop("extends"), path):
-        found |= sections(_composed(path.parent / name, (*above, path), read))
-    seeds = own.pop("seeds", "").strip()
-    found |= own
-    if seeds:
-        found |= {name: SEEDS.sub(lambda _: seeds, text) for name, text in found.items() if name in BLOCKS}
     head = text[: SECTION.search(text).start()].rstrip("\n")  # type: ignore[union-attr]  # extends is one
-    read[path] = "\n".join([f"{head}\n", *(found if above else _needed(found, path)).values()])
+    return "\n".join([f"{head}\n", *_needed(_extended(path, (), {}), path).values()])
+
+
+def _read(path: Path) -> str:
+    if path.is_file():
+        return read_yaml_text(path)
+    known = preset_names()
+    there_are = [f"presets are {', '.join(known)}"] if known else []
+    where = "run from the folder that holds params.yaml, or give --file"
+    raise UserError(f"{path}: no such file and no such preset", [*there_are, where])
+
+
+def _extended(path: Path, above: tuple[Path, ...], read: dict[Path, dict[str, str]]) -> dict[str, str]:
+    """Return the sections of a file and of those that it extends; `read` holds what was read before."""
+    if path in above:
+        raise UserError(f"{path} extends itself by way of {', '.join(str(file) for file in above)}")
+    if path not in read:
+        own = sections(_read(path))
+        found: dict[str, str] = {}
+        for name in _names(own.pop("extends", "extends: []"), path):
+            found |= _extended(path.parent / name, (*above, path), read)
+        read[path] = found | own
     return read[path]
 
 
-def _extended(section: str, path: Path) -> list[str]:
+def _names(section: str, path: Path) -> list[str]:
     """Return the names of the files that a section `extends` gives: one, or a list."""
     value = _mapping(load_yaml(section, path)).get("extends")
     names = [value] if isinstance(value, str) else value
@@ -85,7 +105,8 @@ def _needed(found: dict[str, str], path: Path) -> dict[str, str]:
     folders = [Path(str(_mapping(row).get("path"))).parts for row in rows.values()]
     read = {parts[2] for parts in folders if parts[:2] == ("data", "raw") and len(parts) > 2}
     kept = {"datasets": set(rows), "downloads": read}
-    return {name: _rows(name, text, kept[name]) if name in kept else text for name, text in found.items()}
+    ordered = {name: found[name] for name in (*BLOCKS, *found) if name in found}
+    return {name: _rows(name, text, kept[name]) if name in kept else text for name, text in ordered.items()}
 
 
 def _rows(section: str, text: str, names: set[str]) -> str:

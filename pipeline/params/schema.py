@@ -1,24 +1,15 @@
-"""The schema of params.yaml, composed from the sections that each package declares, and the checks between sections."""
+"""The schema of params.yaml, composed from the sections that each package declares."""
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from data.acquire.config import Download
 from data.baselines.config import Baseline
 from data.masks.config import Masks
 from data.pairs.config import Config, Dataset
-from data.pairs.errors import UserError
 from evaluation.audit.filters import FilterRow
 from evaluation.features.config import FeaturesConfig, ScoresConfig
-from pipeline.params.checks import check_lists, check_values
-from pipeline.params.errors import dangling, format_errors
-from pipeline.params.presets import composed
-from pipeline.params.yaml_text import load_yaml
 from segmentation.config.architectures import ArchitectureRow
 from siamese.config.sections import Base, Generator, SamplingConfig, TrainingConfig
 
@@ -27,15 +18,6 @@ LONGEST = 40  # letters of a name: five of them make the name of one stage and i
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=LONGEST)]
 MaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=LONGEST)]
 Seed = Annotated[int, Field(ge=0)]
-MOST_LINES = 100  # of one error
-# option -> its rows
-ROWS = {
-    "download": "downloads",
-    "dataset": "datasets",
-    "generator": "generators",
-    "architecture": "architectures",
-    "filter": "filters",
-}
 
 
 class Grid(Config):
@@ -51,14 +33,14 @@ class Grid(Config):
 class Comparison(Grid):
     """What is compared at 1x: every data set with every source, architecture and seed."""
 
-    baselines: tuple[Name, ...] = Field(description="pair sets that need no generator")
-    scored_baselines: tuple[Name, ...] = Field(description="those of them that are scored like synthetic sets")
+    references: tuple[Name, ...] = Field(description="of real and duplicate: what synthetic sets are compared with")
+    baselines: tuple[Name, ...] = Field(description="other ways of making pairs, trained on and scored like generators")
 
 
 class Volume(Grid):
-    """What is compared at further multiples; its 1x runs are those of the comparison."""
+    """Further multiples of some of the comparison's generators, or 1x of further masks; trained on, not scored."""
 
-    multiples: tuple[Annotated[int, Field(ge=2)], ...] = Field(description="from 2 on; 1x is in comparison")
+    multiples: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="1 only for masks that comparison lacks")
 
 
 class Filtered(Grid):
@@ -71,11 +53,7 @@ class Params(Config):
     """The whole of params.yaml."""
 
     comparison: Comparison
-    second: Comparison = Field(description="a further comparison, of other data sets than the first")
-    third: Comparison = Field(description="one more")
-    other_masks: Grid = Field(description="further masks at 1x, for some of the data sets and generators of comparison")
     volume: Volume
-    second_volume: Volume = Field(description="one more, of other data sets")
     filtered: Filtered
     downloads: dict[Name, Download] = Field(default={}, description="archives that `acquire` fetches and unpacks")
     datasets: dict[Name, Dataset]
@@ -90,54 +68,3 @@ class Params(Config):
     features: FeaturesConfig
     scores: ScoresConfig
     filters: dict[Name, FilterRow] = Field(default={}, description="what a synthetic pair must satisfy")
-
-
-def read_params(path: Path) -> Params:
-    """Return the whole of params.yaml, checked.
-
-    Raises: UserError with one line for each problem: where it is, what was found, what is allowed, the nearest name.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run from the folder that holds params.yaml, or give --file")
-    return check_text(composed(path), path)
-
-
-def check_text(text_of_file: str, path: Path) -> Params:
-    """Return what a text says as `read_params` does; `path` is what errors call it."""
-    data = load_yaml(text_of_file, path)
-    problems = list(check_lists(data))
-    try:
-        # Through JSON, where strict mode takes lists for tuples and still no text for numbers.
-        params = Params.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        problems = [*format_errors(error, data, Params.model_json_schema()), *problems]
-    else:
-        problems = problems or list(check_values(params))
-        if not problems:
-            return params
-    shown = problems[:MOST_LINES] + [f"and {len(problems) - MOST_LINES} more"] * (len(problems) > MOST_LINES)
-    raise UserError(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", shown)
-
-
-def load_params(reads: Mapping[str, str], item: Mapping[str, Any], path: Path = Path("params.yaml")) -> SimpleNamespace:
-    """Return only the sections that a stage declares in its READS, after checking the whole file.
-
-    `reads` maps a short name to a dotted key with {placeholders} for the item, the same key that dvc.yaml tracks.
-
-    Raises: UserError as `read_params`, and for a name on the command line that has no row.
-    """
-    params = read_params(path)
-    for option, section in ROWS.items():
-        rows = getattr(params, section)
-        if option in item and item[option] not in rows:
-            raise UserError(dangling(f"--{option}", item[option], rows))
-    found = {}
-    for name, template in reads.items():
-        value: Any = params
-        for part in template.format(**item).split("."):
-            known = value if isinstance(value, dict) else type(value).model_fields
-            if part not in known:
-                raise UserError(dangling(template, part, known))
-            value = value[part] if isinstance(value, dict) else getattr(value, part)
-        found[name] = value
-    return SimpleNamespace(**found)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline.params import paths
-from pipeline.params.schema import Params, read_params
+from pipeline.params.read import read_params
+from pipeline.params.schema import Params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.prerequisites import missing
 from pipeline.plan.stage_times import Record, kind_of, last_of_its_kind, read_records
@@ -82,8 +83,7 @@ def _written(stage: Planned, params: Params) -> int | None:
         "baseline": [0 if stage.item.get("source") == "real" else 1],
         "sample": [1],
         "filter": [1],
-        "sample_volume": params.volume.multiples,
-        "sample_second_volume": params.second_volume.multiples,
+        "sample_volume": [int(stage.item.get("multiple", 1))],
     }
     if stage.verb not in multiples:
         return stage.bytes

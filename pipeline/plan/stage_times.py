@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from data.pairs.errors import UserError
 from data.pairs.files import is_main_process, write_json
-from pipeline.params.schema import Params, read_params
+from pipeline.params.read import read_params
+from pipeline.params.schema import Params
 from pipeline.stages.segment_filtered import as_segment
 from segmentation.config.architectures import ArchitectureRow
 

@@ -14,7 +14,7 @@ from data.pairs.errors import UserError
 from pipeline.processes import leash
 
 VARIABLE, NODES, MEET = "SIAMESE_PROCESSES", "SIAMESE_NODES", "SIAMESE_MEET"
-PARALLEL = ("train", "sample", "sample_volume", "sample_second_volume")  # the verbs that several processes can share
+PARALLEL = ("train", "sample", "sample_volume")  # the verbs that several processes can share
 
 
 def _number(variable: str, what: str) -> int:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from data.pairs.errors import UserError
 from data.pairs.files import sweep
 from pipeline.params.errors import dangling
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import CHECK, stages_to_run
 from pipeline.processes.tasks import Place, Run, Task
 from pipeline.record.lock_file import mend

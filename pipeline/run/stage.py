@@ -37,7 +37,7 @@ def run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
 
     Returns the exit code. Raises: UserError when they have changed: DVC then records nothing.
     """
-    from pipeline.params.schema import load_params
+    from pipeline.params.read import load_params
     from pipeline.plan.stage_times import record
     from pipeline.processes.torch_launch import PARALLEL, launch, nodes_to_use, processes_to_start
     from pipeline.record.lock_file import keep_copy

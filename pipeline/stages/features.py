@@ -3,7 +3,7 @@
 from data.pairs.files import whole_folder
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
-from pipeline.stages.parts import image_parts
+from pipeline.stages.image_sets import image_sets
 
 READS = {"features": "features"}
 
@@ -25,10 +25,10 @@ def run(item: dict, params) -> None:
 
     dataset, source = item["dataset"], item["source"]
     real = read_pairs(paths.processed(dataset, "train"))
-    parts = {part: Images(pairs) for part, pairs in image_parts(dataset, source, item["masks"]).items()}
+    images = {name: Images(pairs) for name, pairs in image_sets(dataset, source, item["masks"]).items()}
     if source == "real":
-        parts["codec"] = Images(real, codec=True)
-    found = extract_features(extractor, real, parts, params.features, weights)
+        images["codec"] = Images(real, codec=True)
+    features = extract_features(extractor, real, images, params.features, weights)
     with whole_folder(paths.features(dataset, source, item["masks"], extractor)) as out:
-        for part, one in found.items():
-            write_features(out / f"{part}.npz", one)
+        for name, features_of_set in features.items():
+            write_features(out / f"{name}.npz", features_of_set)

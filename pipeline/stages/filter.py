@@ -8,7 +8,7 @@ READS = {"row": "filters.{filter}"}
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/samples/<dataset>/<generator>-<filter>-<masks>/x1 and the counts under results/filters/.
+    """Write outputs/samples/x1/<dataset>/<generator>-<filter>-<masks>/ and the counts under results/filters/.
 
     Raises: UserError when nothing would be left, or a measure that the filter needs could not be computed.
     """

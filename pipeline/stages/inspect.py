@@ -2,7 +2,7 @@
 
 from data.pairs.files import whole_folder
 from pipeline.params import paths
-from pipeline.stages.parts import image_parts
+from pipeline.stages.image_sets import image_sets
 
 READS = {"features": "features"}
 
@@ -15,8 +15,8 @@ def run(item: dict, params) -> None:
     from segmentation.inference.predict import load_segmenter
 
     dataset, source, masks = item["dataset"], item["source"], item["masks"]
-    parts = {part: Images(pairs) for part, pairs in image_parts(dataset, source, masks).items()}
-    found = inspect_images(parts, load_segmenter(paths.judge(dataset)), batch=params.features.batch)
+    images = {name: Images(pairs) for name, pairs in image_sets(dataset, source, masks).items()}
+    inspected = inspect_images(images, load_segmenter(paths.judge(dataset)), batch=params.features.batch)
     with whole_folder(paths.inspected(dataset, source, masks)) as out:
-        for part, one in found.items():
-            write_features(out / f"{part}.npz", one)
+        for name, measures in inspected.items():
+            write_features(out / f"{name}.npz", measures)

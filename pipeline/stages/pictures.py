@@ -3,9 +3,10 @@
 from data.pairs.files import whole_folder
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
-from pipeline.params.blocks import scored_sets, set_lists
+from pipeline.params.blocks import scored_sets
 
-READS = {**set_lists(), "extractors": "scores.extractors"}
+READS = {name: f"comparison.{name}" for name in ("baselines", "generators", "masks")}
+READS |= {"extractors": "scores.extractors"}
 FEWEST = 10  # images, or as many as there are real ones: a smaller set would cut all others to its size
 VECTORS = ("inception", "clip_b32", "clip_l336", "demo")  # the first that is extracted is drawn
 
@@ -20,7 +21,7 @@ def run(item: dict, params) -> None:
     from evaluation.figures.sheets import copy_sheet
 
     dataset = item["dataset"]
-    sets = {f"{source}-{masks}": (source, masks) for source, masks in scored_sets(vars(params), dataset)}
+    sets = {f"{source}-{masks}": (source, masks) for source, masks in scored_sets(params)}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
     train = read_pairs(paths.processed(dataset, "train"))
     extractor = next((name for name in VECTORS if name in params.extractors), None)

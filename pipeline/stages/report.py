@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
-from pipeline.params.blocks import BLOCKS, asked_runs, comparisons, shown_sets
+from pipeline.params.blocks import BLOCKS, asked_runs, shown_sets
 from pipeline.params.paper_tables import KINDS, TABLES, presets_of
 from pipeline.params.presets import composed
 from pipeline.params.yaml_text import load_yaml
@@ -18,10 +18,10 @@ READS = {name: name for name in (*BLOCKS, *ROWS)}
 VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations", "dvc")
 
 
-def _losses(runs, blocks) -> dict[tuple[str, str], dict[str, Path]]:
+def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
     """Return the files of losses by (data set, generators or architecture): of segmenters those of their first seed."""
     losses: dict[tuple[str, str], dict[str, Path]] = {}
-    for dataset, name in dict.fromkeys(pair for block in blocks for pair in product(block.datasets, block.generators)):
+    for dataset, name in product(comparison.datasets, comparison.generators):
         losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name) / "loss.csv"
     first = min((run.seed for run in runs), default=0)
     for run in (run for run in runs if run.seed == first):
@@ -39,7 +39,7 @@ def _presets() -> dict[str, list]:
     """
     from evaluation.paper.values import Preset
     from evaluation.results.results import Grid, RunKey
-    from pipeline.params.schema import check_text
+    from pipeline.params.read import check_text
 
     presets: dict[str, list] = {}
     for table, kind in product(TABLES, KINDS):
@@ -62,21 +62,21 @@ def run(item: dict, params) -> None:
     from evaluation.results.results import Grid, RunKey, Scores, read_runs, read_scores
     from pipeline.stages.report_cards import write_all
 
-    blocks = comparisons(params)
+    comparison = params.comparison
     samples = {}
     for dataset, source, masks in shown_sets(params):
         real = read_pairs(paths.processed(dataset, "train"))
         samples[dataset, source, masks] = (real, read_pairs(paths.samples(dataset, source, masks)))
     versions = {name: version(name) for name in VERSIONS}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
-    grid = Grid(runs, tuple(dict.fromkeys(name for block in blocks for name in block.baselines)), tuple(samples))
+    grid = Grid(runs, (*comparison.references, *comparison.baselines), tuple(samples))
     report = Report(
         read_runs(paths.RESULTS),
         read_scores(paths.RESULTS),
         grid,
         samples,
-        pictured={name: paths.RESULTS / "pictures" / name for block in blocks for name in block.datasets},
-        losses=_losses(runs, blocks),
+        pictured={name: paths.RESULTS / "pictures" / name for name in comparison.datasets},
+        losses=_losses(runs, comparison),
         presets=_presets() if read_paper().sizes.keys() & set(grid.datasets()) else {},
         provenance=provenance(params, versions),
     )

@@ -10,7 +10,6 @@ from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
 from data.pairs.manifest import PairSet, read_pairs
 from pipeline.params import paths
-from pipeline.params.blocks import VOLUMES
 from siamese.config.sections import NEEDS
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ def write_all(params, scores: Iterable["Scores"], versions: Mapping[str, str]) -
 def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> "CardFacts":
     """Return what is known of one synthetic set; `source` is a generator, or <generator>-<filter>.
 
-    `params` has the sections volume, datasets, downloads, base, generators, training, masks, sampling and, where there
-    are filters, filters. Hashes are those that the sampler wrote into the images.
+    `params` has the sections comparison, volume, datasets, downloads, base, generators, training, masks, sampling and,
+    where there are filters, filters. Hashes are those that the sampler wrote into the images.
 
     Raises: UserError when no generator has that name, or a pair set is missing.
     """
@@ -50,16 +49,11 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
 
     generator, filter_name = split_source(source, params.generators)
     row = params.generators[generator]
-    synthetic = read_pairs(paths.samples(dataset, source, masks))
+    multiples = _multiples(params, dataset, source, masks)
+    synthetic = read_pairs(paths.samples(dataset, source, masks, multiples[0]))
     made_by = _provenance(synthetic)
     base, on_hub = base_of(params.base, made_by.get("base"))
     terms = terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads)
-    multiples = [
-        multiple
-        for volume in (getattr(params, name) for name in VOLUMES)
-        if dataset in volume.datasets and source in volume.generators and masks in volume.masks
-        for multiple in volume.multiples
-    ]
     steps = params.training.steps_of.get(dataset, params.training.steps)
     training = params.training.model_copy(update={"steps": steps, "steps_of": {}} | row.own_training())
     return CardFacts(
@@ -77,12 +71,22 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
         masks=masks,
         mask_row=_plain(params.masks[masks]),
         pairs=len(synthetic.pairs),
-        multiples=(1, *multiples),
+        multiples=multiples,
         versions=versions,
         filters=_filters(params, dataset, source, masks, filter_name),
         near_copies=NEEDS[row.method].near_copies,
         **terms,
     )
+
+
+def _multiples(params, dataset: str, source: str, masks: str) -> tuple[int, ...]:
+    """Return the multiples that are made of a set, the smallest first."""
+    volume = params.volume
+    further = dataset in volume.datasets and source in volume.generators and masks in volume.masks
+    multiples = {*volume.multiples} if further else set()
+    if masks in params.comparison.masks or not further:
+        multiples |= {1}
+    return tuple(sorted(multiples))
 
 
 def split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """sample: one synthetic image for each mask of the first copy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from data.pairs.files import code_fingerprint, is_main_process, sha256_tree, whole_folder, work_folder
@@ -9,10 +9,11 @@ from pipeline.params import paths
 READS = {"sampling": "sampling"}
 
 
-def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> None:
-    """Write a pair set of the masks of copies 1 to n for every (folder, n).
+def sample_multiple(item: dict, sampling, multiple: int, masks_in: Callable[[Path], Path]) -> None:
+    """Write the pair set of the masks of copies 1 to `multiple`, which lie in a folder each of `masks_in(work)`.
 
-    Images stay in .work, so that a larger n later draws only what is new, and a crash loses one batch.
+    Images stay in .work by the hash of their masks, so that a larger multiple draws only what is new, and a crash loses
+    one batch.
     """
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
@@ -29,20 +30,19 @@ def sample_copies(item: dict, sampling, targets: Sequence[tuple[Path, int]]) -> 
     provenance = {"generator": f"{name} {digest}", **base, **provenance_of(sampler)}
     row = read_config(folder)["generator"]  # some of its keys change images and no weight
     fingerprint = {**provenance, "row": row, "sampling": sampling.model_dump(mode="json")}
-    fingerprint |= {"code": code_fingerprint("data", "siamese")}
+    fingerprint |= {"code": code_fingerprint("data.pairs", "siamese")}
     real = read_pairs(paths.processed(dataset, "train")) if sampler.needs.reference else None
-    most = max((count for _, count in targets), default=0)
-    mask_sets = [read_pairs(paths.masks(dataset, item["masks"], copy)) for copy in range(1, most + 1)]
     with work_folder(f"sample/{dataset}/{name}/{item['masks']}", fingerprint, keep=True) as work:
+        masks = masks_in(work)
+        mask_sets = [read_pairs(masks / str(copy)) for copy in range(1, multiple + 1)]
         drawn = [work / sha256_tree(masks.folder)[:16] for masks in mask_sets]
-        for masks, images in zip(mask_sets, drawn, strict=True):
-            sample_images(masks, sampler, sampling, images, provenance, real)
-        for target, count in targets if is_main_process() else ():
-            with whole_folder(target) as out:
-                write_synthetic(mask_sets[:count], drawn[:count], name, out)
+        for masks_of_copy, images in zip(mask_sets, drawn, strict=True):
+            sample_images(masks_of_copy, sampler, sampling, images, provenance, real)
+        if is_main_process():
+            with whole_folder(paths.samples(dataset, name, item["masks"], multiple)) as out:
+                write_synthetic(mask_sets, drawn, name, out)
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/samples/<dataset>/<generator>-<masks>/x1/."""
-    target = paths.samples(item["dataset"], item["generator"], item["masks"])
-    sample_copies(item, params.sampling, [(target, 1)])
+    """Write outputs/samples/x1/<dataset>/<generator>-<masks>/."""
+    sample_multiple(item, params.sampling, 1, lambda _: paths.masks(item["dataset"], item["masks"]))

@@ -1,13 +1,27 @@
-"""sample_volume: the further multiples, each a folder that holds the smaller ones too."""
+"""sample_volume: one multiple, which holds what the smaller ones hold; its masks are those that `masks` writes."""
 
+from pathlib import Path
+
+from data.pairs.files import is_main_process
 from pipeline.params import paths
-from pipeline.stages.sample import sample_copies
+from pipeline.stages.sample import sample_multiple
 
-READS = {"sampling": "sampling", "multiples": "volume.multiples"}
+READS = {"sampling": "sampling", "row": "masks.{masks}"}
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/volume/<dataset>/<generator>-<masks>/x2/, x3/, ...; what 1x has drawn is not drawn again."""
-    dataset, name, masks = item["dataset"], item["generator"], item["masks"]
-    targets = [(paths.samples(dataset, name, masks, multiple), multiple) for multiple in params.multiples]
-    sample_copies(item, params.sampling, targets)
+    """Write outputs/samples/x<multiple>/<dataset>/<generator>-<masks>/; what a smaller one has drawn is taken over."""
+
+    def write_copies(work: Path) -> Path:
+        from data.masks.masks import write_masks  # after the hash of the code, which `sample` has without it
+        from data.pairs.devices import accelerator
+        from data.pairs.manifest import read_pairs
+
+        folder = work / "masks"
+        if is_main_process():
+            row = params.row.model_copy(update={"copies": item["multiple"]})
+            write_masks(read_pairs(paths.processed(item["dataset"], "train")), item["masks"], row, folder)
+        accelerator().wait_for_everyone()
+        return folder
+
+    sample_multiple(item, params.sampling, item["multiple"], write_copies)

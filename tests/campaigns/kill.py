@@ -34,8 +34,8 @@ from tests.pipeline.projects import stand_in_project
 from tests.pipeline.test_graph import shrink
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
-LIGHT = ("masks@phantom-random", "baseline@phantom-duplicate", "baseline@phantom-real")  # and `prepare`
-TRAINED = (*LIGHT, "inspect_baseline@phantom-duplicate-real")  # with the judge six: enough for a warm process
+LIGHT = ("masks@phantom-random", "reference@phantom-duplicate", "reference@phantom-real")  # and `prepare`
+TRAINED = (*LIGHT, "inspect_baseline@phantom-flipped-real")  # with the judge six: enough for a warm process
 TRAINED_EVERY = 10
 PLAIN_EVERY = {"any": 4, "lock": 2}
 COMPARED = ("results", "outputs", "data/processed")

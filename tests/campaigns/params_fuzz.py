@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
 from pipeline.params.presets import composed
-from pipeline.params.schema import check_text, read_params
+from pipeline.params.read import check_text, read_params
 from tests.campaigns.counts import main
 from tests.contracts.imports import ROOT
 

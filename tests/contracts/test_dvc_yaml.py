@@ -12,7 +12,8 @@ from pipeline.cli import VERBS
 from pipeline.params import paths
 from tests.contracts.imports import ROOT, all_imports
 
-STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()}
+TEXT = (ROOT / "dvc.yaml").read_text()
+STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(TEXT)["stages"].items()}
 # What these decide reaches a stage as its tracked params.
 FRONT_END = {"pipeline/params/schema.py", "pipeline/params/checks.py", "pipeline/params/errors.py"}
 DATA_ROOTS = ("data/processed", "data/imported", "data/ratings", "outputs", "presets", "results")
@@ -101,9 +102,9 @@ def test_paths_are_those_of_dvc_yaml():
         "masks": {paths.masks("D", "M")},
         "refiner": {paths.refiner("D", "G")},
         "train": {paths.generator("D", "G")},
-        "baseline": {paths.samples("D", "S", "real")},
+        "reference": {paths.samples("D", "S", "real")},
         "sample": {paths.samples("D", "G", "M")},
-        "sample_volume": {paths.samples("D", "G", "M", 2).parent},
+        "sample_volume": {paths.samples("D", "G", "M", 2)},
         "judge": {paths.judge("D")},
         "segment": {
             paths.segmenter("D", "A", run),
@@ -127,6 +128,19 @@ def test_paths_are_those_of_dvc_yaml():
         assert filled == {str(path) for path in expected}, name
 
 
+def test_a_person_can_read_it():
+    """Each body stands once: a stage without its own `deps` takes all but its matrix over."""
+    assert len(TEXT.splitlines()) <= 230
+    bodies = [(stage["cmd"], *stage["deps"]) for stage in STAGES.values()]
+    groups = re.findall(r"^  (\w+):\n    <<: \*\w+\n((?:    .*\n)+)", TEXT, re.MULTILINE)
+    taken_over = [name for name, own in groups if "deps:" not in own]
+    assert all(
+        re.fullmatch(r"    matrix: \{[^}]*(\$\{[^}]*\}[^}]*)*\}\n", own) for name, own in groups if name in taken_over
+    )
+    assert len(set(bodies)) == len(bodies) - len(taken_over)
+    assert not re.search(r"_\d:", TEXT)
+
+
 def test_the_graph_of_the_shipped_params_has_no_clash():
     with Repo(str(ROOT)) as repo:
         names = {stage.addressing for stage in repo.index.graph}
@@ -134,11 +148,10 @@ def test_the_graph_of_the_shipped_params_has_no_clash():
 
 
 def test_what_users_put_into_the_project_is_watched():
-    assert "data/imported" in STAGES["baseline"]["deps"]
+    assert all("data/imported" in STAGES[name]["deps"] for name in ("reference", "baseline"))
     assert "data/ratings" in STAGES["report"]["deps"]
     # file by file: .dvcignore has the folder, so that no data set can be named to lead there
-    presets = {
-        f"presets/{path.name}" for name in ("_toy.yaml", "paper-*.yaml") for path in ROOT.glob(f"presets/{name}")
-    }
+    names = ("_paper.yaml", "_toy.yaml", "paper-*.yaml")
+    presets = {f"presets/{path.name}" for name in names for path in ROOT.glob(f"presets/{name}")}
     assert {dep for dep in STAGES["report"]["deps"] if dep.startswith("presets")} == presets
     assert "${item.path}" in STAGES["prepare"]["deps"]

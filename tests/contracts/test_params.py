@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
-from pipeline.params.schema import load_params, read_params
+from pipeline.params.read import load_params, read_params
 from tests.contracts.imports import ROOT
 
 YAML_SAFE = YAML(typ="safe")
@@ -35,7 +35,7 @@ def shipped():
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("[!_]*.yaml"))], ids=lambda p: p.name
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("[!_]*.yaml"))], ids=lambda path: path.name
 )
 def test_shipped_files_are_valid(path):
     read_params(path)
@@ -131,7 +131,19 @@ def test_volume_must_build_on_the_comparison(tmp_path, shipped):
         ),
         (lambda p: p["comparison"].update(seeds=["0"]), "comparison.seeds[0]: must be a valid integer, got '0'"),
         (lambda p: p["generators"].update(real=p["generators"]["siamese"]), "generators.real: the name is taken"),
-        (lambda p: p["comparison"].update(baselines=["real", "classik"]), "comparison.baselines: there is no 'cl"),
+        (lambda p: p["comparison"].update(baselines=["classik"]), "comparison.baselines: there is no 'cl"),
+        (
+            lambda p: p["comparison"].update(baselines=["real"]),
+            "comparison.baselines: real is what sets are compared with: it belongs into comparison.references",
+        ),
+        (
+            lambda p: (
+                p["baselines"].update(pasted={"kind": "cut_paste"}),
+                p["comparison"].update(references=["pasted"]),
+            ),
+            "comparison.references: pasted makes pairs of its own: it belongs into comparison.baselines",
+        ),
+        (lambda p: p["comparison"].update(references=["rael"]), "comparison.references: there is no 'rael' (did you"),
         (lambda p: p["baselines"].update(real={"kind": "duplicate"}), "baselines.real: rows named real and duplicate"),
         (
             lambda p: p["baselines"].update(a={"kind": "augment", "transforms": [{"name": "swap"}]}),
@@ -139,7 +151,12 @@ def test_volume_must_build_on_the_comparison(tmp_path, shipped):
         ),
         (lambda p: p["sampling"].update(guidance=float("inf")), "sampling.guidance: must be"),
         (lambda p: p["volume"].update(multiples=[]), "volume.multiples: is empty although"),
-        (lambda p: p["volume"].update(multiples=[1]), "volume.multiples[0]: must be greater than or equal to 2"),
+        (lambda p: p["volume"].update(multiples=[0]), "volume.multiples[0]: must be greater than or equal to 1"),
+        (
+            lambda p: p["volume"].update(multiples=[1, 2]),
+            "volume.multiples: 1x with the masks random is in the comparison already: take 1 out of volume.multiples",
+        ),
+        (lambda p: p["filtered"].update(masks=["more"]), "filtered.masks: there is no 'more'"),
         (lambda p: p.update(base={"kind": "diffusers"}), "base.model: missing"),
     ],
 )
@@ -221,9 +238,8 @@ def test_problems_come_in_the_same_order_whatever_the_hashes(tmp_path, shipped):
     for name in ("beta", "alpha", "gamma"):
         shipped["datasets"][name] = shipped["datasets"]["phantom"]
     names = ["beta", "alpha", "gamma"]
-    shipped["comparison"]["datasets"] = names
+    shipped["comparison"]["datasets"] = ["phantom"]
     shipped["volume"] |= {"datasets": names}
-    shipped["second_volume"] = {**shipped["volume"]}
     shipped["filtered"]["datasets"] = []
     with (tmp_path / "params.yaml").open("w") as file:
         YAML().dump(shipped, file)
@@ -235,7 +251,33 @@ def test_problems_come_in_the_same_order_whatever_the_hashes(tmp_path, shipped):
         for seed in "123"
     }
     assert len(shown) == 1
-    assert [line.split()[1] for line in shown.pop().splitlines() if "stands in volume too" in line] == names
+    assert [line.split()[1] for line in shown.pop().splitlines() if "must be in comparison.datasets" in line] == names
+
+
+def test_a_block_without_data_sets_is_switched_off(tmp_path, shipped):
+    shipped["comparison"]["generators"] = ["controlnet"]
+    shipped["volume"]["datasets"] = shipped["filtered"]["datasets"] = []
+    assert problems_of(tmp_path, shipped) == []
+
+
+def test_masks_of_one_generator_stand_in_the_volume_at_1x(tmp_path, shipped):
+    shipped["comparison"]["masks"] = ["real"]
+    shipped["filtered"]["masks"] = ["real"]
+    shipped["volume"]["multiples"] = [1, 2]
+    assert problems_of(tmp_path, shipped) == []
+    shipped["filtered"]["masks"] = ["random"]
+    assert problems_of(tmp_path, shipped) == [
+        "filtered.masks: random must be in comparison.masks too, where its 1x runs are"
+    ]
+
+
+def test_a_method_that_sees_the_real_image_takes_no_masks_that_moved(tmp_path, shipped):
+    shipped["generators"]["image"] = {"method": "controlnet_image", "hint": "hi", "hint_widths": [8, 16, 32]}
+    shipped["comparison"]["generators"] += ["image"]
+    shipped["volume"] |= {"generators": ["image"]}
+    found = problems_of(tmp_path, shipped)
+    assert [line.split(":")[0] for line in found] == ["comparison.generators", "volume.generators"]
+    assert all("must all be of kind real, got random" in line for line in found)
 
 
 def test_broken_yaml_and_missing_files_are_user_errors(tmp_path):

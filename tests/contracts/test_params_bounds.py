@@ -6,7 +6,7 @@ import pytest
 
 from data.pairs.errors import UserError
 from pipeline.params.presets import composed
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from pipeline.params.yaml_text import MOST_BYTES, MOST_ENTRIES
 from tests.campaigns import params_fuzz
 from tests.contracts.imports import ROOT

@@ -2,19 +2,22 @@
 
 import re
 import shutil
+from itertools import combinations
 
 import pytest
 from dvc.repo import Repo
 
 from data.pairs.errors import UserError
 from evaluation.paper.facts import read_paper
+from pipeline.cli import main
 from pipeline.commands.preset import run
-from pipeline.params.blocks import BLOCKS, asked_runs, scored_sets, set_lists
+from pipeline.params.blocks import BLOCKS, asked_runs, scored_sets
 from pipeline.params.presets import composed, preset_names, sections
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from tests.contracts.imports import ROOT
 
 PAPER = sorted(path.stem for path in (ROOT / "presets").glob("paper-*.yaml"))
+TOY = [name.replace("paper", "toy") for name in PAPER]
 
 
 @pytest.fixture(autouse=True)
@@ -37,73 +40,80 @@ def test_the_toy_twin_is_the_same_graph(name):
     assert "phantom" not in paper["datasets"]
 
 
-def test_the_whole_holds_every_table():
-    every = runs_of("paper-all")
-    for name in PAPER:
-        if name != "paper-table1":  # trains a segmenter for its report alone
-            assert runs_of(name) - {run for run in runs_of(name) if run[2] == "real"} <= every, name
-
-
-@pytest.mark.parametrize("name", ["paper-all", *(one for one in PAPER if one != "paper-all")])
-def test_every_cell_of_the_paper_is_asked_for(name):
-    """But those of pairs that must be imported. A preset of one table asks for that table."""
-    paper, wanted = read_paper(), runs_of(name)
-    params = read_params(ROOT / f"presets/{name}.yaml")
-    lists = {key: _value(params, key) for key in set_lists()}
-    for key, facts in paper.tables.items():
-        if name != "paper-all" and not name.endswith(key):
-            continue
-        for row in facts.rows:
-            if row.source in paper.imported:
-                continue
+def cells(key: str, facts) -> set[tuple]:
+    """Return what each cell of a table needs: a scored set, or a run of a segmenter; not of imported pairs."""
+    needed = set()
+    for row in facts.rows:
+        if row.source not in read_paper().imported:
             for column in facts.flat():
-                if column.at.images:
-                    assert (row.source, row.masks) in scored_sets(lists, column.at.dataset), (
-                        key,
-                        row.name,
-                        column.name,
-                    )
-                else:
-                    architecture = row.architecture or column.at.architecture
-                    run = (column.at.dataset, architecture, row.source, row.masks, row.multiple)
-                    assert run in wanted, (key, row.name, column.name)
+                made = (row.source, row.masks)
+                run = (column.at.dataset, row.architecture or column.at.architecture, *made, row.multiple)
+                needed.add((key, column.at.dataset, *made) if column.at.images else (key, *run))
+    return needed
 
 
-def _value(params, key: str):
-    block, name = key.split(".")
-    return getattr(getattr(params, block), name)
+def asked(key: str, name: str) -> set[tuple]:
+    """Return the same of what a preset asks for."""
+    comparison = read_params(ROOT / f"presets/{name}.yaml").comparison
+    scored = {(key, dataset, *made) for dataset in comparison.datasets for made in scored_sets(comparison)}
+    return scored | {(key, *run) for run in runs_of(name)}
 
 
-def test_dvc_resolves_the_whole_without_a_clash(tmp_path, monkeypatch):
+@pytest.mark.parametrize("key", read_paper().tables)
+def test_every_cell_of_the_paper_is_asked_for_by_the_presets_of_its_table(key):
+    """But those of pairs that must be imported; for the scores of sets that nothing trains on see Table 1."""
+    names = [name for name in PAPER if re.fullmatch(rf"paper-{key}(-\w+)?", name)]
+    assert names, key
+    needed = cells(key, read_paper().tables[key])
+    assert needed
+    assert needed <= set().union(*(asked(key, name) for name in names))
+
+
+def test_presets_share_settings_and_differ_in_what_they_ask_for():
+    """Outputs that two presets share are made once: every row of one is that of the other."""
+    found = [read_params(ROOT / f"presets/{name}.yaml").model_dump(exclude=set(BLOCKS)) for name in PAPER]
+    for one, other in combinations(found, 2):
+        for section in one:
+            if section in ("datasets", "downloads"):  # those of a preset alone
+                shared = one[section].keys() & other[section].keys()
+                assert {name: one[section][name] for name in shared} == {name: other[section][name] for name in shared}
+            else:
+                assert one[section] == other[section], section
+    assert len({frozenset(runs_of(name)) for name in PAPER}) == len(PAPER)
+
+
+@pytest.mark.parametrize("name", TOY)
+def test_dvc_resolves_every_toy_preset_without_a_clash(name, tmp_path, monkeypatch):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    run({"name": "toy-all", "out": tmp_path / "params.yaml"})
+    run({"name": name, "out": tmp_path / "params.yaml"})
+    params = read_params(tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     with Repo.init(no_scm=True) as repo:
         names = {stage.addressing for stage in repo.index.graph}
-    assert len(names) > 350
-    assert {"train@polyps-arsdm", "score_2@isic2018-wc_0_5-real", "segment_2@isic2016-siamese-real-unet-1-0"} <= names
-    assert "segment_second_volume@faeces-t2i_adapter-random-segformer_synthetic-4-0" in names
+    segmenters = {name for name in names if name.startswith("segment")}
+    assert len(segmenters) == len(set(asked_runs(params)))
+    assert {f"train@{dataset}-siamese" for dataset in params.comparison.datasets} <= names
 
 
 def test_sections_are_taken_whole_and_keep_their_comments(tmp_path):
     (tmp_path / "a.yaml").write_text(
         "# first\none:  # of a\n  x: 1\ntwo: {seeds: [0, 1]}\ncomparison:\n  seeds: [0, 1]\n"
     )
-    (tmp_path / "b.yaml").write_text("# second\nextends: [a.yaml]\n\none: {y: 2}  # of b\nseeds: [7]\n")
+    (tmp_path / "b.yaml").write_text("# second\nextends: [a.yaml]\n\none: {y: 2}  # of b\n")
     text = composed(tmp_path / "b.yaml")
     assert text.startswith("# second\n")
     assert "# of a" not in text
     assert "one: {y: 2}  # of b" in text
     assert "two: {seeds: [0, 1]}" in text
-    assert "comparison:\n  seeds: [7]" in text
+    assert "comparison:\n  seeds: [0, 1]" in text
     (tmp_path / "a.yaml").write_text("extends: [b.yaml]\n")
     with pytest.raises(UserError, match="extends itself"):
         composed(tmp_path / "b.yaml")
 
 
 def test_names_are_listed_and_a_wrong_one_is_told(tmp_path):
-    assert {"kvasir-seg-64", "paper-all", "toy-table4"} <= set(preset_names())
-    assert "_toy" not in preset_names()
+    assert {"kvasir-seg-64", "paper-table6-isic", "toy-table4"} <= set(preset_names())
+    assert not {"_toy", "_paper", "toy-all"} & set(preset_names())
     with pytest.raises(UserError, match="no such preset") as error:
         run({"name": "paper-tabel2", "out": tmp_path / "params.yaml"})
     assert "paper-table2" in str(error.value)
@@ -115,4 +125,9 @@ def test_a_preset_of_one_table_prepares_its_own_data_sets_alone():
     assert (set(found.datasets), set(found.downloads)) == ({"isic2016", "isic2018"}, {"isic2016", "isic2018"})
     found = read_params(ROOT / "presets/toy-table4.yaml")
     assert (set(found.datasets), set(found.downloads)) == ({"stain", "faeces"}, set())
-    assert len(read_params(ROOT / "presets/paper-all.yaml").datasets) == 5
+
+
+@pytest.mark.parametrize("name", ["toy-table1", "presets/toy-table1.yaml", "kvasir-seg-64", "params.yaml"])
+def test_a_file_may_be_a_preset_by_its_name(name, capsys):
+    assert main(["params", "--file", name]) == 0
+    assert "comparison:" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from data.prepare.prepare import prepare
 from pipeline.commands.datasets import read_catalogue, rows_of
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from tests.contracts.imports import ROOT
 
 CATALOGUE = read_catalogue()

@@ -86,7 +86,7 @@ def test_the_verb_writes_and_counts(tmp_path, capsys):
 def test_the_verb_copies_the_cards_of_the_exported_sets(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     _, added = phantom(tmp_path / "in")
-    folder = tmp_path / "outputs/samples/phantom/siamese-real/x1"
+    folder = tmp_path / "outputs/samples/x1/phantom/siamese-real"
     folder.parent.mkdir(parents=True)
     added.folder.rename(folder)
     for name in ("siamese-real", "other-real"):

@@ -199,6 +199,23 @@ def test_a_second_process_is_kept_out_of_a_work_folder(tmp_path, monkeypatch):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+def test_runs_that_go_on_from_each_other_wait_for_each_other(tmp_path, monkeypatch):
+    """Two multiples of one set may be sampled at a time: the second takes over what the first has drawn."""
+    monkeypatch.setenv("SIAMESE_WORK", str(tmp_path))
+    code = (
+        "from data.pairs.files import work_folder\n"
+        "with work_folder('x', {}, keep=True) as work: print((work / 'drawn').read_text())"
+    )
+    with work_folder("x", {}, keep=True) as work:
+        second = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert second.stderr is not None
+        assert "another process is already working on x: waiting for it" in second.stderr.readline()
+        (work / "drawn").write_text("by the first")
+    assert second.communicate(timeout=60)[0] == "by the first\n"
+
+
 def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"x": float("nan")})

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.graph
 
 TARGETS = [
     "judge@phantom",
-    "segment_baseline@phantom-real-real-unet-1-0",
-    "segment_baseline@phantom-real-real-unet-1-1",
+    "segment_reference@phantom-real-real-unet-1-0",
+    "segment_reference@phantom-real-real-unet-1-1",
 ]
 
 
@@ -76,7 +76,7 @@ def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(projects)
     before = Path("params.yaml").read_text()
     edit(lambda data: data.update(judge={**data["judge"], "encoder": "tu-nonesuch"}))
     edit(lambda data: data["comparison"].update(seeds=[0, 1, 2]))
-    third = "segment_baseline@phantom-real-real-unet-1-2"
+    third = "segment_reference@phantom-real-real-unet-1-2"
     done = repro("--jobs", "2", "judge@phantom", third)
     Path("params.yaml").write_text(before)
     assert done.returncode == 2

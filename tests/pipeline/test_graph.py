@@ -30,8 +30,8 @@ NETWORK = {
 }  # fmt: skip
 TOY = {
     "comparison": {
-        "datasets": ["phantom"], "baselines": ["real", "duplicate"],
-        "scored_baselines": ["duplicate"], "generators": ["controlnet", "siamese"],
+        "datasets": ["phantom"], "references": ["real", "duplicate"],
+        "baselines": ["flipped"], "generators": ["controlnet", "siamese"],
         "masks": ["random"], "architectures": ["unet"], "seeds": [0],
     },
     "volume": {
@@ -41,6 +41,10 @@ TOY = {
     "filtered": {
         "datasets": ["phantom"], "generators": ["siamese"], "masks": ["random"], "filters": ["loose"],
         "architectures": ["unet"], "seeds": [0],
+    },
+    "baselines": {
+        "real": {"kind": "real"}, "duplicate": {"kind": "duplicate"},
+        "flipped": {"kind": "augment", "transforms": [{"name": "flip", "probability": 0.5}]},
     },
     "filters": {"loose": {"max_colour_drift": 1.0e+6}},
     "base": {
@@ -57,7 +61,7 @@ TOY = {
 }  # fmt: skip
 SIAMESE_CHAIN = {
     "refiner@phantom-siamese", "train@phantom-siamese", "sample@phantom-siamese-random",
-    "sample_volume@phantom-siamese-random", "features@phantom-siamese-random-demo", "inspect@phantom-siamese-random",
+    "sample_volume@phantom-siamese-random-2", "features@phantom-siamese-random-demo", "inspect@phantom-siamese-random",
     "score@phantom-siamese-random", "pictures@phantom", "filter@phantom-siamese-random-loose",
     "segment_filtered@phantom-siamese-loose-random-unet-0", "segment@phantom-siamese-random-unet-1-0",
 }  # fmt: skip
@@ -95,15 +99,31 @@ def test_the_first_run_builds_everything(project):
     assert "siamese" in Path("results/tables/phantom.md").read_text()
     once, twice = (
         read_pairs(Path(p))
-        for p in ("outputs/samples/phantom/siamese-random/x1", "outputs/volume/phantom/siamese-random/x2")
+        for p in ("outputs/samples/x1/phantom/siamese-random", "outputs/samples/x2/phantom/siamese-random")
     )
     assert (len(once), len(twice)) == (12, 24)
     assert set(once.pairs) < set(twice.pairs)
     verify(twice)
 
 
+def drawn() -> dict[Path, int]:
+    """Return when each image of siamese for random masks was drawn."""
+    work = Path(".work/sample/phantom/siamese/random")
+    return {path: path.stat().st_mtime_ns for path in work.glob("*/*/train-*.png")}
+
+
+def test_what_1x_drew_is_not_drawn_again_for_2x(project):
+    """Both stages have one scratch folder, and the masks of 2x, which it draws itself, are those of the first stage."""
+    assert len(drawn()) == 24
+    for copy, count in (("1", 12), ("2", 12)):
+        written = sorted(Path("outputs/masks/phantom/random", copy, "masks").iterdir())
+        assert len(written) == count
+        twice = Path("outputs/samples/x2/phantom/siamese-random/masks")
+        assert all(path.read_bytes() == (twice / path.name).read_bytes() for path in written)
+
+
 def test_the_mask_written_is_the_mask_given(project):
-    made = read_pairs(Path("outputs/samples/phantom/siamese-random/x1"))
+    made = read_pairs(Path("outputs/samples/x1/phantom/siamese-random"))
     for pair in made.pairs:
         asked = Path("outputs/masks/phantom/random/1") / pair.mask
         assert (made.folder / pair.mask).read_bytes() == asked.read_bytes()
@@ -114,11 +134,14 @@ def test_the_second_run_does_nothing(project):
 
 
 def test_another_multiple_runs_only_its_segmenters(project):
+    before = drawn()
     edit(lambda p: p["volume"].update(multiples=[2, 3]))
     assert repro() == {
-        "sample_volume@phantom-siamese-random", "segment_volume@phantom-siamese-random-unet-3-0", "report",
+        "sample_volume@phantom-siamese-random-3", "segment_volume@phantom-siamese-random-unet-3-0", "report",
     }  # fmt: skip
-    assert len(read_pairs(Path("outputs/volume/phantom/siamese-random/x3"))) == 36
+    assert len(read_pairs(Path("outputs/samples/x3/phantom/siamese-random"))) == 36
+    assert len(before) == 24
+    assert before.items() <= drawn().items()
 
 
 def test_a_row_that_nothing_uses_runs_nothing(project):
@@ -160,7 +183,7 @@ def test_training_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, 
 
 
 def test_sampling_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, tmp_path):
-    out, work = Path("outputs/samples/phantom/siamese-random/x1"), Path(".work/sample/phantom/siamese/random")
+    out, work = Path("outputs/samples/x1/phantom/siamese-random"), Path(".work/sample/phantom/siamese/random")
     before = {path: path.stat().st_mtime_ns for path in work.glob("*/*/*.png")}
 
     def new_images() -> list[Path]:
@@ -180,7 +203,7 @@ def test_sampling_that_was_killed_goes_on_and_ends_with_the_same_bytes(project, 
 
 def test_two_processes_leave_the_same_bytes_and_no_stage_to_run(project, monkeypatch):
     """Sampling to the byte; the outputs of a stage do not say how many processes made them."""
-    target = Path("outputs/samples/phantom/siamese-random/x1")
+    target = Path("outputs/samples/x1/phantom/siamese-random")
     options = ["--dataset", "phantom", "--generator", "siamese", "--masks", "random"]
     found = []
     for processes in ("1", "2"):
@@ -210,6 +233,7 @@ def test_a_mistake_of_the_user_is_told_once_by_two_processes(project, monkeypatc
 def test_a_generators_switch_leaves_the_other_generator_alone(project):
     """Training and sampling at w_c = 0.5 ran in the two tests above; what hangs on them runs now."""
     volume = {f"segment_volume@phantom-siamese-random-unet-{multiple}-0" for multiple in (2, 3)}
+    volume |= {"sample_volume@phantom-siamese-random-3"}
     done = {"refiner@phantom-siamese", "train@phantom-siamese", "sample@phantom-siamese-random"}
     assert repro() == (SIAMESE_CHAIN - done) | volume | {"report"}
 
@@ -227,8 +251,8 @@ def test_several_stages_at_a_time_leave_what_one_at_a_time_leaves(project, monke
     names = {line.split()[1] for line in done.stderr.splitlines() if line.startswith("done ")}
     assert names == {
         "segment@phantom-controlnet-random-unet-1-1", "segment@phantom-siamese-random-unet-1-1",
-        "segment_baseline@phantom-real-real-unet-1-1", "segment_baseline@phantom-duplicate-real-unet-1-1",
-        "report", "check",
+        "segment_reference@phantom-real-real-unet-1-1", "segment_reference@phantom-duplicate-real-unet-1-1",
+        "segment_baseline@phantom-flipped-real-unet-1-1", "report", "check",
     }  # fmt: skip
     assert repro() == set()
     assert "0stage" in several().stderr
@@ -242,12 +266,12 @@ def test_a_stage_that_fails_among_several_is_named_with_its_reason_and_the_other
     before = Path("params.yaml").read_text()
     edit(lambda p: p.update(judge={**p["judge"], "encoder": "tu-nonesuch"}))  # a copy: YAML has one dict for both
     edit(lambda p: p["architectures"]["unet"].update(epochs=2))
-    done = several("--jobs", "2", "score", "segment_baseline@phantom-real-real-unet-1-0")
+    done = several("--jobs", "2", "score", "segment_reference@phantom-real-real-unet-1-0")
     Path("params.yaml").write_text(before)
     assert done.returncode == 2
     assert re.search(r"1 stages failed, \d+ that need them did not run", done.stderr)
     assert "encoder 'tu-nonesuch' is unknown" in done.stderr
-    assert "done  segment_baseline@phantom-real-real-unet-1-0" in done.stderr
+    assert "done  segment_reference@phantom-real-real-unet-1-0" in done.stderr
     assert several("nonesuch").returncode == 2
     repro()
 
@@ -264,7 +288,7 @@ def test_metrics_and_plots_can_be_read(project):
     subprocess.run(["git", "add", "-A"], check=True)
     subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t", "commit", "-qm", "results"], check=True)
     edit(lambda p: p["architectures"]["unet"].update(lr=1.0e-2))
-    repro("segment_baseline@phantom-real-real-unet-1-0")
+    repro("segment_reference@phantom-real-real-unet-1-0")
     changed = dvc("metrics", "diff", "--targets", "results/segmentation")
     assert "real-real-x1-s0.json" in changed
     assert "siamese-random-x3-s0.json" not in changed

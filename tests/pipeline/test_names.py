@@ -103,7 +103,10 @@ def test_nor_does_its_stage_alone_where_no_stage_writes(shipped, name):
 
 @pytest.mark.parametrize(
     ("key", "name"),
-    [*product(["datasets"], LISTED), *product(["masks", "generators", "baselines", "architectures"], LISTED[:1])],
+    [
+        *product(["datasets"], LISTED),
+        *product(["masks", "generators", "references", "baselines", "architectures"], LISTED[:1]),
+    ],
 )
 def test_a_name_in_a_list_neither_runs_nor_deletes(shipped, key, name):
     edit(lambda data: data["comparison"].update({key: [name]}))
@@ -119,6 +122,16 @@ def test_nor_does_a_seed_that_is_a_text(shipped, seed):
     before = everything()
     assert dvc("repro", f"segment@phantom-siamese-real-unet-1-{seed}") != 0
     assert dvc("repro", "--single-item", f"segment@phantom-siamese-real-unet-1-{seed}") != 0
+    assert not Path("F").exists()
+    assert everything() == before
+
+
+@pytest.mark.parametrize("multiple", ["1; touch F; #", "1/../../../docs"])
+def test_nor_does_a_multiple_that_is_a_text(shipped, multiple):
+    edit(lambda data: data["volume"].update(multiples=[multiple]))
+    before = everything()
+    for arguments in (["repro"], ["repro", "--single-item", f"sample_volume@phantom-siamese-random-{multiple}"]):
+        assert dvc(*arguments) != 0
     assert not Path("F").exists()
     assert everything() == before
 

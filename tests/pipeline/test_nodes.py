@@ -50,7 +50,7 @@ def on_two_nodes(arguments: list[str]) -> None:
 
 def test_two_agents_train_to_the_same_weights_nearly_and_draw_the_same_images(tmp_path, monkeypatch):
     project_to_train_in(tmp_path / "project", shrink, monkeypatch)
-    trained, drawn = Path("outputs/generators/phantom/controlnet"), Path("outputs/samples/phantom/controlnet-random/x1")
+    trained, drawn = Path("outputs/generators/phantom/controlnet"), Path("outputs/samples/x1/phantom/controlnet-random")
     assert main(["train", *GENERATOR]) == 0
     assert main(["sample", *GENERATOR, "--masks", "random"]) == 0
     shutil.copytree("outputs", "alone")

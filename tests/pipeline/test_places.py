@@ -68,7 +68,7 @@ def test_settings_go_to_sbatch_as_they_are_and_setup_may_have_several_lines():
 
 
 def test_several_nodes_are_for_what_several_processes_share():
-    for stage, nodes in {"train@a-b": "2", "sample_other@a-b-c": "2", "segment@a": "1", "report": "1"}.items():
+    for stage, nodes in {"train@a-b": "2", "sample_volume@a-b-c-2": "2", "segment@a": "1", "report": "1"}.items():
         assert options(stage, {"nodes": "2"}) == [f"--nodes={nodes}"]
 
 

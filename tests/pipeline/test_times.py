@@ -9,7 +9,7 @@ import pytest
 from data.pairs.config import FolderDataset, PhantomDataset
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from pipeline.plan import times
 from pipeline.plan.stage_times import FOLDER
 from pipeline.stages.report_provenance import provenance

@@ -16,7 +16,7 @@ from evaluation.cards.cards import AUDIT, CardFacts, render_cards, told_as, writ
 from evaluation.results.results import Scores, read_scores
 from evaluation.scores.record import entry
 from pipeline.params import paths
-from pipeline.params.schema import read_params
+from pipeline.params.read import read_params
 from pipeline.stages.report_cards import base_of, card_facts, card_folder, split_source, terms_of, write_all
 from tests.data.export_sets import phantom
 

@@ -30,16 +30,16 @@ def write_set(folder: Path, ids: list[str], source: str, split: str = "train", s
 
 
 def write_project(root: Path, parents: int = 10, tests: int = 8) -> None:
-    """Write data/processed/toy and outputs/samples/toy below `root` as the stages do."""
+    """Write data/processed/toy and outputs/samples/x1/toy below `root` as the stages do."""
     names = [f"zebra{number:02}" for number in range(parents)]
-    samples = root / "outputs/samples/toy"
+    samples = root / "outputs/samples/x1/toy"
     write_set(root / "data/processed/toy/train", names, "real")
     write_set(root / "data/processed/toy/test", [f"held{number:02}" for number in range(tests)], "real", "test")
     for generator, masks in (("alpha", "plain"), ("omega", "plain"), ("alpha", "moved")):
         ids = [f"{name}-{masks}-1" for name in names]
-        write_set(samples / f"{generator}-{masks}/x1", ids, generator, smooth=True)
-    write_set(samples / "duplicate-real/x1", [f"{name}-copy" for name in names], "duplicate")
-    write_set(samples / "real-real/x1", [], "real")
+        write_set(samples / f"{generator}-{masks}", ids, generator, smooth=True)
+    write_set(samples / "duplicate-real", [f"{name}-copy" for name in names], "duplicate")
+    write_set(samples / "real-real", [], "real")
 
 
 def write_toy_deck(root: Path, images: int = 4, practice: int = 2) -> tuple[Path, Path]:

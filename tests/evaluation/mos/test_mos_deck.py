@@ -77,7 +77,7 @@ def test_practice_images_lie_apart_and_share_no_mask_with_rated_ones(made):
 def test_the_key_leads_from_each_name_to_its_pixels(made):
     folders = {"real": made / "data/processed/toy/test"}
     for row in read_key(made / "mos/toy-key"):
-        folder = folders.get(row["set"], made / "outputs/samples/toy" / row["set"] / "x1")
+        folder = folders.get(row["set"], made / "outputs/samples/x1/toy" / row["set"])
         shown = read_image(made / "mos/toy" / row["use"] / f"{row['image']}.png")
         np.testing.assert_array_equal(shown, read_image(folder / f"images/{row['id']}.png"))
 
@@ -121,7 +121,7 @@ def chunks(path: Path) -> list[bytes]:
 
 
 def test_files_of_all_sets_look_alike_from_outside(made):
-    sources = made / "outputs/samples/toy/alpha-plain/x1/images"
+    sources = made / "outputs/samples/x1/toy/alpha-plain/images"
     held = made / "data/processed/toy/test/images"
     assert b"tEXt" in chunks(files(sources)[0])  # what must not come along
     assert files(sources)[0].stat().st_size < files(held)[0].stat().st_size / 2  # smooth images compress well
@@ -198,7 +198,7 @@ def test_sets_that_are_not_there_or_not_synthetic_are_named_with_those_that_are(
 
 def test_images_of_two_sizes_are_refused_and_nothing_is_left(tmp_path, monkeypatch):
     write_project(tmp_path, 4, 4)
-    folder = tmp_path / "outputs/samples/toy/omega-plain/x1"
+    folder = tmp_path / "outputs/samples/x1/toy/omega-plain"
     for pair in read_pairs(folder).pairs:
         write_image(folder / pair.image, np.zeros((SIZE + 8, SIZE, 3), np.uint8))
     text = refusal(monkeypatch, tmp_path, "--out", "mos/x")
