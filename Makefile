@@ -4,10 +4,17 @@ BIN := .venv/bin
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test browser slurm install check clean
+.PHONY: repro tables paper test browser slurm install check clean
 
 repro: install
 	python -m pipeline repro
+
+# Every table of the paper: with toy numbers, on a laptop; at the paper's size, on GPUs. params.yaml stays as it is.
+tables: install
+	python -m pipeline tables toy
+
+paper: install
+	python -m pipeline tables paper
 
 test: install browser slurm
 	$(BIN)/python -m pytest

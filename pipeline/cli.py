@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "times": ("what every stage took on this machine, as table, CSV and picture", "plan.times"),
     "mend": ("put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it", "commands.mend"),
     "repro": ("dvc repro, several stages at a time: one on each GPU, or else on each core", "run.repro"),
+    "tables": ("run the presets of all tables of the paper, or their toy twins, and one report", "run.tables"),
 }
 
 

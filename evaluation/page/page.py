@@ -3,6 +3,8 @@
 import base64
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +14,10 @@ from evaluation.figures.curves import loss_figure, volume_curve
 from evaluation.figures.sheets import method_grid, pair_grid
 from evaluation.paper.pages import FIGURE, write_paper
 from evaluation.paper.render import NOTE, notes, text_table, title
-from evaluation.paper.tables import PaperTable
-from evaluation.results.comparison import build_table, volume_series
-from evaluation.results.results import Grid, Run, Scores, read_runs, read_scores
+from evaluation.paper.tables import PaperTable, paper_tables
+from evaluation.paper.values import Preset
+from evaluation.results.comparison import Table, build_table, volume_series
+from evaluation.results.results import Grid, Run, Scores
 from evaluation.results.significance import Comparison, compare_all
 from evaluation.tables import significance_text, tables
 from evaluation.tables.conventions import render_conventions
@@ -24,7 +27,6 @@ from evaluation.tables.verdict import FEW_SEEDS, judge
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 SetKey = tuple[str, str, str]  # dataset, generator, masks
-Tests = Mapping[str, Sequence[Comparison]]  # by data set
 
 
 class Picture(NamedTuple):
@@ -41,73 +43,85 @@ class Picture(NamedTuple):
         return f"data:image/png;base64,{base64.b64encode(self.png).decode('ascii')}"
 
 
-def write_report(
-    results: Path,
-    grid: Grid,
-    samples: Mapping[SetKey, tuple[PairSet, PairSet]],
-    pictured: Mapping[str, Path],
-    provenance: Mapping[str, str],
-    *,
-    table_dir: Path,
-    plot_dir: Path,
-    figure_dir: Path,
-    page: Path,
-    paper_dir: Path | None = None,
-    kinds: Mapping[str, str] | None = None,
-    losses: Mapping[tuple[str, str], Mapping[str, Path]] | None = None,
-) -> None:
-    """Write everything that the report stage leaves; each folder is replaced whole, also when it ends up empty.
+@dataclass(frozen=True)
+class Report:
+    """What a report is made of, read once; the tables and tests that follow from it are made once.
 
-    `results` holds segmentation/, scores/ and details/. `samples` gives the real training pairs and the x1 set of each
-    synthetic set that is to be shown, `pictured` the folder of PNGs of each data set that the pictures stage left.
-    `provenance` is printed as it is, in its order. Written are
-    table_dir/<dataset>.md, <dataset>.csv, <dataset>-scores.csv, <dataset>-conventions.md, <dataset>-tests.md,
-    <dataset>-tests.csv and README.md,
-    plot_dir/<dataset>/<architecture>/<source>-<masks>.csv, figure_dir/<dataset>/<generator>-<masks>.png, volume.png,
-    methods-<masks>.png where two generators had the same masks, and the page.
-
-    With `paper_dir` the tables of the paper are written there with our results; `kinds` is the kind of each data set of
-    params.yaml. `losses` gives, for (data set, what was trained), name -> CSV file of losses; each is drawn as
-    figure_dir/<dataset>/losses-<what>.png and .svg.
-
-    Raises: UserError naming every result file that is damaged.
+    `samples` gives the real training pairs and the x1 set of each added set that is to be shown, `pictured` the folder
+    of PNGs of each data set that the pictures stage left. `losses` gives, for (data set, what was trained), name -> CSV
+    file. `presets` are those of each table of the paper. `provenance` is printed as it is, in its order.
     """
-    runs, scores = read_runs(results), read_scores(results)
-    series = volume_series(grid.asked(runs))
-    tests = {dataset: compare_all(dataset, runs, grid) for dataset in grid.datasets()}
-    paper = write_paper(results, grid, kinds or {}, paper_dir) if paper_dir else []
+
+    runs: Sequence[Run]
+    scores: Sequence[Scores]
+    grid: Grid
+    samples: Mapping[SetKey, tuple[PairSet, PairSet]] = field(default_factory=dict)
+    pictured: Mapping[str, Path] = field(default_factory=dict)
+    losses: Mapping[tuple[str, str], Mapping[str, Path]] = field(default_factory=dict)
+    presets: Mapping[str, Sequence[Preset]] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """Return the table of each data set."""
+        return [build_table(dataset, self.runs, self.scores, self.grid) for dataset in self.grid.datasets()]
+
+    @cached_property
+    def tests(self) -> dict[str, tuple[Comparison, ...]]:
+        """Return every setting against both baselines, by data set."""
+        return {dataset: compare_all(dataset, self.runs, self.grid) for dataset in self.grid.datasets()}
+
+    @cached_property
+    def paper(self) -> list[PaperTable]:
+        """Return the tables of the paper, none if the grid asks for no cell of them."""
+        return paper_tables(self.runs, self.scores, self.grid, self.presets)
+
+
+def write_report(report: Report, out: Path) -> None:
+    """Write all that the report stage leaves in `out` but cards; each folder is replaced whole, also when it is empty.
+
+    Those are the page report.html,
+    tables/<dataset>.md, <dataset>.csv, <dataset>-scores.csv, <dataset>-conventions.md, <dataset>-tests.md,
+    <dataset>-tests.csv and README.md,
+    plots/<dataset>/<architecture>/<source>-<masks>.csv,
+    figures/<dataset>/<generator>-<masks>.png, volume.png, losses-<what>.png and .svg, methods-<masks>.png where two
+    generators had the same masks, and
+    paper/<table>.md, .csv and .tex, README.md and, if it has results, figure7.png and .svg: README.md alone without
+    `report.paper`.
+    """
+    series = volume_series(report.grid.asked(report.runs))
+    pictures = []
     with ExitStack() as stack:
-        table_dir, plot_dir, figure_dir = (
-            stack.enter_context(whole_folder(folder)) for folder in (table_dir, plot_dir, figure_dir)
+        paper_dir, table_dir, plot_dir, figure_dir = (
+            stack.enter_context(whole_folder(out / name)) for name in ("paper", "tables", "plots", "figures")
         )
-        _write_tables(table_dir, runs, scores, grid, tests)
+        write_paper(paper_dir, report.paper)
+        _write_tables(table_dir, report)
         for (dataset, architecture, source, masks), points in series.items():
             path = plot_dir / dataset / architecture / f"{source}-{masks}.csv"
             write_text(path, tables.render_series_csv(points))
-        pictures = []
-        for dataset in grid.datasets():
+        for dataset in report.grid.datasets():
             curves = {key: points for key, points in series.items() if key[0] == dataset}
             if curves:
                 path = figure_dir / dataset / "volume.png"
                 volume_curve(curves, path)
                 pictures.append(Picture(dataset, "curve", "mDice against synthetic volume", path.read_bytes()))
-        made = {key: pairs for key, pairs in samples.items() if key[1] not in grid.baselines}
+        made = {key: pairs for key, pairs in report.samples.items() if key[1] not in report.grid.baselines}
         pictures += _methods(made, figure_dir)
-        for (dataset, what), files in (losses or {}).items():
+        for (dataset, what), files in report.losses.items():
             stem = figure_dir / dataset / f"losses-{what}"
             loss_figure(files, stem)
             pictures.append(Picture(dataset, "losses", f"Losses: {what}", stem.with_suffix(".png").read_bytes()))
-        if paper_dir and (paper_dir / f"{FIGURE}.png").is_file():
-            pictures.append(Picture("", "paper", "Figure 7", (paper_dir / f"{FIGURE}.png").read_bytes()))
-        for (dataset, generator, masks), (real, synthetic) in samples.items():
+        if (path := paper_dir / f"{FIGURE}.png").is_file():
+            pictures.append(Picture("", "paper", "Figure 7", path.read_bytes()))
+        for (dataset, generator, masks), (real, synthetic) in report.samples.items():
             path = figure_dir / dataset / f"{generator}-{masks}.png"
             pair_grid(real, synthetic, path)
             pictures.append(Picture(dataset, "pairs", f"{generator}, {masks} masks", path.read_bytes()))
-        for dataset, folder in pictured.items():
-            pictures += [
-                Picture(dataset, *_told(path.stem), path.read_bytes()) for path in sorted(folder.glob("*.png"))
-            ]
-        write_text(page, render_report(runs, scores, grid, pictures, provenance, tests, paper))
+        for dataset, folder in report.pictured.items():
+            for path in sorted(folder.glob("*.png")):
+                pictures.append(Picture(dataset, *_kind_and_title(path.stem), path.read_bytes()))
+        write_text(out / "report.html", render_report(report, pictures))
 
 
 def _methods(samples: Mapping[SetKey, tuple[PairSet, PairSet]], figure_dir: Path) -> list[Picture]:
@@ -122,23 +136,23 @@ def _methods(samples: Mapping[SetKey, tuple[PairSet, PairSet]], figure_dir: Path
     return pictures
 
 
-def _told(name: str) -> tuple[str, str]:
+def _kind_and_title(name: str) -> tuple[str, str]:
     """Return kind and title of a picture by its file name."""
     if name.startswith("copies-"):
         return "copies", name.removeprefix("copies-")
     return "sets", {"tsne": "Features of real and synthetic images", "colour": "Colours in Lab"}.get(name, name)
 
 
-def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid, tests: Tests) -> None:
+def _write_tables(folder: Path, report: Report) -> None:
     index = ["# Tables", "", "Values in CSV files are 0-1 and as they were read; Markdown tables are in %.", ""]
-    for dataset in grid.datasets():
-        table = build_table(dataset, runs, scores, grid)
+    for table in report.tables:
+        dataset, tests = table.dataset, report.tests[table.dataset]
         write_text(folder / f"{dataset}.md", tables.render_markdown(table))
-        write_text(folder / f"{dataset}.csv", tables.render_csv(dataset, runs, grid))
-        write_text(folder / f"{dataset}-scores.csv", tables.render_scores_csv(dataset, scores))
-        write_text(folder / f"{dataset}-conventions.md", render_conventions(dataset, runs, grid))
-        write_text(folder / f"{dataset}-tests.md", significance_text.render_markdown(dataset, tests[dataset]))
-        write_text(folder / f"{dataset}-tests.csv", significance_text.render_csv(dataset, tests[dataset]))
+        write_text(folder / f"{dataset}.csv", tables.render_csv(dataset, report.runs, report.grid))
+        write_text(folder / f"{dataset}-scores.csv", tables.render_scores_csv(dataset, report.scores))
+        write_text(folder / f"{dataset}-conventions.md", render_conventions(dataset, report.runs, report.grid))
+        write_text(folder / f"{dataset}-tests.md", significance_text.render_markdown(dataset, tests))
+        write_text(folder / f"{dataset}-tests.csv", significance_text.render_csv(dataset, tests))
         index.append(
             f"- {dataset}: [table]({dataset}.md), [one line a run]({dataset}.csv), "
             f"[one line a synthetic set]({dataset}-scores.csv), [every convention]({dataset}-conventions.md), "
@@ -147,46 +161,39 @@ def _write_tables(folder: Path, runs: Sequence[Run], scores: Sequence[Scores], g
     write_text(folder / "README.md", "\n".join([*index, ""]))
 
 
-def render_report(
-    runs: Sequence[Run],
-    scores: Sequence[Scores],
-    grid: Grid,
-    pictures: Sequence[Picture],
-    provenance: Mapping[str, str],
-    tests: Tests,
-    paper: Sequence[PaperTable] = (),
-) -> str:
+def render_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
     """Return the page as HTML: no script, no request, all text escaped; the same input gives the same bytes."""
     from jinja2 import Environment, StrictUndefined
 
-    built = [build_table(dataset, runs, scores, grid) for dataset in grid.datasets()]
-    current = [one for one in scores if (one.dataset, one.source, one.masks) in grid.sets()]
+    grid, tests = report.grid, report.tests
+    current = [one for one in report.scores if (one.dataset, one.source, one.masks) in grid.sets()]
     scored = {dataset: [one for one in current if one.dataset == dataset] for dataset in grid.datasets()}
-    sections = [score_section(dataset, mine) for dataset, mine in scored.items() if mine]
+    sections = [score_section(dataset, scores) for dataset, scores in scored.items() if scores]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    earlier = grid.earlier(runs)
+    asked, earlier = grid.asked(report.runs), grid.earlier(report.runs)
+    paper = [table for table in report.paper if table.asked or table.has_results]
     return template.render(
-        verdicts=[judge(table, name, tests[table.dataset]) for table in built for name in table.architectures],
+        verdicts=[judge(table, name, tests[table.dataset]) for table in report.tables for name in table.architectures],
         datasets=[
             (table.dataset, tables.text_table(table), " ".join([*tables.tested_on(table), tables.NOTE]))
-            for table in built
+            for table in report.tables
         ],
         tested={
-            name: significance_text.comparison_table(found)
-            for name, found in tests.items()
-            if any(one.estimate for one in found)
+            name: significance_text.comparison_table(comparisons)
+            for name, comparisons in tests.items()
+            if any(one.estimate for one in comparisons)
         },
         tested_note=significance_text.NOTE,
         pictures=pictures,
-        paper=[(title(table), text_table(table), notes(table)) for table in paper if table.asked or table.has_results],
+        paper=[(title(table), text_table(table), notes(table)) for table in paper],
         paper_note=NOTE,
         sections=sections,
         asked=len(set(grid.runs)),
-        done=len(grid.asked(runs)),
-        weights=weights_sentence(grid.asked(runs)),
+        done=len(asked),
+        weights=weights_sentence(asked),
         demo=any(section.demo for section in sections),
         few_seeds=len({key.seed for key in grid.runs}) < FEW_SEEDS,
         earlier=tables.earlier_table(earlier) if earlier else None,
-        provenance=provenance,
+        provenance=report.provenance,
     )

@@ -1,38 +1,72 @@
 """What lies in results/paper: every table of the paper with our results, as Markdown, CSV and LaTeX, and Figure 7."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-from data.pairs.files import whole_folder, write_text
-from evaluation.paper.figure7 import volume_figure
+from data.pairs.files import write_text
+from evaluation.figures.plots import COLOURS, LINES, MARKERS, finish, panels_of, plain_style, save
 from evaluation.paper.render import render_csv, render_latex, render_markdown, title
-from evaluation.paper.tables import PaperTable, paper_tables
-from evaluation.results.results import Grid, read_runs, read_scores
+from evaluation.paper.tables import PaperTable
 
 FIGURE = "figure7"
 
 
-def write_paper(results: Path, grid: Grid, kinds: Mapping[str, str], out_dir: Path) -> list[PaperTable]:
+def write_paper(folder: Path, paper: Sequence[PaperTable]) -> None:
     """Write <table>.md, .csv and .tex of every table, README.md and, if it has results, figure7.png and .svg.
 
-    `results` holds segmentation/, scores/ and details/; `kinds` is the kind of each data set in params.yaml. The folder
-    is replaced whole. Returns the tables, or none, with README.md alone, if `grid` asks for no cell of any.
-
-    Raises: UserError naming every result file that is damaged.
+    Without tables there is README.md alone.
     """
-    tables = paper_tables(read_runs(results), read_scores(results), grid, kinds)
-    tables = tables if any(table.asked for table in tables) else []
-    with whole_folder(out_dir) as folder:
-        # A page at least: git keeps no empty folder.
-        told = "Tables without a result of ours show what they need." if tables else "params.yaml asks for none."
-        index = ["# The paper's tables with our results", "", told, ""]
-        for table in tables:
-            write_text(folder / f"{table.key}.md", render_markdown(table))
-            write_text(folder / f"{table.key}.csv", render_csv(table))
-            write_text(folder / f"{table.key}.tex", render_latex(table))
-            key = table.key
-            index.append(f"- {title(table)}: [Markdown]({key}.md), [CSV]({key}.csv), [LaTeX]({key}.tex)")
-            if key == FIGURE and table.has_results:
-                volume_figure(table, folder / FIGURE)
-        write_text(folder / "README.md", "\n".join([*index, ""]))
-    return tables
+    # A page at least: git keeps no empty folder.
+    sentence = "Tables without a result of ours show what they need." if paper else "params.yaml asks for none."
+    index = ["# The paper's tables with our results", "", sentence, ""]
+    for table in paper:
+        key = table.key
+        write_text(folder / f"{key}.md", render_markdown(table))
+        write_text(folder / f"{key}.csv", render_csv(table))
+        write_text(folder / f"{key}.tex", render_latex(table))
+        index.append(f"- {title(table)}: [Markdown]({key}.md), [CSV]({key}.csv), [LaTeX]({key}.tex)")
+        if key == FIGURE and table.has_results:
+            volume_figure(table, folder / FIGURE)
+    write_text(folder / "README.md", "\n".join([*index, ""]))
+
+
+@plain_style
+def volume_figure(table: PaperTable, stem: Path) -> None:
+    """Write Figure 7 as PNG and SVG: one panel a column of the table, one line a block of rows, baselines dotted.
+
+    Rows of a block are the multiples of its masks; rows of no block are baselines. Error bars are standard deviations
+    over seeds. Stars are the numbers that the paper prints, left out where our data are not the paper's.
+    """
+    figure, panels = panels_of(len(table.columns))
+    blocks = list(dict.fromkeys(row.group for row in table.facts.rows if row.group))
+    for number, (panel, column) in enumerate(zip(panels, table.columns, strict=True)):
+        cells = [(row, values[number]) for row, values in zip(table.facts.rows, table.values, strict=True)]
+        base = [value.ours for row, value in cells if not row.group and value.ours.n]
+        for block, colour, marker, line in zip(blocks, COLOURS, MARKERS, LINES, strict=False):
+            points = [(row.multiple, value.ours) for row, value in cells if row.group == block and value.ours.n]
+            points = [*((0, one) for one in base[:1]), *points] if points else []
+            panel.errorbar(
+                [x for x, _ in points], [one.mean for _, one in points], yerr=[one.sd or 0.0 for _, one in points],
+                label=block, color=colour, marker=marker, linestyle=line, capsize=3,
+            )  # fmt: skip
+            printed = [(row.multiple, value.paper) for row, value in cells if row.group == block and value.paper]
+            if printed and not table.warnings:
+                x, y = zip(*printed, strict=True)
+                panel.plot(
+                    x,
+                    y,
+                    "*",
+                    color=colour,
+                    markeredgecolor="black",
+                    markersize=14,
+                    label=f"{block}, as the paper prints",
+                )
+        for one in base:
+            panel.axhline(one.mean, color="#202428", linestyle=":", linewidth=1.2, label="real pairs only")
+        panel.set_ylabel(f"{column.label} (%)")
+        panel.set_xlabel("synthetic pairs, multiples of the real set")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    if table.warnings:
+        figure.suptitle("not the paper's data: its numbers are left out", fontsize=9)
+    finish(figure, panels)
+    save(figure, stem.with_suffix(".png"), stem.with_suffix(".svg"))

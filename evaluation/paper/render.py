@@ -1,6 +1,7 @@
 """Tables of the paper as text cells, Markdown, CSV and LaTeX: for each row our line and the paper's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from string import ascii_lowercase
 
 from data.pairs.files import csv_text
@@ -9,7 +10,7 @@ from evaluation.paper.tables import DEMO, DEMO_NOTE, PaperTable
 from evaluation.paper.values import TOY, Value
 from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown
 
-TICK, DAGGER = "\u2713", "\u2020"
+TICK = "\u2713"
 LETTERS = dict(
     zip(ascii_lowercase, "\u1d43\u1d47\u1d9c\u1d48\u1d49\u1da0\u1d4d\u02b0", strict=False)
 )  # raised a, b, ...
@@ -17,13 +18,12 @@ NOTE = (
     f"Here: mean {PLUS_MINUS} standard deviation over seeds (number of seeds); bold: our best of a column. "
     "Paper: as printed. Difference: here minus paper."
 )
-EARLIER = f"{DAGGER}: from runs that params.yaml does not ask for now; their settings may differ."
 CSV_HEADER = ("table", "row", "column", "ours", "sd", "n", "paper", "difference", "reason", "footnote")
 TEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"\u00a0": "~", MISSING: "--", PLUS_MINUS: r"$\pm$", "\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$"},
-    **{TICK: r"$\surd$", DAGGER: r"\textsuperscript{\textdagger}"},
+    **{TICK: r"$\surd$"},
     **{raised: rf"\textsuperscript{{{letter}}}" for letter, raised in LETTERS.items()},
 }
 
@@ -31,13 +31,9 @@ TEX = {
 def text_table(table: PaperTable) -> TextTable:
     """Return the printable table: lines "here" and "paper" for each row, and "difference" where there is one."""
     facts = table.facts
-    groups = [("", 2 + len(facts.settings))]
-    for column in table.columns:
-        last, width = groups[-1]
-        if column.at.group == last:
-            groups[-1] = (last, width + 1)
-        else:
-            groups.append((column.at.group, 1))
+    groups = [(name, len([*columns])) for name, columns in groupby(table.columns, lambda column: column.at.group)]
+    left = 2 + len(facts.settings)
+    groups = [("", left + groups[0][1]), *groups[1:]] if groups[0][0] == "" else [("", left), *groups]
     titles = [column.label + ARROWS[column.at.better] for column in table.columns]
     rows = []
     for row, values in zip(facts.rows, table.values, strict=True):
@@ -60,7 +56,7 @@ def _here(value: Value, column: Column) -> Cell:
         return Cell(MISSING)
     spread = "" if sd is None else f" {PLUS_MINUS} {sd:.{digits}f}"
     count = "" if column.at.images else f" ({n} of {value.asked})" if value.asked > n else f" ({n})"
-    return Cell(f"{mean:.{digits}f}{spread}{count}{DAGGER if value.earlier else ''}", value.best)
+    return Cell(f"{mean:.{digits}f}{spread}{count}", value.best)
 
 
 def _paper(value: Value, column: Column) -> Cell:
@@ -88,31 +84,27 @@ def notes(table: PaperTable) -> list[str]:
     found = [f"{text[0].upper()}{text[1:]}." for text in table.warnings]
     found += table.facts.notes
     found += [DEMO_NOTE] if any(column.at.group == DEMO for column in table.columns) else []
-    found += [EARLIER] if any(value.earlier for row in table.values for value in row) else []
     found += [f"{LETTERS[ascii_lowercase[n]]}: {note.text}" for n, note in enumerate(table.facts.footnotes)]
     return [*found, *(f"{MISSING} {reason}: {where}." for reason, where in missing(table).items())]
 
 
 def missing(table: PaperTable) -> dict[str, str]:
     """Return reason -> the rows without results of ours, and their columns where it is not all of them."""
-    cells: dict[str, dict[str, list[str]]] = {}
+    gaps: dict[str, dict[str, list[str]]] = {}
     for row, values in zip(table.facts.rows, table.values, strict=True):
         for column, value in zip(table.columns, values, strict=True):
             if value.ours.mean is None:
-                cells.setdefault(value.reason, {}).setdefault(row.name, []).append(column.name)
+                gaps.setdefault(value.reason, {}).setdefault(row.name, []).append(column.name)
+    return {reason: "; ".join(_places(table, rows)) for reason, rows in gaps.items()}
+
+
+def _places(table: PaperTable, gaps: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield rows and their columns in words; rows with the same columns stand together."""
     every = [column.name for column in table.columns]
-    told = {}
-    for reason, rows in cells.items():
-        by_columns: dict[tuple[str, ...], list[str]] = {}
-        for name, columns in rows.items():
-            by_columns.setdefault(tuple(columns), []).append(name)
-        parts = [
-            ("every row" if len(names) == len(table.facts.rows) else ", ".join(names))
-            + ("" if list(columns) == every else f" ({', '.join(columns)})")
-            for columns, names in by_columns.items()
-        ]
-        told[reason] = "; ".join(parts)
-    return told
+    for columns in dict.fromkeys(map(tuple, gaps.values())):
+        names = [name for name, mine in gaps.items() if tuple(mine) == columns]
+        rows = "every row" if len(names) == len(table.facts.rows) else ", ".join(names)
+        yield rows if list(columns) == every else f"{rows} ({', '.join(columns)})"
 
 
 def title(table: PaperTable) -> str:
@@ -149,29 +141,22 @@ def render_latex(table: PaperTable) -> str:
     text = text_table(table)
     left = 2 + len(table.facts.settings)
     layout = "l" * left + "r" * (len(text.columns) - left)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(title(table))}}}",
-        rf"\label{{tab:paper-{table.key}}}",
-    ]
-    lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(title(table))}}}"]
+    lines += [rf"\label{{tab:paper-{table.key}}}", rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
     if text.groups:
         spans = [rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" for name, width in text.groups]
         lines.append(_tex_line(spans))
     lines += [_tex_line([escape(name) for name in text.columns]), r"\midrule"]
     blocks = {row.name: row.group for row in table.facts.rows}
-    previous = text.rows[0][0].text
-    for row in text.rows:
-        if blocks[row[0].text] != blocks[previous]:
-            lines.append(r"\midrule")
-        previous = row[0].text
-        lines.append(_tex_line([rf"\textbf{{{escape(one.text)}}}" if one.best else escape(one.text) for one in row]))
+    for number, (_, rows) in enumerate(groupby(text.rows, lambda row: blocks[row[0].text])):
+        lines += [r"\midrule"] if number else []
+        for row in rows:
+            lines.append(_tex_line(rf"\textbf{{{escape(one.text)}}}" if one.best else escape(one.text) for one in row))
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\footnotesize"]
     return "\n".join([*lines, *(escape(note) + r"\par" for note in (NOTE, *notes(table))), r"\end{table}", ""])
 
 
-def _tex_line(cells: Sequence[str]) -> str:
+def _tex_line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 

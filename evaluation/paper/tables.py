@@ -1,10 +1,11 @@
 """The paper's tables, row for row and column for column, with our results in their cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from evaluation.paper.facts import Column, ColumnGroup, PaperFacts, PaperRow, read_paper
-from evaluation.paper.values import TOY, Results, Value, find_value
+from evaluation.paper.values import TOY, Place, Preset, Result, Results, Value, asked_for, find_value, place_of
 from evaluation.results.results import Grid, Run, Scores
 from evaluation.scores.glossary import SCORES
 
@@ -23,11 +24,7 @@ class PaperTable:
     columns: tuple[Column, ...]
     values: tuple[tuple[Value, ...], ...]  # in the order of facts.rows and columns
     warnings: tuple[str, ...]  # why data sets cannot be compared with the paper's
-
-    @property
-    def asked(self) -> bool:
-        """Return whether params.yaml asks for any cell."""
-        return any(value.asked for row in self.values for value in row)
+    asked: bool  # whether params.yaml asks for any cell
 
     @property
     def has_results(self) -> bool:
@@ -36,30 +33,49 @@ class PaperTable:
 
 
 def paper_tables(
-    runs: Sequence[Run], scores: Sequence[Scores], grid: Grid, kinds: Mapping[str, str]
+    runs: Iterable[Run], scores: Iterable[Scores], grid: Grid, presets: Mapping[str, Sequence[Preset]]
 ) -> list[PaperTable]:
-    """Return every table of the paper, in its order, whether we have results for it or not.
+    """Return every table of the paper, in its order; none at all if `grid` asks for no cell of any.
 
-    `kinds` is the kind of each data set in params.yaml: nothing is compared with the paper on a data set that is not a
-    folder, or that has not as many images as the paper's.
+    `presets` gives those of each table, the paper's before their toy twins; for each data set of a table that one
+    counts whose settings some result has, and nothing else is shown. Nothing is compared with the paper on a data set
+    that is not a folder there, or that has not as many images as the paper's.
     """
-    scored = {(one.dataset, one.source, one.masks): one for one in scores}
-    results = Results(runs, scored, grid, kinds, read_paper())
-    return [_table(key, facts, results) for key, facts in results.paper.tables.items()]
+    at: dict[Place, list[Result]] = {(one.dataset, one.source, one.masks): [one] for one in scores}
+    for run in runs:
+        at.setdefault(run.key[:5], []).append(run)
+    results = Results(at, read_paper())
+    tables = results.paper.tables.items()
+    built = [_table(key, facts, results, grid, presets.get(key, ())) for key, facts in tables]
+    return built if any(table.asked for table in built) else []
 
 
-def _table(key: str, facts: PaperFacts, results: Results) -> PaperTable:
+def _table(key: str, facts: PaperFacts, results: Results, grid: Grid, presets: Sequence[Preset]) -> PaperTable:
     columns = facts.flat()
-    by_column = [_column(facts, column, results) for column in columns]
+    places: dict[str, list[Place]] = {}
+    for row, column in product(facts.rows, columns):
+        places.setdefault(column.at.dataset, []).append(place_of(row, column))
+    nearest = {
+        dataset: results.nearest(cells, [preset for preset in presets if dataset in preset.kinds])
+        for dataset, cells in places.items()
+    }
+
+    def filled(column: Column) -> list[Value]:
+        values = [find_value(facts, row, column, results, nearest[column.at.dataset]) for row in facts.rows]
+        best = _best(column, facts.rows, values)
+        return [value._replace(best=number in best) for number, value in enumerate(values)]
+
+    by_column = [filled(column) for column in columns]
     images = [number for number, column in enumerate(columns) if column.at.images]
     if images and not any(value.ours.n for number in images for value in by_column[number]):
         demo = _demo_columns(columns[images[0]].at.dataset)
-        found = [_column(facts, column, results) for column in demo]
-        if any(value.ours.n for cells in found for value in cells):
-            columns, by_column = (*columns, *demo), [*by_column, *found]
-    values = tuple(zip(*by_column, strict=True))
-    warnings = dict.fromkeys(value.reason for row in values for value in row if value.reason.startswith(TOY))
-    return PaperTable(key, facts, columns, values, tuple(warnings))
+        cells = [filled(column) for column in demo]
+        if any(value.ours.n for values in cells for value in values):
+            columns, by_column = (*columns, *demo), [*by_column, *cells]
+    rows = tuple(zip(*by_column, strict=True))
+    warnings = dict.fromkeys(value.reason for row in rows for value in row if value.reason.startswith(TOY))
+    asked = any(asked_for(place, grid) for cells in places.values() for place in cells)
+    return PaperTable(key, facts, columns, rows, tuple(warnings), asked)
 
 
 def _demo_columns(dataset: str) -> tuple[Column, ...]:
@@ -68,12 +84,6 @@ def _demo_columns(dataset: str) -> tuple[Column, ...]:
     measures = {SCORES[name].label.removesuffix(", demo"): name for name in names}
     at = ColumnGroup(group=DEMO, dataset=dataset, images=True, measures=measures, digits=3, better="lower")
     return tuple(Column(at, label, metric) for label, metric in measures.items())
-
-
-def _column(facts: PaperFacts, column: Column, results: Results) -> list[Value]:
-    values = [find_value(facts, row, column, results) for row in facts.rows]
-    best = _best(column, facts.rows, values)
-    return [value._replace(best=number in best) for number, value in enumerate(values)]
 
 
 def _best(column: Column, rows: Sequence[PaperRow], values: Sequence[Value]) -> set[int]:

@@ -11,18 +11,51 @@ TOY = "toy data: the paper's value stands beside for layout only"
 NOT_ASKED, NOT_RUN, NO_IMPORT = "not asked for", "not run yet", "no imported pairs"
 NO_WEIGHTS, NO_RATERS = "needs pretrained weights", "no rater file"
 NOT_PRINTED = "the paper prints no number"
+NOT_RECORDED = "it is not recorded with which settings it was made"
 
 Counts = Mapping[str, Any]  # images by name of a split or set
+Result = Run | Scores
+Place = tuple[Any, ...]  # a RunKey without its seed, or the data set, source and masks of scores
+
+
+class Preset(NamedTuple):
+    """One preset of a table: what it asks for, a fingerprint of each of its settings, the kind of each data set."""
+
+    path: str
+    grid: Grid
+    settings: Mapping[str, str]
+    kinds: Mapping[str, str]
+
+
+NO_PRESET = Preset("any preset", Grid(()), {}, {})
 
 
 class Results(NamedTuple):
-    """What cells are looked up in. `kinds` is the kind of each data set in params.yaml."""
+    """What cells are looked up in."""
 
-    runs: Sequence[Run]
-    scores: Mapping[tuple[str, str, str], Scores]
-    grid: Grid
-    kinds: Mapping[str, str]
+    at: Mapping[Place, Sequence[Result]]
     paper: Paper
+
+    def differing(self, result: Result, preset: Preset) -> list[str] | None:
+        """Return the settings of a result that a preset has otherwise or not at all; None if they are not recorded.
+
+        Images that others made have no settings of ours.
+        """
+        settings = result.details.get("settings")
+        if not isinstance(settings, Mapping):
+            return None
+        imported = {f"baselines.{name}" for name in self.paper.imported}
+        return sorted(key for key in settings.keys() - imported if settings[key] != preset.settings.get(key))
+
+    def nearest(self, places: Iterable[Place], presets: Iterable[Preset]) -> Preset:
+        """Return the first of the presets from whose settings some result of these cells differs least."""
+        results = [result for place in places for result in self.at.get(place, ())]
+
+        def distance(preset: Preset) -> float:
+            differing = (self.differing(result, preset) for result in results)
+            return min((float("inf") if keys is None else len(keys) for keys in differing), default=0)
+
+        return min(presets, key=distance, default=NO_PRESET)
 
 
 class Value(NamedTuple):
@@ -31,8 +64,7 @@ class Value(NamedTuple):
     ours: Summary
     paper: float | None
     reason: str
-    asked: int  # runs or scores that params.yaml asks for
-    earlier: bool  # from runs that params.yaml does not ask for now
+    asked: int  # runs or scores that the preset asks for
     best: bool = False  # of our values in the column of its block, as printed
     footnotes: tuple[int, ...] = ()  # numbers in the footnotes of the table
 
@@ -42,95 +74,97 @@ class Value(NamedTuple):
         return None if self.reason or self.ours.mean is None or self.paper is None else self.ours.mean - self.paper
 
 
-class _Found(NamedTuple):
-    ours: Summary
-    reason: str
-    asked: int = 0
-    earlier: bool = False
+def place_of(row: PaperRow, column: Column) -> Place:
+    """Return where the results of a cell are looked up."""
+    at = column.at
+    if at.images:
+        return (at.dataset, row.source, row.masks)
+    return (at.dataset, row.architecture or at.architecture, row.source, row.masks, row.multiple)
 
 
-def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Results) -> Value:
+def asked_for(place: Place, grid: Grid) -> int:
+    """Return how many results of a cell a grid asks for."""
+    return int(place in grid.sets()) if len(place) == 3 else sum(key[:5] == place for key in set(grid.runs))
+
+
+def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Results, preset: Preset) -> Value:
     """Return the cell of a row and a column, which may be one that the paper has not.
 
-    It has the runs that the grid asks for or, if it asks for none of them, the earlier ones.
+    It has every result on disk, over all seeds, that was made with the settings of the preset.
     """
-    flat = facts.flat()
+    place, flat = place_of(row, column), facts.flat()
     paper = row.printed[flat.index(column)] if column in flat else None
-    found = _score(row, column, results) if column.at.images else _result(row, column, results)
-    reason = found.reason or ("" if paper is not None else NOT_PRINTED)
-    if reason == NOT_ASKED and row.source in results.paper.imported:
-        reason = NO_IMPORT
+    lying = results.at.get(place, ())
+    fitting = [result for result in lying if results.differing(result, preset) == []]
+    ours = summarize(value for result in fitting if (value := _number(result, column)) is not None)
+    asked = asked_for(place, preset.grid)
+    if not lying:
+        imported = row.source in results.paper.imported
+        reason = NOT_RUN if asked else NO_IMPORT if imported else NOT_ASKED
+    elif not fitting:
+        reason = _stale(lying, results, preset)
+    elif not ours.n:
+        reason = _why(fitting[0], column)
+    else:
+        reason = _unlike(column, results, preset, fitting) or ("" if paper is not None else NOT_PRINTED)
     footnotes = [n for n, note in enumerate(facts.footnotes) if column.name in note.cells.get(row.name, ())]
     footnotes += [n for n, note in enumerate(facts.footnotes) if note.cells.get(row.name) == ()]
-    return Value(found.ours, paper, reason, found.asked, found.earlier, footnotes=tuple(sorted(footnotes)))
+    return Value(ours, paper, reason, asked, footnotes=tuple(sorted(footnotes)))
 
 
-def _result(row: PaperRow, column: Column, results: Results) -> _Found:
-    """Return the mean over seeds of a segmenter's metric, in %."""
-    at = column.at
-    place = (at.dataset, row.architecture or at.architecture, row.source, row.masks, row.multiple)
-    asked = {key for key in results.grid.runs if key[:5] == place}
-    runs = [run for run in results.runs if run.key in asked or (not asked and run.key[:5] == place)]
-    ours = summarize(100 * value for run in runs if (value := _metric(run, at.test_set, column.metric)) is not None)
-    if not runs:
-        reason = NOT_RUN if asked else NOT_ASKED
-    elif not ours.n:
-        reason = f"the runs have no {column.metric}" + (f" on {at.test_set}" if at.test_set else "")
-    else:
-        wanted = {name: n for name, n in results.paper.sizes[at.dataset].items() if name != "train"}
-        reason = _unlike(at.dataset, results, wanted, map(_test_images, runs))
-    return _Found(ours, reason, len(asked), earlier=bool(runs) and not asked)
+def _number(result: Result, column: Column) -> float | None:
+    """Return a score as it is, or a metric of a segmenter in %."""
+    if column.at.images:
+        return result.metrics.get(column.metric)
+    test_set = column.at.test_set
+    metrics = result.metrics if test_set is None else _test_sets(result).get(test_set, {}).get("metrics", {})
+    value = metrics.get(column.metric)
+    return None if value is None else 100 * value
 
 
-def _score(row: PaperRow, column: Column, results: Results) -> _Found:
-    """Return a score of the synthetic images of the row."""
-    place = (column.at.dataset, row.source, row.masks)
-    asked, scores = place in results.grid.sets(), results.scores.get(place)
-    if scores is None:
-        return _Found(summarize([]), NOT_RUN if asked else NOT_ASKED, int(asked))
-    score = scores.metrics.get(column.metric)
-    if score is None:
-        reason = _why(scores, column.metric)
-    else:
-        wanted = dict.fromkeys(("n_real", "n_synthetic"), results.paper.sizes[column.at.dataset]["train"])
-        counts = {name: scores.metrics.get(name) for name in wanted}
-        reason = _unlike(column.at.dataset, results, wanted, [counts])
-    return _Found(summarize([] if score is None else [score]), reason, int(asked), earlier=not asked)
-
-
-def _metric(run: Run, test_set: str | None, metric: str) -> float | None:
-    if test_set is None:
-        return run.metrics.get(metric)
-    return _test_sets(run).get(test_set, {}).get("metrics", {}).get(metric)
-
-
-def _test_images(run: Run) -> Counts:
-    return {name: found["n"] for name, found in _test_sets(run).items()}
-
-
-def _test_sets(run: Run) -> Mapping[str, Any]:
+def _test_sets(result: Result) -> Mapping[str, Any]:
     """Return the test sets in the details of a run, none where it left no details."""
-    sets = run.details.get("test_sets")
+    sets = result.details.get("test_sets")
     return sets if isinstance(sets, Mapping) else {}
 
 
-def _why(scores: Scores, metric: str) -> str:
-    """Return why a score is not there."""
+def _stale(lying: Iterable[Result], results: Results, preset: Preset) -> str:
+    """Return why no result of a cell was made with the settings of its preset."""
+    differing = [keys for result in lying if (keys := results.differing(result, preset)) is not None]
+    if not differing:
+        return NOT_RECORDED
+    return f"made with another {', '.join(min(differing, key=len))} than {preset.path} has"
+
+
+def _why(result: Result, column: Column) -> str:
+    """Return why a metric is not there."""
+    metric, test_set = column.metric, column.at.test_set
+    if not column.at.images:
+        return f"the runs have no {metric}" + (f" on {test_set}" if test_set else "")
     if metric.startswith("mos"):
         return NO_RATERS
-    entry = scores.details.get(metric)
+    entry = result.details.get(metric)
     told = str(entry.get("reason") or "") if isinstance(entry, Mapping) else ""
     if told and "weights" not in told:
         return told
     return "not scored" if metric.startswith("demo_") else NO_WEIGHTS
 
 
-def _unlike(dataset: str, results: Results, wanted: Mapping[str, Sequence[int]], counted: Iterable[Counts]) -> str:
+def _unlike(column: Column, results: Results, preset: Preset, fitting: Iterable[Result]) -> str:
     """Return why a data set is not the paper's of the same name, or nothing."""
-    kind = results.kinds.get(dataset, "folder")
+    dataset = column.at.dataset
+    kind = preset.kinds.get(dataset, "folder")
     if kind != "folder":
         return f"{TOY} ({dataset} is of kind {kind})"
-    for counts in counted:
+    sizes = results.paper.sizes[dataset]
+    wanted = {name: n for name, n in sizes.items() if name != "train"}
+    if column.at.images:
+        wanted = dict.fromkeys(("n_real", "n_synthetic"), sizes["train"])
+    for result in fitting:
+        sets = _test_sets(result)
+        counts: Counts = {name: found["n"] for name, found in sets.items()}
+        if column.at.images:
+            counts = {name: result.metrics.get(name) for name in wanted}
         for name in dict.fromkeys([*wanted, *counts]):
             number, allowed = counts.get(name), wanted.get(name, ())
             if number not in allowed:

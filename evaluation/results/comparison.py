@@ -131,23 +131,13 @@ def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
 
     The order of the series is the order of first mention among the runs. Duplicated real pairs are a series too.
     """
-    kinds = dict.fromkeys(
-        (run.key.dataset, run.key.architecture, run.key.source, run.key.masks) for run in runs if run.key.source != REAL
-    )
-    return {kind: tuple(_points(kind, runs)) for kind in kinds}
-
-
-def _points(kind: SeriesKey, runs: Sequence[Run]) -> Iterable[Point]:
-    dataset, architecture, source, masks = kind
-    at: dict[int, list[Run]] = {}
+    groups: dict[SeriesKey, dict[int, list[Run]]] = {}
     for run in runs:
-        key = run.key
-        if (key.dataset, key.architecture) == (dataset, architecture):
-            if key.source == REAL:
-                at.setdefault(0, []).append(run)
-            elif (key.source, key.masks) == (source, masks):
-                at.setdefault(key.multiple, []).append(run)
-    for multiple, group in sorted(at.items()):
-        mdice, miou = (summary_of(group, name) for name in MEASURES)
-        if mdice.n:
-            yield Point(multiple, mdice, miou)
+        if run.key.source != REAL:
+            groups.setdefault(run.key[:4], {}).setdefault(run.key.multiple, []).append(run)
+    series = {}
+    for kind, by_multiple in groups.items():
+        by_multiple[0] = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
+        points = (Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES)) for x in sorted(by_multiple))
+        series[kind] = tuple(point for point in points if point.mdice.n)
+    return series

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,7 +23,8 @@ from pipeline.plan.dvc_states import CHECK, stages_to_run
 from pipeline.processes.tasks import Place, Run, Task
 from pipeline.record.lock_file import mend
 from pipeline.run.executors import ENGINES, run_here
-from pipeline.run.prefork import warm_process
+from pipeline.run.own_params import put_back
+from pipeline.run.prefork import VARIABLE, warm_process
 from pipeline.slurm.options import parse_settings
 
 LOGS = Path(".work/logs")
@@ -32,9 +33,18 @@ WRITTEN = (Path("results"), Path("outputs"), Path("data/processed"), Path("data/
 LAST_LINES = 30
 
 
+class StoppedError(UserError):
+    """This process was told to end."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
+    add_runner_arguments(parser)
+
+
+def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how stages are run."""
     parser.add_argument("--jobs", type=int, help="how many at a time")
     parser.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
@@ -57,7 +67,7 @@ def _end_of_log(name: str) -> list[str]:
 def _stop_file() -> Iterator[Path]:
     """Yield a path that comes to be when this process is told to end; every stage that runs then stops.
 
-    Raises: UserError then, once they have.
+    Raises: StoppedError then, once they have.
     """
     stop = (LOGS / f".stop-{socket.gethostname()}-{os.getpid()}").absolute()
 
@@ -72,7 +82,7 @@ def _stop_file() -> Iterator[Path]:
     try:
         yield stop
         if stop.exists():
-            raise UserError("stopped: what was running goes on from .work when this is run again")
+            raise StoppedError("stopped: what was running goes on from .work when this is run again")
     finally:
         stop.unlink(missing_ok=True)
         for number, handler in before.items():
@@ -118,7 +128,7 @@ def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Pla
 
 
 @contextlib.contextmanager
-def _only_one() -> Iterator[None]:
+def only_one() -> Iterator[None]:
     """Keep every other `repro` out of this folder; the lock goes with this process, however it ends.
 
     Raises: UserError naming the one that runs.
@@ -145,12 +155,23 @@ def _tidy() -> None:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Run all stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
+    """Run all stages that are not up to date, or some with what they need, as `run_stages` does.
 
-    What a stage prints goes to .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
+    Raises: UserError as `run_stages`, and for the `repro` that runs here already.
+    """
+    with only_one():
+        put_back()
+        run_stages(item)
 
-    Raises: UserError for a wrong params.yaml, for data that is not there, and for the `repro` that runs here already,
-    before anything runs; else naming every stage that failed, with the end of its log.
+
+def run_stages(item: dict[str, Any], without: Set[str] = frozenset()) -> None:
+    """Run the stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
+
+    `without` are groups of stages to leave out, which nothing else may need. What a stage prints goes to
+    .work/logs/<stage>.log. When one fails, those after it are left and the others go on.
+
+    Raises: UserError for a wrong params.yaml and for data that is not there, before anything runs; else naming every
+    stage that failed, with the end of its log; StoppedError when this process is told to end.
     """
     jobs, engine = item["jobs"], item["engine"]
     if jobs is not None and jobs < 1:
@@ -161,13 +182,17 @@ def run(item: dict[str, Any]) -> None:
     places, connect, running = ENGINES[engine]
     slots = places()
     slots = [slots[number % len(slots)] for number in range(jobs or len(slots))]
-    with _only_one(), connect(parse_settings(item["set"])) as start:
+    with connect(parse_settings(item["set"])) as start:
         _tidy()
-        waiting = stages_to_run(item["targets"], running())
+        stages = stages_to_run(item["targets"], running())
+        waiting = {name: needs for name, needs in stages.items() if name.partition("@")[0] not in without}
         if problems := _data_that_lacks(waiting, params):
             raise UserError("what the run needs is not all there", problems)
         LOGS.mkdir(parents=True, exist_ok=True)
-        with warm_process(len(waiting) if engine == "local" else 0, slots), _stop_file() as stop:
+        with (
+            warm_process(len(waiting) if engine == "local" and VARIABLE not in os.environ else 0, slots),
+            _stop_file() as stop,
+        ):
             failed = _run_in_order(waiting, start, slots, stop)
     if failed:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]

@@ -2,6 +2,7 @@
 
 from data.pairs.files import write_json, write_text
 from pipeline.params import paths
+from pipeline.record.settings import made_with
 
 READS = {"scores": "scores"}
 
@@ -22,5 +23,5 @@ def run(item: dict, params) -> None:
     )
     scored = score(features, inspected, params.scores)
     write_text(paths.scored(dataset, source, masks), csv_text(COLUMNS, scored.images))
-    write_json(paths.RESULTS / "details/scores" / dataset / f"{name}.json", scored.details)
+    write_json(paths.RESULTS / "details/scores" / dataset / f"{name}.json", scored.details | made_with(READS.values()))
     write_json(paths.RESULTS / "scores" / dataset / f"{name}.json", scored.flat)

@@ -8,6 +8,7 @@ from data.pairs.files import code_fingerprint, sha256_file, whole_folder, work_f
 from data.pairs.manifest import MANIFEST, read_pairs
 from data.pairs.prepared import Prepared
 from pipeline.params import paths
+from pipeline.record.settings import made_with
 
 READS = {"row": "architectures.{architecture}"}
 
@@ -50,5 +51,6 @@ def run(item: dict, params) -> None:
     curve.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / CURVE, curve)
     details = {**item, **facts, "test_sets": measured["test_sets"], "row": params.row.model_dump(mode="json")}
+    details |= made_with(key.format(**item) for key in READS.values())
     write_json(paths.RESULTS / "details/segmentation" / dataset / architecture / f"{name}.json", details)
     write_json(paths.RESULTS / "segmentation" / dataset / architecture / f"{name}.json", measured["metrics"])

@@ -16,7 +16,7 @@ TEXT = (ROOT / "dvc.yaml").read_text()
 STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(TEXT)["stages"].items()}
 # What these decide reaches a stage as its tracked params.
 FRONT_END = {"pipeline/params/schema.py", "pipeline/params/checks.py", "pipeline/params/errors.py"}
-DATA_ROOTS = ("data/processed", "data/imported", "data/ratings", "outputs", "results")
+DATA_ROOTS = ("data/processed", "data/imported", "data/ratings", "outputs", "presets", "results")
 
 
 def verb_of(stage: dict) -> str:
@@ -150,4 +150,8 @@ def test_the_graph_of_the_shipped_params_has_no_clash():
 def test_what_users_put_into_the_project_is_watched():
     assert all("data/imported" in STAGES[name]["deps"] for name in ("reference", "baseline"))
     assert "data/ratings" in STAGES["report"]["deps"]
+    # file by file: .dvcignore has the folder, so that no data set can be named to lead there
+    names = ("_paper.yaml", "_toy.yaml", "paper-*.yaml")
+    presets = {f"presets/{path.name}" for name in names for path in ROOT.glob(f"presets/{name}")}
+    assert {dep for dep in STAGES["report"]["deps"] if dep.startswith("presets")} == presets
     assert "${item.path}" in STAGES["prepare"]["deps"]

@@ -22,8 +22,15 @@ PLACES = [
     "../downloads/kept",
     "../../mine",
     "../../.git",
+    "../../presets",
 ]
-SINGLE = ["../../docs", "../../tests", "../../.git"]  # what DVC itself keeps from being an output
+SINGLE = [
+    "../../docs",
+    "../../tests",
+    "../../.git",
+    "../../presets",
+    "../../presets/x",
+]  # what DVC itself keeps from being an output
 LISTED = ("x; touch F; #", "../../../docs", "x'; touch F; '")
 
 
@@ -57,7 +64,7 @@ def repro(target: str) -> set[str]:
 
 
 def everything() -> str:
-    return sha256_tree(Path("docs"), Path("data/downloads"), Path("mine"))
+    return sha256_tree(Path("docs"), Path("presets"), Path("data/downloads"), Path("mine"))
 
 
 def add_row(name: str):

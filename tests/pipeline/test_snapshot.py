@@ -11,7 +11,8 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
-from pipeline.record.snapshot import TEXT, Snapshot, dependencies
+from pipeline.record.dvc_yaml import TEXT, dependencies
+from pipeline.record.snapshot import Snapshot
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit, stand_in_project
 from tests.pipeline.test_graph import shrink

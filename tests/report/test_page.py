@@ -9,9 +9,8 @@ import pytest
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree, write_json, write_text
 from data.pairs.image_io import write_image
-from evaluation.page.page import Picture, render_report, write_report
+from evaluation.page.page import Picture, Report, render_report, write_report
 from evaluation.results.results import Grid, RunKey, read_runs, read_scores
-from evaluation.results.significance import compare_all
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PROVENANCE = {"Git commit": "abc123", "Data set ph2": "PH2 <research> & education, https://example.org/licence"}
@@ -40,21 +39,14 @@ class Page(HTMLParser):
         self.text += data
 
 
-def targets(folder):
-    """Return the places that the report stage is told to write to."""
-    return {
-        "table_dir": folder / "tables",
-        "plot_dir": folder / "plots/volume",
-        "figure_dir": folder / "figures",
-        "page": folder / "report.html",
-    }
+def report_of(root, grid, samples=(), **more):
+    """Return the report of the results under a folder, as the stage reads them."""
+    return Report(read_runs(root), read_scores(root), grid, dict(samples), **more)
 
 
 def page_of(tree, grid, pictures=(), provenance=PROVENANCE):
     """Return the page and what a reader of it finds."""
-    runs = read_runs(tree.root)
-    tests = {dataset: compare_all(dataset, runs, grid) for dataset in grid.datasets()}
-    page = render_report(runs, read_scores(tree.root), grid, pictures, provenance, tests)
+    page = render_report(report_of(tree.root, grid, provenance=provenance), pictures)
     return page, Page(page)
 
 
@@ -126,11 +118,11 @@ def test_a_reason_names_the_set_where_others_have_the_value(tree):
 
 def test_a_page_of_nothing_yet(tmp_path):
     grid = Grid((RunKey("d", "unet", "real", "real", 1, 0), RunKey("d", "unet", "s", "real", 1, 0)))
-    write_report(tmp_path, grid, {}, {}, {}, **targets(tmp_path / "out"))
+    write_report(report_of(tmp_path, grid), tmp_path / "out")
     read = Page((tmp_path / "out/report.html").read_text())
     assert "Nothing to compare yet" in read.text
     assert "0 of 2 asked-for" in read.text
-    assert (tmp_path / "out/plots/volume").is_dir()
+    assert (tmp_path / "out/plots").is_dir()
     assert (tmp_path / "out/figures").is_dir()
 
 
@@ -140,7 +132,8 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     for name in ("tsne", "copies-siamese-random"):
         write_image(tmp_path / f"pictures/{name}.png", np.zeros((4, 4, 3), np.uint8))
     for name in ("a", "b"):
-        write_report(tree.root, tree.grid(), tree.samples, pictured, PROVENANCE, **targets(tmp_path / name))
+        report = report_of(tree.root, tree.grid(), tree.samples, pictured=pictured, provenance=PROVENANCE)
+        write_report(report, tmp_path / name)
         digests.append(sha256_tree(tmp_path / name))
     assert digests[0] == digests[1]
     out = tmp_path / "a"
@@ -160,7 +153,7 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     page = (out / "report.html").read_text()
     assert page.index("Features of real and synthetic images") < page.index("What looks most like a copy")
     assert "<summary>siamese-random</summary>" in page
-    with (out / "plots/volume/ph2/unet/controlnet-wc05-random.csv").open(newline="") as file:
+    with (out / "plots/ph2/unet/controlnet-wc05-random.csv").open(newline="") as file:
         assert [row["multiple"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     links = Page((out / "report.html").read_text()).links
     assert len(links) == 5
@@ -170,7 +163,7 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
 def test_folders_are_replaced_whole(tree, tmp_path):
     stale = tmp_path / "out/tables/gone.md"
     write_text(stale, "old")
-    write_report(tree.root, tree.grid(), {}, {}, {}, **targets(tmp_path / "out"))
+    write_report(report_of(tree.root, tree.grid()), tmp_path / "out")
     assert not stale.exists()
     assert (tmp_path / "out/tables/phantom.md").is_file()
 
@@ -180,5 +173,5 @@ def test_damaged_results_leave_the_old_report_alone(tree, tmp_path):
     write_text(kept, "old")
     write_text(tree.path(next(iter(tree.runs))), "{")
     with pytest.raises(UserError, match="1 result files cannot be used"):
-        write_report(tree.root, tree.grid(), {}, {}, {}, **targets(tmp_path / "out"))
+        write_report(report_of(tree.root, tree.grid()), tmp_path / "out")
     assert kept.read_text() == "old"

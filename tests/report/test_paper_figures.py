@@ -13,11 +13,12 @@ from evaluation.figures.curves import loss_figure
 from evaluation.figures.sheets import method_grid
 from evaluation.page.page import write_report
 from evaluation.paper.facts import read_paper
-from evaluation.paper.figure7 import volume_figure
+from evaluation.paper.pages import volume_figure
 from evaluation.paper.tables import paper_tables
+from evaluation.paper.values import Preset
 from evaluation.results.results import Grid, Run, RunKey
 from tests.report.conftest import pair_set
-from tests.report.test_page import Page, targets
+from tests.report.test_page import Page, report_of
 
 CELL = 192
 SIZES = {name: n for name, (n,) in read_paper().sizes["polyps"].items() if name != "train"}
@@ -82,8 +83,10 @@ def figure_7(kind="folder", masks=("real", "random"), multiples=(1, 2, 3, 4)):
             value = 0.8 + 0.01 * multiple + 0.001 * seed
             key = RunKey("polyps", "segformer", source, mask, multiple, seed)
             found = {"mDice_classavg": value, "mIoU_classavg": value - 0.05}
-            runs.append(Run(key, found, {"test_sets": {name: {"n": n} for name, n in SIZES.items()}}))
-    return paper_tables(runs, [], Grid(tuple(run.key for run in runs)), {"polyps": kind})[-1]
+            details = {"test_sets": {name: {"n": n} for name, n in SIZES.items()}, "settings": {}}
+            runs.append(Run(key, found, details))
+    grid = Grid(tuple(run.key for run in runs))
+    return paper_tables(runs, [], grid, {"figure7": [Preset("p", grid, {}, {"polyps": kind})]})[-1]
 
 
 def drawn(table, monkeypatch, tmp_path):
@@ -146,28 +149,19 @@ def test_figures_are_the_same_bytes_twice(methods, tmp_path):
 
 
 def test_the_report_shows_the_paper_only_for_its_data_sets(tree, tmp_path):
-    done = targets(tmp_path)
-    write_report(tree.root, tree.grid(), tree.samples, {}, {}, **done, paper_dir=tmp_path / "paper", kinds={})
-    assert "Beside the paper" not in Page(done["page"].read_text()).text
+    write_report(report_of(tree.root, tree.grid(), tree.samples), tmp_path)
+    assert "Beside the paper" not in Page((tmp_path / "report.html").read_text()).text
+    assert [path.name for path in (tmp_path / "paper").iterdir()] == ["README.md"]
     key = RunKey("polyps", "sanet", "siamese", "real", 1, 0)
     details = {"test_sets": {name: {"n": n, "metrics": {"mDice_thr256": 0.8}} for name, n in SIZES.items()}}
     write_json(tree.path(key), {"mDice_thr256": 0.8, "mDice": 0.7, "mIoU": 0.6})
-    write_json(tree.root / "details/segmentation/polyps/sanet/siamese-real-x1-s0.json", details)
+    write_json(tree.root / "details/segmentation/polyps/sanet/siamese-real-x1-s0.json", details | {"settings": {}})
     write_text(tmp_path / "loss.csv", "step,loss\n1,0.5\n2,0.25\n")
     losses = {("polyps", "generators"): {"siamese": tmp_path / "loss.csv"}}
     grid = Grid((*tree.grid().runs, key))
-    write_report(
-        tree.root,
-        grid,
-        tree.samples,
-        {},
-        {},
-        **done,
-        paper_dir=tmp_path / "paper",
-        kinds={"polyps": "folder"},
-        losses=losses,
-    )
-    text = Page(done["page"].read_text()).text
+    presets = {"table2": [Preset("presets/paper-table2.yaml", grid, {}, {"polyps": "folder"})]}
+    write_report(report_of(tree.root, grid, tree.samples, losses=losses, presets=presets), tmp_path)
+    text = Page((tmp_path / "report.html").read_text()).text
     assert (
         text.index("Results on polyps") < text.index("Beside the paper") < text.index("Scores of the synthetic images")
     )
@@ -175,13 +169,12 @@ def test_the_report_shows_the_paper_only_for_its_data_sets(tree, tmp_path):
     assert "Table 4" not in text
     assert "Losses: generators" in text
     assert (tmp_path / "paper/table4.md").is_file()
-    assert (done["figure_dir"] / "polyps/losses-generators.svg").is_file()
+    assert (tmp_path / "figures/polyps/losses-generators.svg").is_file()
 
 
 def test_generators_on_the_same_masks_are_drawn_together(tree, methods, tmp_path):
     real, sets = methods
     samples = {("phantom", name, "random"): (real, pairs) for name, pairs in sets.items()}
-    done = targets(tmp_path)
-    write_report(tree.root, tree.grid(), samples, {}, {}, **done)
-    assert (done["figure_dir"] / "phantom/methods-random.png").is_file()
-    assert "All generators, random masks" in Page(done["page"].read_text()).text
+    write_report(report_of(tree.root, tree.grid(), samples), tmp_path)
+    assert (tmp_path / "figures/phantom/methods-random.png").is_file()
+    assert "All generators, random masks" in Page((tmp_path / "report.html").read_text()).text

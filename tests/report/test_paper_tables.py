@@ -7,21 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from data.pairs.files import write_json
 from evaluation.paper.facts import PaperFacts, read_paper
 from evaluation.paper.pages import write_paper
 from evaluation.paper.render import escape, missing, notes, render_csv, render_latex, render_markdown, text_table, title
 from evaluation.paper.tables import DEMO, paper_tables
-from evaluation.paper.values import NO_IMPORT, NO_RATERS, NO_WEIGHTS, NOT_ASKED, NOT_PRINTED, NOT_RUN, TOY
+from evaluation.paper.values import (
+    NO_IMPORT,
+    NO_RATERS,
+    NO_WEIGHTS,
+    NOT_ASKED,
+    NOT_PRINTED,
+    NOT_RECORDED,
+    NOT_RUN,
+    TOY,
+    Preset,
+)
 from evaluation.results.results import Grid, Run, RunKey, Scores
 from evaluation.tables.text import MISSING
 
 SIZES = {"cvc-300": 60, "clinicdb": 62, "kvasir": 100, "colondb": 380, "etis": 196}
 TYPED = list(csv.DictReader(Path(__file__).with_name("paper_values.csv").read_text(encoding="utf-8").splitlines()))
 FOLDER = {"polyps": "folder"}
+SETTINGS = {"architectures.sanet": "a1", "training": "t1"}
+ANY = (RunKey("polyps", "sanet", "siamese", "real", 1, 0),)
 
 
-def polyp_run(source="siamese", masks="real", seed=0, architecture="sanet", dice=0.8, sizes=SIZES, multiple=1):
+def polyp_run(
+    source="siamese", masks="real", seed=0, architecture="sanet", dice=0.8, sizes=SIZES, multiple=1, settings=SETTINGS
+):
     """Return a run whose Dice is `dice` overall and one point more on each test set further down the table."""
     metrics = {"mDice_thr256": dice, "mIoU_thr256": dice - 0.1, "mDice": 0.123}
     sets = {
@@ -29,13 +42,20 @@ def polyp_run(source="siamese", masks="real", seed=0, architecture="sanet", dice
         for i, (name, n) in enumerate(sizes.items())
     }
     key = RunKey("polyps", architecture, source, masks, multiple, seed)
-    return Run(key, metrics, {"test_sets": sets})
+    return Run(key, metrics, {"test_sets": sets, "settings": settings})
 
 
-def build(runs=(), scores=(), asked=None, kinds=FOLDER):
-    """Return the tables by key; the grid asks for the runs and for `asked`."""
-    grid = Grid(tuple(run.key for run in runs) if asked is None else tuple(asked))
-    return {table.key: table for table in paper_tables(runs, scores, grid, kinds)}
+def preset(runs=(), kinds=FOLDER, settings=SETTINGS, path="presets/paper-t.yaml"):
+    """Return a preset that asks for the runs."""
+    return Preset(path, Grid(tuple(runs)), settings, kinds)
+
+
+def build(runs=(), scores=(), asked=None, kinds=FOLDER, presets=None):
+    """Return the tables by key; the one preset of all of them asks for the runs, or for `asked`."""
+    asked = tuple(run.key for run in runs) if asked is None else tuple(asked)
+    presets = presets or [preset(asked, kinds)]
+    tables = paper_tables(runs, scores, Grid(ANY), dict.fromkeys(read_paper().tables, presets))
+    return {table.key: table for table in tables}
 
 
 def cell(table, row, column):
@@ -46,7 +66,8 @@ def cell(table, row, column):
 
 def scored(source="siamese", n=1450, details=None, **metrics):
     """Return scores of a polyp set."""
-    return Scores("polyps", source, "real", {"n_real": n, "n_synthetic": n, **metrics}, details or {})
+    details = {"settings": SETTINGS, **(details or {})}
+    return Scores("polyps", source, "real", {"n_real": n, "n_synthetic": n, **metrics}, details)
 
 
 def test_the_data_are_what_was_typed_from_the_paper():
@@ -71,7 +92,6 @@ def test_every_row_and_column_of_the_paper_is_shown_without_any_result():
         text = text_table(table)
         assert [row[0].text for row in text.rows[::2]] == [row.name for row in table.facts.rows]
         assert sum(width for _, width in text.groups or [("", len(text.columns))]) == len(text.columns)
-        assert not table.asked
         assert not table.has_results
 
 
@@ -114,7 +134,8 @@ def test_each_architecture_has_the_convention_of_its_table():
     key = RunKey("isic2016", "unet", "siamese", "random", 1, 0)
     metrics = {"mDice_pooled": 0.9, "mIoU_two_class_pooled": 0.87, "mDice_classavg": 0.94, "mIoU_classavg": 0.89}
     runs = [
-        Run(key._replace(architecture=a), metrics, {"test_sets": {"test": {"n": 379}}}) for a in ("unet", "segformer")
+        Run(key._replace(architecture=a), metrics, {"test_sets": {"test": {"n": 379}}, "settings": {}})
+        for a in ("unet", "segformer")
     ]
     table = build(runs, kinds={"isic2016": "folder"})["table3"]
     row = [cell(table, "Ours (Random)", f"ISIC2016 {name}") for name in ("UNet mDice", "UNet mIoU")]
@@ -193,14 +214,73 @@ def test_the_best_is_that_of_ours_in_its_block_and_column():
     assert best == ["SANet Ours"]  # one row alone is not best of anything, and the paper's are never marked
 
 
-def test_runs_that_are_not_asked_for_are_used_only_where_nothing_is_and_are_marked():
+def test_a_cell_has_every_result_with_the_settings_of_its_preset_and_no_other():
     runs = [polyp_run(seed=0, dice=0.8), polyp_run(seed=1, dice=0.9)]
-    asked = cell(build(runs, asked=[runs[0].key])["table2"], "SANet Ours", "Overall mDice")
-    assert (asked.ours.mean, asked.ours.n, asked.earlier) == (pytest.approx(80.0), 1, False)
-    table = build(runs, asked=[polyp_run("real").key])["table2"]
-    earlier = cell(table, "SANet Ours", "Overall mDice")
-    assert (earlier.ours.mean, earlier.ours.n, earlier.earlier) == (pytest.approx(85.0), 2, True)
-    assert "85.0 \u00b1 7.1 (2)\u2020" in render_markdown(table)
+    runs.append(polyp_run(seed=2, dice=0.1, settings=SETTINGS | {"training": "t0"}))
+    asked = [polyp_run(seed=seed).key for seed in range(3)]
+    table = build(runs, asked=asked)["table2"]
+    value = cell(table, "SANet Ours", "Overall mDice")
+    assert (value.ours.mean, value.ours.n, value.asked, value.reason) == (pytest.approx(85.0), 2, 3, "")
+    assert "85.0 \u00b1 7.1 (2 of 3)" in render_markdown(table)
+    not_asked = cell(build(runs[:2], asked=[polyp_run("real").key])["table2"], "SANet Ours", "Overall mDice")
+    assert (not_asked.ours.mean, not_asked.ours.n, not_asked.asked) == (pytest.approx(85.0), 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (SETTINGS | {"training": "t0"}, "made with another training than presets/paper-t.yaml has"),
+        ({"training": "t0", "sampling": "s1"}, "made with another sampling, training than presets/paper-t.yaml has"),
+        (None, NOT_RECORDED),
+    ],
+)
+def test_a_result_of_other_settings_is_a_gap_with_its_reason(settings, reason):
+    stale = [polyp_run(settings=settings, dice=0.1), polyp_run("real")]
+    score = scored(fid=65.0, details={"settings": settings})
+    tables = build(stale, [score])
+    for value in (cell(tables["table2"], "SANet Ours", "Overall mDice"), cell(tables["table1"], "Ours", "FID")):
+        assert (value.ours.n, value.difference) == (0, None)
+        assert value.reason == reason
+    assert cell(tables["table2"], "SANet Real", "Overall mDice").ours.n == 1
+    assert f"{MISSING} {reason}: SANet Ours." in notes(tables["table2"])
+
+
+def test_images_that_others_made_have_no_settings_of_ours():
+    run = polyp_run("singan_seg", settings=SETTINGS | {"baselines.singan_seg": "b1"})
+    assert cell(build([run], asked=[])["table2"], "SANet SinGAN-Seg", "Overall mDice").reason == ""
+    run = polyp_run("duplicate", settings=SETTINGS | {"baselines.duplicate": "b1"})
+    assert "another baselines.duplicate" in cell(build([run])["table2"], "SANet Copy-Paste", "Overall mDice").reason
+
+
+def test_results_of_the_toy_twin_are_shown_as_toy_until_there_is_one_of_the_papers_preset():
+    small = {"architectures.sanet": "a1", "training": "toy"}
+    toy = preset([polyp_run().key], {"polyps": "phantom"}, small, "presets/toy-t.yaml")
+    presets = [preset([polyp_run(seed=seed).key for seed in range(3)]), toy]
+    runs = [polyp_run(settings=small, dice=0.3), polyp_run("real", settings=small, dice=0.2)]
+    shown = build(runs, presets=presets)["table2"]
+    value = cell(shown, "SANet Ours", "Overall mDice")
+    assert (value.ours.mean, value.asked, value.difference) == (pytest.approx(30.0), 1, None)
+    assert value.reason.startswith(TOY)
+    assert title(shown).endswith(f"({TOY})")
+    mixed = build([polyp_run(dice=0.8, seed=1), *runs], presets=presets)["table2"]
+    value = cell(mixed, "SANet Ours", "Overall mDice")
+    assert (value.ours.mean, value.ours.n, value.asked) == (pytest.approx(80.0), 1, 3)
+    assert (
+        cell(mixed, "SANet Real", "Overall mDice").reason == "made with another training than presets/paper-t.yaml has"
+    )
+    assert title(mixed) == f"{mixed.facts.title}: {mixed.facts.caption}"
+    stale = [polyp_run(settings=small | {"architectures.sanet": "a0"})]
+    reason = cell(build(stale, presets=presets)["table2"], "SANet Ours", "Overall mDice").reason
+    assert reason == "made with another architectures.sanet than presets/toy-t.yaml has"
+
+
+def test_a_table_of_two_presets_takes_each_data_set_from_its_own():
+    isic = RunKey("isic2016", "unet", "siamese", "real", 1, 0)
+    other = Run(isic, {"mDice_pooled": 0.9}, {"test_sets": {"test": {"n": 379}}, "settings": {"training": "t2"}})
+    presets = [preset([polyp_run().key]), preset([isic], {"isic2016": "folder"}, {"training": "t2"})]
+    table = build([polyp_run(), other], presets=presets)["table6"]
+    assert cell(table, "1.0", "Polyps SANet mDice").ours.mean == pytest.approx(80.0)
+    assert cell(table, "1.0", "ISIC2016 UNet mDice").ours.mean == pytest.approx(90.0)
 
 
 def test_footnotes_say_what_is_odd_about_printed_numbers():
@@ -250,13 +330,14 @@ def test_opinions_of_raters_stand_in_table_1():
 
 def test_nothing_is_written_for_other_data_sets_and_everything_for_the_papers(tmp_path):
     run = polyp_run("siamese", "random", architecture="segformer")
-    metrics = {"mDice_classavg": 0.88, "mIoU_classavg": 0.83}
-    write_json(tmp_path / "segmentation/polyps/segformer/siamese-random-x1-s0.json", metrics)
-    write_json(tmp_path / "details/segmentation/polyps/segformer/siamese-random-x1-s0.json", run.details)
-    other = Grid((RunKey("phantom", "unet", "real", "real", 1, 0),))
-    assert write_paper(tmp_path, other, {"phantom": "phantom"}, tmp_path / "paper") == []
-    assert [path.name for path in (tmp_path / "paper").iterdir()] == ["README.md"]
-    assert len(write_paper(tmp_path, Grid((run.key,)), FOLDER, tmp_path / "paper")) == 7
+    run = Run(run.key, {"mDice_classavg": 0.88, "mIoU_classavg": 0.83}, run.details)
+    presets = {"figure7": [preset([run.key])]}
+    assert paper_tables([run], [], Grid((RunKey("phantom", "unet", "real", "real", 1, 0),)), presets) == []
+    write_paper(tmp_path / "none", [])
+    assert [path.name for path in (tmp_path / "none").iterdir()] == ["README.md"]
+    tables = paper_tables([run], [], Grid((run.key,)), presets)
+    assert [table.key for table in tables if table.asked] == ["figure7"]
+    write_paper(tmp_path / "paper", tables)
     keys = [*(f"table{n}" for n in range(1, 7)), "figure7"]
     wanted = {f"{key}.{kind}" for key in keys for kind in ("md", "csv", "tex")} | {"README.md"}
     assert {path.name for path in (tmp_path / "paper").iterdir()} == wanted | {"figure7.png", "figure7.svg"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.pairs.seeds import item_seed
-from evaluation.page.page import render_report
+from evaluation.page.page import Report, render_report
 from evaluation.results.comparison import Setting, build_table
 from evaluation.results.crossed_bootstrap import Estimate, compare, holm
 from evaluation.results.results import Grid, Run, RunKey, read_runs
@@ -177,7 +177,7 @@ def test_tables_hold_every_comparison_and_the_page_shows_them():
         assert float(row["difference"]) == pytest.approx(one.estimate.mean, abs=1e-6)
         assert float(row["p_holm"]) == pytest.approx(one.adjusted, abs=1e-6)
         assert row["covers"] == "images and seeds"
-    page = render_report(runs, [], grid_of(runs), [], {}, {"d": found})
+    page = render_report(Report(runs, [], grid_of(runs)))
     assert page.count("Is a difference real?") == 1
     assert page.index("Results on d") < page.index("Is a difference real?")
     assert "no significance test" not in page

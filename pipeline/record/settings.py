@@ -1,0 +1,70 @@
+"""The settings that a result was made with: fingerprints of what it and all before it read of params.yaml."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.record.dvc_yaml import PARAMS, TEXT, dependencies, look_up
+
+GRAPH, LOCK = Path("dvc.yaml"), Path("dvc.lock")
+# which sets there are, and where archives came from, is no setting of a result
+LEFT_OUT = ("comparison", "volume", "filtered", "downloads")
+MADE = (Path("outputs"), Path("data/processed"))  # all that lies here comes from a stage
+# dvc.lock is read as text, because as YAML it takes a second for a hundred stages
+ENTRY = re.compile(r"^  (?:\? )?(?P<name>[\w@.-]+):?\n(?P<body>(?:(?:  : |    ).*\n)+)", re.MULTILINE)
+OUTS = "\n    outs:\n"
+OUT = re.compile(r"^    - path:\s+(\S+)$", re.MULTILINE)
+
+
+def fingerprint(value: Any) -> str:
+    """Return 12 hex digits of the SHA-256 of a value of params.yaml as canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def fingerprints(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return dotted key -> fingerprint of every section of a params.yaml and of every row or value in it."""
+    found = {key: fingerprint(value) for key, value in data.items()}
+    sections = {key: value for key, value in data.items() if isinstance(value, Mapping)}
+    return found | {f"{key}.{name}": fingerprint(row) for key, rows in sections.items() for name, row in rows.items()}
+
+
+def made_with(keys: Iterable[str]) -> dict[str, Any]:
+    """Return `settings` of the stage that DVC runs here: dotted key -> fingerprint, by dvc.lock; `keys` are its own.
+
+    Where they cannot be known `settings` is None, and `settings_reason` says why.
+    """
+    stage = os.environ.get("DVC_STAGE")
+    if not stage or not GRAPH.is_file() or not LOCK.is_file():
+        return {"settings": None, "settings_reason": "not run by DVC"}
+    graph = YAML(typ="safe").load(GRAPH)
+    params = YAML(typ="safe").load(os.environ.get(TEXT) or PARAMS.read_text(encoding="utf-8"))
+    entries = {entry["name"]: entry for entry in ENTRY.finditer(LOCK.read_text(encoding="utf-8"))}
+    outs = [
+        (Path(out), name)
+        for name, entry in entries.items()
+        for out in OUT.findall(entry["body"].partition(OUTS)[2])
+    ]  # fmt: skip
+    values: dict[str, Any] = {}
+    needs: dict[str, list[Path]] = {}
+    todo = dependencies(stage, graph, params)
+    while todo:
+        path = todo.pop()
+        makers = {name for out, name in outs if path == out or path in out.parents or out in path.parents}
+        for name in makers - needs.keys():
+            # an entry of a stage that there is no more has no needs: another makes the same now
+            needs[name] = dependencies(name, graph, params)
+            if needs[name]:
+                todo += needs[name]
+                recorded = YAML(typ="safe").load(entries[name][0])[name]
+                values |= recorded.get("params", {}).get(PARAMS.name, {})
+        if any(root in path.parents for root in MADE) and not any(needs[name] for name in makers):
+            return {"settings": None, "settings_reason": f"dvc.lock has no stage that made {path}"}
+    values |= {key: look_up(params, key) for key in keys}
+    settings = {key: fingerprint(value) for key, value in values.items() if key.partition(".")[0] not in LEFT_OUT}
+    return {"settings": dict(sorted(settings.items()))}
