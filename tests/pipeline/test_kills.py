@@ -14,8 +14,7 @@ from dvc.repo import Repo
 
 from tests.campaigns.kill import processes_in
 from tests.contracts.imports import ROOT
-from tests.pipeline.projects import edit, stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import edit, shrink, stand_in_project
 
 pytestmark = pytest.mark.graph
 TARGET = "prepare@phantom"

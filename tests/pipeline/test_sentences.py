@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from tests.pipeline.projects import edit, stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import edit, shrink, stand_in_project
 
 ROW = {"kind": "folder", "size_px": 64, "prompt": "p", "splits": {"train": 0.5, "test": 0.5}}
 

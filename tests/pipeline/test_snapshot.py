@@ -13,8 +13,7 @@ from ruamel.yaml import YAML
 from data.pairs.errors import UserError
 from pipeline.record.snapshot import TEXT, Snapshot, dependencies
 from tests.contracts.imports import ROOT
-from tests.pipeline.projects import edit, stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import edit, shrink, stand_in_project
 
 
 def test_dependencies_are_those_that_dvc_reads():
