@@ -14,6 +14,9 @@ from pipeline.run import prefork as warm
 from tests.contracts.imports import ROOT
 
 
+pytestmark = pytest.mark.heavy
+
+
 @pytest.fixture(scope="module")
 def socket_path():
     """Yield the socket of a warm process that is ready."""
