@@ -13,7 +13,6 @@ from data.pairs.files import sha256_tree
 from pipeline.run import prefork as warm
 from tests.contracts.imports import ROOT
 
-
 pytestmark = pytest.mark.heavy
 
 
