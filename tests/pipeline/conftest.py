@@ -1,22 +1,31 @@
 """A toy project in which every stage has run, built once for all workers, and copies of it to change."""
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.run.prefork import VARIABLE, warm_process
+from tests.contracts.imports import ROOT
 from tests.pipeline.projects import repro, shrink, stand_in, stand_in_project
 
 
 @pytest.fixture(scope="session")
-def libraries():
-    """Return the socket of a process that has the libraries imported, for stages that would take seconds to do it."""
-    with warm_process():
-        path = os.environ[VARIABLE]
+def libraries() -> Iterator[str]:
+    """Yield the socket of a process that has the libraries imported, for stages that would take seconds to do it."""
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)  # whose code the stages run
+            stack.enter_context(warm_process())
+        path, until = os.environ[VARIABLE], time.monotonic() + 120
+        while not Path(path).exists() and time.monotonic() < until:
+            time.sleep(0.1)
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv(VARIABLE)
             yield path
@@ -47,3 +56,12 @@ def project(finished, libraries, tmp_path, monkeypatch) -> Path:
     stand_in(tmp_path / "project", monkeypatch)
     monkeypatch.setenv(VARIABLE, libraries)
     return tmp_path / "project"
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory) -> Iterator[Path]:
+    """Stand in a toy project in which nothing has run; the tests of a module share it."""
+    path = tmp_path_factory.mktemp("fresh").resolve() / "project"
+    with pytest.MonkeyPatch.context() as patch:
+        stand_in_project(path, shrink, patch)
+        yield path
