@@ -38,10 +38,10 @@ def test_the_first_run_builds_everything(finished, monkeypatch):
 
 
 def test_the_mask_written_is_the_mask_given(finished):
-    drawn = read_pairs(finished / ONCE)
-    for pair in drawn.pairs:
+    pairs = read_pairs(finished / ONCE)
+    for pair in pairs.pairs:
         given = finished / "outputs/masks/phantom/random/1" / pair.mask
-        assert (drawn.folder / pair.mask).read_bytes() == given.read_bytes()
+        assert (pairs.folder / pair.mask).read_bytes() == given.read_bytes()
 
 
 def test_the_second_run_does_nothing(project):
