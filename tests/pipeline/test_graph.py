@@ -1,7 +1,12 @@
 """The whole DVC graph at toy size: run, run again, edited. Each test has a finished project of its own."""
 
+import functools
+import http.server
 import json
+import shutil
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +14,8 @@ from dvc.cli import main as dvc
 from dvc.repo import Repo
 
 from data.pairs.manifest import read_pairs, verify
-from tests.pipeline.projects import GIT, NETWORK, edit, repro, to_run
+from tests.data.layouts import trees
+from tests.pipeline.projects import GIT, NETWORK, edit, repro, several, to_run
 
 pytestmark = pytest.mark.graph
 
@@ -81,3 +87,37 @@ def test_metrics_and_plots_can_be_read(project, capsys):
     assert "siamese-random-x2-s0.json" not in changed
     assert dvc(["plots", "show", "results/plots", "--out", "plots"]) == 0
     assert "multiple" in Path("plots/index.html").read_text()
+
+
+def test_a_download_is_fetched_unpacked_and_prepared_by_two_rows(project, tmp_path):
+    tree = tmp_path / "made"
+    trees.folders(tree)
+    shutil.make_archive(str(tmp_path / "served/set"), "zip", tree)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/set.zip"
+        download = {"page": "here", "licence": "none", "archives": [{"name": "set.zip", "url": url}]}
+        row = {"kind": "folder", "path": "data/raw/mine", "size_px": 32, "prompt": "p"}
+        edit(lambda p: p.update(downloads={"mine": download}))
+        edit(lambda p: p["datasets"].update(mine={**row, "splits": {"train": "train", "test": "test"}}))
+        edit(lambda p: p["datasets"].update(fold={**row, "folds": {"count": 3, "test": 0}}))
+        refused = several("prepare@mine")
+        assert (refused.returncode, Path("data/downloads/mine").exists()) == (2, False)
+        assert "set downloads.mine.accept_licence: true in params.yaml" in refused.stderr
+        edit(lambda p: p["downloads"]["mine"].update(accept_licence=True))
+        assert repro("prepare@mine", "prepare@fold") == {"acquire@mine", "prepare@mine", "prepare@fold"}
+        server.shutdown()
+    assert len(read_pairs(Path("data/processed/mine/train"))) == 4
+    assert len(read_pairs(Path("data/processed/fold/test"))) == 3
+    assert "set.zip" in json.loads(Path("data/checksums/mine.json").read_text())
+    shutil.rmtree("data/raw/mine")
+    assert repro("prepare@mine") == {"acquire@mine"}  # from the archive on disk: the server is gone
+
+
+def test_bad_params_stop_before_anything_runs(project):
+    edit(lambda p: p["training"].update(stepz=3))
+    done = subprocess.run([sys.executable, "-m", "pipeline", "report"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "training.stepz: unknown key (did you mean 'steps'?)" in done.stderr
+    assert "Traceback" not in done.stderr
