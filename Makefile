@@ -4,7 +4,7 @@ BIN := .venv/bin
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro tables paper test browser slurm install check clean
+.PHONY: repro tables paper test quick browser slurm install check clean
 
 repro: install
 	python -m pipeline repro
@@ -16,8 +16,15 @@ tables: install
 paper: install
 	python -m pipeline tables paper
 
+# Two workers of one thread each; the tests of a module stay together.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
 test: install browser slurm
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# The inner loop: without the tests that run the graph, open a browser or take seconds each.
+quick: install
+	$(PYTEST) -m "not graph and not heavy"
 
 # The rating form is tested in a real browser. In a container (root, Debian) it is installed; elsewhere its tests are skipped.
 browser:

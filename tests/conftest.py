@@ -1,12 +1,35 @@
-"""Slow tests run only when they are asked for."""
+"""All tests: one thread in every process, opt-in ones only when asked for, an order that two workers share well."""
 
 import os
+from itertools import groupby
 
 import pytest
 
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # before torch: sums are rounded by the number of threads
 
+
+def rank(items: list[pytest.Item]) -> int:
+    """Return 0 for a module that runs DVC's graph, 1 for another heavy one, 2 for the others."""
+    marks = {mark.name for item in items for mark in item.iter_markers()}
+    return 0 if "graph" in marks else 1 if "heavy" in marks else 2
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items):
-    if os.environ.get("SIAMESE_SLOW") != "1":
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="slow; set SIAMESE_SLOW=1"))
+    for item in items:
+        if item.get_closest_marker("slow") and os.environ.get("SIAMESE_SLOW") != "1":
+            item.add_marker(pytest.mark.skip(reason="slow; set SIAMESE_SLOW=1"))
+        if hasattr(item.module, "chromium"):
+            item.add_marker(pytest.mark.heavy)
+        item.add_marker(pytest.mark.xdist_group(item.module.__name__))  # fixtures of a module are made once
+    modules = [list(module) for _, module in groupby(items, lambda item: item.path)]
+    items[:] = [item for module in sorted(modules, key=rank) for item in module]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dvc_of_this_session(tmp_path_factory):
+    """Keep what DVC knows of files, by their paths, out of the folder that all of this machine share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc")))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        yield

@@ -13,7 +13,9 @@ from benchmarks.gpu import PARTS
 from benchmarks.on_gpu.cards import GIB, PEAKS, limit_bytes, memory_table, one_line, peak_of
 from benchmarks.on_gpu.runner import ROOT, run_part
 
-CPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+pytestmark = pytest.mark.heavy
+
+CPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "DVC_NO_ANALYTICS": "1"}
 TIMES = {"median", "least", "most", "rounds"}
 
 

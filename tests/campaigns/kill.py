@@ -30,8 +30,7 @@ from ruamel.yaml import YAML
 from data.pairs.files import TEMPORARY, sha256_file
 from tests.campaigns.counts import parser, report
 from tests.contracts.imports import ROOT
-from tests.pipeline.projects import stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import shrink, stand_in_project
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
 LIGHT = ("masks@phantom-random", "reference@phantom-duplicate", "reference@phantom-real")  # and `prepare`
@@ -282,7 +281,7 @@ def campaign(root: Path, runs: int, seed: int, aim: str, minutes: float) -> Coun
         for number in range(runs):
             if time.monotonic() - start > 60 * minutes:
                 break
-            targets = TRAINED if aim == "any" and number % TRAINED_EVERY == 0 else LIGHT
+            targets = TRAINED if aim == "any" and number % TRAINED_EVERY == TRAINED_EVERY - 1 else LIGHT
             if targets not in references:
                 references[targets] = reference_of(template, root / f"reference-{len(references)}", targets)
             plain = number % PLAIN_EVERY[aim] == PLAIN_EVERY[aim] - 1

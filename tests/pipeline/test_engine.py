@@ -1,7 +1,7 @@
-"""One small graph, run by dvc one stage at a time and by `repro` two at a time: the same bytes, no half outputs."""
+"""`repro` runs two stages at a time: the bytes of one at a time, what failed is named, no half outputs."""
 
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -9,80 +9,49 @@ import time
 from pathlib import Path
 
 import pytest
-from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from data.pairs.files import sha256_tree
-from tests.pipeline.projects import edit, stand_in_project
-from tests.pipeline.test_graph import shrink
+from data.pairs.files import sha256_file
+from pipeline.run.prefork import VARIABLE
+from tests.pipeline.projects import edit, several, shrink, stand_in_project, to_run
 
 pytestmark = pytest.mark.graph
 
-TARGETS = [
-    "judge@phantom",
-    "segment_reference@phantom-real-real-unet-1-0",
-    "segment_reference@phantom-real-real-unet-1-1",
-]
+REAL, DUPLICATE = "segment_reference@phantom-real-real-unet-1-0", "segment_reference@phantom-duplicate-real-unet-1-0"
 
 
-def two_seeds(data) -> None:
-    shrink(data)
-    data["comparison"]["seeds"] = [0, 1]
+def entries(folder: Path) -> dict:
+    return YAML(typ="safe").load(folder / "dvc.lock")["stages"]
 
 
-@pytest.fixture(scope="module")
-def projects(tmp_path_factory):
-    """Return two equal repositories of what git tracks, with a small params.yaml, and stand in the second."""
-    root = tmp_path_factory.mktemp("engine")
-    serial, parallel = root / "serial", root / "parallel"
-    patch = pytest.MonkeyPatch()
-    patch.setenv("OMP_NUM_THREADS", "1")
-    stand_in_project(serial, two_seeds, patch)
-    shutil.copytree(serial, parallel)
-    patch.chdir(parallel)
-    yield serial, parallel
-    patch.undo()
-
-
-def repro(*arguments: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pipeline", "repro", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
-
-
-def left_to_do() -> dict:
-    with Repo() as repo:
-        return repo.status(TARGETS)
-
-
-def lock(folder: Path) -> dict:
-    return YAML(typ="safe").load(folder / "dvc.lock")
-
-
-def test_two_at_a_time_leave_the_bytes_of_a_serial_run(projects):
-    serial, parallel = projects
-    subprocess.run([sys.executable, "-m", "dvc", "repro", *TARGETS], cwd=serial, check=True, capture_output=True)
+def test_two_at_a_time_leave_the_bytes_of_one_at_a_time(finished, tmp_path, monkeypatch):
+    stand_in_project(tmp_path, shrink, monkeypatch)
     subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.hardlink_lock", "true"], check=True)
-    done = repro("--jobs", "2", *TARGETS)
+    done = several("--jobs", "2", "judge@phantom", REAL, DUPLICATE)
     assert done.returncode == 0, done.stderr
-    assert len(list((parallel / ".work/logs").glob("*.log"))) == 6, "every stage was started by repro, and the check"
-    for folder in ("results", "outputs", "data/processed"):
-        assert sha256_tree(parallel / folder) == sha256_tree(serial / folder)
+    ran = entries(tmp_path)
+    assert {path.stem for path in Path(".work/logs").glob("*.log")} == ran.keys(), "repro starts every stage"
+    assert len(ran) == 7  # and the check
+    assert ran == {name: entry for name, entry in entries(finished).items() if name in ran}
+    files = [path for name in ("results", "outputs", "data/processed") for path in Path(name).rglob("*")]
+    files = [path for path in files if path.is_file()]
+    assert [path for path in files if sha256_file(path) != sha256_file(finished / path)] == []
     assert len(list(Path("results/segmentation").rglob("*.json"))) == 2
-    assert lock(parallel) == lock(serial)
-    assert left_to_do() == {}
+    assert not to_run() & ran.keys()
+    assert "0stage" in several("--jobs", "2", REAL).stderr
 
 
-def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(projects):
-    before = Path("params.yaml").read_text()
-    edit(lambda data: data.update(judge={**data["judge"], "encoder": "tu-nonesuch"}))
-    edit(lambda data: data["comparison"].update(seeds=[0, 1, 2]))
-    third = "segment_reference@phantom-real-real-unet-1-2"
-    done = repro("--jobs", "2", "judge@phantom", third)
-    Path("params.yaml").write_text(before)
+def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(project):
+    edit(lambda data: data.update(judge={**data["judge"], "encoder": "tu-nonesuch"}))  # a copy: YAML has one for both
+    edit(lambda data: data["comparison"].update(seeds=[0, 1]))
+    further = REAL.removesuffix("0") + "1"
+    done = several("--jobs", "2", "score@phantom-siamese-random", further)
     assert done.returncode == 2
-    assert "1 stages failed, 0 that need them did not run\n  judge@phantom:" in done.stderr
+    named = re.search(r"1 stages failed, (\d+) that need them did not run\n  judge@phantom:", done.stderr)
+    assert named, done.stderr
+    assert int(named[1]) >= 2
     assert "encoder 'tu-nonesuch' is unknown" in done.stderr
-    assert f"done  {third}" in done.stderr
+    assert f"done  {further}" in done.stderr
 
 
 def processes_here() -> list[str]:
@@ -97,14 +66,15 @@ def processes_here() -> list[str]:
     return found
 
 
-def test_a_launcher_that_is_told_to_end_leaves_no_half_outputs_and_a_rerun_goes_on(projects):
-    edit(lambda data: data["architectures"]["unet"].update(epochs=150))
-    target, work = TARGETS[1], Path(".work/segment/phantom/unet/real-real-x1-s0")
+def test_a_launcher_that_is_told_to_end_leaves_no_half_outputs_and_a_rerun_goes_on(project, libraries, monkeypatch):
+    edit(lambda data: data["architectures"]["unet"].update(epochs=100))
+    work = Path(".work/segment/phantom/unet/real-real-x1-s0")
     out = Path("outputs/segmenters/phantom/unet/real-real-x1-s0")
-    command = [sys.executable, "-m", "pipeline", "repro", target]
-    launcher = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    before = set(work.glob("*"))
+    monkeypatch.delenv(VARIABLE)  # a stage in its own process
+    launcher = subprocess.Popen([sys.executable, "-m", "pipeline", "repro", REAL], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not [path for path in work.glob("*") if path.is_dir()]:  # the stage has begun to train
+    while not [path for path in set(work.glob("*")) - before if path.is_dir()]:  # the stage has begun to train
         assert launcher.poll() is None, launcher.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -114,22 +84,23 @@ def test_a_launcher_that_is_told_to_end_leaves_no_half_outputs_and_a_rerun_goes_
     assert "stopped: what was running goes on" in said
     assert not out.exists()
     assert not list(out.parent.glob(".*partial"))
-    assert target in left_to_do()
+    assert REAL in to_run()
     assert processes_here() == []
-    done = repro(target)  # the engines can be mixed
+    monkeypatch.setenv(VARIABLE, libraries)
+    done = several(REAL)
     assert done.returncode == 0, done.stderr
     assert out.is_dir()
-    assert target not in left_to_do()
+    assert REAL not in to_run()
 
 
-def test_an_unknown_engine_and_settings_without_a_value_are_told(projects):
-    unknown, broken = repro("--engine", "slurn"), repro("--engine", "slurm", "--set", "time")
+def test_an_unknown_target_or_engine_and_settings_without_a_value_are_told(project):
+    unknown, broken = several("--engine", "slurn"), several("--engine", "slurm", "--set", "time")
     assert "did you mean 'slurm'" in unknown.stderr
     assert "--set takes KEY=VALUE" in broken.stderr
-    assert (unknown.returncode, broken.returncode) == (2, 2)
+    assert [done.returncode for done in (unknown, broken, several("nonesuch"))] == [2, 2, 2]
 
 
-def test_slurm_needs_a_machine_that_can_submit_jobs(projects, tmp_path, monkeypatch):
+def test_slurm_needs_a_machine_that_can_submit_jobs(project, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    missing = repro("--engine", "slurm", TARGETS[0])
+    missing = several("--engine", "slurm", "judge@phantom")
     assert (missing.returncode, "there is no sbatch, squeue, scancel, scontrol here" in missing.stderr) == (2, True)

@@ -14,8 +14,7 @@ from dvc.repo import Repo
 
 from tests.campaigns.kill import processes_in
 from tests.contracts.imports import ROOT
-from tests.pipeline.projects import edit, stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import edit
 
 pytestmark = pytest.mark.graph
 TARGET = "prepare@phantom"
@@ -30,14 +29,10 @@ def until(ready: Callable[[], object], process: subprocess.Popen | None = None, 
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(fresh):
     """Stand in a project whose first stage takes half a minute."""
-    path = (tmp_path_factory.mktemp("kills") / "project").resolve()
-    patch = pytest.MonkeyPatch()
-    stand_in_project(path, shrink, patch)
     edit(lambda data: data["datasets"]["phantom"].update(train=6000))
-    yield path
-    patch.undo()
+    return fresh
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from data.pairs.files import sha256_tree
 from pipeline.cli import main as pipeline
 from tests.pipeline.projects import edit, stand_in_project
 
+pytestmark = pytest.mark.heavy
+
 SHELL = ["x; touch F; #", "x$(touch F)", "x' ; touch F ; '", 'x" ; touch F ; "', "x\ntouch F\n"]
 PLACES = [
     "../../docs",

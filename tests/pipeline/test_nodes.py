@@ -1,4 +1,4 @@
-"""One training and one sampling by two agents of torch, as on two nodes: here both are on this machine."""
+"""One training and one sampling by several processes, also of two agents of torch: nodes, both on this machine."""
 
 import os
 import shutil
@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from pipeline.cli import main
-from tests.pipeline.projects import project_to_train_in
-from tests.pipeline.test_graph import shrink
+from pipeline.processes.torch_launch import nodes_to_use, processes_to_start
+from tests.pipeline.projects import edit, to_run
 
 pytestmark = pytest.mark.graph
 
 GENERATOR = ["--dataset", "phantom", "--generator", "controlnet"]
+TRAINED, DRAWN = Path("outputs/generators/phantom/controlnet"), Path("outputs/samples/x1/phantom/controlnet-random")
 
 
 def largest_difference(found: Path, wanted: Path) -> float:
@@ -48,23 +49,40 @@ def on_two_nodes(arguments: list[str]) -> None:
     assert [agent.returncode for agent in agents] == [0, 0], said
 
 
-def test_two_agents_train_to_the_same_weights_nearly_and_draw_the_same_images(tmp_path, monkeypatch):
-    project_to_train_in(tmp_path / "project", shrink, monkeypatch)
-    trained, drawn = Path("outputs/generators/phantom/controlnet"), Path("outputs/samples/x1/phantom/controlnet-random")
-    assert main(["train", *GENERATOR]) == 0
-    assert main(["sample", *GENERATOR, "--masks", "random"]) == 0
-    shutil.copytree("outputs", "alone")
+def test_two_agents_train_to_the_same_weights_nearly_and_draw_the_same_images(finished, project):
     shutil.rmtree(".work/sample")
-    shutil.rmtree(drawn)
+    shutil.rmtree(DRAWN)
     on_two_nodes(["sample", *GENERATOR, "--masks", "random"])
-    assert sha256_tree(drawn) == sha256_tree("alone" / drawn.relative_to("outputs"))
+    assert sha256_tree(DRAWN) == sha256_tree(finished / DRAWN)
+    shutil.rmtree(".work/train")
     on_two_nodes(["train", *GENERATOR])
-    assert_close(trained, "alone" / trained.relative_to("outputs"))
+    assert_close(TRAINED, finished / TRAINED)
 
 
-def test_a_number_of_nodes_that_is_none_is_told(tmp_path, monkeypatch, capsys):
+def test_two_processes_draw_the_same_images_and_leave_no_stage_to_run(finished, project, monkeypatch):
+    """The outputs of a stage do not say how many processes made them."""
+    monkeypatch.setenv("SIAMESE_PROCESSES", "2")
+    shutil.rmtree(".work/sample")
+    shutil.rmtree(DRAWN)
+    subprocess.run([sys.executable, "-m", "pipeline", "sample", *GENERATOR, "--masks", "random"], check=True)
+    assert sha256_tree(DRAWN) == sha256_tree(finished / DRAWN)
+    assert to_run() == set()
+
+
+def test_a_mistake_of_the_user_is_told_once_by_two_processes(project, monkeypatch):
+    monkeypatch.setenv("SIAMESE_PROCESSES", "2")
+    edit(lambda data: data["training"].update(batch=1))
+    command = [sys.executable, "-m", "pipeline", "train", *GENERATOR]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("training.batch 1 is less than the 2 processes") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_number_of_processes_or_nodes_that_is_none_is_told(monkeypatch):
+    monkeypatch.setenv("SIAMESE_PROCESSES", "many")
+    with pytest.raises(UserError, match="SIAMESE_PROCESSES is 'many'"):
+        processes_to_start()
     monkeypatch.setenv("SIAMESE_NODES", "two")
-    from pipeline.processes.torch_launch import nodes_to_use
-
-    with pytest.raises(Exception, match="SIAMESE_NODES is 'two'"):
+    with pytest.raises(UserError, match="SIAMESE_NODES is 'two'"):
         nodes_to_use()

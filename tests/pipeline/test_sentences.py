@@ -9,23 +9,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from tests.pipeline.projects import edit, stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import edit
 
 ROW = {"kind": "folder", "size_px": 64, "prompt": "p", "splits": {"train": 0.5, "test": 0.5}}
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    path = tmp_path_factory.mktemp("sentences") / "project"
-    patch = pytest.MonkeyPatch()
-    stand_in_project(path, shrink, patch)
-    yield path
-    patch.undo()
-
-
 @pytest.fixture
-def told(project, capsys):
+def told(fresh, capsys):
     """Return what a verb prints as an error for a data set at this path; params.yaml is as before afterwards."""
     kept = Path("params.yaml").read_text()
 
@@ -73,8 +63,8 @@ def test_a_path_that_is_not_there_is_named_by_plan_and_repro_alike(told):
     assert told("repro", "/nowhere/pairs") == (2, [said])
 
 
-def test_without_git_repro_and_plan_say_what_to_do(project, tmp_path):
-    shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".work", "cache", "tmp"))
+def test_without_git_repro_and_plan_say_what_to_do(fresh, tmp_path):
+    shutil.copytree(fresh, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".work", "cache", "tmp"))
     for verb in ("repro", "plan"):
         command = [sys.executable, "-m", "pipeline", verb]
         done = subprocess.run(command, cwd=tmp_path / "copy", capture_output=True, text=True, check=False)

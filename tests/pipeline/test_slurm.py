@@ -16,11 +16,10 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
-from pipeline.cli import main
+from pipeline.run.prefork import VARIABLE
 from tests.contracts.imports import ROOT
 from tests.pipeline.cluster import cluster, needs_slurm, slurm
-from tests.pipeline.projects import GIT, project_to_train_in
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import GIT
 from tests.pipeline.test_nodes import assert_close
 
 pytestmark = [pytest.mark.graph, needs_slurm]
@@ -223,22 +222,23 @@ def test_a_job_whose_time_is_nearly_over_and_one_that_is_preempted_are_queued_ag
 TRAIN, OUT = "train@phantom-controlnet", Path("outputs/generators/phantom/controlnet")
 
 
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory, folder):
-    """Return a project in which all but the training is done, and the generator that one process trains there."""
-    root, patch = tmp_path_factory.mktemp("training"), pytest.MonkeyPatch()
-    project_to_train_in(root / "project", shrink, patch)
-    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.hardlink_lock", "true"], check=True)
-    assert main(["train", "--dataset", "phantom", "--generator", "controlnet"]) == 0
-    OUT.rename(root / "generator")
-    patch.undo()
-    return root / "project", root / "generator"
+@pytest.fixture
+def untrained(project, monkeypatch):
+    """Stand in a project in which all is made and recorded that the training needs, and nothing of the training."""
+    monkeypatch.delenv(VARIABLE)  # a job starts its own process
+    with Repo() as repo, repo.config.edit("local") as config:
+        config["core"]["hardlink_lock"] = True
+    shutil.rmtree(OUT)
+    yaml = YAML()
+    lock = yaml.load(Path("dvc.lock"))
+    del lock["stages"][TRAIN]
+    with Path("dvc.lock").open("w") as file:
+        yaml.dump(lock, file)
+    shutil.rmtree(".dvc/cache/runs")
+    shutil.rmtree(".work/train")
 
 
-def test_a_training_that_slurm_queues_again_goes_on_and_leaves_the_same_bytes(untrained, tmp_path, monkeypatch):
-    project, alone = untrained
-    shutil.copytree(project, tmp_path / "again")
-    monkeypatch.chdir(tmp_path / "again")
+def test_a_training_that_slurm_queues_again_goes_on_and_leaves_the_same_bytes(untrained, finished):
     with launcher(TRAIN) as process:
         until(lambda: list(Path(".work/train").rglob("step-*")), process)
         slurm("scontrol", "requeue", jobs()[0].split()[0])
@@ -248,18 +248,15 @@ def test_a_training_that_slurm_queues_again_goes_on_and_leaves_the_same_bytes(un
     first, second = Path(f".work/logs/{TRAIN}.log").read_text().split("life 2")
     assert " 0/40" in first
     assert " 0/40" not in second
-    assert sha256_tree(OUT) == sha256_tree(alone)
+    assert sha256_tree(OUT) == sha256_tree(finished / OUT)
 
 
-def test_one_training_runs_on_two_nodes(untrained, tmp_path, monkeypatch):
-    project, alone = untrained
-    shutil.copytree(project, tmp_path / "two")
-    monkeypatch.chdir(tmp_path / "two")
+def test_one_training_runs_on_two_nodes(untrained, finished):
     with launcher("--set", "nodes=2", TRAIN) as process:
         said = ended(process)
     assert process.returncode == 0, said
     assert "on 2 x cpu" in Path(f".work/logs/{TRAIN}.log").read_text()
-    assert_close(OUT, alone)
+    assert_close(OUT, finished / OUT)
 
 
 def test_a_job_that_can_never_start_was_told_within_a_minute_with_slurms_reason(never):

@@ -14,8 +14,7 @@ from data.pairs.errors import UserError
 from pipeline.record.dvc_yaml import TEXT, dependencies
 from pipeline.record.snapshot import Snapshot
 from tests.contracts.imports import ROOT
-from tests.pipeline.projects import edit, stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import edit
 
 
 def test_dependencies_are_those_that_dvc_reads():
@@ -110,15 +109,6 @@ def test_the_check_is_held_to_the_whole_file(folder, monkeypatch):
     assert before.changes() == ["params.yaml: changed"]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    path = tmp_path_factory.mktemp("snapshot") / "project"
-    patch = pytest.MonkeyPatch()
-    stand_in_project(path, shrink, patch)
-    yield path
-    patch.undo()
-
-
 PLAIN = ["-m", "dvc", "repro", "prepare@phantom"]
 OURS = ["-m", "pipeline", "repro", "prepare@phantom"]
 
@@ -126,7 +116,7 @@ OURS = ["-m", "pipeline", "repro", "prepare@phantom"]
 @pytest.mark.graph
 @pytest.mark.parametrize("command", [PLAIN, OURS], ids=["dvc", "repro"])
 @pytest.mark.parametrize("what", ["own section", "code", "another section"])
-def test_a_stage_during_which_something_changes_is_not_recorded(project, command, what):
+def test_a_stage_during_which_something_changes_is_not_recorded(fresh, command, what):
     """The edit comes while the stage draws its pairs; then all is put back, so that only the record could tell."""
     seed = 1 + (command is OURS)  # or what was recorded before comes out of the cache
     edit(lambda data: data["datasets"]["phantom"].update(train=300, size_px=32, seed=seed))

@@ -13,16 +13,7 @@ from data.pairs.files import sha256_tree
 from pipeline.run import prefork as warm
 from tests.contracts.imports import ROOT
 
-
-@pytest.fixture(scope="module")
-def socket_path():
-    """Yield the socket of a warm process that is ready."""
-    with warm.warm_process():
-        path = os.environ[warm.VARIABLE]
-        until = time.monotonic() + 120
-        while not Path(path).exists() and time.monotonic() < until:
-            time.sleep(0.1)
-        yield path
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture
@@ -39,18 +30,18 @@ def stage(*arguments, variable="") -> subprocess.CompletedProcess:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
-def test_a_stage_leaves_the_same_files_and_is_run_by_the_other_process(project, socket_path):
+def test_a_stage_leaves_the_same_files_and_is_run_by_the_other_process(project, libraries):
     found = []
-    for variable in ("", socket_path):
+    for variable in ("", libraries):
         done = stage("prepare", "--dataset", "phantom", variable=variable)
         assert done.returncode == 0, done.stderr
         found.append(sha256_tree(project / "data/processed"))
     assert found[0] == found[1]
 
 
-def test_mistakes_of_the_user_are_told_as_ever(project, socket_path):
+def test_mistakes_of_the_user_are_told_as_ever(project, libraries):
     for arguments in (["prepare", "--dataset", "nonesuch"], ["prepare"]):
-        plain, warmed = (stage(*arguments, variable=variable) for variable in ("", socket_path))
+        plain, warmed = (stage(*arguments, variable=variable) for variable in ("", libraries))
         assert plain.returncode == warmed.returncode == 2
         assert plain.stderr.splitlines()[-1] == warmed.stderr.splitlines()[-1]
 
@@ -59,7 +50,7 @@ def test_without_a_process_a_stage_runs_by_itself(project):
     assert stage("prepare", "--dataset", "phantom", variable=str(project / "nobody")).returncode == 0
 
 
-def test_what_a_stage_imports_is_the_code_of_now(project, socket_path):
+def test_what_a_stage_imports_is_the_code_of_now(project, libraries):
     """The process knows libraries only, so that no stage runs code that was edited after its start."""
     ours = ("data", "siamese", "segmentation", "evaluation")
     assert not [name for name in warm.LIBRARIES if name.split(".")[0] in ours]
@@ -118,11 +109,11 @@ def test_the_process_never_outlives_its_parent(seconds):
     assert left() == []
 
 
-def test_a_stage_ends_with_its_caller(project, socket_path):
+def test_a_stage_ends_with_its_caller(project, libraries):
     """A worker that stands in a long stage is killed when the one that asked for it is."""
     text = Path("params.yaml").read_text().replace("train: 4 ", "train: 4000 ")
     Path("params.yaml").write_text(text)
-    env = os.environ | {"PYTHONPATH": str(ROOT), warm.VARIABLE: socket_path}
+    env = os.environ | {"PYTHONPATH": str(ROOT), warm.VARIABLE: libraries}
     caller = subprocess.Popen([sys.executable, "-m", "pipeline", "prepare", "--dataset", "phantom"], env=env)
 
     def workers() -> list[int]:
