@@ -12,8 +12,7 @@ from ruamel.yaml import YAML
 from data.pairs.errors import UserError
 from pipeline.params.paper_tables import preset_paths
 from pipeline.run.own_params import OWN, presets_in_place, put_back
-from tests.pipeline.projects import stand_in_project
-from tests.pipeline.test_graph import shrink
+from tests.pipeline.projects import shrink, stand_in_project
 from tests.pipeline.test_kills import until
 
 SLOW, BROKEN = "toy-table2", "toy-table4"
