@@ -17,7 +17,7 @@ from pipeline.cli import main
 from pipeline.params.schema import Params
 from tests.contracts.imports import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "data/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHIPPED = YAML(typ="safe").load(ROOT / "params.yaml")
 SECTIONS = set(Params.model_fields)
 KINDS = ("kind", "method", "network")  # keys that make a row another kind of thing
