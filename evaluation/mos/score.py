@@ -5,22 +5,14 @@ of synthetic images that were judged real among 3 x 50 answers, which is what `m
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from evaluation.mos.choice import REAL
+from evaluation.mos.deck import REAL
 from evaluation.mos.ratings import Key, Ratings
-from evaluation.mos.statistics import (
-    balanced_accuracy,
-    cluster_bootstrap,
-    d_prime,
-    fleiss_kappa,
-    mcnemar,
-    wilson,
-)
+from evaluation.mos.statistics import balanced_accuracy, cluster_bootstrap, d_prime, fleiss_kappa, mcnemar, wilson
 from evaluation.scores.record import entry, spread
 
 MOS = "Share of synthetic images that were judged real, over raters and images, 0-1."
@@ -37,6 +29,7 @@ PAIRED = "The test takes all answers to be independent; difference_95, which res
 Array = np.ndarray
 Entry = dict[str, object]
 Measured = tuple[float | None, dict[str, object]]  # a value, and what is told beside it
+Measure = Callable[..., Measured]
 
 
 def _share(judged_real: Array, rng: np.random.Generator) -> Measured:
@@ -66,11 +59,10 @@ def _kappa(judged_real: Array) -> Measured:
     return value, {} if value is not None else {"reason": "all raters gave one answer to all images"}
 
 
-def _compare(ratings: Ratings, first: Array, second: Array, rng: np.random.Generator) -> Measured:
-    """Compare the judgements of two sets; `first` and `second` are the places (M,) of images of the same M masks."""
-    if not len(first):
+def _compare(one: Array, other: Array, rng: np.random.Generator) -> Measured:
+    """Compare the judgements of two sets, bool (R, M) of images of the same M masks."""
+    if not one.size:
         return None, {"reason": "the sets share no mask"}
-    one, other = ratings.real[:, first], ratings.real[:, second]
     value, only_first, only_second = mcnemar(one, other)
     difference = one.astype(float) - other
     return value, {
@@ -88,53 +80,50 @@ def score(key: Key, ratings: Ratings, rng: np.random.Generator) -> dict[str, Any
     cards = key.rated()
     where = {name: np.array([card.set == name for card in cards]) for name in sorted({card.set for card in cards})}
     controls = where.pop(REAL)
-    every = np.ones_like(controls)
-    note = f"{INTERVALS} {ONE_RATER}" if len(ratings.raters) == 1 else INTERVALS
+    raters = len(ratings.real)
+    note = f"{INTERVALS} {ONE_RATER}" if raters == 1 else INTERVALS
 
-    def row(definition: str, rated: Array, measure: Callable[[], Measured], note: str | None = None) -> Entry:
-        """Return an entry of what `measure` gives for the images of bool (N,) `rated`, null without raters."""
+    def row(definition: str, rated: Array, measure: Measure, *answers: Any, note: str | None = None) -> Entry:
+        """Return an entry of what `measure` gives for answers to the images of bool (N,) `rated`, null without any."""
         n_real, n_synthetic = int((rated & controls).sum()), int((rated & ~controls).sum())
-        value, more = measure() if ratings.raters else (None, {"reason": f"no rater file in {ratings.folder}"})
-        more = {"n_raters": len(ratings.raters), "n_images": n_real + n_synthetic, **more}
+        value, more = measure(*answers) if raters else (None, {"reason": f"no rater file in {ratings.folder}"})
+        more = {"n_raters": raters, "n_images": n_real + n_synthetic, **more}
         return entry(value, definition, n_real=n_real, n_synthetic=n_synthetic, note=note, more=more)
 
-    def rates(definition: str, rated: Array) -> dict[str, Entry]:
-        return {
-            "judged_real": row(definition, rated, lambda: _share(ratings.real[:, rated], rng), note),
-            "confidence": row(CONFIDENCE, rated, lambda: _confidence(ratings.confidence[:, rated])),
-        }
+    def rates(definition: str, rated: Array) -> tuple[Entry, Entry]:
+        judged_real = row(definition, rated, _share, ratings.real[:, rated], rng, note=note)
+        return judged_real, row(CONFIDENCE, rated, _confidence, ratings.confidence[:, rated])
 
     def told_apart(synthetic: Array) -> dict[str, Entry]:
-        answers = ratings.real[:, controls], ratings.real[:, synthetic]
+        rated, answers = controls | synthetic, (ratings.real[:, controls], ratings.real[:, synthetic])
         return {
-            "balanced_accuracy": row(BALANCED, controls | synthetic, lambda: _by_rater(balanced_accuracy, *answers)),
-            "d_prime": row(D_PRIME, controls | synthetic, lambda: _by_rater(d_prime, *answers)),
+            "balanced_accuracy": row(BALANCED, rated, _by_rater, balanced_accuracy, *answers),
+            "d_prime": row(D_PRIME, rated, _by_rater, d_prime, *answers),
         }
 
     sets = {}
     for name, rated in where.items():
-        rows = rates(MOS, rated)
-        sets[name] = {"mos": rows["judged_real"], "mos_confidence": rows["confidence"], **told_apart(rated)}
-    places = {
-        name: {(card.id, card.mask_sha256): n for n, card in enumerate(cards) if card.set == name} for name in where
-    }
+        mos, confidence = rates(MOS, rated)
+        sets[name] = {"mos": mos, "mos_confidence": confidence, **told_apart(rated)}
+    places: dict[str, dict[tuple[str, str], int]] = {}
+    for n, card in enumerate(cards):
+        places.setdefault(card.set, {})[card.id, card.mask_sha256] = n
     comparisons = []
     for first, second in combinations(where, 2):
         pairs = [(n, places[second][mask]) for mask, n in places[first].items() if mask in places[second]]
-        rated = np.isin(np.arange(len(cards)), pairs)
         one, other = np.array(pairs, int).reshape(-1, 2).T
-        test = row(MCNEMAR, rated, partial(_compare, ratings, one, other, rng), PAIRED)
+        rated = np.isin(np.arange(len(cards)), pairs)
+        test = row(MCNEMAR, rated, _compare, ratings.real[:, one], ratings.real[:, other], rng, note=PAIRED)
         comparisons.append({"first": first, "second": second, "mcnemar": test})
+    judged_real, confidence = rates(CONTROLS, controls)
+    everything = row(KAPPA, np.ones_like(controls), _kappa, ratings.real)
     return {
         "deck": key.deck,
-        "n_raters": len(ratings.raters),
+        "n_raters": raters,
         "asked": key.facts["asked"],
         "sets": sets,
-        "controls": rates(CONTROLS, controls),
-        "all": {
-            **told_apart(~controls),
-            "fleiss_kappa": row(KAPPA, every, lambda: _kappa(ratings.real)),
-        },
+        "controls": {"judged_real": judged_real, "confidence": confidence},
+        "all": {**told_apart(~controls), "fleiss_kappa": everything},
         "comparisons": comparisons,
     }
 
