@@ -8,7 +8,7 @@ from evaluation.scores.glossary import by_importance, score
 from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
 
 SPREADS = ("_sd", "_se")
-COUNTS = ("n_real", "n_synthetic")
+COUNTS = {"n_real": "Real images", "n_synthetic": "Synthetic images"}
 FACTS = {
     "backbone": "features",
     "weights": "weights",
@@ -63,22 +63,24 @@ def weights_sentence(runs: Iterable[Run]) -> str:
 def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
     """Return what the report says about the scores of one data set; `scores` are those of its synthetic sets."""
     entries = [_entries(one) for one in scores]
-    names = by_importance({name for one in entries for name in one})
+    names = by_importance(set().union(*entries))
     shown = [name for name in names if any(one.get(name, {}).get("value") is not None for one in entries)]
     rows = []
     for name in shown:
         floors = [floor for one in entries if (floor := _number(one.get(name, {}).get("floor"))) is not None]
         texts = [score(name).label + ARROWS[score(name).better], *(_value(one.get(name, {})) for one in entries)]
         rows.append([Cell(text) for text in [*texts, " or ".join(dict.fromkeys(map(number, floors))) or MISSING]])
-    rows += [
-        [Cell(title), *(Cell(_count(one.metrics.get(name))) for one in scores), Cell("")]
-        for name, title in zip(COUNTS, ("Real images", "Synthetic images"), strict=True)
-    ]
+    for name, title in COUNTS.items():
+        counts = [one.metrics.get(name) for one in scores]
+        rows.append([Cell(title), *(Cell(MISSING if n is None else f"{n:.0f}") for n in counts), Cell("")])
     columns = ["Score", *(f"{one.source}, {one.masks} masks" for one in scores), "Floor"]
-    meanings = [_meaning(name, entries) for name in shown]
-    missing = _missing(scores, entries, names)
-    demo = any(name.startswith("demo_") for name in shown)
-    return ScoreSection(dataset, TextTable([], columns, rows), meanings, missing, demo)
+    return ScoreSection(
+        dataset,
+        values=TextTable([], columns, rows),
+        meanings=[_meaning(name, entries) for name in shown],
+        missing=_missing(scores, entries, names),
+        demo=any(name.startswith("demo_") for name in shown),
+    )
 
 
 def _entries(one: Scores) -> Mapping[str, Entry]:
@@ -93,10 +95,6 @@ def _entries(one: Scores) -> Mapping[str, Entry]:
             for spread in SPREADS:
                 entry.setdefault(spread[1:], one.metrics.get(name + spread))
     return recorded
-
-
-def _count(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.0f}"
 
 
 def _distinct(entries: Sequence[Mapping[str, Entry]], name: str, fact: str) -> list[str]:
@@ -138,15 +136,11 @@ def _missing(
     scores: Sequence[Scores], entries: Sequence[Mapping[str, Entry]], names: Sequence[str]
 ) -> list[tuple[str, str]]:
     """Return (names, reason), names with the same reason together; a set is named where others have the value."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for name in names:
-        gaps = [(one, entry[name]) for one, entry in zip(scores, entries, strict=True) if name in entry]
-        gaps = [(one, entry) for one, entry in gaps if entry["value"] is None]
-        everywhere = len(gaps) == len(scores)
-        for one, entry in gaps:
-            where = "" if everywhere else f" of {one.source}, {one.masks} masks"
-            reason = str(entry.get("reason") or "no reason was recorded")
-            told = reasons.setdefault(reason, [])
-            if name + where not in told:
-                told.append(name + where)
+        rows = [(one, found[name]) for one, found in zip(scores, entries, strict=True) if name in found]
+        gaps = [(one, row) for one, row in rows if row["value"] is None]
+        for one, row in gaps:
+            where = "" if len(gaps) == len(scores) else f" of {one.source}, {one.masks} masks"
+            reasons.setdefault(str(row.get("reason") or "no reason was recorded"), {})[name + where] = None
     return [(", ".join(told), reason) for reason, told in reasons.items()]
