@@ -29,8 +29,6 @@ def pair_grid(real: PairSet, synthetic: PairSet, path: Path, *, rows: int = 8) -
     Columns: the real image whose mask was used or moved, the mask that was asked for, the synthetic image, and that
     image with the outline of the mask. A real pair that is not in `real` leaves a grey field.
     """
-    if not synthetic.pairs:
-        raise ValueError(f"{synthetic.folder}: no pairs to draw")
     parents = {pair.id: pair for pair in real.pairs}
     drawn = evenly(synthetic.pairs, rows)
     cell_px = _cell_px(synthetic, synthetic.pairs[0])
@@ -80,8 +78,6 @@ def copy_sheet(
     turned and mirrored as it fits best. A training image that is not in `train` leaves a grey field.
     """
     closest = sorted(rows, key=lambda row: (float(row["copy_distance"]), row["id"]))[:top]
-    if not closest:
-        raise ValueError(f"{path}: no rows to draw")
     originals, synthetics = ({pair.id: pair for pair in pairs.pairs} for pairs in (train, synthetic))
     cell_px = _cell_px(synthetic, synthetics[closest[0]["id"]], COPY_CELL_PX)
     line_px = FONT_PX + 2

@@ -3,30 +3,25 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from data.acquire.catalogue import terms_of
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder, write_text
-from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.manifest import read_pairs
+from evaluation.cards.cards import CardFacts, render_cards
+from evaluation.results.results import Scores
 from pipeline.params import paths
 from pipeline.params.blocks import VOLUMES
 from siamese.config.sections import NEEDS
 
-if TYPE_CHECKING:
-    from evaluation.cards.cards import CardFacts
-    from evaluation.results.results import Scores
-
 CARDS = paths.RESULTS / "cards"
 
 
-def write_all(params, scores: Iterable["Scores"], versions: Mapping[str, str]) -> None:
-    """Write results/cards/<dataset>/<generator>-<masks>/ for every set of `scores`; the folder is replaced whole.
-
-    `params` has the sections of `card_facts`.
-    """
-    from evaluation.cards.cards import render_cards
-
+def write_all(params, scores: Iterable[Scores], versions: Mapping[str, str]) -> None:
+    """Write results/cards/<dataset>/<generator>-<masks>/ for every set of `scores`; the folder is replaced whole."""
     with whole_folder(CARDS) as out:
         for one in scores:
             facts = card_facts(params, one.dataset, one.source, one.masks, versions=versions)
@@ -34,19 +29,18 @@ def write_all(params, scores: Iterable["Scores"], versions: Mapping[str, str]) -
                 write_text(out / one.dataset / f"{one.source}-{one.masks}" / name, text)
 
 
-def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> "CardFacts":
+def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> CardFacts:
     """Return what is known of one synthetic set; `source` is a generator, or <generator>-<filter>.
 
     `params` has the sections that the report stage reads. Hashes are those that the sampler wrote into the images.
 
     Raises: UserError when no generator has that name, or a pair set is missing.
     """
-    from evaluation.cards.cards import CardFacts
-
     generator, filter_name = split_source(source, params.generators)
     row = params.generators[generator]
     synthetic = read_pairs(paths.samples(dataset, source, masks))
-    made_by = _provenance(synthetic)
+    with Image.open(synthetic.folder / synthetic.pairs[0].image) as image:
+        made_by = image.info
     base, on_hub = base_of(params.base, made_by.get("base"))
     multiples = [
         multiple
@@ -90,22 +84,12 @@ def split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:
 
 def _plain(row) -> dict[str, Any]:
     """Return a row as plain values; of a path on this machine only the last part, because cards are passed on."""
-    values: dict[str, Any] = row.model_dump(mode="json")
+    values = row.model_dump(mode="json")
     return {key: _name(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def _name(text: str) -> str:
     return Path(text).name if text.startswith(("/", "~")) else text
-
-
-def _provenance(synthetic: PairSet) -> dict[str, str]:
-    """Return what the sampler wrote into the first image, as text chunks of PNG; empty for a set without pairs."""
-    from PIL import Image
-
-    if not synthetic.pairs:
-        return {}
-    with Image.open(synthetic.folder / synthetic.pairs[0].image) as image:
-        return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
 
 
 def base_of(row, digest: str | None) -> tuple[dict[str, Any], bool]:
@@ -122,7 +106,7 @@ def _filters(params, dataset: str, source: str, masks: str, filter_name: str) ->
     """Return the filter's name, row and counts as far as they are there; empty for a set that was not filtered."""
     if not filter_name:
         return {}
-    row = params.filters.get(filter_name)
-    counts = paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json"
-    found = json.loads(counts.read_text(encoding="utf-8")) if counts.is_file() else {}
-    return {"filter": filter_name, **(_plain(row) if row else {}), **found}
+    row = _plain(params.filters[filter_name]) if filter_name in params.filters else {}
+    path = paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json"
+    counts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {"filter": filter_name, **row, **counts}

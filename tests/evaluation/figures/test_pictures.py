@@ -107,9 +107,3 @@ def test_the_sheet_shows_the_nearest_first_beside_its_turned_twin(tmp_path, draw
     np.testing.assert_array_equal(left, np.asarray(first))
     copy_sheet(rows, train, synthetic, tmp_path / "top.png", top=1)
     assert size_of(tmp_path / "top.png")[0] < sheet.size[0]
-
-
-def test_an_empty_sheet_is_refused(tmp_path, draw, save) -> None:
-    pairs = save(tmp_path / "train", *draw(1, 0), "r")
-    with pytest.raises(ValueError, match="no rows"):
-        copy_sheet([], pairs, pairs, tmp_path / "sheet.png")
