@@ -81,6 +81,7 @@ def copy_sheet(
     originals, synthetics = ({pair.id: pair for pair in pairs.pairs} for pairs in (train, synthetic))
     cell_px = _cell_px(synthetic, synthetics[closest[0]["id"]], COPY_CELL_PX)
     line_px = FONT_PX + 2
+    gap = np.full((cell_px, GAP_PX, 3), 255, np.uint8)
     columns = min(COPY_COLUMNS, len(closest))
     step_px = (2 * cell_px + 3 * GAP_PX, cell_px + 3 * line_px + 2 * GAP_PX)
     sheet = Sheet(columns, -(-len(closest) // columns), step_px)
@@ -91,8 +92,7 @@ def copy_sheet(
         beside = empty(cell_px)
         if original:
             beside = enlarged(turned_like(content(original, train.image(original)), image), cell_px)
-        sheet.paste(*cell, enlarged(image, cell_px))
-        sheet.paste(*cell, beside, right_px=cell_px + GAP_PX)
+        sheet.paste(*cell, np.hstack([enlarged(image, cell_px), gap, beside]))
         texts = (f"synthetic {pair.id}", f"real {row['nearest']}", f"distance {float(row['copy_distance']):.3f}")
         for place, text in enumerate(texts):
             sheet.write(*cell, text, (0, cell_px + 2 + place * line_px), most_px=2 * cell_px)

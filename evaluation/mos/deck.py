@@ -124,15 +124,14 @@ def pick_controls(
 def _read(picks: Sequence[Pick]) -> list[np.ndarray]:
     """Return the image of each pick, uint8 (H, W, 3), all of one size; refuse unreadable files, then other sizes."""
     images, problems = [], []
-    sizes: dict[tuple[int, int], set[str]] = {}
+    sizes: dict[tuple[int, ...], set[str]] = {}  # width and height in px -> names of sets
     for pick in picks:
         try:
-            images.append(pick.pairs.image(pick.pair))
+            image = pick.pairs.image(pick.pair)
+            images.append(image)
+            sizes.setdefault(image.shape[1::-1], set()).add(pick.set)
         except BadImageError as error:
             problems.append(str(error))
-            continue
-        height, width = images[-1].shape[:2]
-        sizes.setdefault((width, height), set()).add(pick.set)
     if problems:
         raise UserError(f"{len(problems)} images of the deck cannot be read", problems)
     if len(sizes) > 1:  # resizing some of them would leave traces that tell the sets apart

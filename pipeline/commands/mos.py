@@ -41,8 +41,7 @@ def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
     Raises: UserError naming every set that is not there or not synthetic.
     """
     root = paths.samples(dataset, "any", "real").parents[1]
-    folders = {path.parents[1].name: path.parent for path in sorted(root.glob(f"*/x1/{MANIFEST}"))}
-    pair_sets = {name: read_pairs(folder) for name, folder in folders.items()}
+    pair_sets = {path.parents[1].name: read_pairs(path.parent) for path in sorted(root.glob(f"*/x1/{MANIFEST}"))}
     synthetic = {
         name: pairs
         for name, pairs in pair_sets.items()
