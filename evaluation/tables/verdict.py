@@ -71,7 +71,8 @@ def _headline(gains: BySeed, over_twice: BySeed, tests: Sequence[Comparison]) ->
     """Return the tone and one line that agrees with the sentences of the tests: only they speak of gain and of none."""
     sure = [one for one in tests if one.believed and (one.found or len(gains) == 1)]
     higher = {NAMES[one.baseline]: one.estimate.mean > 0 for one in sure if one.estimate}
-    better, worse = ([name for name in higher if higher[name] is sign] for sign in (True, False))
+    better = [name for name in higher if higher[name]]
+    worse = [name for name in higher if not higher[name]]
     over = f", than {better[0]} by more than chance explains" if better else ""
     if not gains:
         return "open", "Nothing to compare yet: no seed in common with real pairs only"
