@@ -81,13 +81,12 @@ class Sheet:
         for column, title in enumerate(titles):
             self.write(column, 0, title, (0, -HEADER_PX))
 
-    def _place(self, column: int, row: int, shift_px: tuple[int, int]) -> tuple[int, int]:
-        left, top = GAP_PX + column * self.step_px[0], self.top + row * self.step_px[1]
-        return left + shift_px[0], top + shift_px[1]
+    def _place(self, column: int, row: int, right_px: int = 0, down_px: int = 0) -> tuple[int, int]:
+        return GAP_PX + column * self.step_px[0] + right_px, self.top + row * self.step_px[1] + down_px
 
-    def paste(self, column: int, row: int, picture: Array, *, right_px: int = 0) -> None:
-        """Put uint8 (H, W, 3) into a cell, `right_px` from its left edge."""
-        self.image.paste(Image.fromarray(picture), self._place(column, row, (right_px, 0)))
+    def paste(self, column: int, row: int, picture: Array) -> None:
+        """Put uint8 (H, W, 3) into a cell."""
+        self.image.paste(Image.fromarray(picture), self._place(column, row))
 
     def write(
         self, column: int, row: int, text: str, shift_px: tuple[int, int], colour: Colour = INK, *, most_px: int = 0
@@ -96,7 +95,7 @@ class Sheet:
         while most_px and self._font.getlength(text) > most_px and len(text) > 9:
             half = (len(text) - 4) // 2
             text = f"{text[:half]}...{text[-half:]}".replace("......", "...")
-        self._draw.text(self._place(column, row, shift_px), text, colour, self._font)
+        self._draw.text(self._place(column, row, *shift_px), text, colour, self._font)
 
     def save(self, path: Path) -> None:
         """Write the sheet as PNG."""

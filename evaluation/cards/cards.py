@@ -1,120 +1,123 @@
-"""Cards of one synthetic set: what the pairs and their generator are, under which terms, how good, and their limits."""
+"""Cards of one synthetic set: what the pairs and their generator are, under which terms, how good, and their limits.
+
+Each begins with the keys that the cards of the Hugging Face Hub have.
+"""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from data.pairs.files import write_text
-from evaluation.cards.facts import CardFacts, Row, dataset_front, model_front
 from evaluation.results.results import Scores
 from evaluation.scores.record import entry
 from evaluation.tables.score_section import score_section
 from evaluation.tables.text import MISSING, number
 
-HERE = Path(__file__).parent
-CARDS = {"DATASET_CARD.md": "dataset_card.md.j2", "MODEL_CARD.md": "model_card.md.j2"}
-
 AUDIT = ("copy_rate", "copy_rate_parent", "copy_rate_other", "closer_to_train", "self_retrieval")
-FIDELITY = ("mask_fidelity", "mask_fidelity_real", "mask_fidelity_permuted")
 COUNTS = {"n_synthetic": "synthetic", "n_real": "real", "n_floor": "held-out real"}
+COUNT_FACTS = ("real images", "synthetic images", "held-out")  # how the same facts begin among the others
 ENTRY_KEYS = frozenset(entry(None, ""))
+SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}  # upper bound -> the Hub's
+WEB_PAGE = re.compile(r"https?://\S+")  # no other address becomes a link
+HUB_LICENCE = re.compile(r"CC BY(-NC)?(-SA|-ND)? 4\.0|CC0 1\.0")  # of terms that say nothing else
+
+Row = Mapping[str, Any]
 
 
-class Line(NamedTuple):
-    """A score as a card shows it; `more` is what was recorded of this score beside its definition."""
+@dataclass(frozen=True)
+class CardFacts:
+    """What the pipeline knows of one synthetic set, in plain values; rows and sections are those of params.yaml."""
 
-    name: str
-    label: str
-    value: str
-    counts: str
-    floor: str
-    definition: str
-    more: str
-
-
-class Section(NamedTuple):
-    """Scores with a value, and (names, reason) of those without."""
-
-    lines: list[Line]
-    missing: list[tuple[str, str]]
-
-
-def write_cards(folder: Path, facts: CardFacts, scores: Scores) -> None:
-    """Write folder/DATASET_CARD.md and folder/MODEL_CARD.md; the same input gives the same bytes.
-
-    Nothing is said that does not follow from the facts and scores, but for general cautions.
-    """
-    for name, text in render_cards(facts, scores).items():
-        write_text(folder / name, text)
+    dataset: str
+    dataset_row: Row
+    real_pairs: int  # for training
+    source: str  # name of the set: its generator, or <generator>-<filter>
+    generator: str
+    generator_row: Row
+    generator_sha256: str | None
+    base: Row  # kind, name and sha256 of the base model
+    base_on_hub: bool  # whether its name is one of the Hugging Face Hub
+    training: Row
+    sampling: Row
+    masks: str
+    mask_row: Row
+    pairs: int  # in the set of the smallest multiple
+    multiples: tuple[int, ...]
+    versions: Mapping[str, str]
+    licence: str | None = None  # terms of the source in words, where a row states them
+    page: str | None = None
+    citation: str | None = None
+    filters: Row = field(default_factory=dict)  # what was filtered, with counts; empty where nothing was recorded
+    near_copies: bool = False  # the method gives images that are close to training images by design
 
 
 def render_cards(facts: CardFacts, scores: Scores) -> dict[str, str]:
-    """Return file name -> Markdown of both cards, each with its front matter in YAML."""
+    """Return file name -> Markdown of DATASET_CARD.md and MODEL_CARD.md, each with its front matter in YAML.
+
+    Nothing is said that does not follow from the facts and scores, but for general cautions.
+    """
     from huggingface_hub import DatasetCardData, ModelCardData
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
-        finalize=escape,
+        finalize=_escape,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
     )
-    heads = {
-        "DATASET_CARD.md": DatasetCardData(**dataset_front(facts)),
-        "MODEL_CARD.md": ModelCardData(**model_front(facts)),
-    }
-    values: dict[str, Any] = {
+    environment.filters |= {"settings": _settings, "number": number}
+    audited = {name: row for name, row in scores.details.items() if _is_audit(name)}
+    values = {
         "facts": facts,
-        "rows": {name: settings(value) for name, value in asdict(facts).items() if isinstance(value, dict)},
-        "scores": section(scores, lambda name: not is_audit(name)),
-        "fidelity": {name: number(scores.metrics.get(name)) for name in FIDELITY},
-        "measured": scores.metrics.get("mask_fidelity") is not None,
-        "audit": section(scores, is_audit),
-        "audit_notes": settings({k: v for k, v in scores.details.items() if is_audit(k) and not _is_entry(v)}),
-        "multiples": ", ".join(f"{multiple}x" for multiple in facts.multiples),
-        "n_real": scores.metrics.get("n_real"),
-        "n_synthetic": scores.metrics.get("n_synthetic"),
+        "metrics": scores.metrics,
+        "scores": _section(scores, lambda name: not _is_audit(name)),
+        "audit": _section(scores, _is_audit),
+        "audit_notes": {k: v for k, v in audited.items() if not (isinstance(v, Mapping) and "value" in v)},
         "demo": any(name.startswith("demo_") and value is not None for name, value in scores.metrics.items()),
-        "drawn": facts.dataset_row.get("kind") == "phantom",
-        "imported": facts.generator_row.get("weights"),
+    }
+    fronts = {
+        "DATASET_CARD.md": DatasetCardData(**_dataset_front(facts)),
+        "MODEL_CARD.md": ModelCardData(**_model_front(facts)),
     }
     return {
-        name: f"---\n{heads[name].to_yaml()}\n---\n\n{environment.get_template(template).render(values)}"
-        for name, template in CARDS.items()
+        name: f"---\n{front.to_yaml()}\n---\n\n{environment.get_template(f'{name.lower()}.j2').render(values)}"
+        for name, front in fronts.items()
     }
 
 
-def is_audit(name: str) -> bool:
-    """Return whether a score belongs to the copy audit."""
+def _is_audit(name: str) -> bool:
     return name in AUDIT or name.startswith("copy_")
 
 
-def section(scores: Scores, wanted: Callable[[str], bool]) -> Section:
-    """Return the scores whose names are `wanted(name)`, spreads with their scores."""
+def _section(scores: Scores, wanted: Callable[[str], bool]) -> dict[str, Any]:
+    """Return `lines`, the scores with a value whose names are `wanted(name)`, and `missing`, (names, reason) of others.
+
+    `more` of a line is what was recorded of this score beside its definition.
+    """
     mine = replace(
         scores,
         metrics={k: v for k, v in scores.metrics.items() if wanted(k.removesuffix("_sd").removesuffix("_se"))},
         details={k: v for k, v in scores.details.items() if wanted(k)},
     )
-    told = score_section(scores.dataset, [mine])
+    shown = score_section(scores.dataset, [mine])
     lines = []
-    for meaning, (label, value, floor) in zip(told.meanings, told.values.rows, strict=False):
+    for meaning, (label, value, floor) in zip(shown.meanings, shown.values.rows, strict=False):
         row = scores.details.get(meaning.name)
         row = row if isinstance(row, Mapping) else {}
         counts = [f"{row[key]} {title}" for key, title in COUNTS.items() if row.get(key) is not None]
-        facts = [fact for fact in meaning.facts if not fact.startswith(("real images", "synthetic images", "held-out"))]
-        facts += [f"{_words(key)}: {told_as(row[key])}" for key in sorted(set(row) - ENTRY_KEYS)]
-        texts = (label.text, value.text, ", ".join(counts) or MISSING, floor.text)
-        lines.append(Line(meaning.name, *texts, meaning.sentence, "; ".join(facts)))
-    return Section(lines, told.missing)
+        facts = [fact for fact in meaning.facts if not fact.startswith(COUNT_FACTS)]
+        facts += [f"{key.replace('_', ' ')}: {told_as(row[key])}" for key in sorted(set(row) - ENTRY_KEYS)]
+        line = {"name": meaning.name, "label": label.text, "value": value.text, "floor": floor.text}
+        more = {"definition": meaning.sentence, "more": "; ".join(facts)}
+        lines.append({**line, "counts": ", ".join(counts) or MISSING, **more})
+    return {"lines": lines, "missing": shown.missing}
 
 
-def settings(row: Row) -> list[tuple[str, str]]:
+def _settings(row: Row) -> list[tuple[str, str]]:
     """Return the rows of a table of settings, in the order of the row; what is not set is left out."""
     return [(key, told_as(value)) for key, value in row.items() if value not in (None, "", {}, [], ())]
 
@@ -136,15 +139,41 @@ def _inner(value: object) -> str:
     return f"({told_as(value)})" if isinstance(value, Mapping | list | tuple) else told_as(value)
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _is_entry(value: object) -> bool:
-    return isinstance(value, Mapping) and "value" in value
-
-
-def escape(value: object) -> str:
+def _escape(value: object) -> str:
     """Return text in one line that Markdown shows as it is, also within a table."""
     text = value if isinstance(value, str) else told_as(value)
     return re.sub(r"([\\`*|<\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _dataset_front(facts: CardFacts) -> dict[str, Any]:
+    size = next((name for bound, name in SIZES.items() if facts.pairs < bound), "n>1M")
+    return {
+        "pretty_name": f"Synthetic pairs of {facts.dataset}: {facts.source}, {facts.masks} masks",
+        **_licence(facts, "terms-of-the-source"),
+        "task_categories": ["image-segmentation"],
+        "size_categories": [size],
+        "tags": _tags(facts),
+    }
+
+
+def _model_front(facts: CardFacts) -> dict[str, Any]:
+    """Return the front matter of the model card; a foreign base model has terms of its own."""
+    if facts.base.get("kind") == "pretrain":
+        return {**_licence(facts, "terms-of-the-source"), "tags": _tags(facts)}
+    named = {"base_model": facts.base["name"]} if facts.base_on_hub else {}
+    name = "terms-of-the-source-and-of-the-base-model"
+    return {"license": "other", "license_name": name, **named, "tags": _tags(facts)}
+
+
+def _licence(facts: CardFacts, other: str) -> dict[str, str]:
+    """Return the licence keys: an identifier of the Hub only where the terms are exactly one of its licences."""
+    terms = facts.licence or ""
+    if HUB_LICENCE.fullmatch(terms):
+        return {"license": terms.lower().replace(" ", "-")}
+    link = {"license_link": facts.page} if facts.page and WEB_PAGE.fullmatch(facts.page) else {}
+    return {"license": "other", "license_name": other if terms else "not-stated", **link}
+
+
+def _tags(facts: CardFacts) -> list[str]:
+    method = str(facts.generator_row.get("method", ""))
+    return [tag for tag in ("synthetic", "image-mask-pairs", method) if tag]

@@ -3,24 +3,12 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from evaluation.figures.plots import (
-    BLACK,
-    COLOURS,
-    GREY,
-    LINES,
-    MARKERS,
-    finish,
-    panels_of,
-    plain_style,
-    save,
-)
+from matplotlib.axes import Axes
+
+from evaluation.figures.plots import BLACK, COLOURS, GREY, LINES, MARKERS, finish, panels_of, plain_style, save
 from evaluation.results.comparison import Point, SeriesKey
 from evaluation.results.results import DUPLICATE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 FEWEST_IN = 6.9  # room for a legend
 
@@ -36,10 +24,12 @@ def volume_curve(series: Mapping[SeriesKey, Sequence[Point]], path: Path) -> Non
     sources = list(dict.fromkeys(key[2] for key in series if key[2] != DUPLICATE))
     figure, panels = panels_of(len(architectures))
     for panel, architecture in zip(panels, architectures, strict=True):
-        for (_, name, source, masks), points in series.items():
-            if name == architecture:
-                _curve(panel, source, masks, points, sources)
-        _baseline(panel, [points for key, points in series.items() if key[1] == architecture])
+        curves = {key[2:]: points for key, points in series.items() if key[1] == architecture}
+        for (source, masks), points in curves.items():
+            _curve(panel, source, masks, points, sources)
+        starts = [points[0].mdice.mean for points in curves.values() if points and points[0].multiple == 0]
+        if starts:
+            panel.axhline(100 * starts[0], color=BLACK, linestyle=":", linewidth=1.2, label="real pairs only")
         panel.set_title(architecture)
         panel.set_xlabel("synthetic pairs, multiples of the real set")
         panel.xaxis.get_major_locator().set_params(integer=True)
@@ -48,7 +38,7 @@ def volume_curve(series: Mapping[SeriesKey, Sequence[Point]], path: Path) -> Non
     save(figure, path)
 
 
-def _curve(panel: "Axes", source: str, masks: str, points: Sequence[Point], sources: Sequence[str]) -> None:
+def _curve(panel: Axes, source: str, masks: str, points: Sequence[Point], sources: Sequence[str]) -> None:
     number = sources.index(source) if source in sources else None
     colour = GREY if number is None else COLOURS[number % len(COLOURS)]
     several = any(point.mdice.sd is not None for point in points)
@@ -63,12 +53,6 @@ def _curve(panel: "Axes", source: str, masks: str, points: Sequence[Point], sour
         markerfacecolor=colour if masks == "real" else "white",
         capsize=3,
     )
-
-
-def _baseline(panel: "Axes", curves: Sequence[Sequence[Point]]) -> None:
-    starts = [points[0].mdice.mean for points in curves if points and points[0].multiple == 0]
-    if starts:
-        panel.axhline(100 * starts[0], color=BLACK, linestyle=":", linewidth=1.2, label="real pairs only")
 
 
 @plain_style

@@ -11,31 +11,26 @@ from evaluation.audit.colour import BINS, RANGES
 from evaluation.figures.plots import COLOURS, GREY, MARKERS, panels_of, plain_style, save
 
 PERPLEXITY = 30.0
-FEWEST_POINTS = 4
+FEWEST_POINTS = 4  # that a map can have
 MOST_POINTS = 500  # a set: more hide one another
 
 Points = Mapping[str, np.ndarray]
 
 
-def tsne(sets: Points, seed: int, perplexity: float = PERPLEXITY) -> tuple[dict[str, np.ndarray], str]:
+def tsne(sets: Points, seed: int) -> tuple[dict[str, np.ndarray], str]:
     """Return a t-SNE map of all sets together, float32 (n, 2) each, and a caption that says how it was made.
 
-    `sets` holds features (N, d), and of each as many are drawn as the smallest has, at most 500. On one thread, since
-    the number of threads would change the map. The perplexity is lowered where there are fewer than three times as many
-    points.
-
-    Raises: ValueError for fewer than 4 points in all.
+    `sets` holds features (N, d), and of each as many are drawn as the smallest has, at most 500: at least
+    FEWEST_POINTS in all. On one thread, since the number of threads would change the map. The perplexity is lowered
+    where there are fewer than three times as many points.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
     n = min(MOST_POINTS, *(len(features) for features in sets.values()))
-    total = n * len(sets)
-    if total < FEWEST_POINTS:
-        raise ValueError(f"t-SNE needs at least {FEWEST_POINTS} points, got {total}")
     rng = np.random.default_rng(seed)
     drawn = [features[np.sort(rng.choice(len(features), n, replace=False))] for features in sets.values()]
-    perplexity = min(perplexity, (total - 1) / 3)
+    perplexity = min(PERPLEXITY, (n * len(sets) - 1) / 3)
     with threadpool_limits(1):
         model = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", max_iter=1000, random_state=seed)
         places = model.fit_transform(np.concatenate(drawn).astype(np.float64))
@@ -63,8 +58,7 @@ def draw_tsne(places: Points, path: Path, caption: str) -> None:
         panel.set(xticks=[], yticks=[])
         panel.set_aspect("equal", adjustable="box")
         panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False)
-    if caption:
-        figure.supxlabel(textwrap.fill(caption, int(22 * figure.get_figwidth())), fontsize=6)
+    figure.supxlabel(textwrap.fill(caption, int(22 * figure.get_figwidth())), fontsize=6)
     save(figure, path)
     rows = [(name, f"{x:.4f}", f"{y:.4f}") for name, points in places.items() for x, y in points]
     write_text(path.with_suffix(".csv"), csv_text(("set", "x", "y"), rows))

@@ -2,13 +2,12 @@
 
 import io
 import textwrap
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from matplotlib import rc_context, style
+from matplotlib.figure import Figure
 
 # Okabe and Ito: told apart with any colour vision, and in grey by the markers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -16,34 +15,16 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", ":", "-.")
 GREY, BLACK = "#767676", "#202428"
 METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-
-Drawing = TypeVar("Drawing", bound=Callable[..., Any])
-
-
-def plain_style(draw: Drawing) -> Drawing:
-    """Return the function so that it draws in the library's default style."""
-
-    @wraps(draw)
-    def drawn(*args: Any, **more: Any) -> Any:
-        from matplotlib.style import context
-
-        with context("default"):
-            return draw(*args, **more)
-
-    return cast(Drawing, drawn)
+plain_style = style.context("default")  # decorates what draws
 
 
-def panels_of(
-    count: int, *, width: float = 3.7, height: float = 3.9, shared: bool = False
-) -> tuple["Figure", Sequence[Any]]:
+def panels_of(count: int, width: float = 3.7, height: float = 3.9, shared: bool = False) -> tuple[Figure, Sequence]:
     """Return a figure and its panels, in one row, of a width and a height in inches; `shared` panels have one scale."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(0.6 + width * count, height), dpi=130, layout="constrained")
     return figure, figure.subplots(1, count, squeeze=False, sharex=shared, sharey=shared)[0]
 
 
-def finish(figure: "Figure", panels: Sequence[Any]) -> None:
+def finish(figure: Figure, panels: Sequence[Any]) -> None:
     """Draw a faint grid, no frame above and on the right, and one legend of all panels below, each label once."""
     labelled: dict[str, Any] = {}
     for panel in panels:
@@ -55,10 +36,8 @@ def finish(figure: "Figure", panels: Sequence[Any]) -> None:
     )
 
 
-def save(figure: "Figure", path: Path, *more: Path) -> None:
+def save(figure: Figure, path: Path, *more: Path) -> None:
     """Write the figure as PNG or SVG, as the ending says, without the time and the version of the library."""
-    from matplotlib import rc_context
-
     for file in (path, *more):
         kind, drawn = file.suffix[1:], io.BytesIO()
         with rc_context({"svg.hashsalt": file.stem}):

@@ -29,8 +29,6 @@ def pair_grid(real: PairSet, synthetic: PairSet, path: Path, *, rows: int = 8) -
     Columns: the real image whose mask was used or moved, the mask that was asked for, the synthetic image, and that
     image with the outline of the mask. A real pair that is not in `real` leaves a grey field.
     """
-    if not synthetic.pairs:
-        raise ValueError(f"{synthetic.folder}: no pairs to draw")
     parents = {pair.id: pair for pair in real.pairs}
     drawn = evenly(synthetic.pairs, rows)
     cell_px = _cell_px(synthetic, synthetic.pairs[0])
@@ -80,11 +78,10 @@ def copy_sheet(
     turned and mirrored as it fits best. A training image that is not in `train` leaves a grey field.
     """
     closest = sorted(rows, key=lambda row: (float(row["copy_distance"]), row["id"]))[:top]
-    if not closest:
-        raise ValueError(f"{path}: no rows to draw")
     originals, synthetics = ({pair.id: pair for pair in pairs.pairs} for pairs in (train, synthetic))
     cell_px = _cell_px(synthetic, synthetics[closest[0]["id"]], COPY_CELL_PX)
     line_px = FONT_PX + 2
+    gap = np.full((cell_px, GAP_PX, 3), 255, np.uint8)
     columns = min(COPY_COLUMNS, len(closest))
     step_px = (2 * cell_px + 3 * GAP_PX, cell_px + 3 * line_px + 2 * GAP_PX)
     sheet = Sheet(columns, -(-len(closest) // columns), step_px)
@@ -95,8 +92,7 @@ def copy_sheet(
         beside = empty(cell_px)
         if original:
             beside = enlarged(turned_like(content(original, train.image(original)), image), cell_px)
-        sheet.paste(*cell, enlarged(image, cell_px))
-        sheet.paste(*cell, beside, right_px=cell_px + GAP_PX)
+        sheet.paste(*cell, np.hstack([enlarged(image, cell_px), gap, beside]))
         texts = (f"synthetic {pair.id}", f"real {row['nearest']}", f"distance {float(row['copy_distance']):.3f}")
         for place, text in enumerate(texts):
             sheet.write(*cell, text, (0, cell_px + 2 + place * line_px), most_px=2 * cell_px)

@@ -11,12 +11,11 @@ import numpy as np
 
 from data.pairs.errors import UserError
 from data.pairs.files import of_cell
-from evaluation.mos.choice import RATED
-from evaluation.mos.deck import FACTS, KEY, Card
+from evaluation.mos.deck import FACTS, KEY, RATED, Card
 
 COLUMNS = ("deck", "rater", "image", "answer", "confidence", "seconds")
 ANSWERS = ("real", "synthetic")
-CONFIDENCES = tuple(str(number) for number in range(11))
+CONFIDENCES = tuple(map(str, range(11)))
 SHOWN = 5  # images of one problem of a file that are named
 
 Row = Mapping[str, str]
@@ -38,28 +37,22 @@ class Ratings(NamedTuple):
     """The answers of R raters, 0 or more, to the N rated images of a key, in its order."""
 
     folder: Path
-    raters: list[str]
     real: np.ndarray  # bool (R, N): judged real
     confidence: np.ndarray  # int (R, N), 0-10
 
 
 def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a CSV file, whatever its line ends and byte order mark.
-
-    Raises: UserError when it is no text, lacks a column or has a row of another length.
-    """
+    """Return the rows of a CSV file with these columns, whatever its line ends and byte order mark."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
-            rows = [
-                {name: of_cell(cell) if isinstance(cell, str) else cell for name, cell in r.items()} for r in reader
-            ]
+            present = reader.fieldnames or ()
+            missing = [name for name in columns if name not in present]
+            if missing:
+                raise UserError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(present)}")
+            return [{name: of_cell(row[name]) for name in columns} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file in UTF-8: {error}") from error
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
-    if missing:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}")
-    return rows
 
 
 def read_key(folder: Path) -> Key:
@@ -80,10 +73,6 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _odd(rows: Sequence[Row], column: str, allowed: Sequence[str]) -> list[str]:
-    return [f"{row['image']} ({row[column] or 'empty'})" for row in rows if row[column] not in allowed]
-
-
 def _problems(rows: Sequence[Row], key: Key) -> Iterator[str]:
     """Yield a line for each kind of problem of one file."""
     names = {row["rater"].strip() for row in rows}
@@ -99,9 +88,12 @@ def _problems(rows: Sequence[Row], key: Key) -> Iterator[str]:
         "unknown images": sorted(set(counts) - rated),
         "images answered twice": sorted(image for image, count in counts.items() if count > 1),
         "images without an answer": sorted(rated - set(counts)),
-        f"answers that are not {' or '.join(ANSWERS)}": _odd(rows, "answer", ANSWERS),
-        "confidences that are not 0 to 10": _odd(rows, "confidence", CONFIDENCES),
     }
+    for title, column, allowed in (
+        ("answers that are not real or synthetic", "answer", ANSWERS),
+        ("confidences that are not 0 to 10", "confidence", CONFIDENCES),
+    ):
+        found[title] = [f"{row['image']} ({row[column] or 'empty'})" for row in rows if row[column] not in allowed]
     yield from (f"{len(images)} {title}: {_some(images)}" for title, images in found.items() if images)
 
 
@@ -135,4 +127,4 @@ def read_ratings(folder: Path, key: Key) -> Ratings:
     real = [[rows[image]["answer"] == "real" for image in images] for rows in answers]
     confidence = [[int(rows[image]["confidence"]) for image in images] for rows in answers]
     shape = (len(answers), len(images))
-    return Ratings(folder, list(files), np.array(real, bool).reshape(shape), np.array(confidence, int).reshape(shape))
+    return Ratings(folder, np.array(real, bool).reshape(shape), np.array(confidence, int).reshape(shape))

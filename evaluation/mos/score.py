@@ -5,22 +5,13 @@ of synthetic images that were judged real among 3 x 50 answers, which is what `m
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from evaluation.mos.choice import REAL
+from evaluation.mos.deck import REAL
 from evaluation.mos.ratings import Key, Ratings
-from evaluation.mos.statistics import (
-    balanced_accuracy,
-    cluster_bootstrap,
-    d_prime,
-    fleiss_kappa,
-    mcnemar,
-    wilson,
-)
 from evaluation.scores.record import entry, spread
 
 MOS = "Share of synthetic images that were judged real, over raters and images, 0-1."
@@ -34,9 +25,70 @@ INTERVALS = "wilson_95 takes all answers to be independent; bootstrap_95, which 
 ONE_RATER = "With one rater bootstrap_95 resamples images only and says nothing about other raters."
 PAIRED = "The test takes all answers to be independent; difference_95, which resamples raters and masks, does not."
 
-Array = np.ndarray
+Array = np.ndarray  # of judgements: bool (raters, images), True where a rater took the image for real
 Entry = dict[str, object]
 Measured = tuple[float | None, dict[str, object]]  # a value, and what is told beside it
+Measure = Callable[..., Measured]
+
+
+def wilson(judged_real: Array) -> tuple[float, float]:
+    """Return the Wilson score interval, 95 %, of the share of True; it takes all judgements to be independent."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(int(judged_real.sum()), judged_real.size).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def cluster_bootstrap(values: Array, rng: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the mean of (raters, images) where both are resampled (Owen 2007).
+
+    One rater cannot be resampled: then only images vary, and the interval says nothing about other raters.
+    """
+    raters, images = values.shape
+    by_rater = rng.multinomial(raters, np.full(raters, 1 / raters), draws)  # how often each is drawn
+    by_image = rng.multinomial(images, np.full(images, 1 / images), draws)
+    sums = ((by_rater @ values.astype(np.float64)) * by_image).sum(1)
+    low, high = np.quantile(sums / values.size, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def balanced_accuracy(real: Array, synthetic: Array) -> float:
+    """Return the mean share of right answers over the two classes, 0-1; 0.5 is what one answer for all images gets."""
+    return float((real.mean() + 1 - synthetic.mean()) / 2)
+
+
+def d_prime(real: Array, synthetic: Array) -> float:
+    """Return z(share of real judged real) - z(share of synthetic judged real); 0 for a rater who cannot tell.
+
+    Shares are (k + 1/2) / (n + 1), so that none is 0 or 1 (log-linear rule, Hautus 1995).
+    """
+    from scipy.stats import norm
+
+    shares = [(judged.sum() + 0.5) / (judged.size + 1) for judged in (real, synthetic)]
+    return float(norm.ppf(shares[0]) - norm.ppf(shares[1]))
+
+
+def fleiss_kappa(counts: Array) -> float | None:
+    """Return Fleiss' kappa of (images, categories) counts of raters, or None where all raters always said the same.
+
+    (P - Pe) / (1 - Pe), P the mean share of pairs of raters that agree, Pe that share by chance (Fleiss 1971).
+    """
+    raters = int(counts[0].sum())
+    agreeing = ((counts * (counts - 1)).sum(1) / (raters * (raters - 1))).mean()
+    by_chance = ((counts.sum(0) / counts.sum()) ** 2).sum()
+    return None if np.isclose(by_chance, 1) else float((agreeing - by_chance) / (1 - by_chance))
+
+
+def mcnemar(first: Array, second: Array) -> tuple[float, int, int]:
+    """Return the exact two-sided p-value of McNemar's test on paired judgements, and both discordant counts.
+
+    They are (judged real only in `first`, only in `second`); p is 1 where there are none.
+    """
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    discordant = only_first + only_second
+    return (float(binomtest(only_first, discordant).pvalue) if discordant else 1.0), only_first, only_second
 
 
 def _share(judged_real: Array, rng: np.random.Generator) -> Measured:
@@ -58,19 +110,16 @@ def _by_rater(measure: Callable[[Array, Array], float], real: Array, synthetic: 
 
 
 def _kappa(judged_real: Array) -> Measured:
-    raters = len(judged_real)
-    if raters < 2:
+    if len(judged_real) < 2:
         return None, {"reason": "needs two raters"}
-    counts = np.stack([judged_real.sum(0), raters - judged_real.sum(0)], axis=1)
-    value = fleiss_kappa(counts)
+    value = fleiss_kappa(np.stack([judged_real.sum(0), (~judged_real).sum(0)], axis=1))
     return value, {} if value is not None else {"reason": "all raters gave one answer to all images"}
 
 
-def _compare(ratings: Ratings, first: Array, second: Array, rng: np.random.Generator) -> Measured:
-    """Compare the judgements of two sets; `first` and `second` are the places (M,) of images of the same M masks."""
-    if not len(first):
+def _compare(one: Array, other: Array, rng: np.random.Generator) -> Measured:
+    """Compare the judgements of two sets, bool (R, M) of images of the same M masks."""
+    if not one.size:
         return None, {"reason": "the sets share no mask"}
-    one, other = ratings.real[:, first], ratings.real[:, second]
     value, only_first, only_second = mcnemar(one, other)
     difference = one.astype(float) - other
     return value, {
@@ -88,53 +137,50 @@ def score(key: Key, ratings: Ratings, rng: np.random.Generator) -> dict[str, Any
     cards = key.rated()
     where = {name: np.array([card.set == name for card in cards]) for name in sorted({card.set for card in cards})}
     controls = where.pop(REAL)
-    every = np.ones_like(controls)
-    note = f"{INTERVALS} {ONE_RATER}" if len(ratings.raters) == 1 else INTERVALS
+    raters = len(ratings.real)
+    note = f"{INTERVALS} {ONE_RATER}" if raters == 1 else INTERVALS
 
-    def row(definition: str, rated: Array, measure: Callable[[], Measured], note: str | None = None) -> Entry:
-        """Return an entry of what `measure` gives for the images of bool (N,) `rated`, null without raters."""
+    def row(definition: str, rated: Array, measure: Measure, *answers: Any, note: str | None = None) -> Entry:
+        """Return an entry of what `measure` gives for answers to the images of bool (N,) `rated`, null without any."""
         n_real, n_synthetic = int((rated & controls).sum()), int((rated & ~controls).sum())
-        value, more = measure() if ratings.raters else (None, {"reason": f"no rater file in {ratings.folder}"})
-        more = {"n_raters": len(ratings.raters), "n_images": n_real + n_synthetic, **more}
+        value, more = measure(*answers) if raters else (None, {"reason": f"no rater file in {ratings.folder}"})
+        more = {"n_raters": raters, "n_images": n_real + n_synthetic, **more}
         return entry(value, definition, n_real=n_real, n_synthetic=n_synthetic, note=note, more=more)
 
-    def rates(definition: str, rated: Array) -> dict[str, Entry]:
-        return {
-            "judged_real": row(definition, rated, lambda: _share(ratings.real[:, rated], rng), note),
-            "confidence": row(CONFIDENCE, rated, lambda: _confidence(ratings.confidence[:, rated])),
-        }
+    def rates(definition: str, rated: Array) -> tuple[Entry, Entry]:
+        judged_real = row(definition, rated, _share, ratings.real[:, rated], rng, note=note)
+        return judged_real, row(CONFIDENCE, rated, _confidence, ratings.confidence[:, rated])
 
     def told_apart(synthetic: Array) -> dict[str, Entry]:
-        answers = ratings.real[:, controls], ratings.real[:, synthetic]
+        rated, answers = controls | synthetic, (ratings.real[:, controls], ratings.real[:, synthetic])
         return {
-            "balanced_accuracy": row(BALANCED, controls | synthetic, lambda: _by_rater(balanced_accuracy, *answers)),
-            "d_prime": row(D_PRIME, controls | synthetic, lambda: _by_rater(d_prime, *answers)),
+            "balanced_accuracy": row(BALANCED, rated, _by_rater, balanced_accuracy, *answers),
+            "d_prime": row(D_PRIME, rated, _by_rater, d_prime, *answers),
         }
 
     sets = {}
     for name, rated in where.items():
-        rows = rates(MOS, rated)
-        sets[name] = {"mos": rows["judged_real"], "mos_confidence": rows["confidence"], **told_apart(rated)}
-    places = {
-        name: {(card.id, card.mask_sha256): n for n, card in enumerate(cards) if card.set == name} for name in where
-    }
+        mos, confidence = rates(MOS, rated)
+        sets[name] = {"mos": mos, "mos_confidence": confidence, **told_apart(rated)}
+    places: dict[str, dict[tuple[str, str], int]] = {}
+    for n, card in enumerate(cards):
+        places.setdefault(card.set, {})[card.id, card.mask_sha256] = n
     comparisons = []
     for first, second in combinations(where, 2):
         pairs = [(n, places[second][mask]) for mask, n in places[first].items() if mask in places[second]]
-        rated = np.isin(np.arange(len(cards)), pairs)
         one, other = np.array(pairs, int).reshape(-1, 2).T
-        test = row(MCNEMAR, rated, partial(_compare, ratings, one, other, rng), PAIRED)
+        rated = np.isin(np.arange(len(cards)), pairs)
+        test = row(MCNEMAR, rated, _compare, ratings.real[:, one], ratings.real[:, other], rng, note=PAIRED)
         comparisons.append({"first": first, "second": second, "mcnemar": test})
+    judged_real, confidence = rates(CONTROLS, controls)
+    everything = row(KAPPA, np.ones_like(controls), _kappa, ratings.real)
     return {
         "deck": key.deck,
-        "n_raters": len(ratings.raters),
+        "n_raters": raters,
         "asked": key.facts["asked"],
         "sets": sets,
-        "controls": rates(CONTROLS, controls),
-        "all": {
-            **told_apart(~controls),
-            "fleiss_kappa": row(KAPPA, every, lambda: _kappa(ratings.real)),
-        },
+        "controls": {"judged_real": judged_real, "confidence": confidence},
+        "all": {**told_apart(~controls), "fleiss_kappa": everything},
         "comparisons": comparisons,
     }
 

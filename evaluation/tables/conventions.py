@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from evaluation.results.comparison import Setting, summary_of
+from evaluation.results.comparison import summary_of
 from evaluation.results.results import Grid, Run
-from evaluation.tables.tables import setting_name
+from evaluation.tables.tables import by_setting, setting_name
 from evaluation.tables.text import MISSING, Cell, markdown, percent
 
 # metric of results/segmentation -> column; docs/evaluation.md says what each is and which table of the paper uses it
@@ -34,12 +34,9 @@ NOTE = (
 
 def render_conventions(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
     """Return the Markdown page of a data set: one row for each architecture and training set that was asked for."""
-    groups: dict[tuple[str, Setting], list[Run]] = {}
-    for run in grid.asked(runs):
-        if run.key.dataset == dataset:
-            groups.setdefault((run.key.architecture, Setting(*run.key[2:5])), []).append(run)
     rows = []
-    for (architecture, setting), group in groups.items():
+    asked = [run for run in grid.asked(runs) if run.key.dataset == dataset]
+    for (_, architecture, setting), group in by_setting(asked).items():
         means = [summary_of(group, name).mean for name in COLUMNS]
         texts = [MISSING if mean is None else percent(mean) for mean in means]
         rows.append([Cell(text) for text in (architecture, setting_name(setting), *texts, str(len(group)))])

@@ -8,7 +8,7 @@ from evaluation.scores.glossary import by_importance, score
 from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
 
 SPREADS = ("_sd", "_se")
-COUNTS = ("n_real", "n_synthetic")
+COUNTS = {"n_real": "Real images", "n_synthetic": "Synthetic images"}
 FACTS = {
     "backbone": "features",
     "weights": "weights",
@@ -63,22 +63,24 @@ def weights_sentence(runs: Iterable[Run]) -> str:
 def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
     """Return what the report says about the scores of one data set; `scores` are those of its synthetic sets."""
     entries = [_entries(one) for one in scores]
-    names = by_importance({name for one in entries for name in one})
-    shown = [name for name in names if any(one.get(name, {}).get("value") is not None for one in entries)]
+    by_name = {name: [one.get(name, {}) for one in entries] for name in by_importance(set().union(*entries))}
+    shown = {name: row for name, row in by_name.items() if any(entry.get("value") is not None for entry in row)}
     rows = []
-    for name in shown:
-        floors = [floor for one in entries if (floor := _number(one.get(name, {}).get("floor"))) is not None]
-        texts = [score(name).label + ARROWS[score(name).better], *(_value(one.get(name, {})) for one in entries)]
-        rows.append([Cell(text) for text in [*texts, " or ".join(dict.fromkeys(map(number, floors))) or MISSING]])
-    rows += [
-        [Cell(title), *(Cell(_count(one.metrics.get(name))) for one in scores), Cell("")]
-        for name, title in zip(COUNTS, ("Real images", "Synthetic images"), strict=True)
-    ]
+    for name, row in shown.items():
+        floors = [number(floor) for entry in row if (floor := _number(entry.get("floor"))) is not None]
+        texts = [score(name).label + ARROWS[score(name).better], *map(_value, row)]
+        rows.append([Cell(text) for text in [*texts, " or ".join(dict.fromkeys(floors)) or MISSING]])
+    for name, title in COUNTS.items():
+        counts = [one.metrics.get(name) for one in scores]
+        rows.append([Cell(title), *(Cell(MISSING if n is None else f"{n:.0f}") for n in counts), Cell("")])
     columns = ["Score", *(f"{one.source}, {one.masks} masks" for one in scores), "Floor"]
-    meanings = [_meaning(name, entries) for name in shown]
-    missing = _missing(scores, entries, names)
-    demo = any(name.startswith("demo_") for name in shown)
-    return ScoreSection(dataset, TextTable([], columns, rows), meanings, missing, demo)
+    return ScoreSection(
+        dataset,
+        values=TextTable([], columns, rows),
+        meanings=[_meaning(name, row) for name, row in shown.items()],
+        missing=_missing(scores, by_name),
+        demo=any(name.startswith("demo_") for name in shown),
+    )
 
 
 def _entries(one: Scores) -> Mapping[str, Entry]:
@@ -95,15 +97,11 @@ def _entries(one: Scores) -> Mapping[str, Entry]:
     return recorded
 
 
-def _count(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.0f}"
-
-
-def _distinct(entries: Sequence[Mapping[str, Entry]], name: str, fact: str) -> list[str]:
+def _distinct(row: Sequence[Entry], fact: str) -> list[str]:
     """Return what the sets recorded of one fact about one score, each once, as text."""
-    found = [one[name].get(fact) for one in entries if name in one]
-    told = [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in found if value]
-    return list(dict.fromkeys(told))
+    values = [value for entry in row if (value := entry.get(fact))]
+    texts = [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in values]
+    return list(dict.fromkeys(texts))
 
 
 def _number(value: object) -> float | None:
@@ -125,28 +123,21 @@ def _value(entry: Entry) -> str:
     return number(value) if value is None or spread is None else f"{number(value)} {PLUS_MINUS} {number(spread[0])}"
 
 
-def _meaning(name: str, entries: Sequence[Mapping[str, Entry]]) -> Meaning:
-    told = [(f"{title}: " if title else "", _distinct(entries, name, fact)) for fact, title in FACTS.items()]
-    spreads = [spread[1] for one in entries if name in one and (spread := _spread(one[name]))]
+def _meaning(name: str, row: Sequence[Entry]) -> Meaning:
+    told = [(f"{title}: " if title else "", _distinct(row, fact)) for fact, title in FACTS.items()]
+    spreads = [spread[1] for entry in row if (spread := _spread(entry))]
     told.append((f"{PLUS_MINUS}: ", list(dict.fromkeys(spreads))))
     facts = tuple(f"{title}{' or '.join(values).rstrip('.')}" for title, values in told if values)
-    definition = " ".join(_distinct(entries, name, "definition")) or score(name).meaning
+    definition = " ".join(_distinct(row, "definition")) or score(name).meaning
     return Meaning(name, score(name).label, definition, facts)
 
 
-def _missing(
-    scores: Sequence[Scores], entries: Sequence[Mapping[str, Entry]], names: Sequence[str]
-) -> list[tuple[str, str]]:
+def _missing(scores: Sequence[Scores], by_name: Mapping[str, Sequence[Entry]]) -> list[tuple[str, str]]:
     """Return (names, reason), names with the same reason together; a set is named where others have the value."""
-    reasons: dict[str, list[str]] = {}
-    for name in names:
-        gaps = [(one, entry[name]) for one, entry in zip(scores, entries, strict=True) if name in entry]
-        gaps = [(one, entry) for one, entry in gaps if entry["value"] is None]
-        everywhere = len(gaps) == len(scores)
+    reasons: dict[str, dict[str, None]] = {}
+    for name, row in by_name.items():
+        gaps = [(one, entry) for one, entry in zip(scores, row, strict=True) if entry and entry["value"] is None]
         for one, entry in gaps:
-            where = "" if everywhere else f" of {one.source}, {one.masks} masks"
-            reason = str(entry.get("reason") or "no reason was recorded")
-            told = reasons.setdefault(reason, [])
-            if name + where not in told:
-                told.append(name + where)
-    return [(", ".join(told), reason) for reason, told in reasons.items()]
+            where = "" if len(gaps) == len(scores) else f" of {one.source}, {one.masks} masks"
+            reasons.setdefault(str(entry.get("reason") or "no reason was recorded"), {})[name + where] = None
+    return [(", ".join(names), reason) for reason, names in reasons.items()]

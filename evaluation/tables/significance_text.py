@@ -29,13 +29,11 @@ def sentence(comparison: Comparison) -> str:
     size = percent(estimate.mean, "+")
     several = "" if comparison.family == 1 else f" after correction for {comparison.family} comparisons"
     count = f"{estimate.seeds} seeds" if estimate.seeds > 1 else "1 seed"
-    facts = (
-        f"95 % interval {interval_text(estimate)}, p {p_text(comparison.adjusted, '= ')}{several}; {count}, "
-        f"{estimate.images} images"
-    )
+    corrected = f"p {_p_text(comparison.adjusted, '= ')}{several}"
+    facts = f"95 % interval {_interval(estimate)}, {corrected}; {count}, {estimate.images} images"
     only = "" if estimate.seeds > 1 else "; over images only: how much another seed would change is unknown"
     if not comparison.believed:
-        alone = f" Without correction p {p_text(estimate.p, '= ')}." if estimate.p < BELIEVED else ""
+        alone = f" Without correction p {_p_text(estimate.p, '= ')}." if estimate.p < BELIEVED else ""
         text = f"No evidence that s{synthetic} change what {comparison.architecture} reaches against {against}"
         return f"{text}: {size} points ({facts}{only}).{alone}"
     if estimate.seeds == 1:
@@ -46,13 +44,11 @@ def sentence(comparison: Comparison) -> str:
     return f"S{synthetic} {verb} {comparison.architecture}: {size} points against {against} ({facts})."
 
 
-def interval_text(estimate: Estimate) -> str:
-    """Return the interval in points, such as "+0.4 to +3.8"."""
+def _interval(estimate: Estimate) -> str:
     return f"{percent(estimate.low, '+')} to {percent(estimate.high, '+')}"
 
 
-def p_text(p: float, equals: str = "") -> str:
-    """Return a p value with three decimals; small ones as "< 0.001"."""
+def _p_text(p: float, equals: str = "") -> str:
     return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
 
 
@@ -75,8 +71,8 @@ def _cells(comparison: Comparison) -> list[Cell]:
     estimate = comparison.estimate
     if estimate is None:
         return [Cell(MISSING)] * len(COLUMNS)
-    span = interval_text(estimate) + (" (images only)" if estimate.seeds == 1 else "")
-    texts = [span, p_text(estimate.p), p_text(comparison.adjusted), f"{estimate.seeds} {TIMES} {estimate.images}"]
+    span = _interval(estimate) + (" (images only)" if estimate.seeds == 1 else "")
+    texts = [span, _p_text(estimate.p), _p_text(comparison.adjusted), f"{estimate.seeds} {TIMES} {estimate.images}"]
     return [Cell(percent(estimate.mean, "+"), comparison.found), *map(Cell, texts)]
 
 
@@ -89,8 +85,7 @@ def render_markdown(dataset: str, comparisons: Sequence[Comparison]) -> str:
             for comparison in comparisons
             if comparison.baseline == baseline
         ]
-        table = markdown(["Trained on", "Segmenter", *COLUMNS], rows, 2)
-        lines += [f"## Against {NAMES[baseline]}", "", *table, ""]
+        lines += [f"## Against {NAMES[baseline]}", "", *markdown(["Trained on", "Segmenter", *COLUMNS], rows, 2), ""]
     return "\n".join([*lines, NOTE, ""])
 
 
@@ -100,14 +95,11 @@ def render_csv(dataset: str, comparisons: Sequence[Comparison]) -> str:
     lines = []
     for comparison in comparisons:
         estimate = comparison.estimate
-        values = [None if estimate is None else _rounded(getattr(estimate, name)) for name in measured]
+        values = [*(getattr(estimate, name, None) for name in measured), comparison.adjusted]
+        rounded = [None if value is None else round(value, 6) for value in values]
         covers = "" if estimate is None else "images and seeds" if estimate.seeds > 1 else "images"
         key = [dataset, comparison.architecture, *comparison.setting, comparison.baseline]
         counts = [comparison.family, comparison.seeds_left_out, comparison.images_left_out]
-        lines.append([*key, *values, _rounded(comparison.adjusted), *counts, covers, comparison.reason])
+        lines.append([*key, *rounded, *counts, covers, comparison.reason])
     last = ("p_holm", "comparisons", "seeds_left_out", "images_left_out", "covers", "reason")
     return csv_text([*RunKey._fields[:5], "baseline", "difference", *measured[1:], *last], lines)
-
-
-def _rounded(value: float | None) -> float | None:
-    return value if value is None else round(value, 6)

@@ -1,6 +1,6 @@
 """The tables of a data set as text cells, Markdown and CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from data.pairs.files import csv_text
 from evaluation.results.comparison import (
@@ -110,14 +110,18 @@ def tested_on(table: Table) -> list[str]:
     return [f"Tested on {' or '.join(map(str, table.images))} images."] if table.images else []
 
 
-def earlier_table(runs: Sequence[Run]) -> TextTable:
-    """Return the printable table of runs that nobody asks for now, one row a setting."""
+def by_setting(runs: Iterable[Run]) -> dict[tuple[str, str, Setting], list[Run]]:
+    """Return the runs of each data set, architecture and setting, in the order of first mention."""
     groups: dict[tuple[str, str, Setting], list[Run]] = {}
     for run in runs:
-        key = run.key
-        groups.setdefault((key.dataset, key.architecture, Setting(*key[2:5])), []).append(run)
+        groups.setdefault((run.key.dataset, run.key.architecture, Setting(*run.key[2:5])), []).append(run)
+    return groups
+
+
+def earlier_table(runs: Sequence[Run]) -> TextTable:
+    """Return the printable table of runs that nobody asks for now, one row a setting."""
     rows = []
-    for (dataset, architecture, setting), group in groups.items():
+    for (dataset, architecture, setting), group in by_setting(runs).items():
         sums = [summary_text(summary_of(group, name), len(group)) for name in MEASURES]
         rows.append([Cell(text) for text in (dataset, architecture, setting_name(setting), *sums)])
     return TextTable([], ["Data set", "Architecture", "Trained on", "mDice %", "mIoU %"], rows)
@@ -130,8 +134,8 @@ def render_markdown(table: Table) -> str:
         f"{group} {column}" if group in table.architectures else column
         for group, column in zip(text.group_names(), text.columns, strict=True)
     ]
-    lines = [f"# {table.dataset}", "", *markdown(titles, text.rows, 3)]
-    return "\n".join([*lines, "", " ".join([*tested_on(table), NOTE]), ""])
+    note = " ".join([*tested_on(table), NOTE])
+    return "\n".join([f"# {table.dataset}", "", *markdown(titles, text.rows, 3), "", note, ""])
 
 
 def render_csv(dataset: str, runs: Sequence[Run], grid: Grid) -> str:

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
-from evaluation.results.comparison import BySeed, Row, Table, differences, summarize
+from evaluation.results.comparison import BySeed, Table, differences, summarize
 from evaluation.results.results import BASELINES, DUPLICATE, REAL
 from evaluation.results.significance import Comparison
 from evaluation.tables.significance_text import sentence
-from evaluation.tables.tables import NAMES, setting_name, tested_on
-from evaluation.tables.text import PLUS_MINUS, percent
+from evaluation.tables.tables import NAMES, setting_name, summary_text, tested_on
+from evaluation.tables.text import percent
 
 FEW_SEEDS = 3
 ONE_SEED = (
     "One seed is no evidence that synthetic pairs help or hurt: how far results move from seed to seed is not known."
 )
-
 
 Tone = Literal["gain", "none", "open"]
 
@@ -46,7 +46,8 @@ def judge(table: Table, architecture: str, tests: Sequence[Comparison] = ()) -> 
     if not done or not real:
         lacking = "No run with real pairs only is there." if not real else "No run with synthetic pairs is there."
         return Verdict(table.dataset, architecture, "open", "Nothing to compare yet", (lacking,))
-    best = max(done, key=lambda row: _rank(row, architecture))
+    rank = attrgetter("n", "mean")
+    best = max(done, key=lambda row: rank(row.outcomes[architecture].summary("mDice")))
     values = best.outcomes[architecture].values["mDice"]
     gains, over_twice = differences(values, real), differences(values, twice)
     mine = [one for one in tests if (one.architecture, one.setting) == (architecture, best.setting)]
@@ -60,25 +61,18 @@ def judge(table: Table, architecture: str, tests: Sequence[Comparison] = ()) -> 
             f"It is the best of {len(done)} synthetic settings, picked on the test images that it is judged by, "
             "which flatters it."
         )
-    waiting = len(rows) - len(done)
-    if waiting:
+    if waiting := len(rows) - len(done):
         verb = "has" if waiting == 1 else "have"
         sentences.append(f"{waiting} of {len(rows)} synthetic settings {verb} not run yet.")
     return Verdict(table.dataset, architecture, tone, headline, tuple(sentences))
 
 
-def _rank(row: Row, architecture: str) -> tuple[int, float]:
-    summary = row.outcomes[architecture].summary("mDice")
-    return summary.n, summary.mean or 0.0
-
-
 def _headline(gains: BySeed, over_twice: BySeed, tests: Sequence[Comparison]) -> tuple[Tone, str]:
     """Return the tone and one line that agrees with the sentences of the tests: only they speak of gain and of none."""
-    sure = [one for one in tests if one.estimate and one.believed and (one.found or len(gains) == 1)]
-    better, worse = (
-        [NAMES[one.baseline] for one in sure if (one.estimate.mean > 0) == higher]  # type: ignore[union-attr]
-        for higher in (True, False)
-    )
+    sure = [one for one in tests if one.believed and (one.found or len(gains) == 1)]
+    higher = {NAMES[one.baseline]: one.estimate.mean > 0 for one in sure if one.estimate}
+    better = [name for name in higher if higher[name]]
+    worse = [name for name in higher if not higher[name]]
     over = f", than {better[0]} by more than chance explains" if better else ""
     if not gains:
         return "open", "Nothing to compare yet: no seed in common with real pairs only"
@@ -112,10 +106,10 @@ def _comparison(name: str, values: BySeed, real: BySeed, twice: BySeed) -> str:
         if summary.mean is None:
             parts.append(f"no seed to compare with {title}")
             continue
-        spread = "" if summary.sd is None else f" {PLUS_MINUS} {percent(summary.sd)}"
         shared = summarize(baseline[seed] for seed in baseline if seed in values)
         seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
-        parts.append(f"{percent(summary.mean, '+')}{spread} points against {title} ({percent(shared.mean)} %, {seeds})")
+        gain = summary_text(summary, None, "+")
+        parts.append(f"{gain} points against {title} ({percent(shared.mean)} %, {seeds})")
     return "; ".join(parts) + "."
 
 

@@ -12,8 +12,7 @@ from data.pairs.files import write_json
 from data.pairs.manifest import MANIFEST, PairSet, read_pairs
 from data.pairs.prepared import Prepared
 from data.pairs.seeds import item_seed
-from evaluation.mos.choice import Options
-from evaluation.mos.deck import write_deck
+from evaluation.mos.deck import Options, write_deck
 from evaluation.mos.ratings import read_key, read_ratings
 from evaluation.mos.score import as_lines, score
 from pipeline.params import paths
@@ -43,8 +42,7 @@ def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
     Raises: UserError naming every set that is not there or not synthetic.
     """
     root = paths.samples(dataset, "any", "real").parent
-    folders = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{MANIFEST}"))}
-    pair_sets = {name: read_pairs(folder) for name, folder in folders.items()}
+    pair_sets = {path.parent.name: read_pairs(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))}
     synthetic = {
         name: pairs
         for name, pairs in pair_sets.items()
@@ -59,9 +57,8 @@ def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
 
 def _deck(item: dict[str, Any]) -> None:
     options = Options(item["images"], item["practice"], item["raters"], item["seed"])
-    low = [f"--{name} {value}: at least {least}" for name, value, least in (
-        ("images", options.images, 1), ("practice", options.practice, 0), ("raters", options.raters, 1),
-    ) if value < least]  # fmt: skip
+    least = {"images": 1, "practice": 0, "raters": 1}
+    low = [f"--{name} {item[name]}: at least {count}" for name, count in least.items() if item[name] < count]
     if low:
         raise UserError("numbers that cannot be used", low)
     sets = _synthetic_sets(item["dataset"], item["set"])

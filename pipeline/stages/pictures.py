@@ -27,25 +27,26 @@ def run(item: dict, params) -> None:
     extractor = next((name for name in VECTORS if name in params.extractors), None)
     with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
         if extractor:
-            found = {
+            stored = {
                 name: read_features(paths.features(dataset, source, masks, extractor) / file)
                 for name, (source, masks, file) in parts.items()
             }
-            array = f"features_{found['real'].meta['seeds'][0]}" if extractor == "demo" else "features"
-            few = min(FEWEST, len(found["real"]))
-            vectors = {name: one[array] for name, one in found.items() if name == "real" or len(one) >= few}
-            points = len(vectors) * min(len(features) for features in vectors.values())
+            meta = stored["real"].meta
+            array = f"features_{meta['seeds'][0]}" if extractor == "demo" else "features"
+            few = min(FEWEST, len(stored["real"]))
+            vectors = {name: one[array] for name, one in stored.items() if name == "real" or len(one) >= few}
+            points = len(vectors) * min(map(len, vectors.values()))
             if points < FEWEST_POINTS:
                 reason = f"No t-SNE map: {points} images can be drawn, it needs {FEWEST_POINTS}."
                 draw_reason(reason, out / "tsne.png")
             else:
                 places, caption = tsne(vectors, seed=0)
-                draw_tsne(places, out / "tsne.png", f"{found['real'].meta['backbone']}. {caption}")
-        histograms = {
-            name: set_histogram(read_features(paths.inspected(dataset, source, masks) / file)["lab_histogram"])
+                draw_tsne(places, out / "tsne.png", f"{meta['backbone']}. {caption}")
+        inspected = {
+            name: read_features(paths.inspected(dataset, source, masks) / file)["lab_histogram"]
             for name, (source, masks, file) in parts.items()
         }
-        draw_colour(histograms, out / "colour.png")
+        draw_colour({name: set_histogram(histograms) for name, histograms in inspected.items()}, out / "colour.png")
         for name, (source, masks) in sets.items():
             rows = read_table(paths.scored(dataset, source, masks))
             synthetic = read_pairs(paths.samples(dataset, source, masks))

@@ -3,57 +3,45 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image
 
 from data.acquire.catalogue import terms_of
 from data.pairs.errors import UserError
-from data.pairs.files import whole_folder
-from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.files import whole_folder, write_text
+from data.pairs.manifest import read_pairs
+from evaluation.cards.cards import CardFacts, render_cards
+from evaluation.results.results import Scores
 from pipeline.params import paths
 from siamese.config.sections import NEEDS
-
-if TYPE_CHECKING:
-    from evaluation.cards.cards import CardFacts
-    from evaluation.results.results import Scores
 
 CARDS = paths.RESULTS / "cards"
 
 
-def card_folder(dataset: str, source: str, masks: str) -> Path:
-    """Return the folder of the cards of one synthetic set."""
-    return CARDS / dataset / f"{source}-{masks}"
-
-
-def write_all(params, scores: Iterable["Scores"], versions: Mapping[str, str]) -> None:
-    """Write results/cards/<dataset>/<generator>-<masks>/ for every set of `scores`; the folder is replaced whole.
-
-    `params` has the sections of `card_facts`.
-    """
-    from evaluation.cards.cards import write_cards
-
+def write_all(params, scores: Iterable[Scores], versions: Mapping[str, str]) -> None:
+    """Write results/cards/<dataset>/<generator>-<masks>/ for every set of `scores`; the folder is replaced whole."""
     with whole_folder(CARDS) as out:
         for one in scores:
             facts = card_facts(params, one.dataset, one.source, one.masks, versions=versions)
-            write_cards(out / card_folder(one.dataset, one.source, one.masks).relative_to(CARDS), facts, one)
+            for name, text in render_cards(facts, one).items():
+                write_text(out / one.dataset / f"{one.source}-{one.masks}" / name, text)
 
 
-def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> "CardFacts":
+def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> CardFacts:
     """Return what is known of one synthetic set; `source` is a generator, or <generator>-<filter>.
 
-    `params` has the sections comparison, volume, datasets, downloads, base, generators, training, masks, sampling and,
-    where there are filters, filters. Hashes are those that the sampler wrote into the images.
+    `params` has the sections that the report stage reads. Hashes are those that the sampler wrote into the images.
 
     Raises: UserError when no generator has that name, or a pair set is missing.
     """
-    from evaluation.cards.cards import CardFacts
-
     generator, filter_name = split_source(source, params.generators)
     row = params.generators[generator]
     multiples = _multiples(params, dataset, source, masks)
     synthetic = read_pairs(paths.samples(dataset, source, masks, multiples[0]))
-    made_by = _provenance(synthetic)
+    with Image.open(synthetic.folder / synthetic.pairs[0].image) as image:
+        made_by = image.info
     base, on_hub = base_of(params.base, made_by.get("base"))
-    terms = terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads)
     steps = params.training.steps_of.get(dataset, params.training.steps)
     training = params.training.model_copy(update={"steps": steps, "steps_of": {}} | row.own_training())
     return CardFacts(
@@ -75,7 +63,7 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
         versions=versions,
         filters=_filters(params, dataset, source, masks, filter_name),
         near_copies=NEEDS[row.method].near_copies,
-        **terms,
+        **terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads),
     )
 
 
@@ -100,7 +88,7 @@ def split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:
 
 def _plain(row) -> dict[str, Any]:
     """Return a row as plain values; of a path on this machine only the last part, because cards are passed on."""
-    values: dict[str, Any] = row.model_dump(mode="json")
+    values = row.model_dump(mode="json")
     return {key: _name(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
@@ -108,25 +96,13 @@ def _name(text: str) -> str:
     return Path(text).name if text.startswith(("/", "~")) else text
 
 
-def _provenance(synthetic: PairSet) -> dict[str, str]:
-    """Return what the sampler wrote into the first image, as text chunks of PNG; empty for a set without pairs."""
-    from PIL import Image
-
-    if not synthetic.pairs:
-        return {}
-    with Image.open(synthetic.folder / synthetic.pairs[0].image) as image:
-        return {str(key): value for key, value in image.info.items() if isinstance(value, str)}
-
-
 def base_of(row, digest: str | None) -> tuple[dict[str, Any], bool]:
     """Return kind, name and hash of the base model, and whether it has that name on the Hugging Face Hub."""
     facts = {"kind": row.kind, "name": "", "sha256": digest}
     if row.kind == "diffusers":
-        more = {"revision": row.revision, "variant": row.variant}
-        on_hub = (
-            row.model.count("/") == 1 and not row.model.startswith((".", "/", "~")) and not Path(row.model).is_dir()
-        )
-        return {**facts, **more, "name": _name(row.model)}, on_hub
+        facts |= {"revision": row.revision, "variant": row.variant, "name": _name(row.model)}
+        on_disk = row.model.startswith((".", "/", "~")) or Path(row.model).is_dir()
+        return facts, row.model.count("/") == 1 and not on_disk
     return {**facts, "name": _name(row.path) if row.kind == "single_file" else "pretrained here"}, False
 
 
@@ -134,7 +110,7 @@ def _filters(params, dataset: str, source: str, masks: str, filter_name: str) ->
     """Return the filter's name, row and counts as far as they are there; empty for a set that was not filtered."""
     if not filter_name:
         return {}
-    row = getattr(params, "filters", {}).get(filter_name)
-    counts = paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json"
-    found = json.loads(counts.read_text(encoding="utf-8")) if counts.is_file() else {}
-    return {"filter": filter_name, **(_plain(row) if row else {}), **found}
+    row = _plain(params.filters[filter_name]) if filter_name in params.filters else {}
+    path = paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json"
+    counts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {"filter": filter_name, **row, **counts}

@@ -6,8 +6,7 @@ import numpy as np
 
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, complete, write_manifest
-from evaluation.mos.choice import Options
-from evaluation.mos.deck import write_deck
+from evaluation.mos.deck import Options, write_deck
 
 SIZE = 32
 

@@ -13,8 +13,7 @@ import pytest
 from data.pairs.errors import UserError
 from data.pairs.image_io import read_image, write_image
 from data.pairs.manifest import read_pairs
-from evaluation.mos.choice import PRACTICE, RATED, Options, pick_controls, pick_synthetic
-from evaluation.mos.deck import write_deck
+from evaluation.mos.deck import PRACTICE, RATED, Options, pick_controls, pick_synthetic, write_deck
 from pipeline.commands import mos
 from tests.evaluation.mos.sets import SIZE, write_project, write_set
 

@@ -10,8 +10,16 @@ from scipy.stats import norm
 
 from data.pairs.errors import UserError
 from evaluation.mos.ratings import COLUMNS, Ratings, read_key, read_ratings
-from evaluation.mos.score import as_lines, score
-from evaluation.mos.statistics import balanced_accuracy, cluster_bootstrap, d_prime, fleiss_kappa, mcnemar, wilson
+from evaluation.mos.score import (
+    as_lines,
+    balanced_accuracy,
+    cluster_bootstrap,
+    d_prime,
+    fleiss_kappa,
+    mcnemar,
+    score,
+    wilson,
+)
 from pipeline.commands import mos
 from tests.evaluation.mos.sets import write_toy_deck
 
