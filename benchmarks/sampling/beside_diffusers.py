@@ -31,8 +31,7 @@ from siamese.base.latents import mask_hints
 from siamese.base.text import clip_tokenizer
 from siamese.config.sections import SamplingConfig
 from siamese.method.checkpoint import Trained
-from siamese.sampling.denoise import denoise
-from siamese.sampling.sampler import decode_images, start_noise
+from siamese.sampling.sampler import decode_images, denoise, start_noise
 
 PROMPT = "a photo of a polyp"
 Sampler = Callable[[Tensor, np.ndarray], np.ndarray]  # noise (B, 4, h, w), masks (B, H, W) -> images (B, H, W, 3)

@@ -33,7 +33,7 @@ class GeneratorRow(Config):
 
     def own_training(self) -> dict[str, Any]:
         """Return the values that this row gives."""
-        return {name: value for name in ("steps", "batch", "lr") if (value := getattr(self, name)) is not None}
+        return self.model_dump(include={"steps", "batch", "lr"}, exclude_none=True)
 
 
 class LatentRow(GeneratorRow):
@@ -56,6 +56,11 @@ class LatentRow(GeneratorRow):
             raise ValueError("reweight_normalize does nothing with loss_reweight: none; set loss_reweight: arsdm")
         return self
 
+    @property
+    def siamese(self) -> "SiameseRow | None":
+        """The Siamese-Diffusion whose step trains this method, or None when it has one condition alone."""
+        return None
+
 
 class HintRow(LatentRow):
     """What methods with a ControlNet have in common."""
@@ -76,11 +81,6 @@ class HintRow(LatentRow):
             check_doubling(self.hint_widths)
         return self
 
-    def as_siamese(self, **switches: Any) -> "SiameseRow":
-        """Return a Siamese-Diffusion with what every method with a ControlNet has of this row, and these switches."""
-        shared = {name: getattr(self, name) for name in HintRow.model_fields}
-        return SiameseRow(method="siamese", **shared, **switches)
-
     def hint_problem(self, factor: int) -> str | None:
         """Return what is wrong with the number of hint widths for latents `factor` times smaller than the image."""
         stages = factor.bit_length() + (self.hint == "dhi")
@@ -96,11 +96,6 @@ class ControlNetRow(HintRow):
     """ControlNet on masks with a trained decoder: Setting 1 of Table 5."""
 
     method: Literal["controlnet"]
-
-    @property
-    def siamese(self) -> "SiameseRow":
-        """The Siamese-Diffusion that it is: the one with everything off."""
-        return self.as_siamese(noise_consistency=False, online_augmentation=False)
 
 
 class SiameseRow(HintRow):
@@ -123,14 +118,9 @@ class SiameseRow(HintRow):
     )
 
     @property
-    def siamese(self) -> "SiameseRow":
-        """The Siamese-Diffusion that the training step reads, as for the other rows."""
-        return self
-
-    @property
-    def image_branch(self) -> bool:
-        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
-        return self.noise_consistency or self.online_augmentation
+    def siamese(self) -> "SiameseRow | None":
+        """This row, or None when both of the parts that need the image branch are off: then this is ControlNet."""
+        return self if self.noise_consistency or self.online_augmentation else None
 
 
 class ControlNetImageRow(HintRow):
@@ -168,9 +158,11 @@ class ControlNetImageRow(HintRow):
         return self.w_i
 
     @property
-    def siamese(self) -> SiameseRow:
-        """The generator that siamese_image_branch trains: the paper's, with the hint encoder of this row."""
-        return self.as_siamese()
+    def siamese(self) -> SiameseRow | None:
+        """The generator that siamese_image_branch trains: the paper's, with what this row shares with it."""
+        if self.mode != "siamese_image_branch":
+            return None
+        return SiameseRow(method="siamese", **{name: getattr(self, name) for name in HintRow.model_fields})
 
 
 class T2IAdapterRow(LatentRow):

@@ -24,12 +24,13 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from siamese.base.devices import moved, rows_of
-from siamese.method.condition import Condition, encoded_hint, summed_residuals
 from siamese.method.control import (
-    ControlResiduals,
+    Condition,
     control_residuals,
     decoder_modules,
+    encoded_hint,
     mix_residuals,
+    summed_residuals,
     unet_decode,
     unet_encode,
 )
@@ -108,10 +109,9 @@ def _augmented(batch: Batch, weights: LossWeights, mix_pred: Tensor, rows: list[
     here = torch.tensor(rows)
     (there,) = moved([here], latents.device)
     whole = batch._replace(noisy_latents=latents)
-    chosen = (rows_of(t, there if t.device == there.device else here) for t in whole)
-    batch = Batch(*chosen)
+    chosen = Batch(*(rows_of(t, there if t.device == there.device else here) for t in whole))
     lesion = None if weights.lesion is None else rows_of(weights.lesion, there)
-    return Augmented(batch, lesion, there, loss)
+    return Augmented(chosen, lesion, there, loss)
 
 
 def online_step(
@@ -153,11 +153,8 @@ def siamese_step(
     encoded = controlnet.controlnet_cond_embedding(hints)
     latents, times, context = (torch.cat([t, t]) for t in (batch.noisy_latents, timesteps, batch.context))
     residuals = control_residuals(controlnet, latents, times, context, encoded)
-    graph = [*residuals.down, residuals.mid]
-    leaves = [tensor.detach().requires_grad_() for tensor in graph]
-    halves = [leaf.chunk(2) for leaf in leaves]
-    mask = ControlResiduals(tuple(half[0] for half in halves[:-1]), halves[-1][0])
-    image = ControlResiduals(tuple(half[1] for half in halves[:-1]), halves[-1][1])
+    leaves = [level.detach().requires_grad_() for level in residuals]
+    mask, image = zip(*(leaf.chunk(2) for leaf in leaves), strict=True)
 
     with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
@@ -169,7 +166,7 @@ def siamese_step(
     mask_loss = denoising_loss(mask_pred, batch.noise, weights.lesion)
     consistency = consistency_loss(mask_pred, mix_pred)
     (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
-    torch.autograd.backward(graph, [leaf.grad for leaf in leaves])
+    torch.autograd.backward(residuals, [leaf.grad for leaf in leaves])
 
     online = torch.zeros_like(mask_loss)
     rows = [row for row, chosen in enumerate(weights.online.tolist()) if chosen]

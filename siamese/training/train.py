@@ -14,7 +14,7 @@ from siamese.base.load import base_info, load_scheduler
 from siamese.config.sections import TrainingConfig
 from siamese.method.checkpoint import build_networks, save_generator
 from siamese.method.networks import Networks
-from siamese.method.registry import METHODS, Terms
+from siamese.method.registry import training_step
 from siamese.method.step import TERMS, Augmented, online_step
 from siamese.training.batches import draw_batch
 from siamese.training.loop import MicroBatch, Run, one_training, run_steps
@@ -52,18 +52,18 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
 
     Raises: UserError when a loss is not finite, with the step and the term, or when memory does not suffice.
     """
-    method, cfg, scheduler = METHODS[row.method], run.cfg, load_scheduler(run.base_dir)
+    cfg, scheduler = run.cfg, load_scheduler(run.base_dir)
     with one_training(cfg) as accelerator:
         networks = training_networks(row, cfg, run.base_dir, accelerator.device)
         state = TrainingState.begin(networks.all(), networks.saved(), cfg, accelerator, cfg.ema)
 
         def add_gradients(step: int, micro_batches: Sequence[MicroBatch], share: Tensor) -> Tensor:
-            computed: list[Terms] = []
+            computed: list[dict[str, Tensor]] = []
             waiting: list[Augmented] = []
             for indices, positions in micro_batches:
                 batch = draw_batch(data, indices, positions, scheduler, cfg, accelerator.device, row.t_sampling)
                 with accelerator.autocast():
-                    computed.append(method.step(networks, row, batch, step, cfg.steps, share, waiting))
+                    computed.append(training_step(networks, row, batch, step, cfg.steps, share, waiting))
             if waiting:
                 with accelerator.autocast():
                     online_step(networks.controlnet, networks.unet, waiting, share, len(micro_batches[0][0]))

@@ -10,7 +10,7 @@ from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
 from siamese.method.losses import denoising_loss
-from siamese.method.registry import METHODS
+from siamese.method.registry import training_step
 from siamese.method.reweight import lesion_weights, row_weights
 from siamese.method.step import siamese_step
 
@@ -73,13 +73,13 @@ def test_an_empty_mask_teaches_a_method_nothing_unless_normalised(name, make_bat
     row = ROWS[name].model_copy(update={"loss_reweight": "arsdm", "w_c": 0.0})
     batch = batch_of(make_batch, torch.zeros(1, 1, 1))
     networks = build_networks(row, base_dir)
-    terms = METHODS[name].step(networks, row, batch, 40, 60, 0.5)
+    terms = training_step(networks, row, batch, 40, 60, 0.5)
     assert all(term.abs().sum() == 0 for key, term in terms.items() if key != "consistency")
     gradients = [p.grad for net in networks.all() for p in net.parameters() if p.grad is not None]
     assert gradients
     assert not any(gradient.any() for gradient in gradients)
     plain, normal = (
-        METHODS[name].step(networks, ROWS[name].model_copy(update=change), batch, 40, 60, 0.5)
+        training_step(networks, ROWS[name].model_copy(update=change), batch, 40, 60, 0.5)
         for change in ({}, {"loss_reweight": "arsdm", "reweight_normalize": True})
     )
     assert all(torch.allclose(plain[key], normal[key]) for key in plain)
@@ -93,7 +93,7 @@ def test_a_half_full_mask_halves_the_denoising_losses(name, make_batch, base_dir
     batch, found = batch_of(make_batch, lesion), []
     for how in ("none", "arsdm"):
         row = ROWS[name].model_copy(update={"loss_reweight": how})
-        found.append(METHODS[name].step(build_networks(row, base_dir), row, batch, 40, 60, 0.5))
+        found.append(training_step(build_networks(row, base_dir), row, batch, 40, 60, 0.5))
     assert found[0].keys() == found[1].keys()
     for key, plain in found[0].items():
         assert torch.allclose(found[1][key], plain * (1.0 if key == "consistency" else 0.5), rtol=1e-4), key
@@ -103,7 +103,7 @@ def test_none_is_the_step_without_weights(make_networks, make_batch):
     batch = make_batch([100, 500])
     assert row_weights(ROWS["siamese"], batch.mask_hint, batch.noisy_latents) is None
     controlnet, unet = make_networks(hint="hi")
-    weights = loss_weights(40, 60, batch.timesteps, ROWS["siamese"].siamese)
+    weights = loss_weights(40, 60, batch.timesteps, ROWS["siamese"])
     assert weights.lesion is None
     ones = weights._replace(lesion=torch.ones(2, 1, 8, 8))
     plain, weighted = (siamese_step(controlnet, unet, batch, w, 0.5) for w in (weights, ones))
