@@ -36,7 +36,7 @@ def _network(row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> Sp
 def begin(network: SpadeUNet, row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> TrainingState:
     """Return the state before the first step. Raises: UserError when the optimiser's package is missing."""
     # update_after_step=-1 makes the decay of update n min(ema, (1 + n) / (10 + n)), n from 1: as in the source
-    return TrainingState.begin([network], {"network": network}, cfg, accelerator, row.ema, update_after_step=-1)
+    return TrainingState([network], {"network": network}, cfg, accelerator, row.ema, update_after_step=-1)
 
 
 def load_refinement(folder: Path | None) -> Refinement | None:

@@ -1,6 +1,7 @@
 """The device of this process, how tensors reach it and come back, and what libraries say of too little memory."""
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -13,23 +14,19 @@ Built = TypeVar("Built")
 ALIGNMENT = 16  # bytes, a multiple of every element's size
 
 
-def _places(tensors: Sequence[Tensor]) -> list[slice]:
-    """Return which bytes of one buffer each tensor takes."""
-    places, start = [], 0
-    for tensor in tensors:
-        places.append(slice(start, start + tensor.nbytes))
-        start += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
-    return places
+def _room(tensor: Tensor) -> int:
+    return math.ceil(tensor.nbytes / ALIGNMENT) * ALIGNMENT
 
 
 def unpack(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Return views into a buffer of bytes, of the shapes and types of the tensors that `packed` put there."""
-    return [buffer[place].view(t.dtype).view(t.shape) for place, t in zip(_places(like), like, strict=True)]
+    places = buffer.split([_room(tensor) for tensor in like])
+    return [place[: t.nbytes].view(t.dtype).view(t.shape) for place, t in zip(places, like, strict=True)]
 
 
 def packed(tensors: Sequence[Tensor], *, pinned: bool = False) -> Tensor:
     """Return CPU tensors one after the other in one buffer of bytes; `pinned` lets a GPU fetch it by itself."""
-    buffer = torch.empty(_places(tensors)[-1].stop, dtype=torch.uint8, pin_memory=pinned)
+    buffer = torch.empty(sum(map(_room, tensors)), dtype=torch.uint8, pin_memory=pinned)
     for view, tensor in zip(unpack(buffer, tensors), tensors, strict=True):
         view.copy_(tensor)
     return buffer

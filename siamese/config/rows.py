@@ -16,12 +16,6 @@ def downsampling(channels: Sequence[int]) -> int:
     return int(2 ** (len(channels) - 1))
 
 
-def check_doubling(widths: Sequence[int]) -> None:
-    """Raise ValueError when these are no widths of the dense hint encoder: three or more, doubling from the second."""
-    if len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:])):
-        raise ValueError(f"hint_widths of dhi must double from the second on, got {list(widths)}")
-
-
 class GeneratorRow(Config):
     """Values of the training section that a method needs otherwise, such as ArSDM's steps or an adapter's rate."""
 
@@ -77,8 +71,9 @@ class HintRow(LatentRow):
 
     @model_validator(mode="after")
     def _dense_widths_double(self) -> "HintRow":
-        if self.hint == "dhi":
-            check_doubling(self.hint_widths)
+        widths = self.hint_widths
+        if self.hint == "dhi" and (len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:]))):
+            raise ValueError(f"hint_widths of dhi must double from the second on, got {list(widths)}")
         return self
 
     def hint_problem(self, factor: int) -> str | None:

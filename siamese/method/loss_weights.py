@@ -20,7 +20,7 @@ class LossWeights(NamedTuple):
 
 
 def image_ramp(step: int, num_steps: int, row: SiameseRow | ControlNetImageRow) -> float:
-    """Return what share of its weight the image has in step `step` of `num_steps`: rising linearly from 0, or all of it."""
+    """Return the share of the image's weight in step `step` of `num_steps`: it rises linearly from 0, or is 1."""
     return step / num_steps if row.image_weight == "linear_ramp" else 1.0
 
 

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from siamese.config.rows import ControlNetImageRow, ControlNetRow, LatentRow, SiameseRow, T2IAdapterRow
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.method.control import Condition, encoded_hint
 from siamese.method.loss_weights import image_ramp, loss_weights
 from siamese.method.networks import Networks, adapter_networks, control_networks
@@ -67,7 +67,7 @@ METHODS: dict[str, Method] = {
 
 def training_step(
     nets: Networks,
-    row: LatentRow,
+    row: Any,
     batch: Batch,
     step: int,
     steps: int,

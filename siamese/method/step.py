@@ -35,7 +35,7 @@ from siamese.method.control import (
     unet_encode,
 )
 from siamese.method.loss_weights import LossWeights
-from siamese.method.losses import augmented_latents, consistency_loss, denoising_loss
+from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample
 
 TERMS = ("mask", "image", "consistency", "online")
 
@@ -87,7 +87,7 @@ def condition_step(
     with torch.set_grad_enabled(bool(condition.adapter)):
         features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context, condition.adapter)
     residuals = summed_residuals(condition, batch.noisy_latents, timesteps, batch.context)
-    loss = denoising_loss(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
+    loss = mse_per_sample(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
     (share * loss.sum()).backward()
     return loss.detach()
 
@@ -159,11 +159,11 @@ def siamese_step(
     with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
         mix_pred = unet_decode(unet, features, mixed, batch.context)
-        image_loss = denoising_loss(mix_pred, batch.noise, weights.lesion)
+        image_loss = mse_per_sample(mix_pred, batch.noise, weights.lesion)
         (share * image_loss.sum()).backward()
 
     mask_pred = unet_decode(unet, features, mask, batch.context)
-    mask_loss = denoising_loss(mask_pred, batch.noise, weights.lesion)
+    mask_loss = mse_per_sample(mask_pred, batch.noise, weights.lesion)
     consistency = consistency_loss(mask_pred, mix_pred)
     (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
     torch.autograd.backward(residuals, [leaf.grad for leaf in leaves])

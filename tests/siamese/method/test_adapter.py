@@ -15,7 +15,7 @@ from siamese.method.networks import adapter_networks
 from siamese.method.registry import METHODS, training_step
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sampler import denoise, start_noise
-from siamese.training.batches import TIMESTEPS, draw_batch
+from siamese.training.train import TIMESTEPS, draw_batch
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 ROW = T2IAdapterRow(method="t2i_adapter")

@@ -17,7 +17,7 @@ from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
 from siamese.method.registry import training_step
 from siamese.method.step import online_step, siamese_step
-from siamese.training.batches import draw_batch
+from siamese.training.train import draw_batch
 from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import SIAMESE, TRAINING
 from tests.siamese.method.oracle import official_step

@@ -128,7 +128,7 @@ def test_patch_merging_gathers_in_the_documented_order():
 
 def test_widths_must_double():
     with pytest.raises(ValueError, match="double"):
-        DenseHintEncoder((4, 8, 24), 8)
+        SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 24))
 
 
 PRESET = YAML(typ="safe").load(ROOT / "presets/ablations.yaml")["generators"]

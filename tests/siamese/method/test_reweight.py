@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
-from siamese.method.losses import denoising_loss
+from siamese.method.losses import mse_per_sample
 from siamese.method.registry import training_step
 from siamese.method.reweight import lesion_weights, row_weights
 from siamese.method.step import siamese_step
@@ -55,9 +55,9 @@ def test_any_class_of_lesion_counts_and_each_mask_has_its_own_share():
 def test_the_weighted_loss_by_hand():
     pred, noise = torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
     weights = torch.tensor([[[[0.25, 0.5]]]])
-    assert denoising_loss(pred, noise, weights).tolist() == [(0.25 * 1 + 0.5 * 4) / 2]
-    assert denoising_loss(pred.bfloat16(), noise, weights).dtype == torch.float32
-    assert denoising_loss(pred.double(), noise.double(), weights).dtype == torch.float64
+    assert mse_per_sample(pred, noise, weights).tolist() == [(0.25 * 1 + 0.5 * 4) / 2]
+    assert mse_per_sample(pred.bfloat16(), noise, weights).dtype == torch.float32
+    assert mse_per_sample(pred.double(), noise.double(), weights).dtype == torch.float64
 
 
 def batch_of(make_batch, lesion):
@@ -86,7 +86,7 @@ def test_an_empty_mask_teaches_a_method_nothing_unless_normalised(name, make_bat
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_half_full_mask_halves_the_denoising_losses(name, make_batch, base_dir):
+def test_a_half_full_mask_halves_the_mse_per_samplees(name, make_batch, base_dir):
     """r = 1/2 makes W = 1/2 everywhere; L_c compares predictions with each other and is not weighed."""
     lesion = torch.zeros(1, 16, 16)
     lesion[:, :8] = 1
