@@ -10,9 +10,8 @@ from torch import Tensor
 from data.pairs.devices import accelerator
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
-from siamese.arsdm.checkpoint import build_network, check_size, save_network
-from siamese.arsdm.denoise import noise_schedule
-from siamese.arsdm.network import SpadeUNet
+from siamese.arsdm.denoise import check_size, noise_schedule
+from siamese.arsdm.network import SpadeUNet, build_network, save_network
 from siamese.arsdm.step import TERMS, Refinement, add_step_gradients, draw_batch
 from siamese.base.devices import full_precision
 from siamese.base.latents import PixelData

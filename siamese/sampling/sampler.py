@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,15 @@ from diffusers import AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler,
 from torch import Tensor
 
 from data.pairs.devices import accelerator
-from siamese.base.attention import place
-from siamese.base.devices import moved
+from siamese.base.devices import moved, place
 from siamese.base.latents import image_hints, mask_hints
 from siamese.base.load import load_scheduler, load_vae
 from siamese.config.rows import downsampling
-from siamese.config.sections import NEEDS, Needs, SamplingConfig
+from siamese.config.sections import NEEDS, SamplingConfig
 from siamese.method.checkpoint import Trained, load_generator
 from siamese.method.control import summed_residuals, time_embedding, unet_decode, unet_encode
 from siamese.method.registry import METHODS
-from siamese.sampling.sample import Request
+from siamese.sampling.sample import Request, Sampler
 
 SOLVERS: dict[str, Callable[[DDIMScheduler], SchedulerMixin]] = {
     "ddim": lambda schedule: DDIMScheduler.from_config(schedule.config),
@@ -102,49 +100,35 @@ def start_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-@dataclass(frozen=True)
-class LatentSampler:
-    """A trained latent generator with the VAE and the noise schedule of its base model, on this process's device."""
+def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMScheduler, cfg: SamplingConfig) -> Sampler:
+    """Return the sampler of a latent generator with the VAE and the noise schedule of its base model.
 
-    trained: Trained
-    vae: AutoencoderKL
-    scheduler: DDIMScheduler
-    cfg: SamplingConfig
+    Its settings are steps and guidance, and other options as JSON where they are not the paper's.
+    """
+    processes, needs = accelerator(), NEEDS[trained.row.method]
+    for network in trained.networks.all():
+        place(network, processes.device)
+    vae.to(processes.device, memory_format=torch.channels_last)
+    others = cfg.model_dump(exclude={"steps", "guidance", "batch", "seed"}, exclude_defaults=True)
+    options = {"options": json.dumps(others, sort_keys=True)} if others else {}
+    settings = {"steps": str(cfg.steps), "guidance": str(cfg.guidance), **options}
 
-    def __post_init__(self) -> None:
-        where = accelerator().device
-        for network in self.trained.networks.all():
-            place(network, where)
-        self.vae.to(where, memory_format=torch.channels_last)
-
-    @property
-    def needs(self) -> Needs:
-        """What the method needs."""
-        return NEEDS[self.trained.row.method]
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """Steps and guidance, and other options as JSON where they are not the paper's."""
-        others = self.cfg.model_dump(exclude={"steps", "guidance", "batch", "seed"}, exclude_defaults=True)
-        options = {"options": json.dumps(others, sort_keys=True)} if others else {}
-        return {"steps": str(self.cfg.steps), "guidance": str(self.cfg.guidance), **options}
-
-    def sample(self, requests: Sequence[Request]) -> Iterator[np.ndarray]:
-        """Yield an image for each request, uint8 (H, W, 3)."""
-        processes = accelerator()
+    def sample(requests: Sequence[Request]) -> Iterator[np.ndarray]:
         device = processes.device
         hints = mask_hints(np.stack([request.mask for request in requests]), device)
         images = [request.reference for request in requests if request.reference is not None]
-        shown = image_hints(np.stack(images), device) if self.needs.reference else None
-        side = hints.shape[-1] // downsampling(self.vae.config.block_out_channels)
-        noise = start_noise([request.seed for request in requests], (self.vae.config.latent_channels, side, side))
+        shown = image_hints(np.stack(images), device) if needs.reference else None
+        side = hints.shape[-1] // downsampling(vae.config.block_out_channels)
+        noise = start_noise([request.seed for request in requests], (vae.config.latent_channels, side, side))
         with processes.autocast():
-            latents = denoise(self.trained, self.scheduler, noise.to(device), hints, self.cfg, images=shown)
-        for image in decode_images(self.vae, latents.float()):
+            latents = denoise(trained, scheduler, noise.to(device), hints, cfg, images=shown)
+        for image in decode_images(vae, latents.float()):
             yield (image * 255).round().to(torch.uint8).numpy()
 
+    return Sampler(needs, settings, sample)
 
-def load_latent_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> LatentSampler:
+
+def load_latent_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> Sampler:
     """Return the sampler of a trained latent generator. Raises: UserError as `load_generator`."""
     trained = load_generator(folder, base_dir)
-    return LatentSampler(trained, load_vae(base_dir), load_scheduler(base_dir), cfg)
+    return latent_sampler(trained, load_vae(base_dir), load_scheduler(base_dir), cfg)

@@ -68,14 +68,13 @@ def accumulate(
     while True:
         for parameter in parameters:
             parameter.grad = None
-        sums, failed = None, False
+        sums = None
         try:
             sums = compute(micro)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            failed = True
-        failed, touched = _agree(failed, parameters, accelerator)
+        failed, touched = _agree(sums is None, parameters, accelerator)
         if sums is not None and not failed:
             break
         if micro == 1:

@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from siamese.config.sections import TrainingConfig
 LOG_ROWS = 100
 
 
-def _adamw_8bit(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.optim.Optimizer:
+def _adamw_8bit(parameters: list[nn.Parameter], **options: float) -> torch.optim.Optimizer:
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
@@ -29,15 +30,11 @@ def _adamw_8bit(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.op
             "training.optimizer adamw_8bit needs bitsandbytes, which is not installed",
             ["pip install bitsandbytes", "or set training.optimizer: adamw"],
         ) from error
-    return AdamW8bit(parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
+    return AdamW8bit(parameters, **options)
 
 
-def _adamw(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True)
-
-
-OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], TrainingConfig], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),
     "adamw_8bit": _adamw_8bit,
 }
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.optim.lr_scheduler.LRScheduler]] = {
@@ -68,7 +65,7 @@ class TrainingState:
     ) -> None:
         self.saved = saved
         self.parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
-        self.optimizer = OPTIMIZERS[cfg.optimizer](self.parameters, cfg)
+        self.optimizer = OPTIMIZERS[cfg.optimizer](self.parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
         self.schedule = SCHEDULES[cfg.schedule](self.optimizer, cfg)
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.mixed_precision == "fp16")
         at_once = self.parameters[0].device.type != "cpu"  # averages by one call, which would round otherwise there

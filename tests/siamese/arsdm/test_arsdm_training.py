@@ -13,8 +13,8 @@ from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.prepare.prepare import prepare
 from siamese.arsdm import train as train_module
-from siamese.arsdm.checkpoint import build_network
 from siamese.arsdm.denoise import noise_schedule
+from siamese.arsdm.network import build_network
 from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.arsdm.step import add_step_gradients, draw_batch
 from siamese.arsdm.train import train_arsdm

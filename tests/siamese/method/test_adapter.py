@@ -11,8 +11,7 @@ from siamese.base.load import load_scheduler, load_unet, load_vae, reduction
 from siamese.config.rows import SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import Trained
 from siamese.method.control import Condition, unet_decode, unet_encode
-from siamese.method.networks import adapter_networks
-from siamese.method.registry import METHODS, training_step
+from siamese.method.registry import METHODS, adapter_networks, training_step
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sampler import denoise, start_noise
 from siamese.training.train import TIMESTEPS, draw_batch
@@ -167,7 +166,7 @@ def trained(make_batch):
     networks = build()
     for net in networks.all():
         net.float()
-    return Trained(networks, torch.randn((2, 5, 8), generator=torch.Generator().manual_seed(3)), {}, ROW)
+    return Trained(networks, torch.randn((2, 5, 8), generator=torch.Generator().manual_seed(3)), ROW)
 
 
 NOISE = start_noise([1, 2], (4, 8, 8))

@@ -19,8 +19,7 @@ from siamese.fit import fit
 from siamese.load import load
 from siamese.method.checkpoint import Trained, load_generator
 from siamese.method.control import control_residuals, decoder_modules, summed_residuals, unet_decode, unet_encode
-from siamese.method.networks import Networks, control_networks
-from siamese.method.registry import METHODS, training_step
+from siamese.method.registry import METHODS, Networks, control_networks, training_step
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import Request, own_parents, sample_images
 from siamese.sampling.sampler import denoise, start_noise
@@ -176,7 +175,7 @@ def test_both_halves_of_guidance_keep_both_hints(networks_of, make_batch, base_d
     scheduler, seen = load_scheduler(base_dir), []
     original = sampler_module.unet_decode
     monkeypatch.setattr(sampler_module, "unet_decode", lambda *a: seen.append(original(*a)) or seen[-1])
-    trained = Trained(networks, context, {}, row)
+    trained = Trained(networks, context, row)
     denoise(trained, scheduler, batch.noisy_latents, batch.mask_hint, cfg, images=batch.image_hint)
     scheduler.set_timesteps(1)
     times = scheduler.timesteps.expand(2)

@@ -8,8 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from siamese.arsdm import step as arsdm_step
-from siamese.arsdm.checkpoint import build_network
 from siamese.arsdm.denoise import noise_schedule
+from siamese.arsdm.network import build_network
 from siamese.base.devices import LateReader, moved, packed, rows_of, unpack
 from siamese.base.load import load_scheduler
 from siamese.method import step as step_module

@@ -11,7 +11,7 @@ from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
 from siamese.method.losses import mse_per_sample
 from siamese.method.registry import training_step
-from siamese.method.reweight import lesion_weights, row_weights
+from siamese.method.reweight import row_weights
 from siamese.method.step import siamese_step
 
 HI = {"hint": "hi", "hint_widths": (4, 8)}
@@ -27,6 +27,11 @@ def hints_of(lesion: torch.Tensor) -> torch.Tensor:
     return lesion.float()[:, None].repeat(1, 3, 1, 1)
 
 
+def weights_of(hints: torch.Tensor, *, normalize: bool = False) -> torch.Tensor:
+    row = ControlNetRow(method="controlnet", loss_reweight="arsdm", reweight_normalize=normalize, **HI)
+    return row_weights(row, hints, torch.empty(len(hints), 4, 4, 4))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 16), st.integers(0, 1000))
 def test_weights_are_the_other_regions_share(cells, seed):
@@ -34,10 +39,10 @@ def test_weights_are_the_other_regions_share(cells, seed):
     order = torch.randperm(16, generator=torch.Generator().manual_seed(seed))
     small = torch.zeros(16).scatter(0, order[:cells], 1.0).view(1, 4, 4)
     large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    weights, share = lesion_weights(hints_of(large), (4, 4), normalize=False), cells / 16
+    weights, share = weights_of(hints_of(large)), cells / 16
     assert torch.allclose(weights[0, 0], torch.where(small[0] > 0, 1 - share, share))
     assert weights.mean().item() == pytest.approx(2 * share * (1 - share), abs=1e-6)
-    normal = lesion_weights(hints_of(large), (4, 4), normalize=True)
+    normal = weights_of(hints_of(large), normalize=True)
     assert normal.mean().item() == pytest.approx(1, abs=1e-5)
     if 0 < cells < 16:
         assert normal[0, 0][small[0] > 0].sum().item() == pytest.approx(8, rel=1e-4)  # half of all the weight
@@ -46,7 +51,7 @@ def test_weights_are_the_other_regions_share(cells, seed):
 def test_any_class_of_lesion_counts_and_each_mask_has_its_own_share():
     lesion = torch.zeros(2, 4, 4)
     lesion[0, 0, 0], lesion[1, :2] = 0.5, 1.0
-    weights = lesion_weights(hints_of(lesion), (4, 4), normalize=False)
+    weights = weights_of(hints_of(lesion))
     assert weights[0, 0, 0, 0] == 15 / 16
     assert weights[0, 0, 3, 3] == 1 / 16
     assert weights[1].unique().tolist() == [0.5]

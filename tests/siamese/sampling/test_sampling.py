@@ -19,7 +19,7 @@ from data.masks.masks import write_masks
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet, read_pairs
-from siamese.base.attention import FAST_HEAD, NarrowHeads, head_size, place
+from siamese.base.devices import FAST_HEAD, NarrowHeads, head_size, place
 from siamese.base.load import load_scheduler, load_unet, load_vae
 from siamese.load import load
 from siamese.method.checkpoint import load_generator
