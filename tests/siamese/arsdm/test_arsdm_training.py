@@ -14,7 +14,7 @@ from data.pairs.files import sha256_tree
 from data.prepare.prepare import prepare
 from siamese.arsdm import train as train_module
 from siamese.arsdm.denoise import noise_schedule
-from siamese.arsdm.network import build_network
+from siamese.arsdm.network import build_network, load_network
 from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.arsdm.step import add_step_gradients, draw_batch
 from siamese.arsdm.train import train_arsdm
@@ -83,7 +83,7 @@ def losses(folder, name="noise"):
 
 
 def weights(folder):
-    return load(folder).network.state_dict()
+    return load_network(folder)[0].state_dict()
 
 
 def test_the_loss_falls_on_eight_phantoms(run):

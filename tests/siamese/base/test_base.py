@@ -35,7 +35,7 @@ from siamese.base.single_file import write_base_from_file
 from siamese.base.text import clip_tokenizer
 from siamese.config.sections import DiffusersBase, SingleFileBase
 from siamese.load import load
-from siamese.method.checkpoint import build_networks, load_generator
+from siamese.method.checkpoint import build_networks, load_generator, read_config
 from siamese.sampling.sample import sample_images
 from siamese.training.import_official import import_generator
 from siamese.training.loop import Run
