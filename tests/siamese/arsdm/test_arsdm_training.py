@@ -256,7 +256,7 @@ def test_another_method_or_network_never_loads(trained, tmp_path):
         (folder / "config.json").write_text(json.dumps(config | {"generator": config["generator"] | generator}))
         return folder
 
-    assert load(folder_with()).row == TINY
+    assert load_network(folder_with())[1] == TINY
     with pytest.raises(UserError, match="damaged") as caught:
         load(folder_with(method="siamese"))
     assert "Input should be 'arsdm'" in caught.value.problems[0]
