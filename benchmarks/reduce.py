@@ -21,9 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def _worker(args: argparse.Namespace) -> None:
     import torch
     import torch.distributed as distributed
+    from torch._utils import _take_tensors
 
     from benchmarks.networks.sd15 import build
-    from siamese.training.gradients import buckets, sum_over_processes
+    from siamese.training.gradients import BUCKET_BYTES, sum_over_processes
 
     distributed.init_process_group("gloo")
     nets, rank = build(args.width), distributed.get_rank()
@@ -50,7 +51,8 @@ def _worker(args: argparse.Namespace) -> None:
     same = all(torch.equal(a, b) for a, b in zip(*results.values(), strict=True))
     if rank == 0:
         found = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
-        found |= {"tensors": len(drawn), "messages": len(list(buckets(drawn))), "same_bits": same, "width": args.width}
+        messages = len(list(_take_tensors(drawn, BUCKET_BYTES)))
+        found |= {"tensors": len(drawn), "messages": messages, "same_bits": same, "width": args.width}
         (args.folder / "found.json").write_text(json.dumps(found))
     distributed.destroy_process_group()
 

@@ -1,8 +1,9 @@
 """The door of training: any method, by the row of params.yaml."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from data.pairs.manifest import PairSet
 from siamese.arsdm.train import train_arsdm
@@ -12,15 +13,8 @@ from siamese.method.registry import METHODS
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
 
-
-class Fit(Protocol):
-    """Trains one method on what `load_data` gave for its row."""
-
-    def __call__(self, data: Any, row: Any, run: Run, /) -> None:
-        """Write the generator to run.out."""
-
-
-FIT: dict[str, Fit] = {**dict.fromkeys(METHODS, train_generator), "arsdm": train_arsdm}
+# each trains one method on what `load_data` gave for its row, and writes the generator to run.out
+FIT: dict[str, Callable[[Any, Any, Run], None]] = {**dict.fromkeys(METHODS, train_generator), "arsdm": train_arsdm}
 
 
 def load_data(row: Any, real: PairSet, latents_dir: Path) -> Any:

@@ -1,7 +1,7 @@
 """The door of sampling: a trained generator of any method, by what its folder says."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.config.sections import SamplingConfig
@@ -10,15 +10,11 @@ from siamese.method.registry import METHODS
 from siamese.sampling.sample import Sampler
 from siamese.sampling.sampler import load_latent_sampler
 
-
-class Load(Protocol):
-    """Reads a trained generator of one method."""
-
-    def __call__(self, folder: Path, base_dir: Path, cfg: SamplingConfig, /) -> Sampler:
-        """Return its sampler."""
-
-
-LOAD: dict[str, Load] = {**dict.fromkeys(METHODS, load_latent_sampler), "arsdm": load_pixel_sampler}
+# each reads a trained generator of one method
+LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {
+    **dict.fromkeys(METHODS, load_latent_sampler),
+    "arsdm": load_pixel_sampler,
+}
 
 
 def load(folder: Path, base_dir: Path, cfg: SamplingConfig) -> Sampler:

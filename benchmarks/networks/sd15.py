@@ -10,7 +10,7 @@ from siamese.base.devices import seeded
 from siamese.config.rows import SiameseRow
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder
-from siamese.method.networks import Networks as GeneratorNetworks
+from siamese.method.registry import Networks as GeneratorNetworks
 
 ROW = SiameseRow(method="siamese", hint="dhi", hint_widths=(16, 32, 64, 128, 256))
 WIDTHS = {"tiny": 8, "toy": 8, "quarter": 4, "full": 1}  # divisors of the channels of Stable Diffusion 1.5

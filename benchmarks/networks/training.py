@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.networks.measuring import autocast, seconds_of
 from benchmarks.networks.sd15 import Networks
-from siamese.base.attention import place
+from siamese.base.devices import place
 from siamese.config.sections import SiameseRow
 from siamese.method.control import decoder_modules
 from siamese.method.loss_weights import loss_weights
@@ -45,7 +45,7 @@ def draw_pairs(batch: int, size_px: int, steps: int, device: torch.device) -> Pa
 
 
 def place_networks(nets: Networks, device: torch.device, *, narrow_heads: bool, checkpointing: bool = False) -> None:
-    """Move what is trained to the device, in channels_last memory; narrow_heads: with siamese/base/attention.py."""
+    """Move what is trained to the device, in channels_last memory; narrow_heads: with siamese/base/devices.py."""
     for network in (nets.unet, nets.controlnet):
         network.to(device, memory_format=torch.channels_last)
         if narrow_heads:

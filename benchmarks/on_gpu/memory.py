@@ -59,7 +59,7 @@ def training_peak(part: Part, nets: Networks, setting: Setting, batch: int) -> i
         steps=2, batch=batch, lr=1e-5, weight_decay=1e-2, schedule="constant", optimizer=setting.optimizer,
         prompt_dropout=0.0, checkpoint_steps=2, seed=0,
     )  # fmt: skip
-    optimizer = OPTIMIZERS[cfg.optimizer](parameters, cfg)
+    optimizer = OPTIMIZERS[cfg.optimizer](parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
     average = EMAModel(parameters, decay=EMA) if setting.ema else None
     cached = {name: torch.rand((batch, 4, side, side), device=device) for name in ("mean", "std")}
     cached["context"] = torch.rand((batch, 77, nets.unet.config.cross_attention_dim), device=device)

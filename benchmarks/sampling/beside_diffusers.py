@@ -6,7 +6,7 @@ The pipeline is called as its documentation calls it: prompts, PIL images as hin
 the same weights, start noise, batch, steps, guidance and precision, and give decoded images. They take turns in one
 process, and the fastest of their rounds counts. The last line is JSON: `time_ratio_equal_batch` is pipeline / ours,
 `time_ratio_batch_1` is the pipeline called once an image / ours at the batch. Ours includes what
-siamese/base/attention.py does for narrow heads on the CPU; --stock-attention leaves it out, and the full width has no
+siamese/base/devices.py does for narrow heads on the CPU; --stock-attention leaves it out, and the full width has no
 narrow heads.
 """
 
@@ -26,13 +26,12 @@ from torch import Tensor
 
 from benchmarks.networks.measuring import autocast, take_turns
 from benchmarks.networks.sd15 import ROW, WIDTHS, Networks, build
-from siamese.base.attention import place
+from siamese.base.devices import place
 from siamese.base.latents import mask_hints
 from siamese.base.text import clip_tokenizer
 from siamese.config.sections import SamplingConfig
 from siamese.method.checkpoint import Trained
-from siamese.sampling.denoise import denoise
-from siamese.sampling.sampler import decode_images, start_noise
+from siamese.sampling.sampler import decode_images, denoise, start_noise
 
 PROMPT = "a photo of a polyp"
 Sampler = Callable[[Tensor, np.ndarray], np.ndarray]  # noise (B, 4, h, w), masks (B, H, W) -> images (B, H, W, 3)
@@ -87,7 +86,7 @@ def our_sampler(
     narrow_heads: bool = True,
 ) -> Sampler:
     """Return our sampler as the stages call it; context (2, 77, D) are the embeddings of the prompt and of none."""
-    trained = Trained(nets.controlled(), context, {}, ROW)
+    trained = Trained(nets.controlled(), context, ROW)
     nets.vae.to(device, memory_format=torch.channels_last)
     for network in trained.networks.all():
         network.to(device, memory_format=torch.channels_last)

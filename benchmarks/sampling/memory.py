@@ -41,13 +41,13 @@ def sample(folder: Path) -> int:
     from siamese.config.sections import SamplingConfig
     from siamese.method.checkpoint import Trained
     from siamese.sampling.sample import sample_images
-    from siamese.sampling.sampler import LatentSampler
+    from siamese.sampling.sampler import latent_sampler
 
     nets, masks = build("toy"), read_pairs(folder / "masks/1")
     context = torch.zeros(2, 77, nets.unet.config.cross_attention_dim)
-    trained = Trained(nets.controlled(), context, {}, ROW)
+    trained = Trained(nets.controlled(), context, ROW)
     cfg = SamplingConfig(steps=2, guidance=2.0, batch=16, seed=0)
-    sampler = LatentSampler(trained, nets.vae, nets.scheduler, cfg)
+    sampler = latent_sampler(trained, nets.vae, nets.scheduler, cfg)
     sample_images(masks, sampler, cfg, folder / "images", {"generator": "random weights"})
     write_synthetic([masks], [folder / "images"], "synthetic", folder / "pairs")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

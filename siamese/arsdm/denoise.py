@@ -7,7 +7,9 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from data.pairs.errors import UserError
 from siamese.base.devices import moved
+from siamese.config.arsdm import ArsdmRow
 
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -23,6 +25,15 @@ def noise_schedule(*, clip: bool = False) -> DDIMScheduler:
 def mask_tensor(masks: np.ndarray) -> Tensor:
     """Return float32 (N, 1, H, W) of 0 and 1 from masks (N, H, W); what is not 0 is lesion."""
     return torch.from_numpy(masks != 0).float()[:, None]
+
+
+def check_size(row: ArsdmRow, height: int, width: int) -> None:
+    """Raise UserError when images of this size, in px, do not fit the network."""
+    if height % row.size_multiple or width % row.size_multiple:
+        raise UserError(
+            f"arsdm: images of {height} x {width} px do not fit {len(row.multipliers)} levels",
+            [f"give a size_px that is a multiple of {row.size_multiple}", "or fewer multipliers in the row"],
+        )
 
 
 def denoise(

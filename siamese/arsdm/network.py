@@ -1,30 +1,31 @@
 """ArSDM's network: a UNet in pixel space whose middle and decoder see the mask through SPADE (spec/generators.md 4)."""
 
+import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from diffusers.models.attention_processor import Attention
+from diffusers.models.controlnets.controlnet import zero_module
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from data.pairs.errors import UserError
+from data.pairs.files import write_json
+from siamese.base.devices import seeded
 from siamese.config.arsdm import ArsdmRow
+from siamese.method.checkpoint import WEIGHTS, read_config
 
 CLASSES = 2  # background, lesion
 EPS = 1e-5
 
-Resample = Callable[[Tensor], Tensor]
-halve: Resample = partial(functional.avg_pool2d, kernel_size=2)
-double: Resample = partial(functional.interpolate, scale_factor=2.0, mode="nearest")
-
-
-def _zero(layer: nn.Module) -> nn.Module:
-    """Return the layer with zero weights, so that its branch starts as nothing."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
+halve = nn.AvgPool2d(2)
+double = nn.Upsample(scale_factor=2.0, mode="nearest")
 
 
 class BlindNorm(nn.GroupNorm):
@@ -60,12 +61,12 @@ class ResBlock(nn.Module):
         outputs: int,
         time_width: int,
         norm: Callable[[int], nn.Module],
-        resample: Resample | None = None,
+        resample: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.norm1, self.norm2 = norm(inputs), norm(outputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.conv2 = _zero(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.conv2 = zero_module(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.time = nn.Linear(time_width, 2 * outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         self.resample = resample or nn.Identity()
@@ -103,7 +104,7 @@ class SpadeUNet(nn.Module):
         blind = partial(BlindNorm, row.norm_groups, eps=EPS)
         spade = partial(Spade, row.norm_groups, hidden=row.spade_width)
 
-        def block(inputs: int, outputs: int, norm: Callable[[int], nn.Module], resample: Resample | None = None):
+        def block(inputs: int, outputs: int, norm: Callable[[int], nn.Module], resample: nn.Module | None = None):
             return ResBlock(inputs, outputs, time_width, norm, resample)
 
         def attention(width: int) -> nn.Module:
@@ -112,7 +113,7 @@ class SpadeUNet(nn.Module):
                 width, heads=heads, dim_head=row.head_width, bias=True, norm_num_groups=row.norm_groups, eps=EPS,
                 residual_connection=True,
             )  # fmt: skip
-            _zero(layer.to_out[0])
+            zero_module(layer.to_out[0])
             return layer
 
         def attentions(level: int) -> list[nn.Module]:
@@ -137,7 +138,7 @@ class SpadeUNet(nn.Module):
                 self.decoder.append(Stage(block(channels + kept.pop(), width, spade), *attentions(level), *up))
                 channels = width
         self.norm_out = nn.GroupNorm(row.norm_groups, channels, EPS)
-        self.conv_out = _zero(nn.Conv2d(channels, 3, 3, padding=1))
+        self.conv_out = zero_module(nn.Conv2d(channels, 3, 3, padding=1))
 
     def _run(self, stage: nn.Module, *inputs: Tensor) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -159,3 +160,35 @@ class SpadeUNet(nn.Module):
         for stage in self.decoder:
             features = self._run(stage, torch.cat([features, kept.pop()], dim=1), time, classes)
         return self.conv_out(functional.silu(self.norm_out(features)))
+
+
+def build_network(row: ArsdmRow, seed: int = 0) -> SpadeUNet:
+    """Return the network with first weights that are a function of `seed`; the global generator is left as it was."""
+    return seeded(lambda: SpadeUNet(row), seed)
+
+
+def save_network(network: SpadeUNet, config: dict, out: Path) -> None:
+    """Write generator.safetensors and config.json to `out`."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, out / WEIGHTS)
+    write_json(out / "config.json", config)
+
+
+def load_network(folder: Path) -> tuple[SpadeUNet, ArsdmRow]:
+    """Return a trained network, frozen, and its row.
+
+    Raises: UserError when the folder is not complete, or holds another method or another network's weights.
+    """
+    generator = read_config(folder)["generator"]
+    again = "run dvc repro, which trains it, or name the folder of a trained arsdm"
+    try:
+        row = ArsdmRow.model_validate_json(json.dumps(generator))
+        state = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{folder} holds a damaged generator", [str(error), again]) from error
+    network = build_network(row)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{folder}: {WEIGHTS} is not of the network in config.json", [str(error), again]) from error
+    return network.eval().requires_grad_(False), row

@@ -77,13 +77,21 @@ def clean_images(noisy: Tensor, noise_pred: Tensor, timesteps: Tensor, schedule:
     return (noisy - (1 - alphas).sqrt() * noise_pred) / alphas.sqrt()
 
 
-def _one_step(
+def refinement_loss(
     network: Network, batch: Batch, noise_pred: Tensor, schedule: DDIMScheduler, row: ArsdmRow, loss: Refinement
 ) -> Tensor:
-    """Return the segmenter's loss on x_0 as one prediction gives it, summed over the samples with little noise.
+    """Return the segmenter's loss on the images of a batch, summed over the samples.
 
-    Our own design: it costs no further pass of the network, and its gradient reaches it.
+    official_noop: on sampled images, a constant as in the released code, where too the sampler runs without gradients
+    and the segmenter is frozen, so that its loss changes no weight. one_step: on x_0 as one prediction gives it, for
+    the samples with little noise. Our own design: it costs no further pass of the network, and its gradient reaches it.
     """
+    if row.refine == "official_noop":
+        with torch.no_grad():
+            images = denoise(
+                network, batch.masks, batch.seeds, steps=row.refine_sample_steps, eta=row.eta, clip=row.clip
+            )
+            return loss(images / 2 + 0.5, batch.masks) * len(images)
     early = torch.tensor([i for i, t in enumerate(batch.timesteps.tolist()) if t <= row.refine_t_max])
     if not len(early):
         return noise_pred.new_zeros(())
@@ -91,21 +99,6 @@ def _one_step(
     noisy, noise, masks = (rows_of(tensor, rows) for tensor in (batch.noisy, noise_pred, batch.masks))
     clean = clean_images(noisy, noise, batch.timesteps[early], schedule)
     return loss(clean / 2 + 0.5, masks) * len(early)
-
-
-@torch.no_grad()
-def _official_noop(
-    network: Network, batch: Batch, noise_pred: Tensor, schedule: DDIMScheduler, row: ArsdmRow, loss: Refinement
-) -> Tensor:
-    """Return the segmenter's loss on sampled images, summed over the samples: a constant, as in the released code.
-
-    There too the sampler runs without gradients and the segmenter is frozen, so that its loss changes no weight.
-    """
-    sampled = denoise(network, batch.masks, batch.seeds, steps=row.refine_sample_steps, eta=row.eta, clip=row.clip)
-    return loss(sampled / 2 + 0.5, batch.masks) * len(sampled)
-
-
-REFINEMENTS = {"one_step": _one_step, "official_noop": _official_noop}
 
 
 def add_step_gradients(
@@ -126,7 +119,7 @@ def add_step_gradients(
     noise_term = denoising_loss(noise_pred, batch.noise, weights)
     refined = noise_term.new_zeros(())
     if refinement:
-        refined = REFINEMENTS[row.refine](network, batch, noise_pred, schedule, row, refinement).float()
+        refined = refinement_loss(network, batch, noise_pred, schedule, row, refinement).float()
     with full_precision(noise_pred.device):  # a refiner's gradient too, as its loss
         (share * (noise_term + row.refine_weight * refined)).backward()
     return torch.stack([noise_term.detach(), refined.detach()])

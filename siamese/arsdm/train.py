@@ -10,9 +10,8 @@ from torch import Tensor
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from data.pairs.training import accelerator
-from siamese.arsdm.checkpoint import build_network, check_size, save_network
-from siamese.arsdm.denoise import noise_schedule
-from siamese.arsdm.network import SpadeUNet
+from siamese.arsdm.denoise import check_size, noise_schedule
+from siamese.arsdm.network import SpadeUNet, build_network, save_network
 from siamese.arsdm.step import TERMS, Refinement, add_step_gradients, draw_batch
 from siamese.base.devices import full_precision
 from siamese.base.latents import PixelData
@@ -36,7 +35,7 @@ def _network(row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> Sp
 def begin(network: SpadeUNet, row: ArsdmRow, cfg: TrainingConfig, accelerator: Accelerator) -> TrainingState:
     """Return the state before the first step. Raises: UserError when the optimiser's package is missing."""
     # update_after_step=-1 makes the decay of update n min(ema, (1 + n) / (10 + n)), n from 1: as in the source
-    return TrainingState.begin([network], {"network": network}, cfg, accelerator, row.ema, update_after_step=-1)
+    return TrainingState([network], {"network": network}, cfg, accelerator, row.ema, update_after_step=-1)
 
 
 def load_refinement(folder: Path | None) -> Refinement | None:

@@ -132,10 +132,6 @@ def flat_state(modules: Mapping[str, torch.nn.Module]) -> dict[str, Tensor]:
 
 def load_flat_state(modules: Mapping[str, torch.nn.Module], state: Mapping[str, Tensor]) -> None:
     """Load what `flat_state` returned. Raises: UserError when a name or a shape is missing, extra or different."""
-    expected = flat_state(modules)
-    wrong = sorted(set(expected) ^ set(state))
-    wrong += [key for key in set(expected) & set(state) if expected[key].shape != state[key].shape]
-    if wrong:
-        raise UserError(f"the checkpoint is of another generator; {len(wrong)} weights do not fit, such as", wrong[:4])
+    refuse_misfits("the checkpoint is of another generator", misfits(flat_state(modules), state, state))
     for prefix, module in modules.items():
         module.load_state_dict({k[len(prefix) + 1 :]: v for k, v in state.items() if k.startswith(f"{prefix}.")})

@@ -1,35 +1,35 @@
-"""The device of this process, how tensors reach it and come back, and what libraries say of too little memory."""
+"""The device of this process, how networks and tensors reach it and come back, and errors of too little memory."""
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from torch import Tensor
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+from torch.nn import functional
 
 OTHER_FORMS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 Built = TypeVar("Built")
+FAST_HEAD = 16  # floats that a 512-bit register holds, and a head size that PyTorch's attention is fast on
 ALIGNMENT = 16  # bytes, a multiple of every element's size
 
 
-def _places(tensors: Sequence[Tensor]) -> list[slice]:
-    """Return which bytes of one buffer each tensor takes."""
-    places, start = [], 0
-    for tensor in tensors:
-        places.append(slice(start, start + tensor.nbytes))
-        start += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
-    return places
+def _room(tensor: Tensor) -> int:
+    return math.ceil(tensor.nbytes / ALIGNMENT) * ALIGNMENT
 
 
 def unpack(buffer: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Return views into a buffer of bytes, of the shapes and types of the tensors that `packed` put there."""
-    return [buffer[place].view(t.dtype).view(t.shape) for place, t in zip(_places(like), like, strict=True)]
+    places = buffer.split([_room(tensor) for tensor in like])
+    return [place[: t.nbytes].view(t.dtype).view(t.shape) for place, t in zip(places, like, strict=True)]
 
 
 def packed(tensors: Sequence[Tensor], *, pinned: bool = False) -> Tensor:
     """Return CPU tensors one after the other in one buffer of bytes; `pinned` lets a GPU fetch it by itself."""
-    buffer = torch.empty(_places(tensors)[-1].stop, dtype=torch.uint8, pin_memory=pinned)
+    buffer = torch.empty(sum(map(_room, tensors)), dtype=torch.uint8, pin_memory=pinned)
     for view, tensor in zip(unpack(buffer, tensors), tensors, strict=True):
         view.copy_(tensor)
     return buffer
@@ -65,6 +65,53 @@ def full_precision(where: torch.device) -> contextlib.AbstractContextManager:
     """Return a block in which nothing is cast to half precision."""
     cast = torch.amp.is_autocast_available(where.type)
     return torch.autocast(where.type, enabled=False) if cast else contextlib.nullcontext()
+
+
+def head_size(attn: Attention) -> int:
+    """Return the channels of one head of queries, keys and values."""
+    return attn.to_q.out_features // attn.heads
+
+
+def _heads(layer: nn.Linear, tokens: Tensor, count: int) -> Tensor:
+    """Return the projection of tokens (B, N, width) as (B, count, N, FAST_HEAD), the channels that were added zero."""
+    weight = layer.weight.unflatten(0, (count, -1))
+    weight = functional.pad(weight, (0, 0, 0, FAST_HEAD - weight.shape[1])).flatten(0, 1)
+    return functional.linear(tokens, weight).unflatten(-1, (count, FAST_HEAD)).transpose(1, 2)
+
+
+class NarrowHeads:
+    """An attention processor for diffusers: heads of less than 16 channels are filled up with zeros.
+
+    Zero channels change neither a product of queries and keys nor the values that are kept; they are made by zero rows
+    and columns of the projections, so that nothing is copied. docs/benchmarks.md has what it gains.
+    """
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return the attention's output (B, tokens, width) for hidden states of that shape; no masks."""
+        if attention_mask is not None:
+            raise NotImplementedError("the prompts of this project are never masked")
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query = _heads(attn.to_q, hidden_states, attn.heads)
+        key, value = (_heads(layer, source, attn.heads) for layer in (attn.to_k, attn.to_v))
+        mixed = functional.scaled_dot_product_attention(query, key, value, scale=head_size(attn) ** -0.5)
+        output = attn.to_out[0]
+        weight = output.weight.unflatten(1, (attn.heads, -1))
+        weight = functional.pad(weight, (0, FAST_HEAD - weight.shape[2])).flatten(1)
+        return functional.linear(mixed.transpose(1, 2).flatten(2), weight, output.bias)
+
+
+def place(network: nn.Module, device: torch.device) -> None:
+    """Move a network to its device, in the memory layout that is fast there."""
+    network.to(device, memory_format=torch.channels_last)
+    for module in network.modules() if device.type == "cpu" else ():
+        if isinstance(module, Attention) and head_size(module) < FAST_HEAD:
+            module.set_processor(NarrowHeads())
 
 
 class LateReader:

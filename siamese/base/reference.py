@@ -73,17 +73,6 @@ def family_problems(unet: Mapping, vae: Mapping, text: Mapping) -> list[str]:
     return [problem for problem, is_so in wrong.items() if is_so]
 
 
-def _check_family(folder: Path) -> None:
-    """Raise UserError when the model is no Stable Diffusion 1.x or of that shape."""
-    files = [folder / part / "config.json" for part in ("unet", "vae", "text_encoder")]
-    missing = [str(path) for path in files if not path.is_file()]
-    if missing:
-        raise UserError("files of the base model are missing", missing)
-    problems = family_problems(*(json.loads(path.read_text()) for path in files))
-    if problems:
-        raise UserError(f"{folder} is no Stable Diffusion 1.x; it has", problems)
-
-
 def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
     """Write out_dir/base.json: where the model is and a hash of all its parts, on which the stages below depend.
 
@@ -93,7 +82,11 @@ def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
     Raises: UserError as `find_diffusers_model`, and for another family of models.
     """
     folder = find_diffusers_model(cfg)
-    _check_family(folder)
+    files = [folder / part / "config.json" for part in ("unet", "vae", "text_encoder")]
+    if missing := [str(path) for path in files if not path.is_file()]:
+        raise UserError("files of the base model are missing", missing)
+    if problems := family_problems(*(json.loads(path.read_text()) for path in files)):
+        raise UserError(f"{folder} is no Stable Diffusion 1.x; it has", problems)
     digest = model_hash(folder)
     ema = False if cfg.variant == "non_ema" else None
     write_json(out_dir / "base.json", {**cfg.model_dump(), "ema": ema, "sha256": digest})

@@ -16,12 +16,6 @@ def downsampling(channels: Sequence[int]) -> int:
     return int(2 ** (len(channels) - 1))
 
 
-def check_doubling(widths: Sequence[int]) -> None:
-    """Raise ValueError when these are no widths of the dense hint encoder: three or more, doubling from the second."""
-    if len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:])):
-        raise ValueError(f"hint_widths of dhi must double from the second on, got {list(widths)}")
-
-
 class GeneratorRow(Config):
     """Values of the training section that a method needs otherwise, such as ArSDM's steps or an adapter's rate."""
 
@@ -33,7 +27,7 @@ class GeneratorRow(Config):
 
     def own_training(self) -> dict[str, Any]:
         """Return the values that this row gives."""
-        return {name: value for name in ("steps", "batch", "lr") if (value := getattr(self, name)) is not None}
+        return self.model_dump(include={"steps", "batch", "lr"}, exclude_none=True)
 
 
 class LatentRow(GeneratorRow):
@@ -56,6 +50,11 @@ class LatentRow(GeneratorRow):
             raise ValueError("reweight_normalize does nothing with loss_reweight: none; set loss_reweight: arsdm")
         return self
 
+    @property
+    def siamese(self) -> "SiameseRow | None":
+        """The Siamese-Diffusion whose step trains this method, or None when it has one condition alone."""
+        return None
+
 
 class HintRow(LatentRow):
     """What methods with a ControlNet have in common."""
@@ -72,14 +71,10 @@ class HintRow(LatentRow):
 
     @model_validator(mode="after")
     def _dense_widths_double(self) -> "HintRow":
-        if self.hint == "dhi":
-            check_doubling(self.hint_widths)
+        widths = self.hint_widths
+        if self.hint == "dhi" and (len(widths) < 3 or any(b != 2 * a for a, b in pairwise(widths[1:]))):
+            raise ValueError(f"hint_widths of dhi must double from the second on, got {list(widths)}")
         return self
-
-    def as_siamese(self, **switches: Any) -> "SiameseRow":
-        """Return a Siamese-Diffusion with what every method with a ControlNet has of this row, and these switches."""
-        shared = {name: getattr(self, name) for name in HintRow.model_fields}
-        return SiameseRow(method="siamese", **shared, **switches)
 
     def hint_problem(self, factor: int) -> str | None:
         """Return what is wrong with the number of hint widths for latents `factor` times smaller than the image."""
@@ -96,11 +91,6 @@ class ControlNetRow(HintRow):
     """ControlNet on masks with a trained decoder: Setting 1 of Table 5."""
 
     method: Literal["controlnet"]
-
-    @property
-    def siamese(self) -> "SiameseRow":
-        """The Siamese-Diffusion that it is: the one with everything off."""
-        return self.as_siamese(noise_consistency=False, online_augmentation=False)
 
 
 class SiameseRow(HintRow):
@@ -123,14 +113,9 @@ class SiameseRow(HintRow):
     )
 
     @property
-    def siamese(self) -> "SiameseRow":
-        """The Siamese-Diffusion that the training step reads, as for the other rows."""
-        return self
-
-    @property
-    def image_branch(self) -> bool:
-        """Whether the image branch runs: both of the parts that need it can be off, and then this is ControlNet."""
-        return self.noise_consistency or self.online_augmentation
+    def siamese(self) -> "SiameseRow | None":
+        """This row, or None when both of the parts that need the image branch are off: then this is ControlNet."""
+        return self if self.noise_consistency or self.online_augmentation else None
 
 
 class ControlNetImageRow(HintRow):
@@ -168,9 +153,11 @@ class ControlNetImageRow(HintRow):
         return self.w_i
 
     @property
-    def siamese(self) -> SiameseRow:
-        """The generator that siamese_image_branch trains: the paper's, with the hint encoder of this row."""
-        return self.as_siamese()
+    def siamese(self) -> SiameseRow | None:
+        """The generator that siamese_image_branch trains: the paper's, with what this row shares with it."""
+        if self.mode != "siamese_image_branch":
+            return None
+        return SiameseRow(method="siamese", **{name: getattr(self, name) for name in HintRow.model_fields})
 
 
 class T2IAdapterRow(LatentRow):

@@ -16,8 +16,7 @@ from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import seeded
 from siamese.base.load import base_info, load_unet, reduction
 from siamese.config.sections import Generator
-from siamese.method.networks import Networks
-from siamese.method.registry import METHODS
+from siamese.method.registry import METHODS, Networks
 
 WEIGHTS = "generator.safetensors"
 
@@ -27,7 +26,6 @@ class Trained(NamedTuple):
 
     networks: Networks
     context: Tensor
-    config: dict  # what config.json says
     row: Any  # of params.yaml, one of the classes in siamese.config.rows
 
 
@@ -90,4 +88,4 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     load_flat_state(networks.saved(), state)
     for network in networks.all():
         network.eval().requires_grad_(False)
-    return Trained(networks, context, config, row)
+    return Trained(networks, context, row)

@@ -1,19 +1,42 @@
-"""ControlNet's residuals, their mixing (Eq. 5), and the two halves of the UNet that they join."""
+"""How hints reach the UNet: ControlNet's residuals, their mixing (Eq. 5), and the two halves of the UNet they join."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
+# What a ControlNet adds to a UNet: one map for each skip connection, and last one for the mid block. SD 1.5 at 384 px:
+# 12 maps from (B, 320, 48, 48) to (B, 1280, 6, 6), and (B, 1280, 6, 6).
+Residuals: TypeAlias = tuple[Tensor, ...]
 
-class ControlResiduals(NamedTuple):
-    """What a ControlNet adds to a UNet: one map for each skip connection and one for the mid block."""
 
-    down: tuple[Tensor, ...]  # SD 1.5 at 384 px: 12 maps from (B, 320, 48, 48) to (B, 1280, 6, 6)
-    mid: Tensor  # (B, 1280, 6, 6)
+class Control(NamedTuple):
+    """One pass of a ControlNet, and the weight of its residuals in the sum."""
+
+    net: ControlNetModel
+    features: Tensor  # (B, width, h, w): its encoded hint, which does not depend on the timestep
+    weight: float
+
+
+def encoded_hint(net: ControlNetModel, hints: Tensor, weight: float = 1.0) -> Control:
+    """Return the pass of a ControlNet on hints (B, 3, H, W) in [0, 1]."""
+    return Control(net, net.controlnet_cond_embedding(hints), weight)
+
+
+class Condition(NamedTuple):
+    """What a method makes of the hints of a batch, once for all denoising steps."""
+
+    control: tuple[Control, ...] = ()
+    adapter: tuple[Tensor, ...] = ()  # one map for each level of the UNet, see `unet_encode`
+    adapter_share: float = 1.0  # of the denoising steps, from the first on, in which the adapter acts
+
+    def twice(self) -> "Condition":
+        """Return the condition of a batch that stands twice, for guidance: both halves keep every hint."""
+        control = tuple(part._replace(features=torch.cat([part.features, part.features])) for part in self.control)
+        return self._replace(control=control, adapter=tuple(torch.cat([level, level]) for level in self.adapter))
 
 
 class EncoderFeatures(NamedTuple):
@@ -71,7 +94,7 @@ def time_embedding(net: UNet2DConditionModel | ControlNetModel, timesteps: Tenso
 
 def control_residuals(
     controlnet: ControlNetModel, noisy_latents: Tensor, timesteps: Tensor, context: Tensor, hint_features: Tensor
-) -> ControlResiduals:
+) -> Residuals:
     """Return c = C(z_t, t, text, hint), from hint features that were computed once.
 
     Shapes: noisy_latents (B, 4, h, w), timesteps (B,), context (B, 77, D), hint_features (B, width, h, w), the output
@@ -80,16 +103,29 @@ def control_residuals(
     """
     time = time_embedding(controlnet, timesteps, noisy_latents.dtype)
     skips, mid = _down_and_mid(controlnet, controlnet.conv_in(noisy_latents) + hint_features, time, context)
-    down = tuple(zero_conv(skip) for zero_conv, skip in zip(controlnet.controlnet_down_blocks, skips, strict=True))
-    return ControlResiduals(down, controlnet.controlnet_mid_block(mid))
+    zero_convs = (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block)
+    return tuple(zero_conv(level) for zero_conv, level in zip(zero_convs, (*skips, mid), strict=True))
 
 
-def mix_residuals(
-    image: ControlResiduals, mask: ControlResiduals, *, w_image: float, w_mask: float
-) -> ControlResiduals:
+def summed_residuals(
+    condition: Condition, noisy_latents: Tensor, timesteps: Tensor, context: Tensor
+) -> Residuals | None:
+    """Return the weighted sum of the residuals of all ControlNet passes, or None without any; gradients go into each.
+
+    Shapes as in `control_residuals`.
+    """
+    total = None
+    for net, features, weight in condition.control:
+        residuals = control_residuals(net, noisy_latents, timesteps, context, features)
+        if weight != 1:
+            residuals = tuple(weight * level for level in residuals)
+        total = residuals if total is None else tuple(a + b for a, b in zip(total, residuals, strict=True))
+    return total
+
+
+def mix_residuals(image: Residuals, mask: Residuals, *, w_image: float, w_mask: float) -> Residuals:
     """Return c_mix = w_m sg[c_m] + w_i c_i (Eq. 5). The stop-gradient is in here, so that no caller can forget it."""
-    down = tuple(w_image * i + w_mask * m.detach() for i, m in zip(image.down, mask.down, strict=True))
-    return ControlResiduals(down, w_image * image.mid + w_mask * mask.mid.detach())
+    return tuple(w_image * i + w_mask * m.detach() for i, m in zip(image, mask, strict=True))
 
 
 def unet_encode(
@@ -106,7 +142,7 @@ def unet_encode(
 
 
 def unet_decode(
-    unet: UNet2DConditionModel, features: EncoderFeatures, residuals: ControlResiduals | None, context: Tensor
+    unet: UNet2DConditionModel, features: EncoderFeatures, residuals: Residuals | None, context: Tensor
 ) -> Tensor:
     """Return the predicted noise D(E(z_t), c), (B, 4, h, w): the trained half of the UNet, up blocks and output.
 
@@ -116,8 +152,7 @@ def unet_decode(
     """
     skips, sample = list(features.skips), features.mid
     if residuals:
-        skips = [skip + extra for skip, extra in zip(skips, residuals.down, strict=True)]
-        sample = sample + residuals.mid
+        *skips, sample = (level + extra for level, extra in zip((*skips, sample), residuals, strict=True))
     for block in unet.up_blocks:
         count = len(block.resnets)
         used, skips = tuple(skips[-count:]), skips[:-count]

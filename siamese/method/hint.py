@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from siamese.config.rows import check_doubling
-
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a SiLU, added to the input, then a SiLU."""
@@ -39,13 +37,10 @@ class DenseHintEncoder(nn.Module):
 
     Widths from the second on must double; SD 1.5 takes (16, 32, 64, 128, 256). The last convolution starts at zero, so
     that training starts from the base model. Spec: generators.md table 1.5.
-
-    Raises: ValueError for widths that do not double.
     """
 
     def __init__(self, widths: Sequence[int], out_channels: int, in_channels: int = 3) -> None:
         super().__init__()
-        check_doubling(widths)
         layers: list[nn.Module] = []
         previous = in_channels
         for stage, width in enumerate(widths):

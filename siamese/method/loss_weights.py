@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from siamese.config.rows import SiameseRow
+from siamese.config.rows import ControlNetImageRow, SiameseRow
 
 
 class LossWeights(NamedTuple):
@@ -19,16 +19,20 @@ class LossWeights(NamedTuple):
     waiting: list[Any] | None = None  # takes the augmented samples, for one pass at the end of the optimiser step
 
 
+def image_ramp(step: int, num_steps: int, row: SiameseRow | ControlNetImageRow) -> float:
+    """Return the share of the image's weight in step `step` of `num_steps`: it rises linearly from 0, or is 1."""
+    return step / num_steps if row.image_weight == "linear_ramp" else 1.0
+
+
 def loss_weights(step: int, num_steps: int, timesteps: Tensor, row: SiameseRow) -> LossWeights:
     """Return the weights of optimiser step `step` of `num_steps`, counted from 0.
 
     w_i rises linearly from 0. Online augmentation is on for samples with t <= 200 once step > N / 3, both as in the
     official code: the paper leaves the second bound open (spec table 1.4, rows 1-4).
     """
-    ramp = step / num_steps if row.image_weight == "linear_ramp" else 1.0
     late = row.online_augmentation and step > num_steps * row.augment_after
     return LossWeights(
-        image=ramp,
+        image=image_ramp(step, num_steps, row),
         mask=row.w_m,
         consistency=row.w_c if row.noise_consistency else 0.0,
         image_trains_decoder=row.image_branch_trains_decoder,

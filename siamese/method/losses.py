@@ -7,8 +7,9 @@ from torch import Tensor
 def mse_per_sample(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean squared difference of each sample, (B, ...) twice -> (B,), in float32 or better.
 
-    The difference of two predictions is small, so it is never taken in half precision. `weights` (B, 1, h, w) are those
-    of the cells of (B, C, h, w).
+    Of predicted noise and noise it is L_m for the mask branch (Eq. 7) and L_i for the mixed one (Eq. 8). The difference
+    of two predictions is small, so it is never taken in half precision. `weights` (B, 1, h, w) are those of the cells
+    of (B, C, h, w), see `siamese.method.reweight`; not the paper's.
     """
     if a.dtype in (torch.float16, torch.bfloat16):
         a, b = a.float(), b.float()
@@ -16,14 +17,6 @@ def mse_per_sample(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tenso
     if weights is not None:
         squares = weights.to(squares.dtype) * squares
     return squares.flatten(1).mean(1)
-
-
-def denoising_loss(noise_pred: Tensor, noise: Tensor, lesion: Tensor | None = None) -> Tensor:
-    """Return |e - eps|^2 of each sample: L_m for the mask branch (Eq. 7), L_i for the mixed one (Eq. 8).
-
-    `lesion` are weights of the cells, `siamese.method.reweight`; not the paper's.
-    """
-    return mse_per_sample(noise_pred, noise, lesion)
 
 
 def consistency_loss(mask_pred: Tensor, mix_pred: Tensor) -> Tensor:

@@ -25,18 +25,13 @@ def adaptive_weights(masks: Tensor, *, normalize: bool) -> Tensor:
     return torch.where(mean > 0, weights / mean.clamp_min(torch.finfo(mean.dtype).tiny), torch.ones_like(weights))
 
 
-def lesion_weights(mask_hints: Tensor, size: tuple[int, int], *, normalize: bool) -> Tensor:
-    """Return W, float32 (B, 1, h, w), for mask hints (B, 3, H, W) in [0, 1], where lesion is what is not 0.
-
-    The mask is resized to the latents' `size` by nearest neighbour, and r is the lesion's share there.
-    """
-    lesion = functional.interpolate((mask_hints[:, :1] > 0).float(), size, mode="nearest")
-    return adaptive_weights(lesion, normalize=normalize)
-
-
 def row_weights(row: LatentRow, mask_hints: Tensor, latents: Tensor) -> Tensor | None:
-    """Return the lesion weights that a row asks for, or None."""
+    """Return the W that a row asks for, float32 (B, 1, h, w) for latents (B, C, h, w), or None.
+
+    Mask hints are (B, 3, H, W) in [0, 1], and lesion is what is not 0. They are resized to the latents by nearest
+    neighbour, and r is the lesion's share there.
+    """
     if row.loss_reweight == "none":
         return None
-    height, width = latents.shape[-2:]
-    return lesion_weights(mask_hints, (height, width), normalize=row.reweight_normalize)
+    lesion = functional.interpolate((mask_hints[:, :1] > 0).float(), latents.shape[2:], mode="nearest")
+    return adaptive_weights(lesion, normalize=row.reweight_normalize)

@@ -24,17 +24,18 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from siamese.base.devices import moved, rows_of
-from siamese.method.condition import Condition, encoded_hint, summed_residuals
 from siamese.method.control import (
-    ControlResiduals,
+    Condition,
     control_residuals,
     decoder_modules,
+    encoded_hint,
     mix_residuals,
+    summed_residuals,
     unet_decode,
     unet_encode,
 )
 from siamese.method.loss_weights import LossWeights
-from siamese.method.losses import augmented_latents, consistency_loss, denoising_loss
+from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample
 
 TERMS = ("mask", "image", "consistency", "online")
 
@@ -86,7 +87,7 @@ def condition_step(
     with torch.set_grad_enabled(bool(condition.adapter)):
         features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context, condition.adapter)
     residuals = summed_residuals(condition, batch.noisy_latents, timesteps, batch.context)
-    loss = denoising_loss(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
+    loss = mse_per_sample(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
     (share * loss.sum()).backward()
     return loss.detach()
 
@@ -108,10 +109,9 @@ def _augmented(batch: Batch, weights: LossWeights, mix_pred: Tensor, rows: list[
     here = torch.tensor(rows)
     (there,) = moved([here], latents.device)
     whole = batch._replace(noisy_latents=latents)
-    chosen = (rows_of(t, there if t.device == there.device else here) for t in whole)
-    batch = Batch(*chosen)
+    chosen = Batch(*(rows_of(t, there if t.device == there.device else here) for t in whole))
     lesion = None if weights.lesion is None else rows_of(weights.lesion, there)
-    return Augmented(batch, lesion, there, loss)
+    return Augmented(chosen, lesion, there, loss)
 
 
 def online_step(
@@ -153,23 +153,20 @@ def siamese_step(
     encoded = controlnet.controlnet_cond_embedding(hints)
     latents, times, context = (torch.cat([t, t]) for t in (batch.noisy_latents, timesteps, batch.context))
     residuals = control_residuals(controlnet, latents, times, context, encoded)
-    graph = [*residuals.down, residuals.mid]
-    leaves = [tensor.detach().requires_grad_() for tensor in graph]
-    halves = [leaf.chunk(2) for leaf in leaves]
-    mask = ControlResiduals(tuple(half[0] for half in halves[:-1]), halves[-1][0])
-    image = ControlResiduals(tuple(half[1] for half in halves[:-1]), halves[-1][1])
+    leaves = [level.detach().requires_grad_() for level in residuals]
+    mask, image = zip(*(leaf.chunk(2) for leaf in leaves), strict=True)
 
     with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
         mix_pred = unet_decode(unet, features, mixed, batch.context)
-        image_loss = denoising_loss(mix_pred, batch.noise, weights.lesion)
+        image_loss = mse_per_sample(mix_pred, batch.noise, weights.lesion)
         (share * image_loss.sum()).backward()
 
     mask_pred = unet_decode(unet, features, mask, batch.context)
-    mask_loss = denoising_loss(mask_pred, batch.noise, weights.lesion)
+    mask_loss = mse_per_sample(mask_pred, batch.noise, weights.lesion)
     consistency = consistency_loss(mask_pred, mix_pred)
     (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
-    torch.autograd.backward(graph, [leaf.grad for leaf in leaves])
+    torch.autograd.backward(residuals, [leaf.grad for leaf in leaves])
 
     online = torch.zeros_like(mask_loss)
     rows = [row for row, chosen in enumerate(weights.online.tolist()) if chosen]

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -31,19 +31,13 @@ class Request(NamedTuple):
     reference: np.ndarray | None = None  # uint8 (H, W, 3): the real image that the mask belongs to
 
 
-class Sampler(Protocol):
+class Sampler(NamedTuple):
     """A trained generator of any method, on this process's device."""
 
-    @property
-    def needs(self) -> Needs:
-        """What the method needs."""
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """What changed the images beside the weights, as text for their files: number of steps, guidance, ..."""
-
-    def sample(self, requests: Sequence[Request]) -> Iterator[np.ndarray]:
-        """Yield an image for each request, uint8 (H, W, 3), which depends on that request alone."""
+    needs: Needs  # of the method
+    settings: dict[str, str]  # what changed the images beside the weights, as text for their files: steps, ...
+    # yields an image for each request, uint8 (H, W, 3), which depends on that request alone
+    sample: Callable[[Sequence[Request]], Iterator[np.ndarray]]
 
 
 @contextlib.contextmanager

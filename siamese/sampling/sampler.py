@@ -1,24 +1,87 @@
-"""The one sampler of all latent methods: noise, denoising under the method's condition, the base model's decoder."""
+"""The one sampler of all latent methods: noise, DDIM as in the paper or named ways to be faster, the VAE's decoder."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
 from torch import Tensor
 
 from data.pairs.training import accelerator
-from siamese.base.attention import place
+from siamese.base.devices import moved, place
 from siamese.base.latents import image_hints, mask_hints
 from siamese.base.load import load_scheduler, load_vae
 from siamese.config.rows import downsampling
-from siamese.config.sections import NEEDS, Needs, SamplingConfig
+from siamese.config.sections import NEEDS, SamplingConfig
 from siamese.method.checkpoint import Trained, load_generator
-from siamese.sampling.denoise import denoise
-from siamese.sampling.sample import Request
+from siamese.method.control import summed_residuals, time_embedding, unet_decode, unet_encode
+from siamese.method.registry import METHODS
+from siamese.sampling.sample import Request, Sampler
+
+SOLVERS: dict[str, Callable[[DDIMScheduler], SchedulerMixin]] = {
+    "ddim": lambda schedule: DDIMScheduler.from_config(schedule.config),
+    # few steps must start from pure noise, which DDIM's spacing of the paper does not give
+    "dpm++": lambda schedule: DPMSolverMultistepScheduler.from_config(schedule.config, timestep_spacing="trailing"),
+}
+
+
+def rescale_guidance(noise: Tensor, with_prompt: Tensor, share: float) -> Tensor:
+    """Return guided noise (B, C, h, w) pulled back by `share` to the standard deviation of the unguided one.
+
+    Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed, Eq. 15 and 16.
+    """
+    axes = (1, 2, 3)
+    factor = with_prompt.std(axes, keepdim=True) / noise.std(axes, keepdim=True)
+    return noise * (share * factor + (1 - share))
+
+
+@torch.inference_mode()
+def denoise(
+    trained: Trained,
+    scheduler: DDIMScheduler,
+    latents: Tensor,
+    hints: Tensor,
+    cfg: SamplingConfig,
+    *,
+    images: Tensor | None = None,
+) -> Tensor:
+    """Return clean latents (B, C, h, w) from noise, for mask hints (B, 3, H, W) in [0, 1].
+
+    images: the hints of methods that see the real image, as the mask hints. `scheduler` gives the noise schedule. DDIM
+    has eta 0. Guidance acts on the prompt alone: both halves keep every hint, as in the official sampler (spec 1.4, row
+    16). Hints do not depend on the timestep, so they are encoded once.
+    """
+    unet, context, count = trained.networks.unet, trained.context.to(latents.device), len(latents)
+    condition = METHODS[trained.row.method].condition(trained.networks, trained.row, hints, images, 1.0)
+    doubled = condition.twice()
+    prompt, empty = (embedding.expand(count, -1, -1) for embedding in context.split(1))
+    both_prompts = torch.cat([empty, prompt])
+    solver = SOLVERS[cfg.solver](scheduler)
+    solver.set_timesteps(cfg.steps)
+    guided_steps = round(cfg.guided_share * cfg.steps) if cfg.guidance > 1 else 0
+    adapted_steps = round(condition.adapter_share * cfg.steps)
+    (all_times,) = moved([solver.timesteps], latents.device)
+    for index, timestep in enumerate(solver.timesteps):  # on the CPU, where the solver looks up its coefficients
+        guided = index < guided_steps
+        inputs = torch.cat([latents, latents]) if guided else latents
+        acting, text = (doubled, both_prompts) if guided else (condition, prompt)
+        times = all_times[index].expand(len(inputs))
+        if index % cfg.encoder_every == 0 or index in (guided_steps, adapted_steps):
+            residuals = summed_residuals(acting, inputs, times, text)
+            adapter = acting.adapter if index < adapted_steps else ()
+            features = unet_encode(unet, inputs, times, text, adapter)
+        else:
+            features = features._replace(time=time_embedding(unet, times, inputs.dtype))
+        noise = unet_decode(unet, features, residuals, text).to(latents.dtype)  # guidance and solver in full precision
+        if guided:
+            without, with_prompt = noise.chunk(2)
+            noise = without + cfg.guidance * (with_prompt - without)
+            if cfg.guidance_rescale:
+                noise = rescale_guidance(noise, with_prompt, cfg.guidance_rescale)
+        latents = solver.step(noise, timestep, latents).prev_sample
+    return latents
 
 
 @torch.inference_mode()
@@ -37,49 +100,35 @@ def start_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-@dataclass(frozen=True)
-class LatentSampler:
-    """A trained latent generator with the VAE and the noise schedule of its base model, on this process's device."""
+def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMScheduler, cfg: SamplingConfig) -> Sampler:
+    """Return the sampler of a latent generator with the VAE and the noise schedule of its base model.
 
-    trained: Trained
-    vae: AutoencoderKL
-    scheduler: DDIMScheduler
-    cfg: SamplingConfig
+    Its settings are steps and guidance, and other options as JSON where they are not the paper's.
+    """
+    processes, needs = accelerator(), NEEDS[trained.row.method]
+    for network in trained.networks.all():
+        place(network, processes.device)
+    vae.to(processes.device, memory_format=torch.channels_last)
+    others = cfg.model_dump(exclude={"steps", "guidance", "batch", "seed"}, exclude_defaults=True)
+    options = {"options": json.dumps(others, sort_keys=True)} if others else {}
+    settings = {"steps": str(cfg.steps), "guidance": str(cfg.guidance), **options}
 
-    def __post_init__(self) -> None:
-        where = accelerator().device
-        for network in self.trained.networks.all():
-            place(network, where)
-        self.vae.to(where, memory_format=torch.channels_last)
-
-    @property
-    def needs(self) -> Needs:
-        """What the method needs."""
-        return NEEDS[self.trained.row.method]
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """Steps and guidance, and other options as JSON where they are not the paper's."""
-        others = self.cfg.model_dump(exclude={"steps", "guidance", "batch", "seed"}, exclude_defaults=True)
-        options = {"options": json.dumps(others, sort_keys=True)} if others else {}
-        return {"steps": str(self.cfg.steps), "guidance": str(self.cfg.guidance), **options}
-
-    def sample(self, requests: Sequence[Request]) -> Iterator[np.ndarray]:
-        """Yield an image for each request, uint8 (H, W, 3)."""
-        processes = accelerator()
+    def sample(requests: Sequence[Request]) -> Iterator[np.ndarray]:
         device = processes.device
         hints = mask_hints(np.stack([request.mask for request in requests]), device)
         images = [request.reference for request in requests if request.reference is not None]
-        shown = image_hints(np.stack(images), device) if self.needs.reference else None
-        side = hints.shape[-1] // downsampling(self.vae.config.block_out_channels)
-        noise = start_noise([request.seed for request in requests], (self.vae.config.latent_channels, side, side))
+        shown = image_hints(np.stack(images), device) if needs.reference else None
+        side = hints.shape[-1] // downsampling(vae.config.block_out_channels)
+        noise = start_noise([request.seed for request in requests], (vae.config.latent_channels, side, side))
         with processes.autocast():
-            latents = denoise(self.trained, self.scheduler, noise.to(device), hints, self.cfg, images=shown)
-        for image in decode_images(self.vae, latents.float()):
+            latents = denoise(trained, scheduler, noise.to(device), hints, cfg, images=shown)
+        for image in decode_images(vae, latents.float()):
             yield (image * 255).round().to(torch.uint8).numpy()
 
+    return Sampler(needs, settings, sample)
 
-def load_latent_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> LatentSampler:
+
+def load_latent_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> Sampler:
     """Return the sampler of a trained latent generator. Raises: UserError as `load_generator`."""
     trained = load_generator(folder, base_dir)
-    return LatentSampler(trained, load_vae(base_dir), load_scheduler(base_dir), cfg)
+    return latent_sampler(trained, load_vae(base_dir), load_scheduler(base_dir), cfg)

@@ -1,12 +1,12 @@
 """The gradients of one optimiser step, over micro-batches that fit the memory and over processes."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _take_tensors, _unflatten_dense_tensors
 
 from data.pairs.errors import UserError
 from siamese.base.devices import is_out_of_memory
@@ -29,33 +29,17 @@ def out_of_memory(cfg: TrainingConfig, place: str, precision: str) -> UserError:
     )
 
 
-def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield groups of one type and device, in their order, of up to BUCKET_BYTES or of one tensor that is larger."""
-    groups: dict[tuple, list[Tensor]] = defaultdict(list)
-    for tensor in tensors:
-        groups[tensor.dtype, tensor.device].append(tensor)
-    for group in groups.values():
-        bucket: list[Tensor] = []
-        for tensor in group:
-            if bucket and sum(t.nbytes for t in bucket) + tensor.nbytes > BUCKET_BYTES:
-                yield bucket
-                bucket = []
-            bucket.append(tensor)
-        yield bucket
-
-
 def sum_over_processes(tensors: Sequence[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, many of them in one message; every process has the same ones.
+    """Replace each tensor by its sum over all processes, up to BUCKET_BYTES of one type in one message.
 
+    Every process has tensors of the same shapes, in the same order.
     With two processes a + b is that of one message a tensor, to the bit; with more the order of additions is the
     library's, as ever.
     """
-    for bucket in buckets(tensors):
-        flat = bucket[0].new_empty(sum(tensor.numel() for tensor in bucket))
-        views = [part.view(t.shape) for part, t in zip(flat.split([t.numel() for t in bucket]), bucket, strict=True)]
-        torch._foreach_copy_(views, bucket)
+    for bucket in _take_tensors(tensors, BUCKET_BYTES):
+        flat = _flatten_dense_tensors(bucket)
         torch.distributed.all_reduce(flat)
-        torch._foreach_copy_(bucket, views)
+        torch._foreach_copy_(bucket, _unflatten_dense_tensors(flat, bucket))
 
 
 def _agree(failed: bool, parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> tuple[bool, list[bool]]:
@@ -84,14 +68,13 @@ def accumulate(
     while True:
         for parameter in parameters:
             parameter.grad = None
-        sums, failed = None, False
+        sums = None
         try:
             sums = compute(micro)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            failed = True
-        failed, touched = _agree(failed, parameters, accelerator)
+        failed, touched = _agree(sums is None, parameters, accelerator)
         if sums is not None and not failed:
             break
         if micro == 1:

@@ -4,12 +4,12 @@ On the CPU the resumed run ends with the bytes of an unbroken one; on a GPU as f
 """
 
 import contextlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from data.pairs import training
 from data.pairs.errors import UserError
+from data.pairs.seeds import item_seed
 from data.pairs.training import check_losses, check_weights
 from siamese.base.devices import LateReader, is_out_of_memory
 from siamese.config.sections import TrainingConfig
-from siamese.training.batches import pair_order
 from siamese.training.gradients import accumulate, out_of_memory
 from siamese.training.state import TrainingState
 
@@ -45,10 +45,11 @@ class Run:
     refiner: Path | None = None  # the exported loss of a segmenter, for the methods that refine
 
 
-def _advice(row: Any, cfg: TrainingConfig) -> list[str]:
-    """Return what helps when a loss is not finite."""
-    name = "training.lr" if row.lr is None else f"lr of the {row.method} in generators"
-    return [f"lower {name} (now {cfg.lr:g})", "remove the outlier pairs"]
+def pair_order(count: int, seed: int) -> Iterator[int]:
+    """Yield indices of pairs without end, a new permutation an epoch."""
+    for epoch in itertools.count():
+        rng = torch.Generator().manual_seed(item_seed(seed, "epoch", epoch))
+        yield from torch.randperm(count, generator=rng).tolist()
 
 
 def run_steps(
@@ -73,8 +74,10 @@ def run_steps(
     mine = slice(accelerator.process_index, None, processes)
     most = math.ceil(cfg.batch / processes)
     micro = min(cfg.micro_batch or most, most)  # the same on every process, so that all halve alike
+    rate = "training.lr" if row.lr is None else f"lr of the {method} in generators"
+    advice = [f"lower {rate} (now {cfg.lr:g})", "remove the outlier pairs"]
     start = state.resume(work)
-    order = islice(pair_order(pairs, cfg.seed), start * cfg.batch, None)
+    order = itertools.islice(pair_order(pairs, cfg.seed), start * cfg.batch, None)
     quiet = not accelerator.is_main_process
     bar = tqdm(total=cfg.steps, initial=start, desc=method, unit="step", mininterval=5, disable=quiet)
     say = (lambda text: None) if quiet else partial(bar.write, file=sys.stderr)
@@ -83,14 +86,14 @@ def run_steps(
         say(f"resumed at step {start} of {cfg.steps}")
 
     def log(step: int, means: list[float]) -> None:
-        check_losses(method, step, cfg.steps, dict(zip(terms, means, strict=True)), _advice(row, cfg))
+        check_losses(method, step, cfg.steps, dict(zip(terms, means, strict=True)), advice)
         state.rows.append([step, *means])
         bar.set_postfix(loss=f"{sum(means):.3f}", refresh=False)
 
     losses, one_pair = LateReader(log), torch.tensor(1 / cfg.batch, device=device)
     for step in range(start, cfg.steps):
         positions = list(range(step * cfg.batch, (step + 1) * cfg.batch))[mine]
-        indices = list(islice(order, cfg.batch))[mine]
+        indices = list(itertools.islice(order, cfg.batch))[mine]
         share = state.scaler.scale(one_pair)
 
         def compute(micro: int, *, step=step, indices=indices, positions=positions, share=share) -> Tensor:
@@ -109,7 +112,7 @@ def run_steps(
             if accelerator.is_main_process:
                 state.save(work, step + 1)
     losses.flush()
-    check_weights(method, cfg.steps, state.parameters, _advice(row, cfg))
+    check_weights(method, cfg.steps, state.parameters, advice)
     bar.close()
     if state.average:
         state.average.copy_to(state.parameters)

@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from siamese.config.sections import TrainingConfig
 LOG_ROWS = 100
 
 
-def _adamw_8bit(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.optim.Optimizer:
+def _adamw_8bit(parameters: list[nn.Parameter], **options: float) -> torch.optim.Optimizer:
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
@@ -30,15 +30,11 @@ def _adamw_8bit(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.op
             "training.optimizer adamw_8bit needs bitsandbytes, which is not installed",
             ["pip install bitsandbytes", "or set training.optimizer: adamw"],
         ) from error
-    return AdamW8bit(parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
+    return AdamW8bit(parameters, **options)
 
 
-def _adamw(parameters: list[nn.Parameter], cfg: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=cfg.lr, weight_decay=cfg.weight_decay, fused=True)
-
-
-OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], TrainingConfig], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),
     "adamw_8bit": _adamw_8bit,
 }
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.optim.lr_scheduler.LRScheduler]] = {
@@ -49,45 +45,32 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.opt
 }
 
 
-def at_once(parameters: list[nn.Parameter]) -> bool:
-    """Return whether averages of all weights are taken by one call: on a GPU. On the CPU it would round otherwise."""
-    return parameters[0].device.type != "cpu"
-
-
-@dataclass
 class TrainingState:
-    """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run."""
+    """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run.
 
-    saved: Mapping[str, nn.Module]  # what a checkpoint holds, by name
-    parameters: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    scaler: torch.amp.GradScaler  # does nothing unless the precision is fp16
-    average: EMAModel | None
-    rows: list[list[float]] = field(default_factory=list)  # step and loss terms
+    What has requires_grad set in the networks is trained; `saved` is what a checkpoint holds, by name. `ema` is the
+    decay of the averaged weights, None for none; its options are those of diffusers' EMAModel.
 
-    @classmethod
-    def begin(
-        cls,
+    Raises: UserError when the optimiser's package is missing.
+    """
+
+    def __init__(
+        self,
         networks: Sequence[nn.Module],
         saved: Mapping[str, nn.Module],
         cfg: TrainingConfig,
         accelerator: Accelerator,
         ema: float | None,
         **ema_options: Any,
-    ) -> "TrainingState":
-        """Return the state before the first step; what has requires_grad set in the networks is trained.
-
-        `ema` is the decay of the averaged weights, None for none; its options are those of diffusers' EMAModel.
-
-        Raises: UserError when the optimiser's package is missing.
-        """
-        parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
-        optimizer = OPTIMIZERS[cfg.optimizer](parameters, cfg)
-        schedule = SCHEDULES[cfg.schedule](optimizer, cfg)
-        scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.mixed_precision == "fp16")
-        average = EMAModel(parameters, decay=ema, foreach=at_once(parameters), **ema_options) if ema else None
-        return cls(saved, parameters, optimizer, schedule, scaler, average)
+    ) -> None:
+        self.saved = saved
+        self.parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
+        self.optimizer = OPTIMIZERS[cfg.optimizer](self.parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
+        self.schedule = SCHEDULES[cfg.schedule](self.optimizer, cfg)
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.mixed_precision == "fp16")
+        at_once = self.parameters[0].device.type != "cpu"  # averages by one call, which would round otherwise there
+        self.average = EMAModel(self.parameters, decay=ema, foreach=at_once, **ema_options) if ema else None
+        self.rows: list[list[float]] = []  # step and loss terms
 
     def update(self) -> None:
         """Take one optimiser step with the gradients that are there."""

@@ -1,26 +1,70 @@
 """Training a generator of any method on cached latents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor
 
 from data.pairs.seeds import item_seed
-from siamese.base.attention import place
-from siamese.base.latents import TrainingData
+from siamese.base.devices import moved, place
+from siamese.base.latents import TrainingData, image_hints, mask_hints
 from siamese.base.load import base_info, load_scheduler
 from siamese.config.sections import TrainingConfig
 from siamese.method.checkpoint import build_networks, save_generator
-from siamese.method.networks import Networks
-from siamese.method.registry import METHODS, Terms
-from siamese.method.step import TERMS, Augmented, online_step
-from siamese.training.batches import draw_batch
+from siamese.method.registry import Networks, training_step
+from siamese.method.step import TERMS, Augmented, Batch, online_step
 from siamese.training.loop import MicroBatch, Run, one_training, run_steps
 from siamese.training.state import TrainingState
 
 COMPILED_VARIANTS = 64
+
+
+def _uniform(count: int, rng: torch.Generator) -> Tensor:
+    return torch.randint(0, count, (), generator=rng)
+
+
+def _cubic(count: int, rng: torch.Generator) -> Tensor:
+    """Return t = (1 - u^3) * count, u uniform in [0, 1): large timesteps more often; u = 0 would give count itself."""
+    u = torch.rand((), generator=rng, dtype=torch.float64)
+    return ((1 - u**3) * count).long().clamp_max(count - 1)
+
+
+# name of t_sampling -> one timestep of 0..count-1
+TIMESTEPS: dict[str, Callable[[int, torch.Generator], Tensor]] = {"uniform": _uniform, "cubic": _cubic}
+
+
+def draw_batch(
+    data: TrainingData,
+    indices: Sequence[int],
+    positions: Sequence[int],
+    scheduler: DDIMScheduler,
+    cfg: TrainingConfig,
+    device: torch.device | str = "cpu",
+    t_sampling: str = "uniform",
+) -> Batch:
+    """Return the batch of the given pairs on `device`, its timesteps on the CPU.
+
+    Every draw is a function of (cfg.seed, position), where position counts the pairs seen so far: nothing depends on
+    the number of processes, on micro-batches or on when a run was interrupted.
+    """
+    timesteps, noises, latents, empty = [], [], [], []
+    for index, position in zip(indices, positions, strict=True):
+        rng = torch.Generator().manual_seed(item_seed(cfg.seed, "position", position))
+        shape = data.mean[index].shape
+        timesteps.append(TIMESTEPS[t_sampling](scheduler.config.num_train_timesteps, rng))
+        latents.append(data.mean[index] + data.std[index] * torch.randn(shape, generator=rng))
+        noises.append(torch.randn(shape, generator=rng))
+        empty.append(int(torch.rand((), generator=rng) < cfg.prompt_dropout))
+    t, noise = torch.stack(timesteps), torch.stack(noises)
+    noisy = scheduler.add_noise(torch.stack(latents), noise, t)
+    sigmas = (1 - scheduler.alphas_cumprod[t]).sqrt()
+    pairs = (torch.from_numpy(data.masks[indices]), torch.from_numpy(data.images[indices]))
+    *tensors, masks, images = moved([noisy, sigmas, noise, data.context[empty], *pairs], device)
+    noisy, sigmas, noise, context = tensors
+    return Batch(noisy, t, sigmas, noise, context, mask_hints(masks, device), image_hints(images, device))
 
 
 def compile_blocks(network: torch.nn.Module) -> None:
@@ -52,18 +96,18 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
 
     Raises: UserError when a loss is not finite, with the step and the term, or when memory does not suffice.
     """
-    method, cfg, scheduler = METHODS[row.method], run.cfg, load_scheduler(run.base_dir)
+    cfg, scheduler = run.cfg, load_scheduler(run.base_dir)
     with one_training(cfg) as accelerator:
         networks = training_networks(row, cfg, run.base_dir, accelerator.device)
-        state = TrainingState.begin(networks.all(), networks.saved(), cfg, accelerator, cfg.ema)
+        state = TrainingState(networks.all(), networks.saved(), cfg, accelerator, cfg.ema)
 
         def add_gradients(step: int, micro_batches: Sequence[MicroBatch], share: Tensor) -> Tensor:
-            computed: list[Terms] = []
+            computed: list[dict[str, Tensor]] = []
             waiting: list[Augmented] = []
             for indices, positions in micro_batches:
                 batch = draw_batch(data, indices, positions, scheduler, cfg, accelerator.device, row.t_sampling)
                 with accelerator.autocast():
-                    computed.append(method.step(networks, row, batch, step, cfg.steps, share, waiting))
+                    computed.append(training_step(networks, row, batch, step, cfg.steps, share, waiting))
             if waiting:
                 with accelerator.autocast():
                     online_step(networks.controlnet, networks.unet, waiting, share, len(micro_batches[0][0]))

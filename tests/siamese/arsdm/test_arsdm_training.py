@@ -13,8 +13,8 @@ from data.pairs.files import sha256_tree
 from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.arsdm import train as train_module
-from siamese.arsdm.checkpoint import build_network
 from siamese.arsdm.denoise import noise_schedule
+from siamese.arsdm.network import build_network, load_network
 from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.arsdm.step import add_step_gradients, draw_batch
 from siamese.arsdm.train import train_arsdm
@@ -83,7 +83,7 @@ def losses(folder, name="noise"):
 
 
 def weights(folder):
-    return load(folder).network.state_dict()
+    return load_network(folder)[0].state_dict()
 
 
 def test_the_loss_falls_on_eight_phantoms(run):
@@ -256,7 +256,7 @@ def test_another_method_or_network_never_loads(trained, tmp_path):
         (folder / "config.json").write_text(json.dumps(config | {"generator": config["generator"] | generator}))
         return folder
 
-    assert load(folder_with()).row == TINY
+    assert load_network(folder_with())[1] == TINY
     with pytest.raises(UserError, match="damaged") as caught:
         load(folder_with(method="siamese"))
     assert "Input should be 'arsdm'" in caught.value.problems[0]

@@ -35,7 +35,7 @@ from siamese.base.single_file import write_base_from_file
 from siamese.base.text import clip_tokenizer
 from siamese.config.sections import DiffusersBase, SingleFileBase
 from siamese.load import load
-from siamese.method.checkpoint import build_networks, load_generator
+from siamese.method.checkpoint import build_networks, load_generator, read_config
 from siamese.sampling.sample import sample_images
 from siamese.training.import_official import import_generator
 from siamese.training.loop import Run
@@ -189,7 +189,7 @@ def test_a_row_with_a_checkpoint_of_the_official_code_is_imported_in_place_of_tr
     assert torch.equal(
         trained.networks.controlnet.controlnet_cond_embedding.out.bias, state["control_model.input_hint_block.1.bias"]
     )
-    assert trained.config["imported"]["sha256"] == sha256_file(tmp_path / "merged.ckpt")
+    assert read_config(tmp_path / "out")["imported"]["sha256"] == sha256_file(tmp_path / "merged.ckpt")
     with pytest.raises(UserError, match="is missing"):
         import_generator(
             row.model_copy(update={"weights": "/no/such.ckpt"}), torch.zeros(1), tmp_path / "base", tmp_path

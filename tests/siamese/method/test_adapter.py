@@ -10,14 +10,11 @@ from siamese.base.devices import seeded
 from siamese.base.load import load_scheduler, load_unet, load_vae, reduction
 from siamese.config.rows import SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import Trained
-from siamese.method.condition import Condition
-from siamese.method.control import unet_decode, unet_encode
-from siamese.method.networks import adapter_networks
-from siamese.method.registry import METHODS
-from siamese.sampling import denoise as denoise_module
-from siamese.sampling.denoise import denoise
-from siamese.sampling.sampler import start_noise
-from siamese.training.batches import TIMESTEPS, draw_batch
+from siamese.method.control import Condition, unet_decode, unet_encode
+from siamese.method.registry import METHODS, adapter_networks, training_step
+from siamese.sampling import sampler as sampler_module
+from siamese.sampling.sampler import denoise, start_noise
+from siamese.training.train import TIMESTEPS, draw_batch
 from tests.siamese.conftest import SAMPLING, TRAINING
 
 ROW = T2IAdapterRow(method="t2i_adapter")
@@ -57,7 +54,7 @@ def test_loss_and_gradients_are_those_of_the_stock_unet(make_batch, checkpointin
     if checkpointing:
         networks.unet.enable_gradient_checkpointing()
         networks.unet.train()
-    loss = METHOD.step(networks, ROW, batch, 0, 10, 1 / 3)["mask"]
+    loss = training_step(networks, ROW, batch, 0, 10, 1 / 3)["mask"]
     adapter = networks.added["adapter"]
     weights = list(adapter.parameters())
     ours = [p.grad.clone() for p in weights]
@@ -169,7 +166,7 @@ def trained(make_batch):
     networks = build()
     for net in networks.all():
         net.float()
-    return Trained(networks, torch.randn((2, 5, 8), generator=torch.Generator().manual_seed(3)), {}, ROW)
+    return Trained(networks, torch.randn((2, 5, 8), generator=torch.Generator().manual_seed(3)), ROW)
 
 
 NOISE = start_noise([1, 2], (4, 8, 8))
@@ -204,13 +201,13 @@ def test_the_adapter_runs_once_an_image(trained, base_dir):
 
 @pytest.mark.parametrize(("tau", "every", "expected"), [(1.0, 1, 8), (0.5, 1, 4), (0.0, 1, 0), (0.5, 3, 2)])
 def test_cond_tau_is_the_share_of_steps_with_the_adapter(trained, base_dir, monkeypatch, tau, every, expected):
-    original, adapted = denoise_module.unet_encode, []
+    original, adapted = sampler_module.unet_encode, []
 
     def counted(*arguments):
         adapted.append(bool(arguments[4]))
         return original(*arguments)
 
-    monkeypatch.setattr(denoise_module, "unet_encode", counted)
+    monkeypatch.setattr(sampler_module, "unet_encode", counted)
     row = ROW.model_copy(update={"cond_tau": tau})
     cfg = CFG.model_copy(update={"encoder_every": every})
     denoise(trained._replace(row=row), load_scheduler(base_dir), NOISE, HINTS, cfg)

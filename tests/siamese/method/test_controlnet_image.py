@@ -18,14 +18,11 @@ from siamese.config.rows import ControlNetImageRow, SiameseRow
 from siamese.fit import fit
 from siamese.load import load
 from siamese.method.checkpoint import Trained, load_generator
-from siamese.method.condition import summed_residuals
-from siamese.method.control import ControlResiduals, control_residuals, decoder_modules, unet_decode, unet_encode
-from siamese.method.networks import Networks, control_networks
-from siamese.method.registry import METHODS
-from siamese.sampling import denoise as denoise_module
-from siamese.sampling.denoise import denoise
+from siamese.method.control import control_residuals, decoder_modules, summed_residuals, unet_decode, unet_encode
+from siamese.method.registry import METHODS, Networks, control_networks, training_step
+from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import Request, own_parents, sample_images
-from siamese.sampling.sampler import start_noise
+from siamese.sampling.sampler import denoise, start_noise
 from siamese.training.loop import Run
 from tests.siamese.conftest import SAMPLING, TRAINING
 
@@ -59,7 +56,7 @@ def networks_of(make_networks):
 def step(networks, row, batch, k=40):
     for net in networks.all():
         net.zero_grad(set_to_none=True)
-    return METHOD.step(networks, row, batch, k, 60, 1 / 2)
+    return training_step(networks, row, batch, k, 60, 1 / 2)
 
 
 def gradients(networks):
@@ -131,13 +128,13 @@ def test_a_ramp_starts_without_the_image_and_ends_with_it(networks_of, make_batc
 def test_two_nets_weigh_the_image_by_a_quarter(networks_of, make_batch):
     batch, row = make_batch([100, 500]), row_of("two_nets")
     networks = networks_of(row)
-    condition = METHOD.condition(networks, row, batch.mask_hint, batch.image_hint)
+    condition = METHOD.condition(networks, row, batch.mask_hint, batch.image_hint, 1.0)
     found = summed_residuals(condition, batch.noisy_latents, batch.timesteps, batch.context)
     parts = []
     for net, hint in zip(networks.added.values(), (batch.mask_hint, batch.image_hint), strict=True):
         features = net.controlnet_cond_embedding(hint)
         parts.append(control_residuals(net, batch.noisy_latents, batch.timesteps, batch.context, features))
-    assert torch.allclose(found.mid, parts[0].mid + 0.25 * parts[1].mid)
+    assert torch.allclose(found[-1], parts[0][-1] + 0.25 * parts[1][-1])
     assert len(networks.added) == 2
 
 
@@ -146,7 +143,7 @@ def test_concat6_sees_six_channels(networks_of, make_batch, hint):
     row, batch = row_of("concat6", hint), make_batch([100, 500])
     networks = networks_of(row)
     both = torch.cat([batch.mask_hint, batch.image_hint], 1)
-    condition = METHOD.condition(networks, row, batch.mask_hint, batch.image_hint)
+    condition = METHOD.condition(networks, row, batch.mask_hint, batch.image_hint, 1.0)
     assert torch.equal(condition.control[0].features, networks.controlnet.controlnet_cond_embedding(both))
 
 
@@ -176,9 +173,9 @@ def test_both_halves_of_guidance_keep_both_hints(networks_of, make_batch, base_d
     context = batch.context[:2]
     cfg = SAMPLING.model_copy(update={"steps": 1, "guidance": 3.0})
     scheduler, seen = load_scheduler(base_dir), []
-    original = denoise_module.unet_decode
-    monkeypatch.setattr(denoise_module, "unet_decode", lambda *a: seen.append(original(*a)) or seen[-1])
-    trained = Trained(networks, context, {}, row)
+    original = sampler_module.unet_decode
+    monkeypatch.setattr(sampler_module, "unet_decode", lambda *a: seen.append(original(*a)) or seen[-1])
+    trained = Trained(networks, context, row)
     denoise(trained, scheduler, batch.noisy_latents, batch.mask_hint, cfg, images=batch.image_hint)
     scheduler.set_timesteps(1)
     times = scheduler.timesteps.expand(2)
@@ -191,9 +188,7 @@ def test_both_halves_of_guidance_keep_both_hints(networks_of, make_batch, base_d
             )
             for hint in (batch.mask_hint, batch.image_hint)
         ]  # fmt: skip
-        both = ControlResiduals(
-            tuple(a + b for a, b in zip(passes[0].down, passes[1].down, strict=True)), passes[0].mid + passes[1].mid
-        )
+        both = tuple(a + b for a, b in zip(*passes, strict=True))
         features = unet_encode(networks.unet, batch.noisy_latents, times, text)
         assert torch.allclose(found, unet_decode(networks.unet, features, both, text), rtol=1e-8)
 

@@ -8,16 +8,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from siamese.arsdm import step as arsdm_step
-from siamese.arsdm.checkpoint import build_network
 from siamese.arsdm.denoise import noise_schedule
+from siamese.arsdm.network import build_network
 from siamese.base.devices import LateReader, moved, packed, rows_of, unpack
 from siamese.base.load import load_scheduler
 from siamese.method import step as step_module
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
-from siamese.method.registry import METHODS
+from siamese.method.registry import training_step
 from siamese.method.step import online_step, siamese_step
-from siamese.training.batches import draw_batch
+from siamese.training.train import draw_batch
 from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import SIAMESE, TRAINING
 from tests.siamese.method.oracle import official_step
@@ -73,7 +73,7 @@ def test_a_step_reads_nothing_from_the_device(name, k, late, training_data, base
         batch = draw_batch(training_data, [0, 1, 2], [0, 1, 2], scheduler, TRAINING, "meta")
         assert traffic.to_device == 1
         batch = batch._replace(timesteps=torch.tensor([100, 500, 200]))
-        terms = METHODS[row.method].step(networks, row, batch, k, 60, share, waiting)
+        terms = training_step(networks, row, batch, k, 60, share, waiting)
         if waiting:
             online_step(networks.controlnet, networks.unet, waiting, share, 1)
         torch.stack([term.sum() for term in terms.values()])

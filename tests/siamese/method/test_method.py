@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from siamese.config.sections import ControlNetRow, Generator, SiameseRow
-from siamese.method.control import ControlResiduals, control_residuals, mix_residuals, unet_decode, unet_encode
+from siamese.method.control import control_residuals, mix_residuals, unet_decode, unet_encode
 from siamese.method.hint import DenseHintEncoder, PatchMerging
 from siamese.method.loss_weights import loss_weights
 from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample
@@ -23,8 +23,7 @@ def test_split_networks_equal_the_stock_forward(make_networks, make_batch):
     features = controlnet.controlnet_cond_embedding(b.mask_hint)
     residuals = control_residuals(controlnet, b.noisy_latents, b.timesteps, b.context, features)
     down, mid = controlnet(b.noisy_latents, b.timesteps, b.context, b.mask_hint, return_dict=False)
-    assert all(torch.equal(a, c) for a, c in zip(residuals.down, down, strict=True))
-    assert torch.equal(residuals.mid, mid)
+    assert all(torch.equal(a, c) for a, c in zip(residuals, (*down, mid), strict=True))
     ours = unet_decode(unet, unet_encode(unet, b.noisy_latents, b.timesteps, b.context), residuals, b.context)
     stock = unet(
         b.noisy_latents, b.timesteps, b.context, down_block_additional_residuals=down, mid_block_additional_residual=mid
@@ -38,7 +37,7 @@ def test_zero_convolutions_start_as_the_base_model(make_networks, make_batch):
     features = controlnet.controlnet_cond_embedding(b.mask_hint)
     assert not features.any()
     residuals = control_residuals(controlnet, b.noisy_latents, b.timesteps, b.context, features)
-    assert not any(tensor.any() for tensor in (*residuals.down, residuals.mid))
+    assert not any(tensor.any() for tensor in residuals)
     ours = unet_decode(unet, unet_encode(unet, b.noisy_latents, b.timesteps, b.context), residuals, b.context)
     assert torch.equal(ours, unet(b.noisy_latents, b.timesteps, b.context).sample)
 
@@ -46,9 +45,9 @@ def test_zero_convolutions_start_as_the_base_model(make_networks, make_batch):
 def test_mixing_by_hand_and_the_mask_gets_no_gradient():
     image = torch.full((1, 1, 1, 1), 3.0, requires_grad=True)
     mask = torch.full((1, 1, 1, 1), 5.0, requires_grad=True)
-    mixed = mix_residuals(ControlResiduals((image,), image), ControlResiduals((mask,), mask), w_image=0.25, w_mask=2.0)
-    assert mixed.down[0].item() == mixed.mid.item() == 0.25 * 3 + 2 * 5
-    (mixed.down[0] + mixed.mid).sum().backward()
+    mixed = mix_residuals((image, image), (mask, mask), w_image=0.25, w_mask=2.0)
+    assert [level.item() for level in mixed] == [0.25 * 3 + 2 * 5] * 2
+    (mixed[0] + mixed[1]).sum().backward()
     assert image.grad.item() == 0.5
     assert mask.grad is None
 
@@ -81,27 +80,27 @@ def test_augmented_latents_are_the_two_steps_of_the_paper(t, seed):
 
 def test_the_gate_opens_at_the_documented_boundaries():
     t = torch.tensor([0, 200, 201, 999])
-    assert loss_weights(1000, 3000, t, ROW.siamese).online.tolist() == [False] * 4
-    assert loss_weights(1001, 3000, t, ROW.siamese).online.tolist() == [True, True, False, False]
+    assert loss_weights(1000, 3000, t, ROW).online.tolist() == [False] * 4
+    assert loss_weights(1001, 3000, t, ROW).online.tolist() == [True, True, False, False]
     off = ROW.model_copy(update={"online_augmentation": False})
-    assert not loss_weights(2999, 3000, t, off.siamese).online.any()
+    assert not loss_weights(2999, 3000, t, off).online.any()
 
 
 def test_weights_follow_the_switches():
     t = torch.tensor([0])
-    assert [loss_weights(k, 10, t, ROW.siamese).image for k in (0, 5, 9)] == [0.0, 0.5, 0.9]
+    assert [loss_weights(k, 10, t, ROW).image for k in (0, 5, 9)] == [0.0, 0.5, 0.9]
     constant = ROW.model_copy(update={"image_weight": "constant", "w_c": 0.5, "w_m": 0.25})
-    weights = loss_weights(0, 10, t, constant.siamese)
+    weights = loss_weights(0, 10, t, constant)
     assert (weights.image, weights.consistency, weights.mask) == (1.0, 0.5, 0.25)
     silent = ROW.model_copy(update={"noise_consistency": False})
-    assert loss_weights(5, 10, t, silent.siamese).consistency == 0.0
+    assert loss_weights(5, 10, t, silent).consistency == 0.0
 
 
 def test_the_image_branch_runs_when_either_part_needs_it():
-    assert ROW.siamese.image_branch
+    assert ROW.siamese is ROW
     both_off = ROW.model_copy(update={"noise_consistency": False, "online_augmentation": False})
-    assert not both_off.siamese.image_branch
-    assert not ControlNetRow(method="controlnet", hint="hi", hint_widths=(4, 8)).siamese.image_branch
+    assert both_off.siamese is None
+    assert ControlNetRow(method="controlnet", hint="hi", hint_widths=(4, 8)).siamese is None
 
 
 def test_dense_hint_encoder_of_stable_diffusion_has_the_documented_shape_and_size():
@@ -129,7 +128,7 @@ def test_patch_merging_gathers_in_the_documented_order():
 
 def test_widths_must_double():
     with pytest.raises(ValueError, match="double"):
-        DenseHintEncoder((4, 8, 24), 8)
+        SiameseRow(method="siamese", hint="dhi", hint_widths=(4, 8, 24))
 
 
 PRESET = YAML(typ="safe").load(ROOT / "presets/ablations.yaml")["generators"]
@@ -154,11 +153,12 @@ def ablation(name: str):
 )
 def test_every_setting_of_table_5_is_a_row(name, dense, online, consistency):
     row = ablation(name)
-    weights = loss_weights(2000, 3000, torch.tensor([100]), row.siamese)
     assert row.hint == ("dhi" if dense else "hi")
-    assert weights.online.tolist() == [online]
-    assert weights.consistency == float(consistency)
-    assert row.siamese.image_branch == (online or consistency)
+    assert (row.siamese is not None) == (online or consistency)
+    if row.siamese:
+        weights = loss_weights(2000, 3000, torch.tensor([100]), row.siamese)
+        assert weights.online.tolist() == [online]
+        assert weights.consistency == float(consistency)
 
 
 @pytest.mark.parametrize("w_c", ["0.0", "0.5", "1.0", "1.5", "2.0"])

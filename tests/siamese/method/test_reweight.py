@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
-from siamese.method.losses import denoising_loss
-from siamese.method.registry import METHODS
-from siamese.method.reweight import lesion_weights, row_weights
+from siamese.method.losses import mse_per_sample
+from siamese.method.registry import training_step
+from siamese.method.reweight import row_weights
 from siamese.method.step import siamese_step
 
 HI = {"hint": "hi", "hint_widths": (4, 8)}
@@ -27,6 +27,11 @@ def hints_of(lesion: torch.Tensor) -> torch.Tensor:
     return lesion.float()[:, None].repeat(1, 3, 1, 1)
 
 
+def weights_of(hints: torch.Tensor, *, normalize: bool = False) -> torch.Tensor:
+    row = ControlNetRow(method="controlnet", loss_reweight="arsdm", reweight_normalize=normalize, **HI)
+    return row_weights(row, hints, torch.empty(len(hints), 4, 4, 4))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 16), st.integers(0, 1000))
 def test_weights_are_the_other_regions_share(cells, seed):
@@ -34,10 +39,10 @@ def test_weights_are_the_other_regions_share(cells, seed):
     order = torch.randperm(16, generator=torch.Generator().manual_seed(seed))
     small = torch.zeros(16).scatter(0, order[:cells], 1.0).view(1, 4, 4)
     large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    weights, share = lesion_weights(hints_of(large), (4, 4), normalize=False), cells / 16
+    weights, share = weights_of(hints_of(large)), cells / 16
     assert torch.allclose(weights[0, 0], torch.where(small[0] > 0, 1 - share, share))
     assert weights.mean().item() == pytest.approx(2 * share * (1 - share), abs=1e-6)
-    normal = lesion_weights(hints_of(large), (4, 4), normalize=True)
+    normal = weights_of(hints_of(large), normalize=True)
     assert normal.mean().item() == pytest.approx(1, abs=1e-5)
     if 0 < cells < 16:
         assert normal[0, 0][small[0] > 0].sum().item() == pytest.approx(8, rel=1e-4)  # half of all the weight
@@ -46,7 +51,7 @@ def test_weights_are_the_other_regions_share(cells, seed):
 def test_any_class_of_lesion_counts_and_each_mask_has_its_own_share():
     lesion = torch.zeros(2, 4, 4)
     lesion[0, 0, 0], lesion[1, :2] = 0.5, 1.0
-    weights = lesion_weights(hints_of(lesion), (4, 4), normalize=False)
+    weights = weights_of(hints_of(lesion))
     assert weights[0, 0, 0, 0] == 15 / 16
     assert weights[0, 0, 3, 3] == 1 / 16
     assert weights[1].unique().tolist() == [0.5]
@@ -55,9 +60,9 @@ def test_any_class_of_lesion_counts_and_each_mask_has_its_own_share():
 def test_the_weighted_loss_by_hand():
     pred, noise = torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[0.0, 1.0]]]])
     weights = torch.tensor([[[[0.25, 0.5]]]])
-    assert denoising_loss(pred, noise, weights).tolist() == [(0.25 * 1 + 0.5 * 4) / 2]
-    assert denoising_loss(pred.bfloat16(), noise, weights).dtype == torch.float32
-    assert denoising_loss(pred.double(), noise.double(), weights).dtype == torch.float64
+    assert mse_per_sample(pred, noise, weights).tolist() == [(0.25 * 1 + 0.5 * 4) / 2]
+    assert mse_per_sample(pred.bfloat16(), noise, weights).dtype == torch.float32
+    assert mse_per_sample(pred.double(), noise.double(), weights).dtype == torch.float64
 
 
 def batch_of(make_batch, lesion):
@@ -73,27 +78,27 @@ def test_an_empty_mask_teaches_a_method_nothing_unless_normalised(name, make_bat
     row = ROWS[name].model_copy(update={"loss_reweight": "arsdm", "w_c": 0.0})
     batch = batch_of(make_batch, torch.zeros(1, 1, 1))
     networks = build_networks(row, base_dir)
-    terms = METHODS[name].step(networks, row, batch, 40, 60, 0.5)
+    terms = training_step(networks, row, batch, 40, 60, 0.5)
     assert all(term.abs().sum() == 0 for key, term in terms.items() if key != "consistency")
     gradients = [p.grad for net in networks.all() for p in net.parameters() if p.grad is not None]
     assert gradients
     assert not any(gradient.any() for gradient in gradients)
     plain, normal = (
-        METHODS[name].step(networks, ROWS[name].model_copy(update=change), batch, 40, 60, 0.5)
+        training_step(networks, ROWS[name].model_copy(update=change), batch, 40, 60, 0.5)
         for change in ({}, {"loss_reweight": "arsdm", "reweight_normalize": True})
     )
     assert all(torch.allclose(plain[key], normal[key]) for key in plain)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_half_full_mask_halves_the_denoising_losses(name, make_batch, base_dir):
+def test_a_half_full_mask_halves_the_mse_per_samplees(name, make_batch, base_dir):
     """r = 1/2 makes W = 1/2 everywhere; L_c compares predictions with each other and is not weighed."""
     lesion = torch.zeros(1, 16, 16)
     lesion[:, :8] = 1
     batch, found = batch_of(make_batch, lesion), []
     for how in ("none", "arsdm"):
         row = ROWS[name].model_copy(update={"loss_reweight": how})
-        found.append(METHODS[name].step(build_networks(row, base_dir), row, batch, 40, 60, 0.5))
+        found.append(training_step(build_networks(row, base_dir), row, batch, 40, 60, 0.5))
     assert found[0].keys() == found[1].keys()
     for key, plain in found[0].items():
         assert torch.allclose(found[1][key], plain * (1.0 if key == "consistency" else 0.5), rtol=1e-4), key
@@ -103,7 +108,7 @@ def test_none_is_the_step_without_weights(make_networks, make_batch):
     batch = make_batch([100, 500])
     assert row_weights(ROWS["siamese"], batch.mask_hint, batch.noisy_latents) is None
     controlnet, unet = make_networks(hint="hi")
-    weights = loss_weights(40, 60, batch.timesteps, ROWS["siamese"].siamese)
+    weights = loss_weights(40, 60, batch.timesteps, ROWS["siamese"])
     assert weights.lesion is None
     ones = weights._replace(lesion=torch.ones(2, 1, 8, 8))
     plain, weighted = (siamese_step(controlnet, unet, batch, w, 0.5) for w in (weights, ones))

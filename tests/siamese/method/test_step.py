@@ -126,14 +126,14 @@ TABLE = {
 
 
 def only(term, monkeypatch):
-    """Let one loss term count and no other; the step calls denoising_loss for L_i, then L_m, then L_m'."""
-    original, calls = step_module.denoising_loss, []
+    """Let one loss term count and no other; the step calls mse_per_sample for L_i, then L_m, then L_m'."""
+    original, calls = step_module.mse_per_sample, []
 
     def weighted(pred, noise, lesion):
         calls.append(("image", "mask", "online")[len(calls)])
         return original(pred, noise, lesion) * (calls[-1] == term)
 
-    monkeypatch.setattr(step_module, "denoising_loss", weighted)
+    monkeypatch.setattr(step_module, "mse_per_sample", weighted)
 
 
 def group(name: str) -> str:
@@ -184,7 +184,7 @@ def decoder_gradient(unet):
 def test_the_image_loss_gives_the_decoder_nothing(make_networks, make_batch, monkeypatch):
     """The L_i column of the table: scaling L_i alone changes the ControlNet's gradient and not the decoder's."""
     results = {}
-    original = step_module.denoising_loss
+    original = step_module.mse_per_sample
     for factor in (1.0, 3.0):
         controlnet, unet = make_networks()
         batch = make_batch(GATED["none"])
@@ -194,7 +194,7 @@ def test_the_image_loss_gives_the_decoder_nothing(make_networks, make_batch, mon
             calls.append(1)
             return original(pred, noise, lesion) * (factor if len(calls) == 1 else 1.0)  # the image branch comes first
 
-        monkeypatch.setattr(step_module, "denoising_loss", scaled)
+        monkeypatch.setattr(step_module, "mse_per_sample", scaled)
         siamese_step(controlnet, unet, batch, loss_weights(30, 60, batch.timesteps, PAPER), 1 / 3)
         control = torch.cat([p.grad.flatten() for p in controlnet.parameters()])
         results[factor] = (decoder_gradient(unet), control)

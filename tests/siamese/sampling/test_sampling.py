@@ -19,14 +19,13 @@ from data.masks.masks import write_masks
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet, read_pairs
-from siamese.base.attention import FAST_HEAD, NarrowHeads, head_size, place
+from siamese.base.devices import FAST_HEAD, NarrowHeads, head_size, place
 from siamese.base.load import load_scheduler, load_unet, load_vae
 from siamese.load import load
 from siamese.method.checkpoint import load_generator
-from siamese.sampling import denoise as denoise_module
-from siamese.sampling.denoise import denoise, rescale_guidance
+from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import WAITING, image_writer, sample_images
-from siamese.sampling.sampler import start_noise
+from siamese.sampling.sampler import denoise, rescale_guidance, start_noise
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING
 from tests.siamese.method.test_host import Traffic
@@ -223,17 +222,17 @@ def test_denoising_reads_nothing_from_the_device(generators, base_dir, solver):
 @pytest.mark.parametrize("solver", ["ddim", "dpm++"])
 def test_guidance_and_solver_compute_in_float32_under_bf16(trained, base_dir, monkeypatch, solver):
     """The networks may be in half precision; what is done with their predictions is not."""
-    original, predicted = denoise_module.unet_decode, []
+    original, predicted = sampler_module.unet_decode, []
 
     def watched(*arguments):
         predicted.append(original(*arguments))
         return predicted[-1]
 
-    monkeypatch.setattr(denoise_module, "unet_decode", watched)
+    monkeypatch.setattr(sampler_module, "unet_decode", watched)
     with torch.autocast("cpu", torch.bfloat16):
         found = clean(trained, base_dir, solver=solver, guidance=9.0, steps=4)
     assert {noise.dtype for noise in predicted} == {torch.bfloat16}
-    steps = denoise_module.SOLVERS[solver](load_scheduler(base_dir))
+    steps = sampler_module.SOLVERS[solver](load_scheduler(base_dir))
     steps.set_timesteps(4)
     latents = NOISE
     for timestep, noise in zip(steps.timesteps, predicted, strict=True):
@@ -253,13 +252,13 @@ def test_guidance_on_part_of_the_steps(trained, base_dir):
 
 @pytest.mark.parametrize(("every", "share", "passes"), [(1, 1.0, 8), (3, 1.0, 3), (3, 0.5, 4), (8, 1.0, 1)])
 def test_encoder_passes_are_shared_between_steps(trained, base_dir, monkeypatch, every, share, passes):
-    original, calls = denoise_module.unet_encode, []
+    original, calls = sampler_module.unet_encode, []
 
     def counted(*arguments):
         calls.append(len(arguments[1]))
         return original(*arguments)
 
-    monkeypatch.setattr(denoise_module, "unet_encode", counted)
+    monkeypatch.setattr(sampler_module, "unet_encode", counted)
     clean(trained, base_dir, encoder_every=every, guided_share=share)
     assert len(calls) == passes
 

@@ -1,4 +1,4 @@
-"""What a machine cannot do is said, and gradients are gathered for few messages."""
+"""What a machine cannot do is said."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ from accelerate.state import AcceleratorState
 
 from data.pairs import training
 from data.pairs.errors import UserError
-from siamese.training.gradients import BUCKET_BYTES, buckets
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
@@ -59,12 +58,3 @@ def test_bf16_is_refused_where_it_would_be_imitated(monkeypatch, computes):
         return
     with pytest.raises(UserError, match="ACCELERATE_MIXED_PRECISION is bf16 in the environment, which Tesla T4 cannot"):
         training.check_precision("bf16", "cuda")
-
-
-def test_buckets_hold_up_to_64_mb_of_one_type():
-    sizes = [BUCKET_BYTES // 2, BUCKET_BYTES // 2, 4, 2 * BUCKET_BYTES, 4]
-    tensors = [torch.empty(size // 4, device="meta") for size in sizes]
-    tensors.insert(1, torch.empty(3, device="meta", dtype=torch.float64))
-    found = [[t.nbytes for t in bucket] for bucket in buckets(tensors)]
-    assert found == [sizes[:2], sizes[2:3], sizes[3:4], sizes[4:], [24]]
-    assert BUCKET_BYTES == 64 * 2**20

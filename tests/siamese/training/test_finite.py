@@ -9,8 +9,7 @@ from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData, to_signed
 from siamese.base.pretrain import pretrain
 from siamese.config.sections import PretrainedHere
-from siamese.training.batches import pair_order
-from siamese.training.loop import Run
+from siamese.training.loop import Run, pair_order
 from siamese.training.train import train_generator
 from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import BASE, CONTROLNET, SIAMESE, TRAINING

@@ -3,7 +3,6 @@
 import csv
 import shutil
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +16,12 @@ from data.pairs.training import accelerator
 from siamese.base.latents import check_size
 from siamese.base.load import load_scheduler, load_unet
 from siamese.config.sections import SiameseRow
-from siamese.method import registry as methods_module
+from siamese.method import registry as registry_module
 from siamese.method.checkpoint import build_networks, load_generator
-from siamese.training.batches import draw_batch
+from siamese.training import train as train_module
 from siamese.training.loop import Run
-from siamese.training.state import TrainingState, at_once
-from siamese.training.train import train_generator, training_networks
+from siamese.training.state import TrainingState
+from siamese.training.train import draw_batch, train_generator, training_networks
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import CONTROLNET, ROWS, SIAMESE, TRAINING
 
@@ -49,17 +48,17 @@ def close(a, b, atol=2e-5) -> bool:
 def test_resuming_ends_with_the_bytes_of_an_unbroken_run(
     name, generators, training_data, base_dir, tmp_path, monkeypatch
 ):
-    original, calls = methods_module.loss_weights, []
+    original, calls = train_module.training_step, []
 
     def crash(*arguments):
-        calls.append(arguments[0])
+        calls.append(arguments[3])
         if calls == [0, 1, 2, 3]:
             raise KeyboardInterrupt
         return original(*arguments)
 
     work, out = tmp_path / "work", tmp_path / "out"
     work.mkdir(), out.mkdir()
-    monkeypatch.setattr(methods_module, "loss_weights", crash)
+    monkeypatch.setattr(train_module, "training_step", crash)
     with pytest.raises(KeyboardInterrupt):
         train_generator(training_data, ROWS[name], Run(TRAINING, base_dir, out, work))
     assert [path.name for path in work.iterdir()] == ["step-2"]
@@ -150,7 +149,7 @@ def test_what_saves_memory_changes_no_number(train, generators, settings):
 
 def test_too_little_memory_halves_the_micro_batch_and_keeps_the_batch(train, monkeypatch, capsys):
     expected = train("one", micro_batch=1)
-    original = methods_module.siamese_step
+    original = registry_module.siamese_step
 
     def small_machine(controlnet, unet, batch, weights, share):
         terms = original(controlnet, unet, batch, weights, share)  # leaves gradients behind, as a late failure would
@@ -158,7 +157,7 @@ def test_too_little_memory_halves_the_micro_batch_and_keeps_the_batch(train, mon
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return terms
 
-    monkeypatch.setattr(methods_module, "siamese_step", small_machine)
+    monkeypatch.setattr(registry_module, "siamese_step", small_machine)
     found = train("halved")
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert "now 1 pairs at a time on each, still 3 a step" in capsys.readouterr().err
@@ -168,7 +167,7 @@ def test_too_little_memory_for_one_pair_says_what_helps(train, monkeypatch):
     def tiny_machine(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(methods_module, "siamese_step", tiny_machine)
+    monkeypatch.setattr(registry_module, "siamese_step", tiny_machine)
     with pytest.raises(UserError, match="one pair at a time") as caught:
         train(optimizer="adamw", ema=None)
     assert caught.value.problems[0] == "training.gradient_checkpointing: true"
@@ -185,15 +184,15 @@ def test_averaged_weights_are_saved_in_place_of_the_last(train):
 
 def test_averages_survive_a_crash(train, monkeypatch):
     whole = train("whole", CONTROLNET, ema=0.9)
-    original = methods_module.loss_weights
+    original = train_module.training_step
 
-    def crash(step, *rest):
-        if step == 3:
+    def crash(*arguments):
+        if arguments[3] == 3:
             raise KeyboardInterrupt
-        return original(step, *rest)
+        return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(methods_module, "loss_weights", crash)
+        patch.setattr(train_module, "training_step", crash)
         with pytest.raises(KeyboardInterrupt):
             train("broken", CONTROLNET, ema=0.9)
     resumed = train("broken", CONTROLNET, ema=0.9)
@@ -240,9 +239,10 @@ def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(bas
     networks = training_networks(CONTROLNET, TRAINING, base_dir, torch.device("cpu"))
 
     def begin() -> TrainingState:
-        return TrainingState.begin(networks.all(), networks.saved(), TRAINING, accelerator(), None)
+        return TrainingState(networks.all(), networks.saved(), TRAINING, accelerator(), None)
 
-    state = replace(begin(), scaler=torch.amp.GradScaler("cpu", init_scale=64.0))
+    state = begin()
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
     before = [parameter.detach().clone() for parameter in state.parameters]
 
     def fill(value: float) -> None:
@@ -258,7 +258,8 @@ def test_a_loss_scale_survives_in_the_checkpoint_and_overflow_skips_the_step(bas
     state.update()
     assert not any(torch.equal(a, b) for a, b in zip(before, state.parameters, strict=True))
     state.save(tmp_path, 2)
-    again = replace(begin(), scaler=torch.amp.GradScaler("cpu"))
+    again = begin()
+    again.scaler = torch.amp.GradScaler("cpu")
     assert again.resume(tmp_path) == 2
     assert again.scaler.get_scale() == 32.0
 
@@ -279,8 +280,9 @@ def test_every_block_and_the_hint_encoder_are_compiled(base_dir):
 def test_averages_are_taken_by_one_call_on_a_gpu_alone(base_dir):
     """On the CPU one call rounds otherwise, and the numbers there stay what they were."""
     networks = training_networks(SIAMESE, TRAINING, base_dir, torch.device("cpu"))
-    assert not TrainingState.begin(networks.all(), networks.saved(), TRAINING, accelerator(), 0.9).average.foreach
-    assert at_once([torch.nn.Parameter(torch.zeros(1, device="meta"))])
+    assert not TrainingState(networks.all(), networks.saved(), TRAINING, accelerator(), 0.9).average.foreach
+    there = torch.nn.Linear(1, 1, device="meta")
+    assert TrainingState([there], {"there": there}, TRAINING, accelerator(), 0.9).average.foreach
 
 
 def test_networks_are_built_without_the_weights_of_the_vae(base_dir, tmp_path):
