@@ -6,8 +6,7 @@ from data.pairs.errors import UserError
 from segmentation.config.networks import NetworkConfig
 from segmentation.networks.blocks import Network
 from segmentation.networks.ctnet import CTNet
-from segmentation.networks.encoder_weights import weights_source
-from segmentation.networks.encoders import check_names
+from segmentation.networks.encoders import check_names, weights_source
 from segmentation.networks.library import build_segformer, build_unet
 from segmentation.networks.plain_unet import PlainUNet
 from segmentation.networks.polyp_pvt import PolypPvt
