@@ -33,15 +33,6 @@ class Measures:
     curves: dict[str, np.ndarray]  # "convention/score" -> float64 (256,), the mean over images at threshold k / 255
 
 
-def _over_thresholds(probability: np.ndarray, lesion: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Return the three curves of one image over the thresholds, and the scores that need no threshold."""
-    saved = to_8_bit(probability)
-    steps, stretched = count_steps(saved, lesion), stretch(saved)
-    dice, iou = dice_iou_curves(steps)
-    curves = {"polyp_thr256/dice": dice, "polyp_thr256/iou": iou, "toolbox/e_measure": e_measure_curve(steps)}
-    return curves, {f"toolbox/{of.__name__}": of(stretched, lesion) for of in (mae, s_measure, weighted_f)}
-
-
 def measure(
     probabilities: Iterable[np.ndarray], masks: Iterable[np.ndarray], ids: Sequence[str], *, stretch_maps: bool = False
 ) -> Measures:
@@ -71,14 +62,19 @@ def measure(
                 f"the segmenter's map of {image} is not finite (NaN or infinite)",
                 ["its weights are broken or overflow: train it again, with a lower lr or in full precision"],
             )
-        counts.append(count(probability > THRESHOLD, mask > 0))
-        saved = (probability - probability.min()) / (np.ptp(probability) + 1e-8) if stretch_maps else probability
-        curves, extras = _over_thresholds(saved, mask > 0)
+        lesion = mask > 0
+        counts.append(count(probability > THRESHOLD, lesion))
+        if stretch_maps:
+            probability = (probability - probability.min()) / (np.ptp(probability) + 1e-8)
+        saved = to_8_bit(probability)
+        steps, stretched = count_steps(saved, lesion), stretch(saved)
+        dice, iou = dice_iou_curves(steps)
+        curves = {"polyp_thr256/dice": dice, "polyp_thr256/iou": iou, "toolbox/e_measure": e_measure_curve(steps)}
         for name, curve in curves.items():
             sums[name] = sums.get(name, 0) + curve
             scores.setdefault(name, []).append(float(curve.mean()))
-        for name, value in extras.items():
-            scores.setdefault(name, []).append(value)
+        for of in (mae, s_measure, weighted_f):
+            scores.setdefault(f"toolbox/{of.__name__}", []).append(of(stretched, lesion))
     table = np.array(counts, dtype=np.int64).reshape(-1, 4)
     of_images = per_image(table) | {name: np.array(values) for name, values in scores.items()}
     return Measures(tuple(ids), table, of_images, {name: total / len(ids) for name, total in sums.items()})

@@ -1,17 +1,15 @@
 """Testing a trained segmenter: one pass of predictions over every test set, then flat numbers and their details."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet, content
+from segmentation.inference.predict import Segmenter
 from segmentation.measures.conventions import Measures, measure
 from segmentation.measures.overlap import pooled
-
-if TYPE_CHECKING:
-    from segmentation.inference.predict import Segmenter
 
 FLAT = {
     "mDice": "fg_image/dice",
@@ -56,9 +54,10 @@ def _values(measures: Measures) -> dict[str, float]:
 
 def _spread(values: np.ndarray) -> dict[str, object]:
     """Return the mean and the standard deviation over images (n - 1), null with a reason for a single image."""
-    if len(values) > 1:
-        return {"mean": float(values.mean()), "sd": float(values.std(ddof=1))}
-    return {"mean": float(values.mean()), "sd": None, "sd_reason": "a spread takes two images or more"}
+    mean = float(values.mean())
+    if len(values) == 1:
+        return {"mean": mean, "sd": None, "sd_reason": "a spread takes two images or more"}
+    return {"mean": mean, "sd": float(values.std(ddof=1))}
 
 
 def _details(measures: Measures, values: Mapping[str, float]) -> dict[str, object]:
@@ -86,11 +85,10 @@ def summarize(per_test_set: Mapping[str, Measures]) -> dict[str, dict[str, Any]]
     if empty or not per_test_set:
         raise UserError("nothing to measure on", [f"test set {name} holds no images" for name in empty])
     values = {name: _values(measures) for name, measures in per_test_set.items()}
-    sizes = {name: len(measures.ids) for name, measures in per_test_set.items()}
     of_pixels = pooled(np.concatenate([measures.counts for measures in per_test_set.values()]))
-    metrics: dict[str, object] = {"images": sum(sizes.values())}
+    metrics: dict[str, object] = {"images": sum(len(measures.ids) for measures in per_test_set.values())}
     for flat, key in FLAT.items():
-        of_sets = {name: (sizes[name], values[name][key]) for name in values}
+        of_sets = {name: (len(measures.ids), values[name][key]) for name, measures in per_test_set.items()}
         metrics[flat] = of_pixels[key] if key in of_pixels else overall(of_sets)
     return {
         "metrics": metrics,
@@ -98,7 +96,7 @@ def summarize(per_test_set: Mapping[str, Measures]) -> dict[str, dict[str, Any]]
     }
 
 
-def measure_set(segmenter: "Segmenter", pairs: PairSet) -> Measures:
+def measure_set(segmenter: Segmenter, pairs: PairSet) -> Measures:
     """Return what a segmenter gets on one test set, at the images' own sizes and without padding.
 
     Each image is measured as soon as it is predicted, and its map forgotten.
@@ -108,8 +106,8 @@ def measure_set(segmenter: "Segmenter", pairs: PairSet) -> Measures:
     return measure(maps, masks, [pair.id for pair in pairs.pairs], stretch_maps=segmenter.row.stretch_maps)
 
 
-def evaluate(segmenter: "Segmenter", test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
-    """Return {"metrics": flat numbers over all test sets, "test_sets": details of each}.
+def evaluate(segmenter: Segmenter, test_sets: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
+    """Return what `summarize` returns of a segmenter on all test sets.
 
     Raises: UserError for test sets without images.
     """

@@ -29,27 +29,22 @@ def build_optimizer(network: nn.Module, row: ArchitectureRow) -> Optimizer:
     return optimizer(params, lr=row.lr, weight_decay=row.weight_decay, **options)
 
 
-def _poly(optimizer: Optimizer, row: ArchitectureRow, steps: int) -> LRScheduler:
-    """Return a rate that goes down to 0 in a line, times a rise for the share `warmup`; at least 1e-6 of the peak."""
+def build_schedule(optimizer: Optimizer, row: ArchitectureRow, steps: int) -> LRScheduler:
+    """Return the row's schedule for a run of so many steps.
+
+    All but plateau go on at every step, plateau at every validation loss. poly goes down to 0 in a line, times a rise
+    for the share `warmup`, and stays at 1e-6 of the peak or more.
+    """
+    if row.schedule == "plateau":
+        return ReduceLROnPlateau(optimizer, factor=0.5, patience=10)
+    if row.schedule == "one_cycle":
+        return OneCycleLR(optimizer, max_lr=[group["lr"] for group in optimizer.param_groups], total_steps=steps)
+    if row.schedule == "steps":
+        # in steps, so that added pairs do not move them when the number of steps is held equal
+        return MultiStepLR(optimizer, [round((epoch - 1) * steps / row.epochs) for epoch in row.milestones], gamma=0.5)
     rising = int(row.warmup * steps)
-    return LambdaLR(optimizer, lambda step: max(1e-6, (1 - step / steps) * min(1.0, step / rising if rising else 1.0)))
 
+    def poly(step: int) -> float:
+        return max(1e-6, (1 - step / steps) * (step / rising if step < rising else 1.0))
 
-def _one_cycle(optimizer: Optimizer, row: ArchitectureRow, steps: int) -> LRScheduler:
-    return OneCycleLR(optimizer, max_lr=[group["lr"] for group in optimizer.param_groups], total_steps=steps)
-
-
-def _halved(optimizer: Optimizer, row: ArchitectureRow, steps: int) -> LRScheduler:
-    # in steps, so that added pairs do not move them when the number of steps is held equal
-    ends = [round((epoch - 1) * steps / row.epochs) for epoch in row.milestones]
-    return MultiStepLR(optimizer, ends, gamma=0.5)
-
-
-# name -> the schedule of a run of so many steps; all but plateau go on at every step, plateau at every validation loss
-SCHEDULES: dict[str, Callable[[Optimizer, ArchitectureRow, int], LRScheduler]] = {
-    "constant": lambda optimizer, row, steps: LambdaLR(optimizer, lambda step: 1.0),
-    "one_cycle": _one_cycle,
-    "steps": _halved,
-    "poly": _poly,
-    "plateau": lambda optimizer, row, steps: ReduceLROnPlateau(optimizer, factor=0.5, patience=10),
-}
+    return LambdaLR(optimizer, poly if row.schedule == "poly" else lambda step: 1.0)

@@ -1,7 +1,5 @@
 """A training run: its optimiser step, its state on disk to go on from, and the curve of its losses."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from data.pairs.finite import check_losses, check_weights
+from data.pairs.csv_text import csv_text
+from data.pairs.finite import check_losses
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.inputs import as_targets, at_size, normalize
 from segmentation.networks.blocks import Network
@@ -40,8 +39,10 @@ class Run:
     stopped: bool = False
 
     def __post_init__(self) -> None:
-        lr = f"lower lr of {self.settings}, which is {self.row.lr:g}"
-        self.advice = [lr, "train in full precision (ACCELERATE_MIXED_PRECISION=no)"]
+        self.advice = [
+            f"lower lr of {self.settings}, which is {self.row.lr:g}",
+            "train in full precision (ACCELERATE_MIXED_PRECISION=no)",
+        ]
 
     def take_steps(self, batch: Batch, sizes: Sequence[int]) -> None:
         """Take an optimiser step at every size, in accelerate's precision.
@@ -78,13 +79,10 @@ class Run:
         if self.validation.sets:
             score, loss = self.validation.look(self.network, self.epochs)
             self.scores.append((len(self.losses), score, loss))
-            self.stopped = self.validation.stops(self.epochs)
+            patience = self.row.early_stop
+            self.stopped = patience is not None and self.epochs - self.validation.best_epoch >= patience
             if self.row.schedule == "plateau":
                 self.schedule.step(loss)
-
-    def check_weights(self) -> None:
-        """Raise UserError when the weights are not finite."""
-        check_weights(self.settings, len(self.losses), self.network.parameters(), self.advice)
 
     def save(self, path: Path) -> None:
         """Write a state to go on from, beside its place and then renamed."""
@@ -118,14 +116,9 @@ class Run:
 
     def curve(self) -> str:
         """Return CSV of step, loss and validation Dice; a loss is the mean over the steps since the row before."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["step", "loss", "val_dice"])
-        scores = iter(self.scores)
-        ahead = next(scores, None)
-        for steps in np.array_split(np.arange(len(self.losses)), min(CURVE_ROWS, len(self.losses))):
-            score = ""
-            while ahead and ahead[0] <= int(steps[-1]) + 1:
-                score, ahead = f"{ahead[1]:.6g}", next(scores, None)
-            writer.writerow([int(steps[-1]) + 1, f"{np.mean([self.losses[step] for step in steps]):.6g}", score])
-        return text.getvalue()
+        lines, end = [], 0
+        for losses in np.array_split(self.losses, min(CURVE_ROWS, len(self.losses))):
+            start, end = end, end + len(losses)
+            scores = [f"{score:.6g}" for step, score, _ in self.scores if start < step <= end]
+            lines.append([end, f"{np.mean(losses):.6g}", *(scores[-1:] or [""])])
+        return csv_text(["step", "loss", "val_dice"], lines)

@@ -12,14 +12,15 @@ import torch
 from data.pairs import devices
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
+from data.pairs.finite import check_weights
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config.architectures import CONFIG, WEIGHTS, ArchitectureRow
 from segmentation.inference.inputs import scaled_sizes
 from segmentation.networks.build import build_network
 from segmentation.training.batches import TrainingPairs, chosen_pairs, count_batches
-from segmentation.training.losses import LOSSES
-from segmentation.training.optim import SCHEDULES, build_optimizer
+from segmentation.training.losses import loss_of
+from segmentation.training.optim import build_optimizer, build_schedule
 from segmentation.training.run import Run
 from segmentation.training.validation import Validation, validation_sets
 
@@ -63,14 +64,14 @@ def train(
         network = build_network(row).to(accelerator.device).to(memory_format=torch.channels_last)
         torch.manual_seed(item_seed("training", seed))
         optimizer = build_optimizer(network, row)
-        schedule = SCHEDULES[row.schedule](optimizer, row, steps)
-        validation = Validation(looked_at, row, LOSSES[row.loss](row), accelerator.device)
+        schedule = build_schedule(optimizer, row, steps)
+        validation = Validation(looked_at, row, loss_of(row), accelerator.device)
         prepared = accelerator.prepare_optimizer(optimizer)
         run = Run(row, settings or row.network, accelerator, steps, network, prepared, schedule, validation)
         if work and (work / STATE).is_file():
             run.load(work / STATE)
         _train_epochs(run, pairs, batches, work)
-    run.check_weights()
+    check_weights(run.settings, len(run.losses), network.parameters(), run.advice)
     facts: dict[str, object] = {
         "seed": seed,
         "real": len(used),

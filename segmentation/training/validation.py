@@ -99,10 +99,6 @@ class Validation:
                 self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
         return score, loss
 
-    def stops(self, epoch: int) -> bool:
-        """Return whether early stopping ends the run after this epoch."""
-        return self.row.early_stop is not None and epoch - self.best_epoch >= self.row.early_stop
-
 
 def validation_sets(
     row: ArchitectureRow, real: PairSet, added: PairSet, val: PairSet | None, tests: Sequence[PairSet], seed: int
