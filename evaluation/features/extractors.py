@@ -111,7 +111,6 @@ def extract_features(
     parts: Mapping[str, Images],
     cfg: FeaturesConfig,
     weights: Mapping[str, Path],
-    device: str | None = None,
 ) -> dict[str, Features]:
     """Return the features of each part under one extractor; `real` is the training pairs, from which it is calibrated.
 
@@ -121,7 +120,7 @@ def extract_features(
     """
     check_alike({"real": real} | {part: images.set for part, images in parts.items()})
     extractor = EXTRACTORS[name]
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     meta = {
         "extractor": name,
         "backbone": extractor.backbone,

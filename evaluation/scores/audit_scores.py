@@ -86,7 +86,7 @@ def copy_entries(audit: CopyAudit, n_synthetic: int, backbone: str, suffix: str 
             more={"closer_of_copies": audit.closer_of_copies}, **facts,
         ),
         "self_retrieval": entry(
-            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=audit.chance, reason=unknown, note="floor is chance",
+            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=1 / audit.n_train, reason=unknown, note="floor is chance",
             **facts,
         ),
     }  # fmt: skip
