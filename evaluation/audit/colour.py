@@ -34,11 +34,8 @@ def lab_statistics(images: Sequence[np.ndarray] | np.ndarray) -> LabStatistics:
 
     found = []
     for image in images:
-        lab = (
-            cv2.cvtColor(np.ascontiguousarray(image).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-            .reshape(-1, 3)
-            .astype(np.float64)
-        )
+        pixels = np.ascontiguousarray(image, np.float32) / 255
+        lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float64)
         counts = [np.histogram(channel, BINS, limits)[0] for channel, limits in zip(lab.T, RANGES, strict=True)]
         found.append((lab.mean(0), lab.std(0), np.array(counts, np.int32)))
     mean, sd, histogram = (np.stack(column) for column in zip(*found, strict=True))

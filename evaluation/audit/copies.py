@@ -68,8 +68,9 @@ class CopyAudit:
 def thumbnails(images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """Return float32 (N, 16, 16, 3) of N uint8 (H, W, 3): means over areas, each channel of zero mean and unit sd.
 
-    Images of any size are stretched to the square. Standardising each channel makes a copy in other colours or another exposure the same thumbnail. An image of one
-    colour becomes zeros, which are no nearer to any picture than pictures are to each other.
+    Images of any size are stretched to the square. Standardising each channel makes a copy in other colours or another
+    exposure the same thumbnail. An image of one colour becomes zeros, which are no nearer to any picture than pictures
+    are to each other.
     """
     import cv2
 
@@ -97,8 +98,7 @@ def audit(
 
     The distance of embeddings is that of unit vectors, sqrt(2 - 2 cos). `holdout` are real images of the same source
     that the generator was not trained on: they say how near to a training image a fresh one comes. `parents` names for
-    each synthetic image the training image that its mask comes from; `quantile` is the share of fresh images that may be
-    flagged.
+    each synthetic image the training image that its mask comes from; `quantile` of fresh images may be flagged.
     """
     train, holdout, synthetic = map(_comparable, (train, holdout, synthetic))
     train = train.reshape(len(train), -1).astype(np.float64)

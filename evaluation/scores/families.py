@@ -9,7 +9,7 @@ from data.pairs.seeds import item_seed
 from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features
 from evaluation.scores.distances import MIN_IMAGES, frechet, mmd2_subsets, mmd2_u, poly
-from evaluation.scores.prdc import COVERAGE, DENSITY, PRECISION, RECALL, Prdc, equal_counts, prdc
+from evaluation.scores.prdc import PRDC_TEXT, Prdc, equal_counts, prdc
 from evaluation.scores.record import entry, spread
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
@@ -18,7 +18,6 @@ SUBSET_SIZE = 1000
 UNEQUAL = "the sets differ in size, and the bias depends on it: compare with other sets at the same sizes only"
 FEW_HELD_OUT = "the floor is of another number of images (n_floor), so its bias is another: fewer raise it"
 SMALL = "biased upwards in small sets: compare only at equal n; no spread, because a bootstrap is biased too"
-PRDC_TEXT = {"precision": PRECISION, "recall": RECALL, "density": DENSITY, "coverage": COVERAGE}
 
 
 class Sets(NamedTuple):
@@ -52,11 +51,9 @@ def common_facts(parts: Mapping[str, Features]) -> dict[str, object]:
 def too_few(parts: Mapping[str, Features]) -> str | None:
     """Return why there is nothing to compare, or None."""
     n, m = len(parts["train"]), len(parts["synthetic"])
-    return (
-        f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
-        if min(n, m) < MIN_IMAGES
-        else None
-    )
+    if min(n, m) >= MIN_IMAGES:
+        return None
+    return f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
 
 
 def yardsticks(statistic: Statistic, by_seed: Sequence[Sets]) -> dict[str, float | None]:
@@ -113,15 +110,15 @@ def kernel_entry(
     """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
     se = float(np.mean([mmd2_u(sets.train, sets.synthetic, poly)[1] for sets in by_seed]))
     smallest = min(len(by_seed[0].train), len(by_seed[0].synthetic))
-    automatic = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
-    size = automatic if cfg.kid_subset_size == "auto" else cfg.kid_subset_size
+    size = cfg.kid_subset_size
+    if size == "auto":
+        size = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
     rng = np.random.default_rng(item_seed("kid subsets"))
     subsets = [
         mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in by_seed
     ]
     mean, sd = np.mean(subsets, axis=0)
-    printed = {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}
-    more = {"subsets": printed}
+    more = {"subsets": {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}}
     return distance_entry(definition, lambda a, b: mmd2_u(a, b, poly)[0], by_seed, facts, note=note, se=se, more=more)
 
 

@@ -1,13 +1,12 @@
 """All scores of one synthetic set, from features and inspected images: no picture is read here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features, read_parts
-from evaluation.scores import demo, paper_scores
 from evaluation.scores.audit_scores import (
     colour_entries,
     copy_audit,
@@ -16,19 +15,11 @@ from evaluation.scores.audit_scores import (
     image_drift,
     image_rows,
 )
+from evaluation.scores.by_extractor import FAMILIES
 from evaluation.scores.families import Entries, too_few
 from evaluation.scores.record import entry
 
 Parts = Mapping[str, Features]
-Family = Callable[[Parts, ScoresConfig], Entries]
-# extractor -> what computes its scores, and what each of them is
-FAMILIES: dict[str, tuple[Family, dict[str, str]]] = {
-    "demo": (demo.demo_entries, demo.DEMO),
-    "inception": (paper_scores.inception_entries, paper_scores.INCEPTION),
-    "clip_b32": (paper_scores.clip_i_entries, paper_scores.CLIP_I),
-    "clip_l336": (paper_scores.cmmd_entries, paper_scores.CMMD),
-    "lpips": (paper_scores.lpips_entries, paper_scores.LPIPS),
-}
 SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se", "cmmd_unbiased": "se"}
 THUMBNAILS = "none: 16x16 thumbnails, 8 symmetries"
 MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
