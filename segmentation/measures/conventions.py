@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.pairs.errors import UserError
-from segmentation.measures.overlap import count, per_image
+from segmentation.measures.overlap import count, count_steps, dice_iou_curves, per_image, stretch, to_8_bit
 from segmentation.measures.saliency import e_measure_curve, mae, s_measure, weighted_f
-from segmentation.measures.thresholds import count_steps, dice_iou_curves, stretch, to_8_bit
 
 THRESHOLD = 0.5
 

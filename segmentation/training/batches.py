@@ -14,8 +14,7 @@ from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.inputs import load_pairs
-from segmentation.training.augment import build_augment
-from segmentation.training.colour_exchange import donor_chooser, exchange
+from segmentation.training.augment import build_augment, donor_chooser, exchange
 
 Batch = tuple[np.ndarray, np.ndarray]  # images uint8 (B, H, W, 3), masks uint8 (B, H, W) in 255ths
 

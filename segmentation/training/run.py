@@ -13,12 +13,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from data.pairs.csv_text import csv_text
 from data.pairs.finite import check_losses
 from segmentation.config.architectures import ArchitectureRow
-from segmentation.inference.inputs import as_targets, at_size, normalize
+from segmentation.inference.inputs import Decoded, as_targets, at_size, normalize
 from segmentation.networks.blocks import Network
 from segmentation.training.batches import Batch
-from segmentation.training.validation import Validation
+from segmentation.training.losses import Loss
+from segmentation.training.validation import look
 
 CURVE_ROWS = 200
+DONE = ("losses", "scores", "epochs", "stopped", "best", "best_epoch", "weights")  # what a run has come to
 
 
 @dataclass
@@ -32,11 +34,15 @@ class Run:
     network: Network
     optimizer: Any
     schedule: LRScheduler
-    validation: Validation
+    loss_of: Loss
+    looked_at: Sequence[Decoded]  # for validation after each epoch
     losses: list[float] = field(default_factory=list)  # of every optimiser step
     scores: list[tuple[int, float, float]] = field(default_factory=list)  # steps so far, validation Dice and loss
     epochs: int = 0  # that are done
     stopped: bool = False
+    best: float = -1.0  # validation Dice so far
+    best_epoch: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch, where the row asks for them
 
     def __post_init__(self) -> None:
         self.advice = [
@@ -60,7 +66,7 @@ class Run:
             outputs = self.network(inputs)
         maps = tuple(logits.float() for logits in outputs.maps)
         embedding = None if outputs.embedding is None else outputs.embedding.float()
-        loss = self.validation.loss_of(outputs._replace(maps=maps, embedding=embedding), targets)
+        loss = self.loss_of(outputs._replace(maps=maps, embedding=embedding), targets)
         self.losses.append(loss.item())
         check_losses(self.settings, len(self.losses) - 1, self.steps, {"loss": self.losses[-1]}, self.advice)
         self.optimizer.zero_grad()
@@ -76,13 +82,18 @@ class Run:
     def end_epoch(self) -> None:
         """Look at the validation pairs, and act on what is seen there."""
         self.epochs += 1
-        if self.validation.sets:
-            score, loss = self.validation.look(self.network, self.epochs)
-            self.scores.append((len(self.losses), score, loss))
-            patience = self.row.early_stop
-            self.stopped = patience is not None and self.epochs - self.validation.best_epoch >= patience
-            if self.row.schedule == "plateau":
-                self.schedule.step(loss)
+        if not self.looked_at:
+            return
+        score, loss = look(self.network, self.looked_at, self.row, self.loss_of, self.accelerator.device)
+        self.scores.append((len(self.losses), score, loss))
+        if score > self.best:
+            self.best, self.best_epoch = score, self.epochs
+            if self.row.keep != "last":
+                self.weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        patience = self.row.early_stop
+        self.stopped = patience is not None and self.epochs - self.best_epoch >= patience
+        if self.row.schedule == "plateau":
+            self.schedule.step(loss)
 
     def save(self, path: Path) -> None:
         """Write a state to go on from, beside its place and then renamed."""
@@ -91,8 +102,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.optimizer.scaler.state_dict() if self.optimizer.scaler else None,
             "schedule": self.schedule.state_dict(),
-            "validation": {key: getattr(self.validation, key) for key in ("best", "best_epoch", "weights")},
-            "done": {"losses": self.losses, "scores": self.scores, "epochs": self.epochs, "stopped": self.stopped},
+            "done": {name: getattr(self, name) for name in DONE},
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -108,7 +118,6 @@ class Run:
         if state["scaler"]:
             self.optimizer.scaler.load_state_dict(state["scaler"])
         self.schedule.load_state_dict(state["schedule"])
-        vars(self.validation).update(state["validation"])
         vars(self).update(state["done"])
         torch.set_rng_state(state["random"])
         if state["random_cuda"]:
