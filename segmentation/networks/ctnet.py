@@ -9,7 +9,6 @@ from segmentation.networks.encoders import build_encoder
 
 
 def _doubling(width: int) -> nn.ConvTranspose2d:
-    """Return a transposed convolution that doubles the sides of a map."""
     return nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
 
 

@@ -86,27 +86,6 @@ def _as_timm(row: NetworkConfig, args: dict[str, Any], state: dict[str, Tensor])
     return rename(state, whole) if rename else state, set(whole.state_dict())
 
 
-def _in_file(name: str, state: dict[str, Tensor]) -> str:
-    """Return the name in a file of what timm's feature extractors call stages_0.x or model.x."""
-    whole = re.sub(r"^([a-z_]+?)_(\d+)\.", r"\1.\2.", name.removeprefix("model."))
-    return name if name in state else whole
-
-
-def _misfits(wanted: dict[str, Tensor], names: dict[str, str], state: dict[str, Tensor], spare: set[str]) -> list[str]:
-    """Return one line for every tensor that is missing, has another shape, or is in the file for nothing."""
-    missing = [name for name in names.values() if name not in state and not name.endswith(_COUNTER)]
-    unexpected = [name for name in state if name not in spare.union(names.values()) and not _HEAD.match(name)]
-    return [
-        *(f"missing: {name}" for name in missing),
-        *(f"unexpected: {name}" for name in unexpected),
-        *(
-            f"{name} has the shape {tuple(state[name].shape)}, not {tuple(wanted[own].shape)}"
-            for own, name in names.items()
-            if name in state and state[name].shape != wanted[own].shape
-        ),
-    ]
-
-
 def fill_encoder(encoder: nn.Module, row: NetworkConfig, args: dict[str, Any], state: dict[str, Tensor]) -> None:
     """Put what `read_weights` returned into a row's encoder, which was built with `args`.
 
@@ -120,8 +99,19 @@ def fill_encoder(encoder: nn.Module, row: NetworkConfig, args: dict[str, Any], s
         part = encoder.model
         state, spare = _as_timm(row, args, state)
     wanted = part.state_dict()
-    names = {own: _in_file(own, state) for own in wanted}
-    problems = _misfits(wanted, names, state, spare)
+    # what timm's feature extractors call stages_0.x or model.x is stages.0.x or x in a file
+    in_file = {own: re.sub(r"^([a-z_]+?)_(\d+)\.", r"\1.\2.", own.removeprefix("model.")) for own in wanted}
+    names = {own: own if own in state else name for own, name in in_file.items()}
+    used = spare.union(names.values())
+    problems = [
+        *(f"missing: {name}" for name in names.values() if name not in state and not name.endswith(_COUNTER)),
+        *(f"unexpected: {name}" for name in state if name not in used and not _HEAD.match(name)),
+        *(
+            f"{name} has the shape {tuple(state[name].shape)}, not {tuple(wanted[own].shape)}"
+            for own, name in names.items()
+            if name in state and state[name].shape != wanted[own].shape
+        ),
+    ]
     if problems:
         more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
         _refuse(row, f"does not fit encoder {row.encoder_name()}", [*problems[:SHOWN], *more])

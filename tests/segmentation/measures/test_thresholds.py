@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from segmentation.inference.predict import probability_correction
-from segmentation.measures.conventions import measure
+from segmentation.measures.evaluate import measure
 from segmentation.measures.overlap import count_steps, dice_iou_curves, stretch, to_8_bit
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=9)
