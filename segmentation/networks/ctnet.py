@@ -1,5 +1,7 @@
 """CTNet (Xiao et al. 2024, Contrastive Transformer Network); spec/segmenters.md, sections 3.1 and 3.2."""
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,11 +31,7 @@ class Smim(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a map of the shape of x (B, C, H, W)."""
 
-        def half(maps: Tensor) -> Tensor:
-            return functional.avg_pool2d(maps, 2)
-
-        def full(maps: Tensor) -> Tensor:
-            return resize(maps, x.shape[-2:])
+        half, full = partial(functional.avg_pool2d, kernel_size=2), partial(resize, size=x.shape[-2:])
 
         def step(name: str, total: Tensor) -> Tensor:
             return functional.relu(self.norms[name](total))

@@ -13,7 +13,6 @@ from data.pairs.errors import UserError
 from segmentation.config.architectures import Augmentation, ColourExchange
 
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-Donor = Callable[[int, int], int]
 ALL = "*"  # pools of every domain
 
 
@@ -70,7 +69,7 @@ def exchange(image: np.ndarray, donor: np.ndarray, *, wrap: bool) -> np.ndarray:
     return cv2.cvtColor(cast, cv2.COLOR_LAB2RGB)
 
 
-def donor_chooser(row: ColourExchange, domains: Sequence[str]) -> Donor:
+def donor_chooser(row: ColourExchange, domains: Sequence[str]) -> Callable[[int, int], int]:
     """Return the function of (position of a pair, seed) that gives the position of its donor.
 
     Only the pool is drawn; within it the donor is the pair at position modulo the size of the pool, as in the official

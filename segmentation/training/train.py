@@ -20,8 +20,7 @@ from segmentation.inference.inputs import load_pairs, scaled_sizes
 from segmentation.networks.build import build_network
 from segmentation.training.batches import TrainingPairs, chosen_pairs, count_batches
 from segmentation.training.losses import loss_of
-from segmentation.training.optim import build_optimizer, build_schedule
-from segmentation.training.run import Run
+from segmentation.training.run import Run, build_optimizer, build_schedule
 from segmentation.training.validation import validation_sets
 
 CURVE = "curve.csv"
@@ -58,7 +57,7 @@ def train(
     used, added = chosen_pairs(used, added, row)
     pairs = TrainingPairs(used, added, row, seed, ahead=accelerator.device.type != "cpu")
     batches = count_batches(row, planned if row.budget == "equal_steps" else len(used), len(added))
-    steps = batches * row.steps_a_batch
+    steps = batches * (len(row.scales.factors) if row.scales and row.scales.draw == "each" else 1)
     with torch.random.fork_rng():  # the layers draw their weights, and drop paths, from the global generator only
         torch.manual_seed(item_seed("weights", seed))
         network = build_network(row).to(accelerator.device).to(memory_format=torch.channels_last)

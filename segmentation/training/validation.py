@@ -91,7 +91,7 @@ def validation_sets(
         text = "the weights are chosen on the test sets (keep: best_test): their scores say too much"
         sys.stderr.write(f"warning: {text}\n")
         return real, added, list(tests)
-    if not row.needs_validation:
+    if row.keep == "last" and not row.acts_on_validation:
         return real, added, []
     if val is not None and len(val):
         return real, added, [val]

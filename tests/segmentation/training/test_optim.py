@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from segmentation.training.optim import build_optimizer, build_schedule
+from segmentation.training.run import build_optimizer, build_schedule
 
 
 class Toy(nn.Module):
