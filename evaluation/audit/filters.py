@@ -75,6 +75,7 @@ def decide(rows: Iterable[Row], filter_row: FilterRow) -> dict[str, list[str]]:
 
     Raises: UserError that names every value that a criterion needs and the table does not have.
     """
+    most = {"colour_drift": filter_row.max_colour_drift, "copy": 0}
     decided: dict[str, list[str]] = {}
     problems = []
     for row in rows:
@@ -83,18 +84,12 @@ def decide(rows: Iterable[Row], filter_row: FilterRow) -> dict[str, list[str]]:
             number = value(row, criterion)
             if number is None:
                 problems.append(f"{row['id']}: {criterion} is {row.get(criterion) or 'empty'!r}, a number is needed")
-            elif _fails(number, criterion, filter_row):
+            elif number < filter_row.min_mask_fidelity if criterion == "mask_fidelity" else number > most[criterion]:
                 decided[row["id"]].append(criterion)
     if problems:
         what_to_do = "see the reason in results/details/scores, or take this criterion out of the filter"
         raise UserError(f"the filter lacks {len(problems)} values: {what_to_do}", _few(problems))
     return decided
-
-
-def _fails(number: float, criterion: str, filter_row: FilterRow) -> bool:
-    if criterion == "mask_fidelity":
-        return number < filter_row.min_mask_fidelity
-    return number > filter_row.max_colour_drift if criterion == "colour_drift" else number > 0
 
 
 def _few(problems: Sequence[str], at_most: int = 10) -> list[str]:

@@ -56,28 +56,6 @@ def too_few(parts: Mapping[str, Features]) -> str | None:
     return f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
 
 
-def yardsticks(statistic: Statistic, by_seed: Sequence[Sets]) -> dict[str, float | None]:
-    """Return what a value is to be read against, each as the mean over `by_seed`.
-
-    `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
-    the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
-    Each is None where a set is too small.
-    """
-
-    def mean(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
-        if min(len(side) for both in pairs for side in both) < MIN_IMAGES:
-            return None
-        return float(np.mean([statistic(*both) for both in pairs]))
-
-    order = np.random.default_rng(item_seed("halves")).permutation(len(by_seed[0].train))
-    half, other = np.array_split(order, 2)
-    return {
-        "floor": mean([(sets.train, sets.holdout) for sets in by_seed]),
-        "halves": mean([(sets.train[half], sets.train[other]) for sets in by_seed]),
-        "codec": mean([(sets.train, sets.codec) for sets in by_seed]),
-    }
-
-
 def distance_entry(
     definition: str,
     statistic: Statistic,
@@ -88,13 +66,30 @@ def distance_entry(
     se: float | None = None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Return the row of a distance, the mean over `by_seed`, which are several seeds or one set, and its yardsticks."""
+    """Return the row of a distance, the mean over `by_seed`, which are several seeds or one set, with its yardsticks.
+
+    `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
+    the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
+    Each is None where a set is too small.
+    """
+
+    def yardstick(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+        if min(len(side) for both in pairs for side in both) < MIN_IMAGES:
+            return None
+        return float(np.mean([statistic(*both) for both in pairs]))
+
     values = [statistic(sets.train, sets.synthetic) for sets in by_seed]
-    beside = yardsticks(statistic, by_seed)
-    floor = beside.pop("floor")
-    told = {**beside, **(more or {})} | ({"values": values} if len(values) > 1 else {})
+    order = np.random.default_rng(item_seed("halves")).permutation(len(by_seed[0].train))
+    half, other = np.array_split(order, 2)
+    more = {
+        "halves": yardstick([(sets.train[half], sets.train[other]) for sets in by_seed]),
+        "codec": yardstick([(sets.train, sets.codec) for sets in by_seed]),
+        **(more or {}),
+        **({"values": values} if len(values) > 1 else {}),
+    }
+    floor = yardstick([(sets.train, sets.holdout) for sets in by_seed])
     mean, sd = float(np.mean(values)), spread(values)
-    return entry(mean, definition, sd=sd, se=se, floor=floor, note=note or None, more=told, **facts)
+    return entry(mean, definition, sd=sd, se=se, floor=floor, note=note or None, more=more, **facts)
 
 
 def frechet_entry(definition: str, by_seed: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
