@@ -20,7 +20,7 @@ def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> 
     against another image's mask (empty where that is impossible; `reason` in meta says why); `thumbnails`
     (N, 16, 16, 3); `lab_mean` and `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
 
-    Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
+    Raises: UserError for empty sets and images of other sizes, all at once; BadImageError for one that cannot be read.
     """
     check_alike({part: images.set for part, images in parts.items()})
     nothing = Fidelity(np.empty(0), None, "the judge was trained on these images")

@@ -116,7 +116,7 @@ def extract_features(
 
     `weights` are files that `weights.require` has checked. TF32 is off: it would round features to 10 bits.
 
-    Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
+    Raises: UserError for empty sets and images of other sizes, all at once; BadImageError for one that cannot be read.
     """
     check_alike({"real": real} | {part: images.set for part, images in parts.items()})
     extractor = EXTRACTORS[name]

@@ -48,14 +48,6 @@ def common_facts(parts: Mapping[str, Features]) -> dict[str, object]:
     return {**counts(parts), "backbone": meta["backbone"], "weights": weights or f"random-init seed {seeds}"}
 
 
-def too_few(parts: Mapping[str, Features]) -> str | None:
-    """Return why there is nothing to compare, or None."""
-    n, m = len(parts["train"]), len(parts["synthetic"])
-    if min(n, m) >= MIN_IMAGES:
-        return None
-    return f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
-
-
 def distance_entry(
     definition: str,
     statistic: Statistic,

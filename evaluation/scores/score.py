@@ -16,7 +16,8 @@ from evaluation.scores.audit_scores import (
     image_rows,
 )
 from evaluation.scores.by_extractor import FAMILIES
-from evaluation.scores.families import Entries, too_few
+from evaluation.scores.distances import MIN_IMAGES
+from evaluation.scores.families import Entries
 from evaluation.scores.record import entry
 
 Parts = Mapping[str, Features]
@@ -50,13 +51,16 @@ def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) ->
     entries: Entries = {}
     for name, (family, definitions) in FAMILIES.items():
         if name in cfg.extractors:
-            reason = too_few(features[name])
-            if reason is None:
+            n, m = len(features[name]["train"]), len(features[name]["synthetic"])
+            if min(n, m) >= MIN_IMAGES:
                 entries |= family(features[name], cfg)
+                continue
+            reason = f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
+        elif name == "demo":
+            continue
         else:
             reason = f"scores.extractors in params.yaml lists no {name}, which needs pretrained weights"
-        if reason and (name != "demo" or name in cfg.extractors):
-            entries |= {score: entry(None, text, reason=reason) for score, text in definitions.items()}
+        entries |= {score: entry(None, text, reason=reason) for score, text in definitions.items()}
     audit, drift = copy_audit(inspected, "thumbnails", cfg), image_drift(inspected)
     n_synthetic = len(inspected["synthetic"])
     entries |= fidelity_entries(inspected) | copy_entries(audit, n_synthetic, THUMBNAILS)
