@@ -1,4 +1,4 @@
-"""Networks at toy width: shapes, gradients, repeatability, and errors that a user can mend."""
+"""Networks at toy width: shapes, gradients and repeatability."""
 
 import pytest
 import torch
