@@ -17,8 +17,8 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features
+from evaluation.scores.by_extractor import inception_entries
 from evaluation.scores.distances import frechet, mmd2_u, poly
-from evaluation.scores.paper_scores import inception_entries
 from evaluation.scores.prdc import prdc
 
 WIDTH = 2048

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.pairs.resize import Box, crop
-
 BINS = 101  # odd, so that grey lies in the middle of a bin of a and b
 RANGES = ((0.0, 100.0), (-110.0, 110.0), (-110.0, 110.0))  # of L, a and b; all of sRGB lies within
 SMALLEST_SD = 0.5  # Lab units; the logarithm of less says nothing about colour
@@ -30,14 +28,14 @@ class LabStatistics(NamedTuple):
     histogram: np.ndarray
 
 
-def lab_statistics(images: np.ndarray, boxes: Sequence[Box | None] = ()) -> LabStatistics:
-    """Return the statistics of uint8 (N, H, W, 3); `boxes` say what is no padding."""
+def lab_statistics(images: Sequence[np.ndarray] | np.ndarray) -> LabStatistics:
+    """Return the statistics of N uint8 (H, W, 3)."""
     import cv2
 
     found = []
-    for image, box in zip(images, boxes or [None] * len(images), strict=True):
-        pixels = np.ascontiguousarray(crop(image, box) if box else image)
-        lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float64)
+    for image in images:
+        pixels = np.ascontiguousarray(image, np.float32) / 255
+        lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float64)
         counts = [np.histogram(channel, BINS, limits)[0] for channel, limits in zip(lab.T, RANGES, strict=True)]
         found.append((lab.mean(0), lab.std(0), np.array(counts, np.int32)))
     mean, sd, histogram = (np.stack(column) for column in zip(*found, strict=True))

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.pairs.resize import Box, crop
-
 SIDE = 16
 BLOCK = 64
 SMALLEST_SD = 1.0  # grey levels; less is no content, and must not be blown up to be compared
 SMALLEST_HOLDOUT = 20
-QUANTILE = 0.01  # share of fresh images that may be flagged
 DEFINITION = (
     "Share of synthetic images that lie as near to their nearest training image as only the nearest `quantile` of "
     "held-out real images do. Distance: root mean square difference of 16x16 thumbnails, each colour channel "
@@ -48,11 +45,6 @@ class CopyAudit:
     note: str | None
 
     @property
-    def chance(self) -> float:
-        """Return the self-retrieval of images that have nothing to do with their parents."""
-        return 1 / self.n_train
-
-    @property
     def closer_of_copies(self) -> float:
         """Return about what `closer_to_train` would be if every synthetic image were a copy, 0.5-1."""
         return 0.5 + 0.5 * min(1.0, self.n_holdout / self.n_train)
@@ -73,22 +65,17 @@ class CopyAudit:
         return None if self.flagged is None else float((self.flagged & ~self.nearest_is_parent).mean())
 
 
-def thumbnails(images: np.ndarray, boxes: Sequence[Box | None] = ()) -> np.ndarray:
-    """Return float32 (N, 16, 16, 3) of uint8 (N, H, W, 3): means over areas, each channel of zero mean and unit sd.
+def thumbnails(images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Return float32 (N, 16, 16, 3) of N uint8 (H, W, 3): means over areas, each channel of zero mean and unit sd.
 
-    `boxes` say what is no padding; the rest is stretched to the square.
-
-    Standardising each channel makes a copy in other colours or another exposure the same thumbnail. An image of one
-    colour becomes zeros, which are no nearer to any picture than pictures are to each other.
+    Images of any size are stretched to the square. Standardising each channel makes a copy in other colours or another
+    exposure the same thumbnail. An image of one colour becomes zeros, which are no nearer to any picture than pictures
+    are to each other.
     """
     import cv2
 
-    content = [
-        crop(image, box) if box else image for image, box in zip(images, boxes or [None] * len(images), strict=True)
-    ]
-    small = np.stack(
-        [cv2.resize(one.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for one in content]
-    )
+    floats = (image.astype(np.float32) for image in images)
+    small = np.stack([cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in floats])
     small -= small.mean((1, 2), keepdims=True)
     return small / np.maximum(small.std((1, 2), keepdims=True), SMALLEST_SD)
 
@@ -105,13 +92,13 @@ def audit(
     *,
     train_ids: Sequence[str],
     parents: Sequence[str],
-    quantile: float = QUANTILE,
+    quantile: float = 0.01,
 ) -> CopyAudit:
     """Return the audit of three sets of `thumbnails` (N, 16, 16, 3), or of embeddings (N, d) such as CLIP's.
 
     The distance of embeddings is that of unit vectors, sqrt(2 - 2 cos). `holdout` are real images of the same source
     that the generator was not trained on: they say how near to a training image a fresh one comes. `parents` names for
-    each synthetic image the training image that its mask comes from.
+    each synthetic image the training image that its mask comes from; `quantile` of fresh images may be flagged.
     """
     train, holdout, synthetic = map(_comparable, (train, holdout, synthetic))
     train = train.reshape(len(train), -1).astype(np.float64)

@@ -1,6 +1,7 @@
 """Filters: which synthetic pairs are worth training on, decided from the table that the score stage writes."""
 
 import csv
+import itertools
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,6 @@ from data.pairs.files import of_cell, whole_folder
 from data.pairs.manifest import PairSet, write_manifest
 
 CRITERIA = ("mask_fidelity", "colour_drift", "copy")
-COPY = {"1": 1.0, "true": 1.0, "0": 0.0, "false": 0.0}
 
 Row = Mapping[str, str]
 
@@ -40,8 +40,8 @@ class FilterRow(Config):
 
     def criteria(self) -> tuple[str, ...]:
         """Return the columns of the table that are looked at, in the order of CRITERIA."""
-        asked = (self.min_mask_fidelity is not None, self.max_colour_drift is not None, self.drop_copies)
-        return tuple(name for name, is_asked in zip(CRITERIA, asked, strict=True) if is_asked)
+        needed = (self.min_mask_fidelity is not None, self.max_colour_drift is not None, self.drop_copies)
+        return tuple(itertools.compress(CRITERIA, needed))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -62,12 +62,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def value(row: Row, criterion: str) -> float | None:
-    """Return the number of a cell, copies as 1 and others as 0; None where it is empty or no number."""
-    cell = (row.get(criterion) or "").strip()
-    if criterion == "copy":
-        return COPY.get(cell.lower())
+    """Return the number of a cell, of copies 1 and of others 0; None where it is empty or no number."""
     try:
-        number = float(cell)
+        number = float(row.get(criterion) or "")
     except ValueError:
         return None
     return number if math.isfinite(number) else None
@@ -78,6 +75,7 @@ def decide(rows: Iterable[Row], filter_row: FilterRow) -> dict[str, list[str]]:
 
     Raises: UserError that names every value that a criterion needs and the table does not have.
     """
+    most = {"colour_drift": filter_row.max_colour_drift, "copy": 0}
     decided: dict[str, list[str]] = {}
     problems = []
     for row in rows:
@@ -86,18 +84,12 @@ def decide(rows: Iterable[Row], filter_row: FilterRow) -> dict[str, list[str]]:
             number = value(row, criterion)
             if number is None:
                 problems.append(f"{row['id']}: {criterion} is {row.get(criterion) or 'empty'!r}, a number is needed")
-            elif _fails(number, criterion, filter_row):
+            elif number < filter_row.min_mask_fidelity if criterion == "mask_fidelity" else number > most[criterion]:
                 decided[row["id"]].append(criterion)
     if problems:
         what_to_do = "see the reason in results/details/scores, or take this criterion out of the filter"
         raise UserError(f"the filter lacks {len(problems)} values: {what_to_do}", _few(problems))
     return decided
-
-
-def _fails(number: float, criterion: str, filter_row: FilterRow) -> bool:
-    if criterion == "mask_fidelity":
-        return number < filter_row.min_mask_fidelity
-    return number > filter_row.max_colour_drift if criterion == "colour_drift" else number > 0
 
 
 def _few(problems: Sequence[str], at_most: int = 10) -> list[str]:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import content_box
-from data.pairs.resize import Box, crop
+from data.pairs.manifest import Pair, content
 from evaluation.features.images import Images
 
 Judge = Callable[[np.ndarray], np.ndarray]
@@ -57,32 +56,30 @@ def strangers(masks: Iterable[np.ndarray]) -> np.ndarray | None:
     return np.roll(np.arange(n), step)
 
 
-def _lesion(probabilities: np.ndarray, ids: Sequence[str]) -> np.ndarray:
-    bad = [name for name, one in zip(ids, probabilities, strict=True) if not np.isfinite(one).all()]
+def _lesion(judge: Judge, images: np.ndarray, pairs: Sequence[Pair]) -> np.ndarray:
+    """Return bool (N, H, W): where the judge finds lesion in images uint8 (N, H, W, 3) of N pairs.
+
+    Raises: UserError naming the ids of images whose maps are not finite.
+    """
+    maps = judge(images)
+    if maps.shape != images.shape[:3]:
+        raise ValueError(f"the judge must return probabilities {images.shape[:3]}, got {maps.shape}")
+    bad = [pair.id for pair, probabilities in zip(pairs, maps, strict=True) if not np.isfinite(probabilities).all()]
     if bad:
         raise UserError(
             f"the judge's maps of {len(bad)} images are not finite (NaN or infinite): {', '.join(bad[:20])}",
             ["its weights are broken or overflow: train it again (run dvc repro judge), in full precision"],
         )
-    return probabilities > 0.5
+    return maps > 0.5
 
 
-def found_in(images: np.ndarray, boxes: Sequence[Box | None], judge: Judge, ids: Sequence[str]) -> np.ndarray:
-    """Return bool (N, H, W): where the judge finds lesion in uint8 (N, H, W, 3) when it sees only what is no padding.
-
-    It was trained without any padding, and `boxes` say where there is some.
-
-    Raises: UserError naming the ids of images whose maps are not finite.
-    """
-    if not any(boxes):
-        predicted = _lesion(judge(images), ids)
-        if predicted.shape != images.shape[:3]:
-            raise ValueError(f"the judge must return probabilities {images.shape[:3]}, got {predicted.shape}")
-        return predicted
+def _found(judge: Judge, images: np.ndarray, pairs: Sequence[Pair]) -> np.ndarray:
+    """Return what `_lesion` does when the judge sees only what is no padding: it was trained without any."""
+    if not any(pair.box for pair in pairs):
+        return _lesion(judge, images, pairs)
     predicted = np.zeros(images.shape[:3], bool)
-    for image, place, box, name in zip(images, predicted, boxes, ids, strict=True):
-        inner = crop(image, box) if box else image
-        (crop(place, box) if box else place)[:] = _lesion(judge(inner[None]), [name])[0]
+    for pair, image, place in zip(pairs, images, predicted, strict=True):
+        content(pair, place)[:] = _lesion(judge, content(pair, image)[None], [pair])[0]
     return predicted
 
 
@@ -90,16 +87,15 @@ def mask_fidelity(images: Images, judge: Judge, *, batch: int = 32) -> Fidelity:
     """Return the judge's Dice of every image, and the permuted control.
 
     Metrics of distributions cannot see swapped masks, so this one is what says that a pair is a pair.
+
+    Raises: UserError naming the ids of images whose maps are not finite.
     """
     others = strangers(images.mask(index) for index in range(len(images)))
-    boxes = [content_box(pair) for pair in images.pairs]
     own: list[np.ndarray] = []
     swapped: list[np.ndarray] = []
     for start in range(0, len(images), batch):
         rows = range(start, min(start + batch, len(images)))
-        predicted = found_in(
-            images.take(list(rows)), boxes[start : start + batch], judge, [images.ids[row] for row in rows]
-        )
+        predicted = _found(judge, images.take(rows), images.pairs[start : start + batch])
         own.append(dice(predicted, np.stack([images.mask(row) for row in rows])))
         if others is not None:
             swapped.append(dice(predicted, np.stack([images.mask(int(others[row])) for row in rows])))

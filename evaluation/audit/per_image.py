@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from tqdm import tqdm
 
-from data.pairs.manifest import content_box
+from data.pairs.manifest import content
 from evaluation.audit.colour import lab_statistics
 from evaluation.audit.copies import thumbnails
 from evaluation.audit.mask_fidelity import Fidelity, Judge, mask_fidelity
@@ -20,20 +20,22 @@ def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> 
     against another image's mask (empty where that is impossible; `reason` in meta says why); `thumbnails`
     (N, 16, 16, 3); `lab_mean` and `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
 
-    Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
+    Raises: UserError for empty sets and images of other sizes, all at once; BadImageError for one that cannot be read.
     """
     check_alike({part: images.set for part, images in parts.items()})
-    return {part: _inspect(images, judge, batch, part) for part, images in parts.items()}
-
-
-def _inspect(images: Images, judge: Judge, batch: int, name: str) -> Features:
     nothing = Fidelity(np.empty(0), None, "the judge was trained on these images")
-    fidelity = nothing if name == "train" else mask_fidelity(images, judge, batch=batch)
-    every = [content_box(pair) for pair in images.pairs]
+    return {
+        part: _inspect(images, nothing if part == "train" else mask_fidelity(images, judge, batch=batch), batch, part)
+        for part, images in parts.items()
+    }
+
+
+def _inspect(images: Images, fidelity: Fidelity, batch: int, name: str) -> Features:
     looked_at = []
     for number, some in enumerate(tqdm(images.batches(batch), desc=name, unit="batch", mininterval=5)):
-        boxes = every[number * batch : number * batch + len(some)]
-        looked_at.append((thumbnails(some, boxes), *lab_statistics(some, boxes)))
+        pairs = images.pairs[number * batch : number * batch + len(some)]
+        contents = [content(pair, image) for pair, image in zip(pairs, some, strict=True)]
+        looked_at.append((thumbnails(contents), *lab_statistics(contents)))
     small, mean, sd, histogram = (np.concatenate(column) for column in zip(*looked_at, strict=True))
     arrays = {
         "parents": np.array(images.parents, dtype=str),

@@ -2,11 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from data.pairs.config import Config, Share
 
+
+def _all_differ(values: tuple) -> tuple:
+    if len(set(values)) < len(values):
+        raise ValueError(f"all must differ, got {list(values)}")
+    return values
+
+
 ExtractorName = Literal["demo", "inception", "clip_b32", "clip_l336", "lpips"]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_all_differ)]
 
 
 class FeaturesConfig(Config):
@@ -16,23 +24,16 @@ class FeaturesConfig(Config):
         default="weights", description="folder of the pretrained weights; the variable METRIC_WEIGHTS wins"
     )
     batch: int = Field(default=32, ge=1, description="images a forward pass; changes memory, never a score")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: Seeds = Field(
         default=(0, 1, 2), min_length=1, description="seeds of the demo's random encoders and projections"
     )
     max_unpaired_pairs: int = Field(default=2000, ge=1, description="random image pairs behind each unpaired LPIPS")
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(f"seeds must differ, or their spread means nothing; got {list(seeds)}")
-        return seeds
 
 
 class ScoresConfig(Config):
     """Which features are compared, and how."""
 
-    extractors: tuple[ExtractorName, ...] = Field(
+    extractors: Annotated[tuple[ExtractorName, ...], AfterValidator(_all_differ)] = Field(
         min_length=1,
         description="[demo] needs no pretrained weights; [inception, clip_b32, clip_l336, lpips] gives the paper's "
         "scores (one can be left out: clip_l336 takes hours on a CPU); what is not extracted is null with a reason",
@@ -47,10 +48,3 @@ class ScoresConfig(Config):
         description="a synthetic image is flagged as a copy when it is nearer to a training image than all but this "
         "share of held-out real images are",
     )
-
-    @field_validator("extractors")
-    @classmethod
-    def _extractors_differ(cls, names: tuple[ExtractorName, ...]) -> tuple[ExtractorName, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"a name stands twice: {list(names)}")
-        return names

@@ -111,17 +111,16 @@ def extract_features(
     parts: Mapping[str, Images],
     cfg: FeaturesConfig,
     weights: Mapping[str, Path],
-    device: str | None = None,
 ) -> dict[str, Features]:
     """Return the features of each part under one extractor; `real` is the training pairs, from which it is calibrated.
 
     `weights` are files that `weights.require` has checked. TF32 is off: it would round features to 10 bits.
 
-    Raises: UserError for empty sets and images of other sizes, all at once, and for one that cannot be read.
+    Raises: UserError for empty sets and images of other sizes, all at once; BadImageError for one that cannot be read.
     """
     check_alike({"real": real} | {part: images.set for part, images in parts.items()})
     extractor = EXTRACTORS[name]
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     meta = {
         "extractor": name,
         "backbone": extractor.backbone,

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from data.pairs.errors import UserError
-from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet
 
 JPEG_QUALITY = 95
@@ -43,7 +42,7 @@ class Images:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Return one image, uint8 (H, W, 3)."""
-        image = _read(self.set.image, self.set, self.pairs[index])
+        image = self.set.image(self.pairs[index])
         if not self.codec:
             return image
         file = io.BytesIO()
@@ -52,7 +51,7 @@ class Images:
 
     def mask(self, index: int) -> np.ndarray:
         """Return one mask, uint8 (H, W) in {0, 1}."""
-        return _read(self.set.mask, self.set, self.pairs[index])
+        return self.set.mask(self.pairs[index])
 
     def take(self, indices: Sequence[int]) -> np.ndarray:
         """Return some images, uint8 (n, H, W, 3)."""
@@ -62,13 +61,6 @@ class Images:
         """Yield all images in order, uint8 (up to `size`, H, W, 3) at a time."""
         for start in range(0, len(self), size):
             yield self.take(range(start, min(start + size, len(self))))
-
-
-def _read(read, pairs: PairSet, pair: Pair) -> np.ndarray:
-    try:
-        return read(pair)
-    except BadImageError as error:
-        raise UserError(f"{pairs.folder}, pair {pair.id}: {error}") from error
 
 
 def check_alike(sets: Mapping[str, PairSet]) -> None:

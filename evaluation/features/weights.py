@@ -90,29 +90,27 @@ def require(names: Iterable[str], folder: Path, also: Iterable[str] = ()) -> dic
     if wrong:
         others = {name: folder / WEIGHTS[name].path for name in also if name not in found}
         spare = {name: Found("missing", path, None) for name, path in others.items() if not path.is_file()}
-        raise UserError(f"weight files missing or altered in {folder}: {', '.join(wrong)}", _ways_out(wrong, spare))
+        lines = _lines(wrong)
+        if spare:
+            lines += ["missing too, for the other scores of the paper:", *_lines(spare)]
+        lines += [
+            f"all of them: {fetch_command([*wrong, *spare])}",
+            f"or point the variable {VARIABLE} at a folder that has them",
+            "or set scores.extractors: [demo] in params.yaml, which needs no weights; nothing falls back to it by "
+            "itself",
+        ]
+        raise UserError(f"weight files missing or altered in {folder}: {', '.join(wrong)}", lines)
     return {name: one.path for name, one in found.items()}
 
 
-def _ways_out(wrong: Mapping[str, Found], spare: Mapping[str, Found]) -> list[str]:
-    """Return a line or more for each file, and what else can be done."""
-    lines = [line for name, one in wrong.items() for line in _lines(name, one)]
-    if spare:
-        lines.append("missing too, for the other scores of the paper:")
-        lines += [line for name, one in spare.items() for line in _lines(name, one)]
-    return [
-        *lines,
-        f"all of them: {fetch_command([*wrong, *spare])}",
-        f"or point the variable {VARIABLE} at a folder that has them",
-        "or set scores.extractors: [demo] in params.yaml, which needs no weights; nothing falls back to it by itself",
-    ]
-
-
-def _lines(name: str, found: Found) -> list[str]:
-    file = WEIGHTS[name]
-    state = f"altered (SHA-256 {found.sha256}, expected {file.sha256})" if found.sha256 else "missing"
-    first = f"{name} is {state}: {found.path}, {megabytes(file)}, for {file.used_for}"
-    return [first, f"  {fetch_command([name])}", elsewhere(file, found.path)]
+def _lines(files: Mapping[str, Found]) -> list[str]:
+    lines = []
+    for name, (_, path, sha256) in files.items():
+        file = WEIGHTS[name]
+        state = f"altered (SHA-256 {sha256}, expected {file.sha256})" if sha256 else "missing"
+        lines.append(f"{name} is {state}: {path}, {megabytes(file)}, for {file.used_for}")
+        lines += [f"  {fetch_command([name])}", elsewhere(file, path)]
+    return lines
 
 
 def elsewhere(file: WeightFile, path: Path) -> str:

@@ -86,8 +86,8 @@ def copy_entries(audit: CopyAudit, n_synthetic: int, backbone: str, suffix: str 
             more={"closer_of_copies": audit.closer_of_copies}, **facts,
         ),
         "self_retrieval": entry(
-            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=audit.chance, reason=unknown, note="floor is chance",
-            **facts,
+            audit.self_retrieval, copies.SELF_RETRIEVAL, floor=1 / audit.n_train, reason=unknown,
+            note="floor is chance", **facts,
         ),
     }  # fmt: skip
     return {f"{name}{suffix}": row for name, row in entries.items()}

@@ -9,7 +9,7 @@ from data.pairs.seeds import item_seed
 from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features
 from evaluation.scores.distances import MIN_IMAGES, frechet, mmd2_subsets, mmd2_u, poly
-from evaluation.scores.prdc import COVERAGE, DENSITY, PRECISION, RECALL, Prdc, equal_counts, prdc
+from evaluation.scores.prdc import PRDC_TEXT, Prdc, equal_counts, prdc
 from evaluation.scores.record import entry, spread
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
@@ -18,7 +18,6 @@ SUBSET_SIZE = 1000
 UNEQUAL = "the sets differ in size, and the bias depends on it: compare with other sets at the same sizes only"
 FEW_HELD_OUT = "the floor is of another number of images (n_floor), so its bias is another: fewer raise it"
 SMALL = "biased upwards in small sets: compare only at equal n; no spread, because a bootstrap is biased too"
-PRDC_TEXT = {"precision": PRECISION, "recall": RECALL, "density": DENSITY, "coverage": COVERAGE}
 
 
 class Sets(NamedTuple):
@@ -49,38 +48,6 @@ def common_facts(parts: Mapping[str, Features]) -> dict[str, object]:
     return {**counts(parts), "backbone": meta["backbone"], "weights": weights or f"random-init seed {seeds}"}
 
 
-def too_few(parts: Mapping[str, Features]) -> str | None:
-    """Return why there is nothing to compare, or None."""
-    n, m = len(parts["train"]), len(parts["synthetic"])
-    return (
-        f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
-        if min(n, m) < MIN_IMAGES
-        else None
-    )
-
-
-def yardsticks(statistic: Statistic, by_seed: Sequence[Sets]) -> dict[str, float | None]:
-    """Return what a value is to be read against, each as the mean over `by_seed`.
-
-    `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
-    the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
-    Each is None where a set is too small.
-    """
-
-    def mean(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
-        if min(len(side) for both in pairs for side in both) < MIN_IMAGES:
-            return None
-        return float(np.mean([statistic(*both) for both in pairs]))
-
-    order = np.random.default_rng(item_seed("halves")).permutation(len(by_seed[0].train))
-    half, other = np.array_split(order, 2)
-    return {
-        "floor": mean([(sets.train, sets.holdout) for sets in by_seed]),
-        "halves": mean([(sets.train[half], sets.train[other]) for sets in by_seed]),
-        "codec": mean([(sets.train, sets.codec) for sets in by_seed]),
-    }
-
-
 def distance_entry(
     definition: str,
     statistic: Statistic,
@@ -91,13 +58,30 @@ def distance_entry(
     se: float | None = None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Return the row of a distance, the mean over `by_seed`, which are several seeds or one set, and its yardsticks."""
+    """Return the row of a distance, the mean over `by_seed`, which are several seeds or one set, with its yardsticks.
+
+    `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
+    the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
+    Each is None where a set is too small.
+    """
+
+    def yardstick(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+        if min(len(side) for both in pairs for side in both) < MIN_IMAGES:
+            return None
+        return float(np.mean([statistic(*both) for both in pairs]))
+
     values = [statistic(sets.train, sets.synthetic) for sets in by_seed]
-    beside = yardsticks(statistic, by_seed)
-    floor = beside.pop("floor")
-    told = {**beside, **(more or {})} | ({"values": values} if len(values) > 1 else {})
+    order = np.random.default_rng(item_seed("halves")).permutation(len(by_seed[0].train))
+    half, other = np.array_split(order, 2)
+    more = {
+        "halves": yardstick([(sets.train[half], sets.train[other]) for sets in by_seed]),
+        "codec": yardstick([(sets.train, sets.codec) for sets in by_seed]),
+        **(more or {}),
+        **({"values": values} if len(values) > 1 else {}),
+    }
+    floor = yardstick([(sets.train, sets.holdout) for sets in by_seed])
     mean, sd = float(np.mean(values)), spread(values)
-    return entry(mean, definition, sd=sd, se=se, floor=floor, note=note or None, more=told, **facts)
+    return entry(mean, definition, sd=sd, se=se, floor=floor, note=note or None, more=more, **facts)
 
 
 def frechet_entry(definition: str, by_seed: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
@@ -113,15 +97,15 @@ def kernel_entry(
     """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
     se = float(np.mean([mmd2_u(sets.train, sets.synthetic, poly)[1] for sets in by_seed]))
     smallest = min(len(by_seed[0].train), len(by_seed[0].synthetic))
-    automatic = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
-    size = automatic if cfg.kid_subset_size == "auto" else cfg.kid_subset_size
+    size = cfg.kid_subset_size
+    if size == "auto":
+        size = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
     rng = np.random.default_rng(item_seed("kid subsets"))
     subsets = [
         mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in by_seed
     ]
     mean, sd = np.mean(subsets, axis=0)
-    printed = {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}
-    more = {"subsets": printed}
+    more = {"subsets": {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}}
     return distance_entry(definition, lambda a, b: mmd2_u(a, b, poly)[0], by_seed, facts, note=note, se=se, more=more)
 
 

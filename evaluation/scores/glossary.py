@@ -42,10 +42,7 @@ SCORES = {
         "Mask fidelity of held-out real pairs", "neither", False, "The same segmenter on real pairs that it never saw."
     ),
     "copy_rate": Score(
-        "Copies",
-        "lower",
-        True,
-        "Share of synthetic images nearer to a training image than nearly any real one.",
+        "Copies", "lower", True, "Share of synthetic images nearer to a training image than nearly any real one."
     ),
     "copy_rate_parent": Score("Copies of the own mask's image", "lower", False, "The part that copies its own parent."),
     "copy_rate_other": Score("Copies of another image", "lower", False, "The part that copies another training image."),

@@ -5,14 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-K = 5
 WORKING_MEMORY_MIB = 64  # of one block of distances
-PRECISION = (
-    "Share of synthetic images inside a ball around any real one that reaches to its k-th nearest real neighbour."
-)
-RECALL = "Share of real images inside a ball around any synthetic one that reaches to its k-th nearest synthetic one."
-DENSITY = "Mean number of real balls around a synthetic image, over k; 1 when the sets are alike, and it may be more."
-COVERAGE = "Share of real balls that hold at least one synthetic image; it depends on the numbers, so equal ones count."
+PRDC_TEXT = {
+    "precision": "Share of synthetic images inside a ball around any real one that reaches to its k-th nearest real "
+    "neighbour.",
+    "recall": "Share of real images inside a ball around any synthetic one that reaches to its k-th nearest synthetic "
+    "one.",
+    "density": "Mean number of real balls around a synthetic image, over k; 1 when the sets are alike, and it may be "
+    "more.",
+    "coverage": "Share of real balls that hold at least one synthetic image; it depends on the numbers, so equal ones "
+    "count.",
+}
 
 
 class Prdc(NamedTuple):
@@ -25,7 +28,7 @@ class Prdc(NamedTuple):
     reason: str | None = None
 
 
-def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = K) -> Prdc:
+def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = 5) -> Prdc:
     """Return the four scores of features (N, d) and (M, d), computed in float64 and in blocks of bounded memory.
 
     They are fair only between sets of one size: see `equal_counts`.

@@ -1,13 +1,12 @@
 """All scores of one synthetic set, from features and inspected images: no picture is read here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features, read_parts
-from evaluation.scores import demo, paper_scores
 from evaluation.scores.audit_scores import (
     colour_entries,
     copy_audit,
@@ -16,19 +15,12 @@ from evaluation.scores.audit_scores import (
     image_drift,
     image_rows,
 )
-from evaluation.scores.families import Entries, too_few
+from evaluation.scores.by_extractor import FAMILIES
+from evaluation.scores.distances import MIN_IMAGES
+from evaluation.scores.families import Entries
 from evaluation.scores.record import entry
 
 Parts = Mapping[str, Features]
-Family = Callable[[Parts, ScoresConfig], Entries]
-# extractor -> what computes its scores, and what each of them is
-FAMILIES: dict[str, tuple[Family, dict[str, str]]] = {
-    "demo": (demo.demo_entries, demo.DEMO),
-    "inception": (paper_scores.inception_entries, paper_scores.INCEPTION),
-    "clip_b32": (paper_scores.clip_i_entries, paper_scores.CLIP_I),
-    "clip_l336": (paper_scores.cmmd_entries, paper_scores.CMMD),
-    "lpips": (paper_scores.lpips_entries, paper_scores.LPIPS),
-}
 SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se", "cmmd_unbiased": "se"}
 THUMBNAILS = "none: 16x16 thumbnails, 8 symmetries"
 MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
@@ -59,13 +51,16 @@ def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) ->
     entries: Entries = {}
     for name, (family, definitions) in FAMILIES.items():
         if name in cfg.extractors:
-            reason = too_few(features[name])
-            if reason is None:
+            n, m = len(features[name]["train"]), len(features[name]["synthetic"])
+            if min(n, m) >= MIN_IMAGES:
                 entries |= family(features[name], cfg)
+                continue
+            reason = f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
+        elif name == "demo":
+            continue
         else:
             reason = f"scores.extractors in params.yaml lists no {name}, which needs pretrained weights"
-        if reason and (name != "demo" or name in cfg.extractors):
-            entries |= {score: entry(None, text, reason=reason) for score, text in definitions.items()}
+        entries |= {score: entry(None, text, reason=reason) for score, text in definitions.items()}
     audit, drift = copy_audit(inspected, "thumbnails", cfg), image_drift(inspected)
     n_synthetic = len(inspected["synthetic"])
     entries |= fidelity_entries(inspected) | copy_entries(audit, n_synthetic, THUMBNAILS)

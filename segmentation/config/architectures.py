@@ -125,7 +125,6 @@ class ArchitectureRow(NetworkConfig):
     def _fits_together(self) -> "ArchitectureRow":
         smallest = min([self.input_px, *(self.scales.sizes(self.input_px) if self.scales else [])])
         least_px = LEAST_PX.get(self.network, STRIDE)
-        by_epoch = self.acts_on_validation
         problems = {
             "loss: ce_dice is for plain_unet alone, which takes no other": (
                 (self.loss == "ce_dice") != (self.network == "plain_unet")
@@ -138,10 +137,10 @@ class ArchitectureRow(NetworkConfig):
             ),
             "warmup: only for schedule: poly": self.warmup and self.schedule != "poly",
             "early_stop and schedule: plateau count epochs, so they need budget: equal_epochs": (
-                by_epoch and self.budget == "equal_steps"
+                self.acts_on_validation and self.budget == "equal_steps"
             ),
             "keep: best_test chooses weights alone: no early_stop and no schedule: plateau with it": (
-                by_epoch and self.keep == "best_test"
+                self.acts_on_validation and self.keep == "best_test"
             ),
             f"a {self.network} needs sides of {least_px} px or more, and would see {smallest}": smallest < least_px,
         }
@@ -153,13 +152,3 @@ class ArchitectureRow(NetworkConfig):
     def acts_on_validation(self) -> bool:
         """Whether the course of training depends on the validation score or loss of each epoch."""
         return self.early_stop is not None or self.schedule == "plateau"
-
-    @property
-    def needs_validation(self) -> bool:
-        """Whether there must be validation pairs."""
-        return self.keep == "best_val" or self.acts_on_validation
-
-    @property
-    def steps_a_batch(self) -> int:
-        """How many optimiser steps one batch makes."""
-        return len(self.scales.factors) if self.scales and self.scales.draw == "each" else 1

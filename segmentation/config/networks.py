@@ -56,15 +56,11 @@ class NetworkConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _decoder_fits_network(self) -> "NetworkConfig":
+    def _fits_network(self) -> "NetworkConfig":
         allowed = COUNTS.get(self.network, (1,))
         if len(self.widths()) not in allowed:
             text = " or ".join(map(str, allowed))
             raise ValueError(f"decoder_channels: a {self.network} takes {text} widths, got {list(self.widths())}")
-        return self
-
-    @model_validator(mode="after")
-    def _encoder_fits_network(self) -> "NetworkConfig":
         if self.network == "unet" and self.encoder is None:
             raise ValueError("encoder: a unet needs one, such as resnet34")
         given = [name for name in NetworkConfig.model_fields if name.startswith("encoder") and getattr(self, name)]

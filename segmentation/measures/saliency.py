@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from scipy.ndimage import correlate1d, distance_transform_edt
 
-from segmentation.measures.thresholds import Steps
+from segmentation.measures.overlap import Steps
 
 Array = np.ndarray
 
@@ -30,7 +30,7 @@ def e_measure_curve(steps: Steps) -> Array:
     by one less than the number n of pixels, so that a perfect map gets n / (n - 1). Without lesion a pixel counts 1
     where nothing is found, without background where something is.
 
-    >>> from segmentation.measures.thresholds import count_steps
+    >>> from segmentation.measures.overlap import count_steps
     >>> lesion = np.eye(4, dtype=bool)
     >>> float(e_measure_curve(count_steps(lesion * np.uint8(255), lesion))[255])  # 16 / 15
     1.0666666666666667

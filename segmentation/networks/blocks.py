@@ -5,9 +5,6 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.pairs.errors import UserError
-from segmentation.config.networks import STRIDE
-
 
 class Outputs(NamedTuple):
     """Logits of the lesion, unbounded, and what a network gives beside them.
@@ -46,9 +43,11 @@ def enlarge(maps: Tensor, factor: int, *, align_corners: bool) -> Tensor:
 
 
 class Network(nn.Module):
-    """A network whose `logits` returns Outputs with maps of any size for images (B, 3, H, W)."""
+    """A network whose `logits` returns Outputs with maps of any size for images (B, 3, H, W).
 
-    least_px = STRIDE
+    Both sides are multiples of 32, and large enough for the network: an architecture's row holds its sizes to that.
+    """
+
     align_corners = False  # of the last resize
 
     def logits(self, images: Tensor) -> Outputs:
@@ -56,18 +55,10 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Outputs:
-        """Return Outputs with maps (B, C, *size), by default of the images' size, for images (B, 3, H, W).
-
-        Raises: UserError unless both sides are multiples of 32 and at least `least_px`.
-        """
-        sides = tuple(images.shape[-2:])
-        if any(side % STRIDE or side < self.least_px for side in sides):
-            raise UserError(
-                f"a network was given images of {sides[0]} x {sides[1]} px",
-                [f"both sides must be multiples of {STRIDE} and at least {self.least_px} px"],
-            )
+        """Return Outputs with maps (B, C, *size), by default of the images' size, for images (B, 3, H, W)."""
         outputs = self.logits(images)
-        maps = tuple(resize(logits, size or sides, align_corners=self.align_corners) for logits in outputs.maps)
+        size = size or tuple(images.shape[-2:])
+        maps = tuple(resize(logits, size, align_corners=self.align_corners) for logits in outputs.maps)
         return outputs._replace(maps=maps)
 
 

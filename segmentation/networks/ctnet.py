@@ -1,29 +1,22 @@
 """CTNet (Xiao et al. 2024, Contrastive Transformer Network); spec/segmenters.md, sections 3.1 and 3.2."""
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmentation.config.networks import LEAST_PX, NetworkConfig
+from segmentation.config.networks import NetworkConfig
 from segmentation.networks.blocks import ConvNorm, Network, Outputs, enlarge, resize
 from segmentation.networks.encoders import build_encoder
 
 
 def _doubling(width: int) -> nn.ConvTranspose2d:
-    """Return a transposed convolution that doubles the sides of a map."""
     return nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
 
 
-def _contrast_head(width: int) -> nn.Sequential:
-    """Return what brings the deepest map to stride 4, for the contrastive loss."""
-    steps = [layer for _ in range(3) for layer in (_doubling(width), nn.BatchNorm2d(width), nn.ReLU())]
-    return nn.Sequential(*steps, nn.Conv2d(width, width, 1))
-
-
-class UpBlock(nn.Sequential):
-    """U: (B, C, H, W) to (B, C, 2H, 2W)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(_doubling(width), ConvNorm(width, width, 3))
+def _up_block(width: int) -> nn.Sequential:
+    """Return U of the source: (B, C, H, W) to (B, C, 2H, 2W)."""
+    return nn.Sequential(_doubling(width), ConvNorm(width, width, 3))
 
 
 class Smim(nn.Module):
@@ -38,11 +31,7 @@ class Smim(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return a map of the shape of x (B, C, H, W)."""
 
-        def half(maps: Tensor) -> Tensor:
-            return functional.avg_pool2d(maps, 2)
-
-        def full(maps: Tensor) -> Tensor:
-            return resize(maps, x.shape[-2:])
+        half, full = partial(functional.avg_pool2d, kernel_size=2), partial(resize, size=x.shape[-2:])
 
         def step(name: str, total: Tensor) -> Tensor:
             return functional.relu(self.norms[name](total))
@@ -58,14 +47,13 @@ class Smim(nn.Module):
 class CTNet(Network):
     """Four stages of a mix transformer, with one SMIM and one U for all the deeper ones; MiT-B3 is its own encoder."""
 
-    least_px = LEAST_PX["ctnet"]
-
     def __init__(self, row: NetworkConfig, *, pretrained: bool) -> None:
         super().__init__()
         self.encoder, (width,) = build_encoder(row, pretrained=pretrained), row.widths()
         self.reducers = nn.ModuleList(ConvNorm(channels, width, 1) for channels in self.encoder.out_channels[-4:])
-        self.contrast = _contrast_head(width)
-        self.smim, self.up, self.last_up = Smim(width), UpBlock(width), UpBlock(width)
+        doublings = [layer for _ in range(3) for layer in (_doubling(width), nn.BatchNorm2d(width), nn.ReLU())]
+        self.contrast = nn.Sequential(*doublings, nn.Conv2d(width, width, 1))  # from the deepest map to stride 4
+        self.smim, self.up, self.last_up = Smim(width), _up_block(width), _up_block(width)
         self.predict = nn.Sequential(ConvNorm(width, width, 3), nn.Conv2d(width, 1, 1))
 
     def logits(self, images: Tensor) -> Outputs:

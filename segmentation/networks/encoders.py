@@ -1,22 +1,121 @@
-"""Encoders by name, with the pretrained weights that a row asks for."""
+"""Encoders by name, with the pretrained weights that a row asks for; of those of a local file every one must fit."""
 
 import difflib
-from typing import Any
+import pickle
+import re
+import sys
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
 
 import segmentation_models_pytorch as smp
 import timm
-from torch import nn
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from data.pairs.errors import UserError
+from data.pairs.files import sha256_file
 from segmentation.config.networks import NetworkConfig
-from segmentation.networks.encoder_weights import IMAGENET, TIMM, fill_encoder, read_weights, timm_name
+
+TIMM = "tu-"  # segmentation_models_pytorch's prefix for encoders that it takes from timm
+IMAGENET = "imagenet"  # for timm's encoders: whichever weights are their default
+_HEAD = re.compile(r"(fc|head|classifier|last_linear)\.")  # of a classification network; the library drops it
+_COUNTER = ".num_batches_tracked"  # older files lack it, and it is no weight
+SHOWN = 8  # problems of a file
+_UNREADABLE = (
+    *(SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, OSError, EOFError, RuntimeError),
+    *(AssertionError, AttributeError, LookupError, TypeError, ValueError),
+)
 
 
-def _known_encoders(name: str) -> list[str]:
-    """Return the encoders of the family that a name belongs to."""
+def timm_name(row: NetworkConfig) -> str:
+    """Return timm's name of a row's encoder, with the tag of its weights if the row gives one."""
+    name, weights = row.encoder_name().removeprefix(TIMM), row.encoder_weights
+    return f"{name}.{weights}" if weights and weights != IMAGENET and "." not in name else name
+
+
+def weights_source(row: NetworkConfig) -> str:
+    """Return in words where the pretrained weights of a row's encoder come from."""
+    name = row.encoder_name()
     if name.startswith(TIMM):
-        return [TIMM + model for model in timm.list_models() + timm.list_pretrained()]
-    return smp.encoders.get_encoder_names()
+        cfg = timm.models.get_pretrained_cfg(timm_name(row))
+        repository, url = (cfg.hf_hub_id, cfg.url) if cfg else (None, None)
+    else:
+        settings: dict[str, dict[str, str]] = smp.encoders.encoders[name]["pretrained_settings"]
+        chosen = settings.get(row.encoder_weights or IMAGENET) or next(iter(settings.values()), {})
+        repository, url = chosen.get("repo_id"), chosen.get("url")
+    if repository:  # before the address, as timm does
+        return f"the repository {repository} of the Hugging Face hub (model.safetensors)"
+    return str(url) if url else "nowhere: the library knows none for it"
+
+
+def _refuse(row: NetworkConfig, what: str, problems: Iterable[str] = (), cause: Exception | None = None) -> NoReturn:
+    """Raise UserError for a row's encoder_file, with where the right one comes from and both hashes."""
+    path = Path(str(row.encoder_file)).expanduser()
+    digest = sha256_file(path) if path.is_file() else "none, there is no such file"
+    known = f"the weights of {row.encoder_name()} come from {weights_source(row)}"
+    hashes = f"sha256 of the file: {digest}; encoder_sha256: {row.encoder_sha256 or 'not given'}"
+    raise UserError(f"encoder_file {path} {what}", [*problems, known, hashes]) from cause
+
+
+def read_weights(row: NetworkConfig) -> dict[str, Tensor]:
+    """Return the tensors of a row's encoder_file by the names in it; nothing is fetched, and no code of it is run.
+
+    Raises: UserError when the file is missing, has another hash than encoder_sha256, or is not readable.
+    """
+    path = Path(str(row.encoder_file)).expanduser()
+    if not path.is_file():
+        _refuse(row, "is missing")
+    if row.encoder_sha256 and row.encoder_sha256 != sha256_file(path):
+        _refuse(row, "is another file than encoder_sha256 says")
+    try:
+        state = timm.models.load_state_dict(str(path), weights_only=True)
+    except _UNREADABLE as error:
+        _refuse(row, "cannot be read as a checkpoint of weights", [repr(error)[:200]], error)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _as_timm(row: NetworkConfig, args: dict[str, Any], state: dict[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
+    """Return tensors by timm's names instead of the authors', and the names that the whole network of timm has."""
+    with torch.device("meta"):
+        whole = timm.create_model(timm_name(row), **args)
+    module = sys.modules[timm.models.model_entrypoint(timm_name(row)).__module__]
+    rename = getattr(module, "checkpoint_filter_fn", None)
+    return rename(state, whole) if rename else state, set(whole.state_dict())
+
+
+def fill_encoder(encoder: nn.Module, row: NetworkConfig, args: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Put what `read_weights` returned into a row's encoder, which was built with `args`.
+
+    Every weight of the encoder must be there. Left unused are only the classification head and, of timm's networks,
+    the stages that the encoder does not reach.
+
+    Raises: UserError when a weight is missing, has another shape, or belongs to no part of the encoder.
+    """
+    part, spare = encoder, set[str]()
+    if row.encoder_name().startswith(TIMM):
+        part = encoder.model
+        state, spare = _as_timm(row, args, state)
+    wanted = part.state_dict()
+    # what timm's feature extractors call stages_0.x or model.x is stages.0.x or x in a file
+    in_file = {own: re.sub(r"^([a-z_]+?)_(\d+)\.", r"\1.\2.", own.removeprefix("model.")) for own in wanted}
+    names = {own: own if own in state else name for own, name in in_file.items()}
+    used = spare.union(names.values())
+    problems = [
+        *(f"missing: {name}" for name in names.values() if name not in state and not name.endswith(_COUNTER)),
+        *(f"unexpected: {name}" for name in state if name not in used and not _HEAD.match(name)),
+        *(
+            f"{name} has the shape {tuple(state[name].shape)}, not {tuple(wanted[own].shape)}"
+            for own, name in names.items()
+            if name in state and state[name].shape != wanted[own].shape
+        ),
+    ]
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        _refuse(row, f"does not fit encoder {row.encoder_name()}", [*problems[:SHOWN], *more])
+    part.load_state_dict({own: state.get(name, wanted[own]) for own, name in names.items()})
 
 
 def _known_weights(name: str) -> list[str]:
@@ -30,7 +129,11 @@ def _known_weights(name: str) -> list[str]:
 
 def check_names(row: NetworkConfig) -> None:
     """Raise UserError for an unknown encoder, or for weights that it never had."""
-    name, names = row.encoder_name(), _known_encoders(row.encoder_name())
+    name = row.encoder_name()
+    if name.startswith(TIMM):
+        names = [TIMM + model for model in timm.list_models() + timm.list_pretrained()]
+    else:
+        names = smp.encoders.get_encoder_names()
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
         hint = f"nearest names: {', '.join(near)}" if near else "names are listed on smp.readthedocs.io under Encoders"

@@ -9,7 +9,6 @@ from segmentation.networks.blocks import Network, Outputs, enlarge
 
 
 def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Return two 3x3 convolutions with ReLU, without normalisation."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, padding=1),
         nn.ReLU(),

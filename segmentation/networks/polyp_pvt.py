@@ -1,5 +1,7 @@
 """Polyp-PVT (Dong et al. 2021); spec/segmenters.md, section 2.1."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,11 +12,7 @@ from segmentation.networks.encoders import build_encoder
 
 DROP_PATH = 0.1  # of the source; timm's default is 0
 GRID = 4  # SAM's nodes are the middle 4 x 4 of 6 x 6 cells
-
-
-def _double(maps: Tensor) -> Tensor:
-    """Return maps (B, C, H, W) as (B, C, 2H, 2W)."""
-    return enlarge(maps, 2, align_corners=True)
+_double = partial(enlarge, factor=2, align_corners=True)
 
 
 class Cim(nn.Module):

@@ -9,11 +9,6 @@ from segmentation.networks.blocks import Network, Outputs, resize
 from segmentation.networks.encoders import build_encoder
 
 
-def _lateral(channels: int, width: int) -> nn.Sequential:
-    """Return what brings a stage of the encoder to the width of the head."""
-    return nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU())
-
-
 def _initialize(module: nn.Module) -> None:
     """Draw the weights of a part of the head as the source does."""
     if isinstance(module, nn.Conv2d):
@@ -37,7 +32,10 @@ class SANet(Network):
                 f"encoder {row.encoder_name()!r} cannot serve a sanet",
                 ["its stem is not three convolutions, as that of tu-res2net50d is"],
             )
-        self.laterals = nn.ModuleList(_lateral(channels, width) for channels in self.encoder.out_channels[-3:])
+        self.laterals = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+            for channels in self.encoder.out_channels[-3:]
+        )
         self.predict = nn.Conv2d(3 * width, 1, 1)
         for part in (self.laterals, self.predict):
             part.apply(_initialize)

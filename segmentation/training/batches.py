@@ -14,8 +14,7 @@ from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.inputs import load_pairs
-from segmentation.training.augment import build_augment
-from segmentation.training.colour_exchange import donor_chooser, exchange
+from segmentation.training.augment import build_augment, donor_chooser, exchange
 
 Batch = tuple[np.ndarray, np.ndarray]  # images uint8 (B, H, W, 3), masks uint8 (B, H, W) in 255ths
 
@@ -62,7 +61,8 @@ class TrainingPairs:
     ) -> None:
         self.row, self.seed, self.ahead = row, seed, ahead
         sets = [load_pairs(pair_set, row) for pair_set in (real, synthetic)]
-        self.places = [(decoded, number) for decoded in sets for number in range(len(decoded.images))]
+        self.images = [image for decoded in sets for image in decoded.images]
+        self.masks = [mask for decoded in sets for mask in decoded.masks]
         self.keys = [f"real/{pair.id}" for pair in real.pairs] + [f"synthetic/{pair.id}" for pair in synthetic.pairs]
         self.augment = build_augment(row.augment)
         self.waited_s = 0.0
@@ -70,11 +70,10 @@ class TrainingPairs:
         self.donor = donor_chooser(row.colour_exchange, domains) if row.colour_exchange else None
 
     def _item(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        decoded, number = self.places[index]
-        image, mask, key = decoded.images[number], decoded.masks[number], self.keys[index]
+        image, mask, key = self.images[index], self.masks[index], self.keys[index]
         if self.donor and self.row.colour_exchange:
-            donors, number = self.places[self.donor(index, item_seed("donor", self.seed, epoch, key))]
-            image = exchange(image, donors.images[number], wrap=self.row.colour_exchange.wrap)
+            donor = self.images[self.donor(index, item_seed("donor", self.seed, epoch, key))]
+            image = exchange(image, donor, wrap=self.row.colour_exchange.wrap)
         return self.augment(np.asarray(image), np.asarray(mask), item_seed("augment", self.seed, epoch, key))
 
     def _batch(self, indices: np.ndarray, epoch: int) -> Batch:

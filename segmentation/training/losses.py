@@ -10,7 +10,7 @@ from torch import Tensor
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.networks.blocks import Outputs
 
-Loss = Callable[[Outputs, Tensor], Tensor]
+Loss = Callable[[Outputs, Tensor], Tensor]  # of masks float (B, 1, H, W) in [0, 1]: a scalar
 
 EDGE_PX, EDGE_WEIGHT = 31, 5.0
 CONTRAST_WEIGHT, TAU, BASE_TAU = 0.1, 0.1, 0.07
@@ -148,12 +148,13 @@ def structure_contrast(outputs: Outputs, masks: Tensor, *, weighted_bce: bool, h
     return structure(outputs, masks, weighted_bce=weighted_bce) + CONTRAST_WEIGHT * contrast_loss
 
 
-LOSSES: dict[str, Callable[[ArchitectureRow], Loss]] = {
-    "bce": lambda row: bce,
-    "bce_dice": lambda row: bce_dice,
-    "ce_dice": lambda row: ce_dice,
-    "structure": lambda row: partial(structure, weighted_bce=row.weighted_bce),
-    "structure_contrast": lambda row: partial(
-        structure_contrast, weighted_bce=row.weighted_bce, hard=row.hard_contrast
-    ),
-}
+def loss_of(row: ArchitectureRow) -> Loss:
+    """Return the loss that a row names, with its switches."""
+    losses: dict[str, Loss] = {
+        "bce": bce,
+        "bce_dice": bce_dice,
+        "ce_dice": ce_dice,
+        "structure": partial(structure, weighted_bce=row.weighted_bce),
+        "structure_contrast": partial(structure_contrast, weighted_bce=row.weighted_bce, hard=row.hard_contrast),
+    }
+    return losses[row.loss]

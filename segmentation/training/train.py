@@ -14,14 +14,14 @@ from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
+from data.pairs.training import check_weights
 from segmentation.config.architectures import CONFIG, WEIGHTS, ArchitectureRow
-from segmentation.inference.inputs import scaled_sizes
+from segmentation.inference.inputs import load_pairs, scaled_sizes
 from segmentation.networks.build import build_network
 from segmentation.training.batches import TrainingPairs, chosen_pairs, count_batches
-from segmentation.training.losses import LOSSES
-from segmentation.training.optim import SCHEDULES, build_optimizer
-from segmentation.training.run import Run
-from segmentation.training.validation import Validation, validation_sets
+from segmentation.training.losses import loss_of
+from segmentation.training.run import Run, build_optimizer, build_schedule
+from segmentation.training.validation import validation_sets
 
 CURVE = "curve.csv"
 STATE, SAVE_EVERY_S = "state.pt", 60.0
@@ -57,27 +57,27 @@ def train(
     used, added = chosen_pairs(used, added, row)
     pairs = TrainingPairs(used, added, row, seed, ahead=accelerator.device.type != "cpu")
     batches = count_batches(row, planned if row.budget == "equal_steps" else len(used), len(added))
-    steps = batches * row.steps_a_batch
+    steps = batches * (len(row.scales.factors) if row.scales and row.scales.draw == "each" else 1)
     with torch.random.fork_rng():  # the layers draw their weights, and drop paths, from the global generator only
         torch.manual_seed(item_seed("weights", seed))
         network = build_network(row).to(accelerator.device).to(memory_format=torch.channels_last)
         torch.manual_seed(item_seed("training", seed))
         optimizer = build_optimizer(network, row)
-        schedule = SCHEDULES[row.schedule](optimizer, row, steps)
-        validation = Validation(looked_at, row, LOSSES[row.loss](row), accelerator.device)
+        schedule = build_schedule(optimizer, row, steps)
         prepared = accelerator.prepare_optimizer(optimizer)
-        run = Run(row, settings or row.network, accelerator, steps, network, prepared, schedule, validation)
+        decoded = [load_pairs(pair_set, row) for pair_set in looked_at]
+        run = Run(row, settings or row.network, accelerator, steps, network, prepared, schedule, loss_of(row), decoded)
         if work and (work / STATE).is_file():
             run.load(work / STATE)
         _train_epochs(run, pairs, batches, work)
-    run.check_weights()
+    check_weights(run.settings, len(run.losses), network.parameters(), run.advice)
     facts: dict[str, object] = {
         "seed": seed,
         "real": len(used),
         "synthetic": len(added),
         "steps": len(run.losses),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "kept_epoch": validation.best_epoch if validation.weights else run.epochs,
+        "kept_epoch": run.best_epoch if run.weights else run.epochs,
         "validation_pairs": sum(len(pair_set) for pair_set in looked_at),
     }
     if accelerator.is_main_process:
@@ -111,7 +111,7 @@ def _train_epochs(run: Run, pairs: TrainingPairs, batches: int, work: Path | Non
 def _write(run: Run, out_dir: Path, facts: dict[str, object]) -> None:
     from safetensors.torch import save_file
 
-    weights = run.network.state_dict() if run.row.keep == "last" else run.validation.weights
+    weights = run.network.state_dict() if run.row.keep == "last" else run.weights
     if not weights:
         raise UserError(f"{run.settings} never had a validation score that is a number", run.advice[:1])
     save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, out_dir / WEIGHTS)

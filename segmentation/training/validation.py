@@ -1,9 +1,9 @@
-"""Validation: the pairs that are held out, what is measured on them, and which weights are kept."""
+"""Validation: the pairs that are held out, and what is measured on them."""
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet
 from data.pairs.seeds import item_seed
 from segmentation.config.architectures import ArchitectureRow
-from segmentation.inference.inputs import as_targets, load_pairs, normalize
+from segmentation.inference.inputs import Decoded, as_targets, normalize
 from segmentation.networks.blocks import Network
 from segmentation.training.losses import Loss
 
@@ -55,53 +55,27 @@ def soft_dice(logits: Tensor, masks: Tensor) -> Tensor:
     return (2 * overlap + 1) / (maps.sum((1, 2, 3)) + masks.sum((1, 2, 3)) + 1)
 
 
-@dataclass
-class Validation:
-    """Pairs to look at after each epoch, the best score so far, and the weights that had it."""
+@torch.inference_mode()
+def look(
+    network: Network, sets: Sequence[Decoded], row: ArchitectureRow, loss_of: Loss, device: torch.device
+) -> tuple[float, float]:
+    """Return the mean soft Dice over all images, and the mean loss over batches, at the network's input size.
 
-    sets: Sequence[PairSet]
-    row: ArchitectureRow
-    loss_of: Loss
-    device: torch.device
-    best: float = -1.0
-    best_epoch: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.decoded = [load_pairs(pair_set, self.row) for pair_set in self.sets]
-
-    @torch.inference_mode()
-    def measure(self, network: Network) -> tuple[float, float]:
-        """Return the mean soft Dice over all images, and the mean loss over batches, at the network's input size.
-
-        The stream of random numbers is left alone, so that looking does not change the training.
-        """
-        scores, losses = [], []
-        network.eval()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            for decoded in self.decoded:
-                for start in range(0, len(decoded.images), self.row.batch):
-                    part = slice(start, start + self.row.batch)
-                    outputs = network(normalize(np.array(decoded.images[part]), self.row, self.device))
-                    masks = as_targets(np.array(decoded.masks[part]), self.device)
-                    losses.append(self.loss_of(outputs, masks).item())
-                    scores += soft_dice(outputs.lesion_logit().float(), masks).tolist()
-        network.train()
-        return float(np.mean(scores)), float(np.mean(losses))
-
-    def look(self, network: Network, epoch: int) -> tuple[float, float]:
-        """Return what `measure` returns, and keep the weights if they are the best so far and the row asks for them."""
-        score, loss = self.measure(network)
-        if score > self.best:
-            self.best, self.best_epoch = score, epoch
-            if self.row.keep != "last":
-                self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-        return score, loss
-
-    def stops(self, epoch: int) -> bool:
-        """Return whether early stopping ends the run after this epoch."""
-        return self.row.early_stop is not None and epoch - self.best_epoch >= self.row.early_stop
+    The stream of random numbers is left alone, so that looking does not change the training.
+    """
+    scores, losses = [], []
+    network.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for decoded in sets:
+            for start in range(0, len(decoded.images), row.batch):
+                part = slice(start, start + row.batch)
+                outputs = network(normalize(np.array(decoded.images[part]), row, device))
+                masks = as_targets(np.array(decoded.masks[part]), device)
+                losses.append(loss_of(outputs, masks).item())
+                scores += soft_dice(outputs.lesion_logit().float(), masks).tolist()
+    network.train()
+    return float(np.mean(scores)), float(np.mean(losses))
 
 
 def validation_sets(
@@ -117,7 +91,7 @@ def validation_sets(
         text = "the weights are chosen on the test sets (keep: best_test): their scores say too much"
         sys.stderr.write(f"warning: {text}\n")
         return real, added, list(tests)
-    if not row.needs_validation:
+    if row.keep == "last" and not row.acts_on_validation:
         return real, added, []
     if val is not None and len(val):
         return real, added, [val]

@@ -8,8 +8,7 @@ import pytest
 MODULES = (
     *("evaluation.audit.colour", "evaluation.audit.mask_fidelity"),
     *("evaluation.scores.distances", "evaluation.scores.prdc"),
-    *("segmentation.measures.conventions", "segmentation.measures.evaluate", "segmentation.measures.overlap"),
-    *("segmentation.measures.saliency", "segmentation.measures.thresholds"),
+    *("segmentation.measures.evaluate", "segmentation.measures.overlap", "segmentation.measures.saliency"),
 )
 
 

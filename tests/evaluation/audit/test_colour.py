@@ -43,14 +43,6 @@ def test_all_pixels_of_srgb_are_counted(rng) -> None:
     np.testing.assert_allclose(set_histogram(found.histogram).sum(1), 1)
 
 
-def test_padding_has_no_colour(rng) -> None:
-    image = rng.integers(0, 256, (1, 16, 16, 3), np.uint8)
-    padded = np.zeros((1, 32, 16, 3), np.uint8)
-    padded[:, 8:24] = image
-    for one, two in zip(lab_statistics(image), lab_statistics(padded, [(0, 8, 16, 16)]), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
 @pytest.mark.parametrize("n", [20, 60, 500])
 def test_few_fresh_images_drift_above_one(rng, n: int) -> None:
     rates = [(colour_drift(*drawn(rng, n), *drawn(rng, 400)) > 1).mean() for _ in range(8)]

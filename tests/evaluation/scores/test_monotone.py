@@ -15,7 +15,7 @@ from data.prepare.prepare import prepare
 from evaluation.features.config import FeaturesConfig, ScoresConfig
 from evaluation.features.extractors import extract_features
 from evaluation.features.images import Images
-from evaluation.scores.demo import demo_entries
+from evaluation.scores.by_extractor import demo_entries
 
 ROOT = os.environ.get("SIAMESE_DATA")
 LEVELS = {"blur": (0, 0.7, 1.5, 3), "noise": (0, 6, 12, 24)}  # sigma in px, in grey levels

@@ -7,7 +7,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from evaluation.audit.mask_fidelity import mask_fidelity
 from evaluation.features.store import Features, read_features, write_features
-from segmentation.measures.conventions import measure
+from segmentation.measures.evaluate import measure
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -7,7 +7,7 @@ import torch
 from torchmetrics.classification import BinaryF1Score, BinaryJaccardIndex, MulticlassJaccardIndex
 from torchmetrics.functional.classification import binary_stat_scores
 
-from segmentation.measures.conventions import Measures, measure
+from segmentation.measures.evaluate import Measures, measure
 from segmentation.measures.overlap import count, pooled
 
 

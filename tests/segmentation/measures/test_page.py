@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmentation.measures.conventions import Measures, measure
-from segmentation.measures.evaluate import FLAT, summarize
+from segmentation.measures.evaluate import FLAT, Measures, measure, summarize
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/evaluation.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^(\w)  ((?:\d )+) +([.#](?: [.#])*)$", re.MULTILINE)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from segmentation.measures.overlap import count_steps, stretch, to_8_bit
 from segmentation.measures.saliency import e_measure_curve, mae, s_measure, weighted_f
-from segmentation.measures.thresholds import count_steps, stretch, to_8_bit
 
 
 def disc(size_px: int = 32, center: tuple[float, float] = (13, 17), radius: float = 7) -> np.ndarray:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.paper.facts import read_paper
-from segmentation.measures.conventions import Measures, measure
-from segmentation.measures.evaluate import FLAT, overall, summarize
+from segmentation.measures.evaluate import FLAT, Measures, measure, overall, summarize
 
 
 def named(probabilities, masks) -> Measures:

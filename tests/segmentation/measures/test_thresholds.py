@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from segmentation.inference.predict import probability_correction
-from segmentation.measures.conventions import measure
-from segmentation.measures.thresholds import count_steps, dice_iou_curves, stretch, to_8_bit
+from segmentation.measures.evaluate import measure
+from segmentation.measures.overlap import count_steps, dice_iou_curves, stretch, to_8_bit
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=9)
 # few values often, so that constant maps, ties and maps that touch no end come up

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from data.pairs.errors import UserError
 from segmentation.config.architectures import ColourExchange
+from segmentation.training.augment import donor_chooser, exchange
 from segmentation.training.batches import TrainingPairs
-from segmentation.training.colour_exchange import donor_chooser, exchange
 
 
 def test_an_image_takes_mean_and_spread_of_its_donor():

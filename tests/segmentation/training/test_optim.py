@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from segmentation.training.optim import SCHEDULES, build_optimizer
+from segmentation.training.run import build_optimizer, build_schedule
 
 
 class Toy(nn.Module):
@@ -17,7 +17,7 @@ def rates(row, steps, epochs):
     """Return the rate of the head at each step, with so many steps an epoch."""
     network = Toy()
     optimizer = build_optimizer(network, row)
-    schedule = SCHEDULES[row.schedule](optimizer, row, steps)
+    schedule = build_schedule(optimizer, row, steps)
     head = next(g for g in optimizer.param_groups if any(p is network.head.weight for p in g["params"]))
     found = []
     for step in range(steps):

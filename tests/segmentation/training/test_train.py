@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from data.pairs.errors import UserError
 from segmentation.inference.predict import load_segmenter
-from segmentation.measures.conventions import measure
+from segmentation.measures.evaluate import measure
 from segmentation.training.batches import chosen_pairs, count_batches
 from segmentation.training.train import train
 

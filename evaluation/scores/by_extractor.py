@@ -1,9 +1,14 @@
-"""The paper's scores from the features of pretrained networks: FID, KID, CLIP-I, CMMD, LPIPS."""
+"""The scores of each extractor.
 
-from collections.abc import Mapping
+The paper's are from the features of pretrained networks: FID, KID, CLIP-I, CMMD, LPIPS. The demo's need no pretrained
+weights, and have names that nobody takes for the paper's.
+"""
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from evaluation.features import swd
 from evaluation.features.config import ScoresConfig
 from evaluation.features.images import paired
 from evaluation.features.store import Features
@@ -11,7 +16,6 @@ from evaluation.scores.distances import clip_i, mmd2_u, mmd2_v, rbf, within_cosi
 from evaluation.scores.families import (
     PRDC_TEXT,
     Entries,
-    Statistic,
     common_facts,
     distance_entry,
     frechet_entry,
@@ -19,8 +23,9 @@ from evaluation.scores.families import (
     prdc_entries,
     sets_of,
 )
-from evaluation.scores.record import entry, mean_entry
+from evaluation.scores.record import entry, mean_entry, spread
 
+Family = Callable[[Mapping[str, Features], ScoresConfig], Entries]
 CMMD_SCALE = 1000
 INCEPTION = {
     "fid": "Frechet distance between Gaussians fitted to Inception features of all synthetic and all real training "
@@ -45,6 +50,16 @@ LPIPS = {
     "lpips_unpaired": "Mean LPIPS over random pairs of a real training image and a synthetic one that is not made from "
     "its mask.",
     "lpips_diversity": "Mean LPIPS over random pairs of two synthetic images; higher is more diverse.",
+}
+DEMO_NOTE = "Demo score, random features: not comparable with the paper's Table 1."
+DEMO_SEEDS = f"{DEMO_NOTE} Encoders of different seeds differ in scale, so compare two sets seed by seed (values)."
+DEMO = {
+    "demo_swd": swd.DEFINITION,
+    "demo_fd_rand": "Frechet distance between Gaussians fitted to the pooled features (248-d, unscaled) of a randomly "
+    "initialised encoder, its batch norms calibrated on real images; mean over seeds.",
+    "demo_kid_rand": "Squared maximum mean discrepancy between the same features, cubic kernel, unbiased; mean over "
+    "seeds, standard error by jackknife (mean over seeds).",
+    **{f"demo_{name}": text for name, text in PRDC_TEXT.items()},
 }
 NO_PARENT = "no synthetic pair names a real training pair as its parent"
 
@@ -90,16 +105,16 @@ def cmmd_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     """Return CMMD as its reference code has it, and unbiased."""
     facts, sets = common_facts(parts), sets_of(parts)
 
-    def row(name: str, statistic: Statistic, se: float | None = None) -> dict[str, object]:
-        def scaled(real: np.ndarray, other: np.ndarray) -> float:
-            return CMMD_SCALE * statistic(real, other)
+    def unbiased(real: np.ndarray, other: np.ndarray) -> float:
+        return CMMD_SCALE * mmd2_u(real, other, rbf)[0]
 
-        return distance_entry(CMMD[name], scaled, [sets], facts, se=se)
+    def biased(real: np.ndarray, other: np.ndarray) -> float:
+        return CMMD_SCALE * mmd2_v(real, other, rbf)
 
-    error = mmd2_u(sets.train, sets.synthetic, rbf)[1]
+    error = CMMD_SCALE * mmd2_u(sets.train, sets.synthetic, rbf)[1]
     return {
-        "cmmd": row("cmmd", lambda a, b: mmd2_v(a, b, rbf)),
-        "cmmd_unbiased": row("cmmd_unbiased", lambda a, b: mmd2_u(a, b, rbf)[0], CMMD_SCALE * error),
+        "cmmd": distance_entry(CMMD["cmmd"], biased, [sets], facts),
+        "cmmd_unbiased": distance_entry(CMMD["cmmd_unbiased"], unbiased, [sets], facts, se=error),
     }
 
 
@@ -121,3 +136,44 @@ def lpips_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
         "lpips_unpaired": row("unpaired", "there is no such pair", shared),
         "lpips_diversity": row("diversity", "there is no such pair", shared),
     }
+
+
+def demo_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
+    """Return the row of each demo score."""
+    meta = parts["synthetic"].meta
+    facts = common_facts(parts) | {"seeds": meta["seeds"]}
+    sets = [sets_of(parts, f"features_{seed}") for seed in meta["seeds"]]
+    return {
+        "demo_swd": _swd(parts, facts),
+        "demo_fd_rand": frechet_entry(DEMO["demo_fd_rand"], sets, facts, DEMO_SEEDS),
+        "demo_kid_rand": kernel_entry(DEMO["demo_kid_rand"], sets, cfg, facts, DEMO_SEEDS),
+        **prdc_entries("demo_", sets, cfg, facts, DEMO_NOTE),
+    }
+
+
+def _swd(parts: Mapping[str, Features], facts: dict[str, object]) -> dict[str, object]:
+    """Each part holds its distances to the training images, (seeds, levels): patches are not kept."""
+    totals = parts["synthetic"]["swd"].mean(1)
+    levels = parts["synthetic"]["swd"].mean(0)
+    return entry(
+        float(totals.mean()),
+        DEMO["demo_swd"],
+        sd=spread(totals),
+        floor=float(parts["holdout"]["swd"].mean()),
+        note=DEMO_NOTE,
+        more={
+            "codec": float(parts["codec"]["swd"].mean()),
+            "levels": {f"{px}px": float(level) for px, level in zip(parts["synthetic"]["swd_px"], levels, strict=True)},
+        },
+        **facts | {"backbone": "none: Laplacian pyramid, 48 patches an image, 128 directions", "weights": None},
+    )
+
+
+# extractor -> what computes its scores, and what each of them is
+FAMILIES: dict[str, tuple[Family, dict[str, str]]] = {
+    "demo": (demo_entries, DEMO),
+    "inception": (inception_entries, INCEPTION),
+    "clip_b32": (clip_i_entries, CLIP_I),
+    "clip_l336": (cmmd_entries, CMMD),
+    "lpips": (lpips_entries, LPIPS),
+}
