@@ -1,6 +1,7 @@
 """A stage that `repro` runs, and how DVC runs it: the same on this machine and in a Slurm job."""
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -32,27 +33,23 @@ class Task:
 Run = Callable[[Task], int]
 
 
-def _interrupt(process: subprocess.Popen, word: signal.Signals) -> None:
-    """Stop the stage, not DVC: DVC then tidies up and ends, and is never killed while it writes dvc.lock."""
+def _stop(process: subprocess.Popen) -> None:
+    """Stop the stage of a DVC, by force after some seconds, and wait until DVC has ended.
+
+    DVC itself then tidies up, and is never killed while it writes dvc.lock.
+    """
     import psutil
 
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.send_signal(word)
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """Stop the stage of a DVC, by force after some seconds, and wait until DVC has ended."""
-    since = time.monotonic()
-    told = -float(REPEAT_S)
+    since, told_s = time.monotonic(), -math.inf
     while process.poll() is None:
-        passed = time.monotonic() - since
-        if passed > GENTLE_S:
-            _interrupt(process, signal.SIGKILL)
-        elif passed - told >= REPEAT_S:
-            _interrupt(process, signal.SIGINT)
-            told = passed
+        passed_s = time.monotonic() - since
+        word = signal.SIGINT if passed_s <= GENTLE_S else signal.SIGKILL
+        if word == signal.SIGKILL or passed_s - told_s >= REPEAT_S:
+            told_s = passed_s
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.send_signal(word)
         time.sleep(POLL_S)
 
 

@@ -13,31 +13,20 @@ import sys
 from data.pairs.errors import UserError
 from pipeline.processes import leash
 
-VARIABLE, NODES, MEET = "SIAMESE_PROCESSES", "SIAMESE_NODES", "SIAMESE_MEET"
+PROCESSES, NODES, MEET = "SIAMESE_PROCESSES", "SIAMESE_NODES", "SIAMESE_MEET"
 PARALLEL = ("train", "sample", "sample_volume", "sample_second_volume")  # the verbs that several processes can share
 
 
-def _number(variable: str, what: str) -> int:
+def wanted(variable: str) -> int:
+    """Return how many processes, or nodes, are to take the place of this process: 1 is none, and one of them is alone.
+
+    Raises: UserError when the variable of the environment is no positive number.
+    """
     value = os.environ.get(variable, "1")
     if not value.isdigit() or int(value) < 1:
+        what = variable.removeprefix("SIAMESE_").lower()
         raise UserError(f"{variable} is '{value}' in the environment: set it to the number of {what}, such as 2")
     return 1 if "RANK" in os.environ else int(value)
-
-
-def processes_to_start() -> int:
-    """Return how many processes this one should start in its place: 1 is none, and one that was started is alone.
-
-    Raises: UserError when the variable is no positive number.
-    """
-    return _number(VARIABLE, "processes")
-
-
-def nodes_to_use() -> int:
-    """Return on how many nodes the processes of this stage are to run, of which this is one.
-
-    Raises: UserError when the variable is no positive number.
-    """
-    return _number(NODES, "nodes")
 
 
 def _agent_on_every_node(nodes: int, arguments: list[str]) -> int:

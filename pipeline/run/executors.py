@@ -1,27 +1,25 @@
 """Where `repro` runs a stage: here, or as a Slurm job. DVC itself runs the stage everywhere."""
 
-import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline.processes.tasks import Place, Run, Task, run_dvc
-from pipeline.processes.torch_launch import processes_to_start
+from pipeline.processes.torch_launch import PROCESSES, wanted
 from pipeline.slurm import engine as slurm
 
 
 class Engine(NamedTuple):
-    """`places` lists one place for each stage that may run at a time; `connect` gives what runs a task to its end;
-    `running` names the stages that an earlier `repro` has left at work.
+    """`places` lists one place for each stage that may run at a time; `connect` takes the settings and gives what
+    runs a task to its end; `running` names the stages that an earlier `repro` has left at work.
     """
 
     places: Callable[[], list[Place]]
-    connect: Callable[[Mapping[str, str]], AbstractContextManager[Run]]
-    running: Callable[[], set[str]] = set
+    connect: Callable[[Mapping[str, str]], Run]
+    running: Callable[[], set[str]]
 
 
 def _gpus() -> list[str]:
@@ -39,7 +37,7 @@ def local_places() -> list[Place]:
 
     A stage that is to start several processes gets a place of its own, with all GPUs.
     """
-    if processes_to_start() > 1:
+    if wanted(PROCESSES) > 1:
         return [{}]
     return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in _gpus()] or [{} for _ in os.sched_getaffinity(0)]
 
@@ -50,15 +48,13 @@ def run_here(task: Task) -> int:
         return 1 if task.stop.exists() else run_dvc(task.name, task.place, log, task.stop.exists)
 
 
-@contextlib.contextmanager
-def _local(settings: Mapping[str, str]) -> Iterator[Run]:
-    """Yield what runs a task on this machine. Raises: UserError for settings, which are Slurm's."""
+def _local(settings: Mapping[str, str]) -> Run:
     if settings:
         raise UserError("--set is for --engine slurm: stages that run here need no settings")
-    yield run_here
+    return run_here
 
 
 ENGINES: dict[str, Engine] = {
-    "local": Engine(local_places, _local),
+    "local": Engine(local_places, _local, set),
     "slurm": Engine(lambda: [{}] * slurm.QUEUED, slurm.connect, slurm.running),
 }

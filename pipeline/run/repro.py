@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -20,6 +21,7 @@ from data.pairs.files import sweep
 from pipeline.params.errors import dangling
 from pipeline.params.schema import read_params
 from pipeline.plan.dvc_states import CHECK, stages_to_run
+from pipeline.plan.prerequisites import missing
 from pipeline.processes.tasks import Place, Run, Task
 from pipeline.record.lock_file import mend
 from pipeline.run.executors import ENGINES, run_here
@@ -38,14 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="how many at a time")
     parser.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
-
-
-def _data_that_lacks(stages: Iterable[str], params) -> list[str]:
-    """Return a line for every data set to prepare whose folder is not there, as `plan` has it."""
-    from pipeline.plan.prerequisites import missing
-
-    names = [name.removeprefix("prepare@") for name in sorted(stages) if name.startswith("prepare@")]
-    return [line for name in names for line in missing("prepare", {"dataset": name}, params)]
 
 
 def _end_of_log(name: str) -> list[str]:
@@ -79,10 +73,10 @@ def _stop_file() -> Iterator[Path]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> list[str]:
-    """Run every stage as soon as those it needs are done, one in each place; return those that failed.
+def _run_in_order(stages: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> dict[str, int]:
+    """Run every stage as soon as those it needs are done, one in each place; return name -> exit code.
 
-    What is left in `waiting` needs one that failed, or was not started before the end.
+    Those are left out that need one that failed, or were not started before the end.
     """
     free: SimpleQueue = SimpleQueue()
     for place in places:
@@ -96,25 +90,24 @@ def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Pla
         finally:
             free.put(place)
 
-    failed: list[str] = []
+    order = TopologicalSorter(stages)
+    order.prepare()
+    codes: dict[str, int] = {}
     running: set[Future] = set()
-    bar = tqdm(total=len(waiting), desc=f"{len(places)} at a time", unit="stage", mininterval=0)
+    bar = tqdm(total=len(stages), desc=f"{len(places)} at a time", unit="stage", mininterval=0)
     with bar, ThreadPoolExecutor(len(places)) as pool:
-        while waiting or running:
-            for name in [] if stop.exists() else [name for name, needs in waiting.items() if not needs]:
-                del waiting[name]
-                running.add(pool.submit(run_in_a_place, name))
+        while order.is_active():
+            running |= {pool.submit(run_in_a_place, name) for name in (() if stop.exists() else order.get_ready())}
             if not running:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for name, code in (future.result() for future in done):
                 bar.update()
                 bar.write(f"{'failed' if code else 'done'}  {name}", file=sys.stderr)
-                if code:
-                    failed.append(name)
-                for needs in waiting.values() if not code else ():
-                    needs.discard(name)
-    return failed
+                codes[name] = code
+                if not code:
+                    order.done(name)
+    return codes
 
 
 @contextlib.contextmanager
@@ -138,12 +131,6 @@ def _only_one() -> Iterator[None]:
         yield
 
 
-def _tidy() -> None:
-    """Mend what a kill has cut, and remove what it has left half written in folders that DVC or git tracks."""
-    for line in [*mend(), *(f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))]:
-        sys.stderr.write(f"{line}\n")
-
-
 def run(item: dict[str, Any]) -> None:
     """Run all stages that are not up to date, `jobs` at a time, each as soon as those it needs are done.
 
@@ -161,14 +148,17 @@ def run(item: dict[str, Any]) -> None:
     places, connect, running = ENGINES[engine]
     slots = places()
     slots = [slots[number % len(slots)] for number in range(jobs or len(slots))]
-    with _only_one(), connect(parse_settings(item["set"])) as start:
-        _tidy()
-        waiting = stages_to_run(item["targets"], running())
-        if problems := _data_that_lacks(waiting, params):
+    with _only_one():
+        start = connect(parse_settings(item["set"]))
+        swept = (f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))
+        sys.stderr.writelines(f"{line}\n" for line in (*mend(), *swept))
+        stages = stages_to_run(item["targets"], running())
+        prepared = [name.removeprefix("prepare@") for name in sorted(stages) if name.startswith("prepare@")]
+        if problems := [line for name in prepared for line in missing("prepare", {"dataset": name}, params)]:
             raise UserError("what the run needs is not all there", problems)
         LOGS.mkdir(parents=True, exist_ok=True)
-        with warm_process(len(waiting) if engine == "local" else 0, slots), _stop_file() as stop:
-            failed = _run_in_order(waiting, start, slots, stop)
-    if failed:
+        with warm_process(len(stages) if engine == "local" else 0, slots), _stop_file() as stop:
+            codes = _run_in_order(stages, start, slots, stop)
+    if failed := [name for name, code in codes.items() if code]:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]
-        raise UserError(f"{len(failed)} stages failed, {len(waiting)} that need them did not run", logs)
+        raise UserError(f"{len(failed)} stages failed, {len(stages) - len(codes)} that need them did not run", logs)

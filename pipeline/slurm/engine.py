@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from data.pairs.errors import UserError
@@ -149,9 +149,8 @@ def running() -> set[str]:
     return Queue(JOBS.absolute()).stages()
 
 
-@contextlib.contextmanager
-def connect(settings: Mapping[str, str]) -> Iterator[Run]:
-    """Yield what makes a Slurm job of every task. Settings are sbatch's options, and `setup` lines of shell.
+def connect(settings: Mapping[str, str]) -> Run:
+    """Return what makes a Slurm job of every task. Settings are sbatch's options, and `setup` lines of shell.
 
     Raises: UserError where there is no Slurm, and for settings that no job can have.
     """
@@ -160,4 +159,4 @@ def connect(settings: Mapping[str, str]) -> Iterator[Run]:
         message = f"--engine slurm: there is no {', '.join(missing)} here; start this on a machine that can submit jobs"
         raise UserError(message)
     check(settings)
-    yield Launcher(settings).run
+    return Launcher(settings).run

@@ -64,7 +64,7 @@ def test_two_agents_train_to_the_same_weights_nearly_and_draw_the_same_images(tm
 
 def test_a_number_of_nodes_that_is_none_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SIAMESE_NODES", "two")
-    from pipeline.processes.torch_launch import nodes_to_use
+    from pipeline.processes.torch_launch import NODES, wanted
 
     with pytest.raises(Exception, match="SIAMESE_NODES is 'two'"):
-        nodes_to_use()
+        wanted(NODES)
