@@ -1,12 +1,13 @@
 """What DVC would do under a params.yaml, found out without touching the working tree."""
 
+import contextlib
 import logging
 import os
 import shlex
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline.params.presets import composed
@@ -52,7 +53,6 @@ def verb_and_item(command: str, name: str) -> tuple[str, dict[str, str | int]]:
 def _restorable(repo, stage) -> bool:
     """Return whether DVC would find an earlier run with the same inputs, whose outputs lie in its cache."""
     from dvc.exceptions import DvcException
-    from dvc.stage.cache import RunCacheNotFoundError
     from dvc_data.hashfile.hash_info import HashInfo
 
     try:
@@ -60,7 +60,7 @@ def _restorable(repo, stage) -> bool:
         for out in stage.outs:
             out.hash_info = HashInfo()  # or else what dvc.lock says of them is taken
         repo.stage_cache.restore(stage, dry=True)
-    except (RunCacheNotFoundError, DvcException):
+    except DvcException:
         return False
     return True
 
@@ -90,39 +90,38 @@ def plan_stages(params: Path) -> list[Planned]:
 
     Raises: UserError when dvc.yaml and the file do not fit.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo, lock_repo
-
     logging.getLogger("dvc").setLevel(logging.ERROR)  # "is cached - skipping run": nothing is checked out here
-    as_params = file_system(composed(params))  # a preset may take sections from others
-    try:
-        with Repo(fs=as_params, _wait_for_lock=True) as repo, lock_repo(repo):
-            return _planned(repo)
-    except DvcException as error:
-        raise UserError(f"dvc cannot plan {params}: {error}", without_git(error)) from error
-
-
-def _planned(repo) -> list[Planned]:
-    graph = repo.index.graph  # an edge leads from a stage to one that it needs
-    status = repo.status()
-    made = [out.fs_path for stage in graph for out in stage.outs]
-    planned: list[Planned] = []
-    moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
-    for stage in TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order():
-        name, changes = stage.addressing, status.get(stage.addressing, [])
-        if name == CHECK:
-            continue
-        needs = {other.addressing for other in graph.successors(stage)} - {CHECK}
-        sizes = [out.meta.size for out in stage.outs]
-        state: State | None = "to run" if needs & moved else "up to date" if not changes else None
-        state = state or _when_only_files_lack(stage, changes, made)
-        if state is None or needs & moved:
-            moved.add(name)
-        if state is None:
-            state = "cached" if _restorable(repo, stage) else "to run"
-        size = sum(filter(None, sizes)) if any(sizes) else None
-        planned.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
+    with _locked_repo(composed(params), str(params)) as repo:  # a preset may take sections from others
+        graph = repo.index.graph  # an edge leads from a stage to one that it needs
+        status = repo.status()
+        made = [out.fs_path for stage in graph for out in stage.outs]
+        planned: list[Planned] = []
+        moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
+        for stage in TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order():
+            name, changes = stage.addressing, status.get(stage.addressing, [])
+            if name == CHECK:
+                continue
+            needs = {other.addressing for other in graph.successors(stage)} - {CHECK}
+            size = sum(out.meta.size or 0 for out in stage.outs) or None
+            state: State | None = "to run" if needs & moved else "up to date" if not changes else None
+            state = state or _when_only_files_lack(stage, changes, made)
+            if state is None or needs & moved:
+                moved.add(name)
+            state = state or ("cached" if _restorable(repo, stage) else "to run")
+            planned.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
     return planned
+
+
+@contextlib.contextmanager
+def _locked_repo(params: str | None, what: str) -> Iterator[Any]:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(fs=file_system(params)) as repo, locked(repo):
+            yield repo
+    except DvcException as error:
+        raise UserError(f"dvc cannot plan {what}: {error}", [*without_git(error), *held_locks()]) from error
 
 
 def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
@@ -138,20 +137,15 @@ def stages_to_run(targets: list[str], running: Set[str] = frozenset()) -> dict[s
 
     Raises: UserError when a target is no stage of dvc.yaml, or dvc.yaml and params.yaml do not fit.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from networkx import descendants
 
-    try:
-        with Repo(fs=file_system()) as repo, locked(repo):
-            graph = repo.index.graph  # an edge leads from a stage to one that it needs
-            named = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
-            wanted = set(named).union(*(descendants(graph, stage) for stage in named))
-            needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
-            changed = _with_those_after({*running} & needs.keys(), needs)
-            if others := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
-                changed |= set(repo.status(others))
-    except DvcException as error:
-        raise UserError(f"dvc cannot plan the run: {error}", [*without_git(error), *held_locks()]) from error
+    with _locked_repo(None, "the run") as repo:
+        graph = repo.index.graph  # an edge leads from a stage to one that it needs
+        named = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
+        wanted = set(named).union(*(descendants(graph, stage) for stage in named))
+        needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
+        changed = _with_those_after({*running} & needs.keys(), needs)
+        if others := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
+            changed |= set(repo.status(others))
     changed = _with_those_after(changed, needs)
     return {name: others & changed for name, others in needs.items() if name in changed}

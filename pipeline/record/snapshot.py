@@ -3,13 +3,14 @@
 Without DVC, which takes long to import: dvc.yaml is read here as far as the dependencies of one stage need it.
 """
 
+import contextlib
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_file
@@ -70,33 +71,22 @@ def dependencies(stage: str, graph: Mapping[str, Any], params: Mapping[str, Any]
     return sorted(Path(_filled(name, values)) for name in names)
 
 
-class _File(NamedTuple):
-    """`looks` are size, time and inode; `sha256` is None for a large file."""
-
-    looks: tuple[int, int, int]
-    sha256: str | None
-
-
-def _files(roots: list[Path]) -> Iterator[Path]:
-    for root in roots:
-        if root.is_dir():
-            for folder, folders, files in os.walk(root):
-                folders[:] = [name for name in folders if name != "__pycache__" and not TEMPORARY.fullmatch(name)]
-                yield from (Path(folder, name) for name in files if not name.endswith(".pyc"))
-        else:
-            yield root
+def _files(root: Path) -> Iterator[Path]:
+    if not root.is_dir():
+        yield root
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name != "__pycache__" and not TEMPORARY.fullmatch(name)]
+        yield from (Path(folder, name) for name in files if not (name.endswith(".pyc") or TEMPORARY.fullmatch(name)))
 
 
 def _looks(roots: list[Path]) -> dict[Path, tuple[int, int, int]]:
-    found = {}
-    for path in _files(roots):
-        try:
+    """Return the size, time and inode of every file."""
+    looks = {}
+    for path in chain.from_iterable(map(_files, roots)):
+        with contextlib.suppress(OSError):  # not there, or no longer
             state = path.stat()
-        except OSError:  # not there, or no longer
-            continue
-        if not TEMPORARY.fullmatch(path.name):
-            found[path] = (state.st_size, state.st_mtime_ns, state.st_ino)
-    return found
+            looks[path] = (state.st_size, state.st_mtime_ns, state.st_ino)
+    return looks
 
 
 def _yaml(text: str) -> Any:
@@ -118,11 +108,13 @@ class Snapshot:
             self.roots = dependencies(self.stage, graph, _yaml(self.text) or {})
         if not keys:  # the check, which reads all of it, and of which DVC records the file itself
             self.roots.append(PARAMS)
-        self.files: dict[Path, _File] = {}
+        self.looks, self.hashes = _looks(self.roots), dict[Path, str]()
         room = HASHED
-        for path, looks in sorted(_looks(self.roots).items(), key=lambda entry: entry[1][0]):
-            room -= looks[0]
-            self.files[path] = _File(looks, sha256_file(path) if room >= 0 else None)
+        for path, (size, *_) in sorted(self.looks.items(), key=lambda entry: entry[1][0]):
+            room -= size
+            if room < 0:
+                break
+            self.hashes[path] = sha256_file(path)
 
     def _sections_differ(self, text: str) -> list[str]:
         if text == self.text:
@@ -139,13 +131,12 @@ class Snapshot:
 
     def _file_changes(self) -> list[str]:
         now, changes = _looks(self.roots), []
-        for path in sorted({*self.files, *now}):
-            if path not in now or path not in self.files:
+        for path in sorted({*self.looks, *now}):
+            if path not in now or path not in self.looks:
                 changes.append(f"{path}: {'gone' if path not in now else 'new'}")
-            elif now[path] != self.files[path].looks:
-                before = self.files[path]
-                same_size = now[path][0] == before.looks[0]
-                if not (same_size and before.sha256 and sha256_file(path) == before.sha256):
+            elif now[path] != self.looks[path]:
+                same_size = now[path][0] == self.looks[path][0]
+                if not (same_size and path in self.hashes and sha256_file(path) == self.hashes[path]):
                     changes.append(f"{path}: changed")
         return changes
 
