@@ -17,7 +17,7 @@ from pipeline.params import paths
 from pipeline.params.schema import Params, read_params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.prerequisites import missing
-from pipeline.plan.stage_times import Record, kind_of, last_of_its_kind, read_records
+from pipeline.plan.times import Record, kind_of, last_of_its_kind, read_records
 from pipeline.record.lock_file import mend
 
 # Of a PNG image and its mask, where there are no prepared pairs to measure: 1.8 for phantoms and 1.7 for Kvasir-SEG at

@@ -25,7 +25,7 @@ def run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
     Returns the exit code. Raises: UserError when they have changed: DVC then records nothing.
     """
     from pipeline.params.schema import load_params
-    from pipeline.plan.stage_times import record
+    from pipeline.plan.times import record
     from pipeline.processes.torch_launch import NODES, PARALLEL, PROCESSES, launch, wanted
     from pipeline.record.lock_file import keep_copy
     from pipeline.record.snapshot import Snapshot

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,29 +97,28 @@ class Queue:
         command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i\t%T\t%r\t%N\t%o"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+            problem = done.stderr.strip() if done.returncode else None
         except subprocess.TimeoutExpired:
-            self._tell(["squeue does not answer: two minutes without a word"])
-            return None
-        if done.returncode:
-            self._tell([f"squeue does not answer: {done.stderr.strip()}"])
+            problem = "two minutes without a word"
+        if problem is not None:
+            self._tell([f"squeue does not answer: {problem}"])
             return None
         jobs = [Job(*line.split("\t", 4)) for line in done.stdout.splitlines() if line.count("\t") >= 4]
         return {job.id: job for job in jobs if job.script.startswith(self._scripts)}
 
-    def _groups(self) -> Iterator[str]:
+    def _report(self) -> None:
+        if self._jobs is None or time.monotonic() - self._reported < REPORT_S:
+            return
+        self._reported = time.monotonic()
         groups: dict[str, list[str]] = {}
-        for job in (self._jobs or {}).values():
+        for job in self._jobs.values():
             if not job.is_over:
                 groups.setdefault(str(job), []).append(job.id)
+        texts = []
         for state, ids in sorted(groups.items()):
             more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-            yield f"{len(ids)} {state}: {', '.join(ids[:NAMED])}{more}"
-
-    def _report(self) -> None:
-        if self._jobs is not None and time.monotonic() - self._reported >= REPORT_S:
-            self._reported = time.monotonic()
-            groups = "; ".join(self._groups())
-            self._tell([*([f"Slurm: {groups}"] if groups else []), *held_locks(STALE_LOCK_S)])
+            texts.append(f"{len(ids)} {state}: {', '.join(ids[:NAMED])}{more}")
+        self._tell([*([f"Slurm: {'; '.join(texts)}"] if texts else []), *held_locks(STALE_LOCK_S)])
 
     def _tell(self, lines: list[str]) -> None:
         text = "\n".join(lines)

@@ -11,7 +11,6 @@ from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from pipeline.params.schema import read_params
 from pipeline.plan import times
-from pipeline.plan.stage_times import FOLDER
 from pipeline.stages.report_provenance import provenance
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import GIT
@@ -23,7 +22,7 @@ def test_times_are_told_by_stage_and_drawn(tmp_path, monkeypatch, capsys):
         times.run({"out": Path("out")})
     for stage, seconds in (("train@a-b", 7.5), ("segment@a-x", 2.0), ("segment@a-y", 3.0)):
         record = {"stage": stage, "kind": "k", "seconds": seconds, "peak_mib": 100.0, "device": "cpu"}
-        write_json(FOLDER / f"{stage}.json", record)
+        write_json(times.FOLDER / f"{stage}.json", record)
     times.run({"out": Path("out")})
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["train", "1", "7.5", "100"]
