@@ -58,9 +58,8 @@ def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
 
 def _deck(item: dict[str, Any]) -> None:
     options = Options(item["images"], item["practice"], item["raters"], item["seed"])
-    low = [f"--{name} {value}: at least {least}" for name, value, least in (
-        ("images", options.images, 1), ("practice", options.practice, 0), ("raters", options.raters, 1),
-    ) if value < least]  # fmt: skip
+    least = {"images": 1, "practice": 0, "raters": 1}
+    low = [f"--{name} {item[name]}: at least {number}" for name, number in least.items() if item[name] < number]
     if low:
         raise UserError("numbers that cannot be used", low)
     sets = _synthetic_sets(item["dataset"], item["set"])

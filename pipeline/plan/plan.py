@@ -5,7 +5,6 @@ import csv
 import functools
 import json
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from pipeline.params.schema import Params, read_params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.prerequisites import missing
 from pipeline.plan.times import Record, kind_of, last_of_its_kind, read_records
+from pipeline.processes.tasks import gpus
 from pipeline.record.lock_file import mend
 
 # Of a PNG image and its mask, where there are no prepared pairs to measure: 1.8 for phantoms and 1.7 for Kvasir-SEG at
@@ -42,11 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @functools.cache
 def _device() -> str:
-    if not shutil.which("nvidia-smi"):
-        return "cpu"
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return listed[0].strip() if listed else "cpu"
+    return next(iter(gpus()), "cpu")
 
 
 @functools.cache

@@ -132,7 +132,6 @@ def run(item: dict[str, Any]) -> None:
 
 
 def _draw(records: list[Record], path: Path) -> None:
-    """Write two panels of bars, time and memory of the slowest stages."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 

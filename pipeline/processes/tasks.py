@@ -1,8 +1,10 @@
-"""A stage that `repro` runs, and how DVC runs it: the same on this machine and in a Slurm job."""
+"""A stage that `repro` runs, its place, and how DVC runs it: the same on this machine and in a Slurm job."""
 
 import contextlib
 import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.processes.leash import with_leader
+from pipeline.processes.torch_launch import PROCESSES, wanted
 
 POLL_S = 0.2
 REPEAT_S = 2  # a process that starts may miss the first word
@@ -31,6 +34,27 @@ class Task:
 
 
 Run = Callable[[Task], int]
+
+
+def gpus() -> list[str]:
+    """Return the name of every GPU of this machine."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    # a card in parts is followed by a line for each part, and a broken driver says so in a line of its own
+    return [] if listed.returncode else re.findall(r"^GPU \d+: (.+?) \(UUID", listed.stdout, re.MULTILINE)
+
+
+def local_places() -> list[Place]:
+    """Return the environment of each stage that may run at one time: one for each GPU, or else one for each core.
+
+    A stage that is to start several processes gets a place of its own, with all GPUs.
+    """
+    if wanted(PROCESSES) > 1:
+        return [{}]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(len(gpus())))))
+    numbers = [gpu for gpu in visible.split(",") if gpu not in ("", "-1")]
+    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in numbers] or [{} for _ in os.sched_getaffinity(0)]
 
 
 def _stop(process: subprocess.Popen) -> None:
@@ -75,3 +99,9 @@ def run_dvc(name: str, place: Place, log: IO[str], stopped: Callable[[], bool]) 
     finally:  # an exception, too: the launcher is told to end
         _stop(process)
     return process.returncode
+
+
+def run_here(task: Task) -> int:
+    """Run one stage on this machine, with a fresh log, and return DVC's exit code."""
+    with task.log.open("w") as log:
+        return 1 if task.stop.exists() else run_dvc(task.name, task.place, log, task.stop.exists)

@@ -24,14 +24,9 @@ REFERENCE = re.compile(r"\$\{([^}]+)\}")
 
 
 def _look_up(data: Any, key: str) -> Any:
-    """Return what a dotted key names in nested mappings and lists; None when there is nothing."""
+    """Return what a dotted key names in nested mappings; None when there is nothing."""
     for part in key.strip().split("."):
-        if isinstance(data, list) and part.isdigit() and int(part) < len(data):
-            data = data[int(part)]
-        elif isinstance(data, dict):
-            data = data.get(part)
-        else:
-            return None
+        data = data.get(part) if isinstance(data, dict) else None
     return data
 
 
@@ -44,31 +39,30 @@ def _filled(text: Any, values: Mapping[str, Any]) -> Any:
     return REFERENCE.sub(lambda found: str(_look_up(values, found[1])), text)
 
 
-def _items(stage: Mapping[str, Any], params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the key and the variables of every stage that a foreach or a matrix makes."""
+def _variables(stage: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the variables of every stage that a foreach or a matrix makes, by its key."""
     if "foreach" in stage:
         rows = _filled(stage["foreach"], params) or {}
-        for key, row in rows.items() if isinstance(rows, dict) else ((str(row), row) for row in rows):
-            yield str(key), {"key": key, "item": row}
-    else:
-        lists = [list(_filled(values, params) or ()) for values in stage["matrix"].values()]
-        for values in product(*([_filled(value, params) for value in one] for one in lists)):
-            yield "-".join(map(str, values)), {"item": dict(zip(stage["matrix"], values, strict=True))}
+        return {str(key): {"key": key, "item": row} for key, row in rows.items()}
+    lists = [_filled(values, params) or () for values in stage["matrix"].values()]
+    return {
+        "-".join(map(str, values)): {"item": dict(zip(stage["matrix"], values, strict=True))}
+        for values in product(*lists)
+    }
 
 
 def dependencies(stage: str, graph: Mapping[str, Any], params: Mapping[str, Any]) -> list[Path]:
     """Return the files and folders that a stage depends on, from dvc.yaml and params.yaml; none for an unknown one."""
-    group, _, key = stage.partition("@")
-    found = graph.get("stages", {}).get(group, {})
+    name, _, key = stage.partition("@")
+    entry = graph.get("stages", {}).get(name, {})
     values = dict(params)
-    if "foreach" in found or "matrix" in found:
-        variables = dict(_items(found, params)).get(key)
+    if "foreach" in entry or "matrix" in entry:
+        variables = _variables(entry, params).get(key)
         if variables is None:
             return []
         values |= variables
-        found = found.get("do", found)
-    names = (next(iter(dep)) if isinstance(dep, dict) else dep for dep in found.get("deps", ()))
-    return sorted(Path(_filled(name, values)) for name in names)
+    deps = entry.get("do", entry).get("deps", ())
+    return sorted(Path(_filled(next(iter(dep)) if isinstance(dep, dict) else dep, values)) for dep in deps)
 
 
 def _files(root: Path) -> Iterator[Path]:

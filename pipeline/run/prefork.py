@@ -73,7 +73,6 @@ def hand_over(arguments: list[str]) -> int | None:
 
 
 def _die_with(connection: socket.socket) -> None:
-    """End this process when the one that asked for it is gone."""
     with contextlib.suppress(OSError):
         connection.recv(1)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -137,17 +136,11 @@ def import_libraries() -> bool:
     )
 
 
-def _end_with(parent: int) -> None:
-    """Let the system end this process with its parent, whatever kills that; Linux only, others see to it in `serve`."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        sys.exit()
-
-
 def serve(path: str, parent: int) -> None:
     """Import the libraries, then fork for every connection, until the parent is gone."""
-    _end_with(parent)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: whatever kills the parent ends this too
+    if os.getppid() != parent:
+        return
     if not import_libraries():
         sys.stderr.write("stages start by themselves: a fork of one process for all cannot use the GPU here\n")
         return
@@ -155,16 +148,11 @@ def serve(path: str, parent: int) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen(64)
-        server.settimeout(1)
-        while os.getppid() == parent:
-            try:
-                connection, _ = server.accept()
-            except TimeoutError:
-                continue
+        while True:
+            connection, _ = server.accept()
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 server.close()
-                connection.settimeout(None)
                 _work(connection, importlib.import_module(COMMAND_LINE).main)
                 os._exit(0)
             connection.close()

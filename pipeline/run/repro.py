@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from graphlib import TopologicalSorter
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -22,16 +22,38 @@ from pipeline.params.errors import dangling
 from pipeline.params.schema import read_params
 from pipeline.plan.dvc_states import CHECK, stages_to_run
 from pipeline.plan.prerequisites import missing
-from pipeline.processes.tasks import Place, Run, Task
+from pipeline.processes.tasks import Place, Run, Task, local_places, run_here
 from pipeline.record.lock_file import mend
-from pipeline.run.executors import ENGINES, run_here
 from pipeline.run.prefork import warm_process
+from pipeline.slurm import engine as slurm
 from pipeline.slurm.options import parse_settings
 
 LOGS = Path(".work/logs")
 HOLDER = Path(".work/repro.lock")
 WRITTEN = (Path("results"), Path("outputs"), Path("data/processed"), Path("data/raw"), Path("data/checksums"))
 LAST_LINES = 30
+
+
+class Engine(NamedTuple):
+    """`places` lists one place for each stage that may run at a time; `connect` takes the settings and gives what
+    runs a task to its end; `running` names the stages that an earlier `repro` has left at work.
+    """
+
+    places: Callable[[], list[Place]]
+    connect: Callable[[Mapping[str, str]], Run]
+    running: Callable[[], set[str]]
+
+
+def _local(settings: Mapping[str, str]) -> Run:
+    if settings:
+        raise UserError("--set is for --engine slurm: stages that run here need no settings")
+    return run_here
+
+
+ENGINES: dict[str, Engine] = {
+    "local": Engine(local_places, _local, set),
+    "slurm": Engine(lambda: [{}] * slurm.QUEUED, slurm.connect, slurm.running),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
