@@ -42,13 +42,11 @@ def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
     Raises: UserError naming every set that is not there or not synthetic.
     """
     root = paths.samples(dataset, "any", "real").parents[1]
-    folders = {path.parents[1].name: path.parent for path in sorted(root.glob(f"*/x1/{MANIFEST}"))}
-    pair_sets = {name: read_pairs(folder) for name, folder in folders.items()}
-    synthetic = {
-        name: pairs
-        for name, pairs in pair_sets.items()
-        if len(pairs) and all(pair.source not in ("real", "duplicate") for pair in pairs.pairs)
-    }
+    synthetic: dict[str, PairSet] = {}
+    for path in sorted(root.glob(f"*/x1/{MANIFEST}")):
+        pairs = read_pairs(path.parent)
+        if len(pairs) and all(pair.source not in ("real", "duplicate") for pair in pairs.pairs):
+            synthetic[path.parents[1].name] = pairs
     problems = [f"--set {name}: no such set" for name in names if name not in synthetic]
     if problems or not synthetic:
         known = ", ".join(synthetic) or "none: run dvc repro, which samples them first"

@@ -16,6 +16,14 @@ from pipeline.record.recording import file_system
 from pipeline.stages.segment_filtered import as_segment
 
 State = Literal["up to date", "cached", "to run"]
+ADVICE = {
+    "is not a git repository": (
+        "DVC looks for git: `git init` here, or `dvc config core.no_scm true` to work without it"
+    ),
+    "not inside of a DVC repository": (
+        "run from the folder that holds dvc.yaml; if its .dvc was not copied along: `dvc init --no-scm`"
+    ),
+}
 CHECK = "check"  # the stage that all others come after, when params.yaml has changed: it takes a second
 
 
@@ -31,15 +39,6 @@ class Planned(NamedTuple):
     state: State
     needs: set[str]
     bytes: int | None
-
-
-def without_git(error: Exception) -> list[str]:
-    """Return what to do where DVC finds no git, or not its own folder; nothing for another error."""
-    if "is not a git repository" in str(error):
-        return ["DVC looks for git: `git init` here, or `dvc config core.no_scm true` to work without it"]
-    if "not inside of a DVC repository" in str(error):
-        return ["run from the folder that holds dvc.yaml; if its .dvc was not copied along: `dvc init --no-scm`"]
-    return []
 
 
 def verb_and_item(command: str, name: str) -> tuple[str, dict[str, str | int]]:
@@ -121,7 +120,8 @@ def _locked_repo(params: str | None, what: str) -> Iterator[Any]:
         with Repo(fs=file_system(params)) as repo, locked(repo):
             yield repo
     except DvcException as error:
-        raise UserError(f"dvc cannot plan {what}: {error}", [*without_git(error), *held_locks()]) from error
+        advice = [text for words, text in ADVICE.items() if words in str(error)]
+        raise UserError(f"dvc cannot plan {what}: {error}", [*advice, *held_locks()]) from error
 
 
 def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:

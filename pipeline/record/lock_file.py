@@ -106,16 +106,6 @@ def _flocked(file: IO) -> bool:
     return True
 
 
-def _busy_processes() -> list[int] | None:
-    """Return the processes in DVC's list of the paths that they read and write; None when it is cut."""
-    try:
-        busy = json.loads(_read(BUSY)) if BUSY.exists() else {}
-        entries = [entry for kind in ("read", "write") for entry in busy.get(kind, {}).values()]
-        return [int(use["pid"]) for entry in entries for use in (entry if isinstance(entry, list) else [entry])]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
 def _is_stranger(process: int) -> bool:
     """Return whether DVC would wait for a process that is no DVC: another of that number, or one that nobody buries.
 
@@ -132,8 +122,14 @@ def _is_stranger(process: int) -> bool:
 
 
 def _blocked() -> bool:
-    processes = _busy_processes()
-    return processes is None or (not _hardlinks() and any(map(_is_stranger, processes)))
+    """Return whether DVC's list of the paths that processes read and write is cut, or names one that is no DVC."""
+    try:
+        busy = json.loads(_read(BUSY)) if BUSY.exists() else {}
+        entries = [entry for kind in ("read", "write") for entry in busy.get(kind, {}).values()]
+        numbers = [int(use["pid"]) for entry in entries for use in (entry if isinstance(entry, list) else [entry])]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return True
+    return not _hardlinks() and any(map(_is_stranger, numbers))
 
 
 def mend() -> list[str]:

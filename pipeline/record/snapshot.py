@@ -14,6 +14,7 @@ from typing import Any
 
 from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_file
+from pipeline.params.yaml_text import load_yaml
 
 PARAMS = Path("params.yaml")
 TEXT = "SIAMESE_PARAMS"  # params.yaml as the DVC that started this stage has it
@@ -83,12 +84,6 @@ def _looks(roots: list[Path]) -> dict[Path, tuple[int, int, int]]:
     return looks
 
 
-def _yaml(text: str) -> Any:
-    from pipeline.params.yaml_text import load_yaml
-
-    return load_yaml(text, PARAMS)
-
-
 class Snapshot:
     """The sections of params.yaml that a stage reads and the files that it depends on by dvc.yaml, as they are now."""
 
@@ -98,8 +93,8 @@ class Snapshot:
         self.text = os.environ.get(TEXT, self.seen)
         self.roots: list[Path] = []
         if self.stage and Path("dvc.yaml").is_file():
-            graph = _yaml(Path("dvc.yaml").read_text(encoding="utf-8"))
-            self.roots = dependencies(self.stage, graph, _yaml(self.text) or {})
+            graph = load_yaml(Path("dvc.yaml").read_text(encoding="utf-8"), Path("dvc.yaml"))
+            self.roots = dependencies(self.stage, graph, load_yaml(self.text, PARAMS) or {})
         if not keys:  # the check, which reads all of it, and of which DVC records the file itself
             self.roots.append(PARAMS)
         self.looks, self.hashes = _looks(self.roots), dict[Path, str]()
@@ -110,18 +105,16 @@ class Snapshot:
                 break
             self.hashes[path] = sha256_file(path)
 
-    def _sections_differ(self, text: str) -> list[str]:
-        if text == self.text:
-            return []
-        before, after = _yaml(self.text), _yaml(text)
-        return [f"{PARAMS}: {key}" for key in self.keys if _look_up(before, key) != _look_up(after, key)]
-
     def _params_changes(self) -> list[str]:
         try:
             now = PARAMS.read_text(encoding="utf-8")
-            return self._sections_differ(self.seen) or self._sections_differ(now)
+            if now == self.seen == self.text:
+                return []
+            before, seen, after = (load_yaml(text, PARAMS) for text in (self.text, self.seen, now))
         except Exception as error:  # noqa: BLE001 (whatever a file that is no YAML any more raises)
             return [f"{PARAMS}: not readable now ({type(error).__name__})"]
+        changed = (key for key in self.keys if not _look_up(before, key) == _look_up(seen, key) == _look_up(after, key))
+        return [f"{PARAMS}: {key}" for key in changed]
 
     def _file_changes(self) -> list[str]:
         now, changes = _looks(self.roots), []

@@ -124,7 +124,7 @@ class Launcher:
             has_result, stop = result_file(task.name).exists(), task.stop.exists()
             jobs = self._queue.look(1 if has_result or stop else ASK_S)
             now = time.monotonic()
-            job = jobs.get(number) if jobs is not None else Job(number, "UNKNOWN", "", "", "")
+            job = jobs.get(number) if jobs is not None else Job(number, "UNKNOWN", "", "")
             if job and job.is_over:
                 return job
             if job is None:

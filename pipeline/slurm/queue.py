@@ -34,7 +34,6 @@ class Job(NamedTuple):
     id: str
     state: str
     reason: str
-    nodes: str
     script: str
 
     def __str__(self) -> str:
@@ -94,7 +93,7 @@ class Queue:
         return next((job for job in (jobs or {}).values() if job.script == str(script) and not job.is_over), None)
 
     def _ask(self) -> dict[str, Job] | None:
-        command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i\t%T\t%r\t%N\t%o"]
+        command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i\t%T\t%r\t%o"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
             problem = done.stderr.strip() if done.returncode else None
@@ -103,7 +102,7 @@ class Queue:
         if problem is not None:
             self._tell([f"squeue does not answer: {problem}"])
             return None
-        jobs = [Job(*line.split("\t", 4)) for line in done.stdout.splitlines() if line.count("\t") >= 4]
+        jobs = [Job(*line.split("\t", 3)) for line in done.stdout.splitlines() if line.count("\t") >= 3]
         return {job.id: job for job in jobs if job.script.startswith(self._scripts)}
 
     def _report(self) -> None:
