@@ -54,16 +54,10 @@ def _table(files: Mapping[str, Found], folder: Path, given: Path | None) -> str:
 
 def _json(files: Mapping[str, Found], folder: Path) -> str:
     rows = {
-        name: {
-            **WEIGHTS[name].model_dump(exclude={"sha256"}),
-            "state": found.state,
-            "path": str(found.path),
-            "sha256": found.sha256,
-            "sha256_published": WEIGHTS[name].sha256,
-        }
+        name: {**WEIGHTS[name].model_dump(), "sha256_published": WEIGHTS[name].sha256, **found._asdict()}
         for name, found in files.items()
     }
-    return json.dumps({"folder": str(folder), "files": rows}, indent=2) + "\n"
+    return json.dumps({"folder": folder, "files": rows}, indent=2, default=str) + "\n"
 
 
 def fetch_weights(names: Iterable[str], folder: Path) -> None:

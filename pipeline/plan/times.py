@@ -123,11 +123,10 @@ def run(item: dict[str, Any]) -> None:
     verbs: dict[str, list[Record]] = {}
     for record in records:
         verbs.setdefault(record.stage.split("@")[0], []).append(record)
-    sums = {verb: sum(record.seconds for record in runs) for verb, runs in verbs.items()}
     sys.stdout.write(f"{'stage':<24}{'runs':>6}{'seconds':>10}{'peak MiB':>10}\n")
-    for verb in sorted(sums, key=sums.__getitem__, reverse=True):
-        peak = max(record.peak_mib for record in verbs[verb])
-        sys.stdout.write(f"{verb:<24}{len(verbs[verb]):>6}{sums[verb]:>10.1f}{peak:>10.0f}\n")
+    for verb, runs in sorted(verbs.items(), key=lambda entry: -sum(record.seconds for record in entry[1])):
+        seconds, peak = sum(record.seconds for record in runs), max(record.peak_mib for record in runs)
+        sys.stdout.write(f"{verb:<24}{len(runs):>6}{seconds:>10.1f}{peak:>10.0f}\n")
     sys.stdout.write(f"every stage: {out / 'times.csv'} and {out / 'times.png'}\n")
 
 

@@ -1,9 +1,11 @@
-"""dvc.lock and DVC's list of busy paths, mended where a kill of plain DVC, which writes them in place, has cut them."""
+"""mend: put dvc.lock and DVC's list of busy paths right where a kill of plain DVC, which writes in place, cut them."""
 
+import argparse
 import contextlib
 import fcntl
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,3 +162,12 @@ def _put_back(text: str) -> str:
             return f"{cut}: {source} is back, and what it lacks runs again or comes out of DVC's cache"
     LOCK.unlink()
     return f"{cut} and there is no whole one: every stage runs again or comes out of DVC's cache"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare nothing: the verb has no options."""
+
+
+def run(item: dict[str, Any]) -> None:
+    """Mend and print what was done. Raises: UserError when a DVC is at work."""
+    sys.stdout.write("\n".join([*(mend() or ["nothing is broken"]), ""]))

@@ -63,10 +63,10 @@ def hand_over(arguments: list[str]) -> int | None:
         connection = Client(path, "AF_UNIX")
     except OSError:  # not ready yet, or gone
         return None
-    connection.send((arguments, os.getcwd(), dict(os.environ)))
-    for number in STREAMS:
-        send_handle(connection, number, None)
     try:
+        connection.send((arguments, os.getcwd(), dict(os.environ)))
+        for number in STREAMS:
+            send_handle(connection, number, None)
         return connection.recv()
     except (EOFError, OSError):
         sys.stderr.write("the process that ran this stage was killed: there may be too little memory\n")

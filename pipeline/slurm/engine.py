@@ -146,7 +146,10 @@ class Launcher:
 
 def running() -> set[str]:
     """Return the stages of this clone that have a job. Raises: UserError when Slurm does not answer."""
-    return Queue(JOBS.absolute()).stages()
+    jobs = Queue(JOBS.absolute()).look(0)
+    if jobs is None:
+        raise UserError("squeue does not answer: try again when Slurm is back")
+    return {Path(job.script).stem for job in jobs.values() if not job.is_over}
 
 
 def connect(settings: Mapping[str, str]) -> Run:

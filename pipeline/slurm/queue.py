@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data.pairs.errors import UserError
 from pipeline.record.dvc_locks import held_locks
 
 REPORT_S = 30
@@ -78,13 +77,6 @@ class Queue:
                 self._asked = time.monotonic()
                 self._report()
             return self._jobs
-
-    def stages(self) -> set[str]:
-        """Return the stages whose jobs are not over. Raises: UserError when Slurm does not answer."""
-        jobs = self.look(0)
-        if jobs is None:
-            raise UserError("squeue does not answer: try again when Slurm is back")
-        return {Path(job.script).stem for job in jobs.values() if not job.is_over}
 
     def alive(self, script: Path, stop: Path) -> Job | None:
         """Return the job of a script that waits, runs or ends just now, if any; waits until Slurm answers or `stop`."""
