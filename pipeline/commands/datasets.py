@@ -40,10 +40,7 @@ def _text(data: Mapping[str, Any]) -> str:
 
 
 def rows_of(name: str) -> dict[str, dict[str, Any]]:
-    """Return the data-set row of that name and the download that it reads, as sections of params.yaml.
-
-    Raises: UserError for a name that is not in the catalogue.
-    """
+    """Return the rows of a data set and of its download, by section. Raises: UserError for an unknown name."""
     catalogue = read_catalogue()
     if name not in catalogue["datasets"]:
         raise UserError(dangling("datasets", name, catalogue["datasets"]))

@@ -58,10 +58,7 @@ def local_places() -> list[Place]:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """Stop the stage of a DVC, by force after some seconds, and wait until DVC has ended.
-
-    DVC itself then tidies up, and is never killed while it writes dvc.lock.
-    """
+    """Stop the stage of a DVC, by force after some seconds, and wait for DVC, which may be writing dvc.lock."""
     import psutil
 
     since, told_s = time.monotonic(), -math.inf

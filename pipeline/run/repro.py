@@ -71,10 +71,7 @@ def _end_of_log(name: str) -> list[str]:
 
 @contextlib.contextmanager
 def _stop_file() -> Iterator[Path]:
-    """Yield a path that comes to be when this process is told to end; every stage that runs then stops.
-
-    Raises: UserError then, once they have.
-    """
+    """Yield a path that comes to be when this process is problem to end. Raises: UserError then, once stages have."""
     stop = (LOGS / f".stop-{socket.gethostname()}-{os.getpid()}").absolute()
 
     def touch(*_: object) -> None:
@@ -134,10 +131,7 @@ def _run_in_order(stages: dict[str, set[str]], start: Run, places: Sequence[Plac
 
 @contextlib.contextmanager
 def _only_one() -> Iterator[None]:
-    """Keep every other `repro` out of this folder; the lock goes with this process, however it ends.
-
-    Raises: UserError naming the one that runs.
-    """
+    """Hold the lock of this folder, which goes with this process. Raises: UserError naming the `repro` that has it."""
     HOLDER.parent.mkdir(exist_ok=True)
     with HOLDER.open("a+") as file:
         try:

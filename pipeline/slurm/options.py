@@ -17,10 +17,7 @@ LEAST_MINUTES = 4
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """Return KEY=VALUE options as a mapping; `setup` may be given several times, one line each.
-
-    Raises: UserError for others.
-    """
+    """Return KEY=VALUE options as a mapping; each `setup` adds a line. Raises: UserError for others."""
     wrong = [pair for pair in pairs if not pair.partition("=")[2]]
     if wrong:
         raise UserError("--set takes KEY=VALUE", wrong)
