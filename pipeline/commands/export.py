@@ -20,14 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = Options(name="")
     parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="what the pairs are written as")
     parser.add_argument("--real", required=True, type=Path, help="folder of prepared splits: data/processed/NAME")
-    parser.add_argument(
-        "--added",
-        nargs="*",
-        default=[],
-        type=Path,
-        metavar="FOLDER",
-        help="pair sets for training only: the largest xN",
-    )
+    text = "pair sets for training only: the largest xN"
+    parser.add_argument("--added", nargs="*", default=[], type=Path, metavar="FOLDER", help=text)
     parser.add_argument("--out", required=True, type=Path, help="folder to make")
     parser.add_argument("--name", help="of the data set; the name of the folder of real pairs without it")
     text = "nnunet: number of the data set, 11 to 999"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,6 @@ from tqdm import tqdm
 from pipeline.record.dvc_locks import held_locks
 
 REPORT_S = 30
-AGAIN_S = 600  # what has not changed is said again after this
-NAMED = 4  # jobs
 STALE_LOCK_S = 120
 OVER = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
@@ -61,8 +60,8 @@ class Queue:
     def __init__(self, scripts: Path) -> None:
         self._scripts, self._lock = str(scripts), threading.Lock()
         self._jobs: dict[str, Job] | None = None
-        self._asked = self._reported = self._told = float("-inf")
-        self._last = ""
+        self._asked = self._reported = float("-inf")
+        self._last: list[str] = []
 
     def forget(self) -> None:
         """Let the next look ask anew: a job was submitted since."""
@@ -101,19 +100,11 @@ class Queue:
         if self._jobs is None or time.monotonic() - self._reported < REPORT_S:
             return
         self._reported = time.monotonic()
-        groups: dict[str, list[str]] = {}
-        for job in self._jobs.values():
-            if not job.is_over:
-                groups.setdefault(str(job), []).append(job.id)
-        texts = []
-        for state, ids in sorted(groups.items()):
-            more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-            texts.append(f"{len(ids)} {state}: {', '.join(ids[:NAMED])}{more}")
-        self._tell([*([f"Slurm: {'; '.join(texts)}"] if texts else []), *held_locks(STALE_LOCK_S)])
+        states = Counter(str(job) for job in self._jobs.values() if not job.is_over)
+        groups = "; ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        self._tell([*([f"Slurm: {groups}"] if groups else []), *held_locks(STALE_LOCK_S)])
 
     def _tell(self, lines: list[str]) -> None:
-        text = "\n".join(lines)
-        if text and (text != self._last or time.monotonic() - self._told >= AGAIN_S):
-            self._told = time.monotonic()
-            say(text)
-        self._last = text
+        if lines and lines != self._last:
+            say("\n".join(lines))
+        self._last = lines
