@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "weights": ("list the pretrained weights of the paper's scores, or fetch them", "commands.weights"),
     "plan": ("what a params.yaml will run, what is cached, the time, the disk, what lacks", "plan.plan"),
     "preset": ("write params.yaml from a preset, or list the presets", "commands.preset"),
-    "times": ("what every stage took on this machine, as table, CSV and picture", "plan.times"),
+    "times": ("what every stage took on this machine, as table and CSV", "plan.times"),
     "mend": ("put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it", "record.lock_file"),
     "repro": ("dvc repro, several stages at a time: one on each GPU, or else on each core", "run.repro"),
 }

@@ -1,4 +1,4 @@
-"""times: what every stage took on this machine: a table, a CSV and a picture; and what that says of others.
+"""times: what every stage took on this machine, as table and CSV, and what that says of others.
 
 The records lie in .work/times, so that no result depends on the machine.
 
@@ -23,7 +23,6 @@ from pipeline.stages.segment_filtered import as_segment
 from segmentation.config.architectures import ArchitectureRow
 
 FOLDER = Path(".work/times")
-MOST = 30  # bars
 
 
 class Record(NamedTuple):
@@ -107,9 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Write times.csv and times.png into `out` and print the sums by kind of stage, the slowest first.
+    """Write times.csv into `out` and print the sums by kind of stage, the slowest first.
 
-    They lie beside no result: times differ from run to run and from machine to machine, and results must not.
+    It lies beside no result: times differ from run to run and from machine to machine, and results must not.
 
     Raises: UserError when nothing was measured yet.
     """
@@ -119,7 +118,6 @@ def run(item: dict[str, Any]) -> None:
         raise UserError("no stage was measured here yet: run `dvc repro` or `python -m pipeline repro` first")
     lines = [(row.stage, row.kind, f"{row.seconds:.1f}", f"{row.peak_mib:.0f}", row.device) for row in records]
     write_text(out / "times.csv", csv_text(Record._fields, lines))
-    _draw(records[:MOST], out / "times.png")
     verbs: dict[str, list[Record]] = {}
     for record in records:
         verbs.setdefault(record.stage.split("@")[0], []).append(record)
@@ -127,21 +125,4 @@ def run(item: dict[str, Any]) -> None:
     for verb, runs in sorted(verbs.items(), key=lambda entry: -sum(record.seconds for record in entry[1])):
         seconds, peak = sum(record.seconds for record in runs), max(record.peak_mib for record in runs)
         sys.stdout.write(f"{verb:<24}{len(runs):>6}{seconds:>10.1f}{peak:>10.0f}\n")
-    sys.stdout.write(f"every stage: {out / 'times.csv'} and {out / 'times.png'}\n")
-
-
-def _draw(records: list[Record], path: Path) -> None:
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
-    names = [record.stage for record in records]
-    with context("default"):
-        figure = Figure(figsize=(11, 0.8 + 0.26 * len(names)), dpi=110, layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        for panel, field, label in ((left, "seconds", "seconds"), (right, "peak_mib", "peak memory, MiB")):
-            panel.barh(names, [getattr(record, field) for record in records], color="#0072B2")
-            panel.set_xlabel(label)
-            panel.spines[["top", "right"]].set_visible(False)
-        left.invert_yaxis()
-        left.tick_params(axis="y", labelsize=7)
-        figure.savefig(path, metadata={"Software": None})
+    sys.stdout.write(f"every stage: {out / 'times.csv'}\n")

@@ -16,7 +16,7 @@ from tests.contracts.imports import ROOT
 from tests.pipeline.projects import GIT
 
 
-def test_times_are_told_by_stage_and_drawn(tmp_path, monkeypatch, capsys):
+def test_times_are_told_by_stage(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no stage was measured"):
         times.run({"out": Path("out")})
@@ -28,7 +28,6 @@ def test_times_are_told_by_stage_and_drawn(tmp_path, monkeypatch, capsys):
     assert lines[1].split() == ["train", "1", "7.5", "100"]
     assert lines[2].split() == ["segment", "2", "5.0", "100"]
     assert Path("out/times.csv").read_text().splitlines()[1] == "train@a-b,k,7.5,100,cpu"
-    assert Path("out/times.png").stat().st_size > 1000
 
 
 def test_the_lock_counts_without_the_report_and_in_any_order(tmp_path, monkeypatch):
