@@ -33,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
-    """Copy the cards of the exported sets, folders .../<dataset>/<set>/xN, to out/cards/<dataset>/<set>/.
-
-    Returns the names of those sets that have cards.
-    """
+    """Copy the cards of folders .../<dataset>/<set>/xN to out/cards/<dataset>/<set>/; return the names of the sets."""
     sets = dict.fromkeys(Path(*folder.resolve().parts[-3:-1]) for folder in added)
     with_cards = [name for name in sets if any((CARDS / name).glob("*.md"))]
     for name in with_cards:

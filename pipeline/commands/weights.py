@@ -109,10 +109,7 @@ def _download(file: WeightFile, found: Found) -> None:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Fetch what is missing if asked, and print the state of every file named, or of all.
-
-    Raises: UserError for unknown names, and for files that could not be had.
-    """
+    """Fetch what is missing if asked, and print the state of the files. Raises: UserError for those not to be had."""
     names = list(dict.fromkeys(item["names"])) or list(WEIGHTS)
     unknown = [dangling("weights", name, WEIGHTS) for name in names if name not in WEIGHTS]
     if unknown:

@@ -93,10 +93,7 @@ def _written(stage: Planned, params: Params) -> int | None:
 
 
 def make_plan(file: Path) -> tuple[list[Row], list[str]]:
-    """Return every stage under `file`, each after those that it needs, and what those that run will not find.
-
-    Raises: UserError when the file is wrong.
-    """
+    """Return the stages under `file` in order, and what they will not find. Raises: UserError for a wrong file."""
     params, records = read_params(file), read_records()
     rows = []
     for stage in plan_stages(file):

@@ -18,10 +18,7 @@ PARALLEL = ("train", "sample", "sample_volume", "sample_second_volume")  # the v
 
 
 def wanted(variable: str) -> int:
-    """Return how many processes, or nodes, are to take the place of this process: 1 is none, and one of them is alone.
-
-    Raises: UserError when the variable of the environment is no positive number.
-    """
+    """Return how many processes, or nodes, take the place of this one: 1 is none. Raises: UserError for no number."""
     value = os.environ.get(variable, "1")
     if not value.isdigit() or int(value) < 1:
         what = variable.removeprefix("SIAMESE_").lower()
@@ -69,7 +66,6 @@ def launch(count: int, nodes: int, arguments: list[str]) -> int:
         rdzv_endpoint=os.environ.get(MEET, "localhost:0"),
         run_id="siamese",
         max_restarts=0,
-        monitor_interval=0.1,
     )
     try:
         elastic_launch(config, sys.executable)("-m", "pipeline", *arguments)

@@ -93,10 +93,7 @@ def _stop_file() -> Iterator[Path]:
 
 
 def _run_in_order(stages: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> dict[str, int]:
-    """Run every stage as soon as those it needs are done, one in each place; return name -> exit code.
-
-    Those are left out that need one that failed, or were not started before the end.
-    """
+    """Run every stage when those it needs are done, one in each place; return the exit code of each that was run."""
     free: SimpleQueue = SimpleQueue()
     for place in places:
         free.put(place)

@@ -153,10 +153,7 @@ def running() -> set[str]:
 
 
 def connect(settings: Mapping[str, str]) -> Run:
-    """Return what makes a Slurm job of every task. Settings are sbatch's options, and `setup` lines of shell.
-
-    Raises: UserError where there is no Slurm, and for settings that no job can have.
-    """
+    """Return what makes a job of every task. Raises: UserError without Slurm, and for settings that no job can have."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         message = f"--engine slurm: there is no {', '.join(missing)} here; start this on a machine that can submit jobs"
