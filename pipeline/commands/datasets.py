@@ -82,10 +82,7 @@ def _table() -> str:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Print all names with counts and terms, or the rows of one; with `add` write them into params.yaml at `file`.
-
-    Raises: UserError for an unknown name, one that params.yaml has already, and a params.yaml that is not there.
-    """
+    """Print all names, or the rows of one, or write these into `file`. Raises: UserError for a wrong name or file."""
     if item["name"] is None:
         sys.stdout.write(_table())
     elif item["add"]:

@@ -65,10 +65,7 @@ def _restorable(repo, stage) -> bool:
 
 
 def _when_only_files_lack(stage, changes: list, made: list[str]) -> State | None:
-    """Return the state of a stage of which nothing has changed but that files in `made` or its own are not there.
-
-    None when more has changed, or a file lacks that no stage makes.
-    """
+    """Return the state of a stage when only files in `made` or of its own are gone; None when more has changed."""
     if not all(isinstance(change, dict) for change in changes):
         return None
     deps = {path: how for change in changes for path, how in change.get("changed deps", {}).items()}

@@ -101,11 +101,10 @@ def _no_dvc_writes() -> Iterator[None]:
 
 
 def _flocked(file: IO) -> bool:
-    try:
+    with contextlib.suppress(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _is_stranger(process: int) -> bool:
