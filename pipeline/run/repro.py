@@ -71,7 +71,7 @@ def _end_of_log(name: str) -> list[str]:
 
 @contextlib.contextmanager
 def _stop_file() -> Iterator[Path]:
-    """Yield a path that comes to be when this process is problem to end. Raises: UserError then, once stages have."""
+    """Yield a path that comes to be when this process is told to end. Raises: UserError then, once stages have."""
     stop = (LOGS / f".stop-{socket.gethostname()}-{os.getpid()}").absolute()
 
     def touch(*_: object) -> None:
