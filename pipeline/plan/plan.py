@@ -155,9 +155,8 @@ def _table(file: Path, rows: list[Row]) -> str:
         *([f"the slowest chain, which no number of workers shortens: about {_span(chain)}"] if chain else []),
         f"{disk} (the DVC cache holds as much again unless it links)",
         "a stage after one that leaves the same bytes as before is skipped, so fewer may run",
+        *(["not enough disk for what is counted"] if sum(known) > free else []),
     ]
-    if sum(known) > free:
-        lines.append("not enough disk for what is counted")
     return "\n".join(lines) + "\n"
 
 

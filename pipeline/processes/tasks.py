@@ -52,9 +52,10 @@ def local_places() -> list[Place]:
     """
     if wanted(PROCESSES) > 1:
         return [{}]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(len(gpus())))))
-    numbers = [gpu for gpu in visible.split(",") if gpu not in ("", "-1")]
-    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in numbers] or [{} for _ in os.sched_getaffinity(0)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = [str(number) for number, _ in enumerate(gpus())] if visible is None else visible.split(",")
+    places: list[Place] = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in numbers if gpu not in ("", "-1")]
+    return places or [{} for _ in os.sched_getaffinity(0)]
 
 
 def _stop(process: subprocess.Popen) -> None:
