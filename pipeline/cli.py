@@ -52,8 +52,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "weights": ("list the pretrained weights of the paper's scores, or fetch them", "commands.weights"),
     "plan": ("what a params.yaml will run, what is cached, the time, the disk, what lacks", "plan.plan"),
     "preset": ("write params.yaml from a preset, or list the presets", "commands.preset"),
-    "times": ("what every stage took on this machine, as table, CSV and picture", "plan.times"),
-    "mend": ("put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it", "commands.mend"),
+    "times": ("what every stage took on this machine, as table and CSV", "plan.times"),
+    "mend": ("put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it", "record.lock_file"),
     "repro": ("dvc repro, several stages at a time: one on each GPU, or else on each core", "run.repro"),
     "tables": ("run the presets of all tables of the paper, or their toy twins, and one report", "run.tables"),
 }
@@ -90,16 +90,6 @@ def _let_all_names_be_printed() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _refused(error: UserError) -> int:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"{error}\n")
-    try:
-        sys.stdout.flush()
-    except OSError:  # a full disk: what could not be written would be tried again at exit, in another message
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 2
-
-
 def _run(arguments: list[str]) -> int:
     item = vars(_parser(next(iter(arguments), "")).parse_args(arguments))
     verb = item.pop("verb")
@@ -117,16 +107,20 @@ def main(argv: list[str] | None = None) -> int:
     _let_all_names_be_printed()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
-    except UserError as error:
-        return _refused(error)
     except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = 0
     except Exception as error:
-        user_error = None if TRACEBACK in os.environ else as_user_error(error)
-        if user_error is None:
+        problem = error if isinstance(error, UserError) else None if TRACEBACK in os.environ else as_user_error(error)
+        if problem is None:
             raise
-        return _refused(user_error)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{problem}\n")
+        code = 2
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk, or no reader: what could not be written would be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def entry() -> int:

@@ -40,10 +40,7 @@ def _text(data: Mapping[str, Any]) -> str:
 
 
 def rows_of(name: str) -> dict[str, dict[str, Any]]:
-    """Return the data-set row of that name and the download that it reads, as sections of params.yaml.
-
-    Raises: UserError for a name that is not in the catalogue.
-    """
+    """Return the rows of a data set and of its download, by section. Raises: UserError for an unknown name."""
     catalogue = read_catalogue()
     if name not in catalogue["datasets"]:
         raise UserError(dangling("datasets", name, catalogue["datasets"]))
@@ -85,10 +82,7 @@ def _table() -> str:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Print all names with counts and terms, or the rows of one; with `add` write them into params.yaml at `file`.
-
-    Raises: UserError for an unknown name, one that params.yaml has already, and a params.yaml that is not there.
-    """
+    """Print all names, or the rows of one, or write these into `file`. Raises: UserError for a wrong name or file."""
     if item["name"] is None:
         sys.stdout.write(_table())
     elif item["add"]:

@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _row_as_yaml(name: str, row: dict[str, Any]) -> str:
     text = io.StringIO()
-    yaml = YAML()
-    yaml.indent(mapping=2)
-    yaml.dump({"datasets": {name: row}}, text)
+    YAML().dump({"datasets": {name: row}}, text)
     return text.getvalue()
 
 

@@ -19,14 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = Options(name="")
     parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="what the pairs are written as")
     parser.add_argument("--real", required=True, type=Path, help="folder of prepared splits: data/processed/NAME")
-    parser.add_argument(
-        "--added",
-        nargs="*",
-        default=[],
-        type=Path,
-        metavar="FOLDER",
-        help="pair sets for training only: the largest xN",
-    )
+    text = "pair sets for training only: the largest xN"
+    parser.add_argument("--added", nargs="*", default=[], type=Path, metavar="FOLDER", help=text)
     parser.add_argument("--out", required=True, type=Path, help="folder to make")
     parser.add_argument("--name", help="of the data set; the name of the folder of real pairs without it")
     text = "nnunet: number of the data set, 11 to 999"
@@ -38,10 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
-    """Copy the cards of the exported sets, folders .../xN/<dataset>/<set>, to out/cards/<dataset>/<set>/.
-
-    Returns the names of those sets that have cards.
-    """
+    """Copy the cards of folders .../xN/<dataset>/<set> to out/cards/<dataset>/<set>/; return the names of the sets."""
     sets = dict.fromkeys(Path(*folder.resolve().parts[-2:]) for folder in added)
     with_cards = [name for name in sets if any((CARDS / name).glob("*.md"))]
     for name in with_cards:

@@ -37,17 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _synthetic_sets(dataset: str, names: list[str]) -> dict[str, PairSet]:
-    """Return name -> pair set of the named synthetic sets, or of all that were sampled.
-
-    Raises: UserError naming every set that is not there or not synthetic.
-    """
+    """Return name -> synthetic set, of the names or of all. Raises: UserError naming all that are not there."""
     root = paths.samples(dataset, "any", "real").parent
-    pair_sets = {path.parent.name: read_pairs(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))}
-    synthetic = {
-        name: pairs
-        for name, pairs in pair_sets.items()
-        if len(pairs) and all(pair.source not in ("real", "duplicate") for pair in pairs.pairs)
-    }
+    synthetic: dict[str, PairSet] = {}
+    for path in sorted(root.glob(f"*/{MANIFEST}")):
+        pairs = read_pairs(path.parent)
+        if len(pairs) and all(pair.source not in ("real", "duplicate") for pair in pairs.pairs):
+            synthetic[path.parent.name] = pairs
     problems = [f"--set {name}: no such set" for name in names if name not in synthetic]
     if problems or not synthetic:
         known = ", ".join(synthetic) or "none: run dvc repro, which samples them first"
@@ -84,8 +80,5 @@ def _score(item: dict[str, Any]) -> None:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Write a deck with its key, or the scores of its ratings, as the parsed options say, and print what it holds.
-
-    Raises: UserError when sets, folders, key or rating files cannot be used.
-    """
+    """Write a deck with its key, or scores, and print what it holds. Raises: UserError for what cannot be used."""
     {"deck": _deck, "score": _score}[item["action"]](item)

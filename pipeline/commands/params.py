@@ -17,10 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Print the resolved parameters as YAML, addresses without their secrets.
-
-    Raises: UserError with every problem of the file.
-    """
+    """Print the resolved parameters as YAML, addresses without their secrets. Raises: UserError with every problem."""
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 120

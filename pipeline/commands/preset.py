@@ -17,10 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Write params.yaml, after checking that the preset is valid; without a name, print the names there are.
-
-    Raises: UserError when there is no such preset, or with every problem of it.
-    """
+    """Write a preset as params.yaml, or print the names there are. Raises: UserError with every problem of it."""
     name = item["name"]
     if name is None:
         sys.stdout.write("\n".join([*preset_names(), ""]))

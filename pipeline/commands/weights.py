@@ -38,10 +38,6 @@ def _folder(given: Path | None) -> Path:
     return weights.weights_folder(read_params(PARAMS).features.weights_dir)
 
 
-def _wanted(files: Mapping[str, Found]) -> dict[str, Found]:
-    return {name: found for name, found in files.items() if found.state != "present"}
-
-
 def _table(files: Mapping[str, Found], folder: Path, given: Path | None) -> str:
     lines = [f"weights in {folder}"]
     for name, (state, path, _) in files.items():
@@ -51,23 +47,17 @@ def _table(files: Mapping[str, Found], folder: Path, given: Path | None) -> str:
             f"{'':10} {path}",
             f"{'':10} {file.licence}: {file.page}",
         ]
-    if wanted := _wanted(files):
+    if wanted := [name for name, found in files.items() if found.state != "present"]:
         lines.append(f"to get what is missing: {weights.fetch_command(wanted)}{f' --dir {given}' if given else ''}")
     return "\n".join(lines) + "\n"
 
 
 def _json(files: Mapping[str, Found], folder: Path) -> str:
     rows = {
-        name: {
-            **WEIGHTS[name].model_dump(exclude={"sha256"}),
-            "state": found.state,
-            "path": str(found.path),
-            "sha256": found.sha256,
-            "sha256_published": WEIGHTS[name].sha256,
-        }
+        name: {**WEIGHTS[name].model_dump(), "sha256_published": WEIGHTS[name].sha256, **found._asdict()}
         for name, found in files.items()
     }
-    return json.dumps({"folder": str(folder), "files": rows}, indent=2) + "\n"
+    return json.dumps({"folder": folder, "files": rows}, indent=2, default=str) + "\n"
 
 
 def fetch_weights(names: Iterable[str], folder: Path) -> None:
@@ -75,22 +65,22 @@ def fetch_weights(names: Iterable[str], folder: Path) -> None:
 
     Raises: UserError that lists every file that could not be had, after all have been tried.
     """
-    wanted = _wanted({name: look(WEIGHTS[name], folder) for name in names})
+    files = {name: look(WEIGHTS[name], folder) for name in names}
+    wanted = {name: found for name, found in files.items() if found.state != "present"}
     # Downloads try again for half a minute each; someone who is offline should hear of it at once.
     with ThreadPoolExecutor() as pool:
-        reasons = dict(zip(wanted, pool.map(_unreachable, (WEIGHTS[name].url for name in wanted)), strict=True))
+        reasons = list(pool.map(_unreachable, (WEIGHTS[name].url for name in wanted)))
     problems = []
-    for name, found in wanted.items():
+    for (name, found), reason in zip(wanted.items(), reasons, strict=True):
         try:
-            if reason := reasons[name]:
+            if reason:
                 raise UserError(f"the server cannot be reached: {reason}")
             _download(WEIGHTS[name], found)
+            continue
         except UserError as error:
             problems += [f"{name}: {error.title}", *(f"  {problem}" for problem in error.problems)]
         except OSError as error:
             problems.append(f"{name}: {found.path} could not be written: {error}")
-        else:
-            continue
         problems.append(weights.elsewhere(WEIGHTS[name], found.path))
     if problems:
         raise UserError("weight files that could not be had", problems)
@@ -110,7 +100,6 @@ def _unreachable(url: str) -> str | None:
 
 
 def _download(file: WeightFile, found: Found) -> None:
-    """Put the right file in place. Raises: UserError and OSError."""
     path = found.path
     if found.state == "altered":
         path.replace(path.with_name(f"{path.name}.wrong"))
@@ -120,10 +109,7 @@ def _download(file: WeightFile, found: Found) -> None:
 
 
 def run(item: dict[str, Any]) -> None:
-    """Fetch what is missing if asked, and print the state of every file named, or of all.
-
-    Raises: UserError for unknown names, and for files that could not be had.
-    """
+    """Fetch what is missing if asked, and print the state of the files. Raises: UserError for those not to be had."""
     names = list(dict.fromkeys(item["names"])) or list(WEIGHTS)
     unknown = [dangling("weights", name, WEIGHTS) for name in names if name not in WEIGHTS]
     if unknown:

@@ -1,12 +1,13 @@
 """What DVC would do under a params.yaml, found out without touching the working tree."""
 
+import contextlib
 import logging
 import os
 import shlex
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from data.pairs.errors import UserError
 from pipeline.params.presets import composed
@@ -15,6 +16,14 @@ from pipeline.record.recording import file_system
 from pipeline.stages.segment_filtered import as_segment
 
 State = Literal["up to date", "cached", "to run"]
+ADVICE = {
+    "is not a git repository": (
+        "DVC looks for git: `git init` here, or `dvc config core.no_scm true` to work without it"
+    ),
+    "not inside of a DVC repository": (
+        "run from the folder that holds dvc.yaml; if its .dvc was not copied along: `dvc init --no-scm`"
+    ),
+}
 CHECK = "check"  # the stage that all others come after, when params.yaml has changed: it takes a second
 
 
@@ -32,15 +41,6 @@ class Planned(NamedTuple):
     bytes: int | None
 
 
-def without_git(error: Exception) -> list[str]:
-    """Return what to do where DVC finds no git, or not its own folder; nothing for another error."""
-    if "is not a git repository" in str(error):
-        return ["DVC looks for git: `git init` here, or `dvc config core.no_scm true` to work without it"]
-    if "not inside of a DVC repository" in str(error):
-        return ["run from the folder that holds dvc.yaml; if its .dvc was not copied along: `dvc init --no-scm`"]
-    return []
-
-
 def verb_and_item(command: str, name: str) -> tuple[str, dict[str, str | int]]:
     """Return what `python -m pipeline VERB --key value ...` names, where it is the command of the stage `name`."""
     _, _, _, verb, *options = shlex.split(command.replace("$DVC_STAGE", name.partition("@")[2]))
@@ -52,7 +52,6 @@ def verb_and_item(command: str, name: str) -> tuple[str, dict[str, str | int]]:
 def _restorable(repo, stage) -> bool:
     """Return whether DVC would find an earlier run with the same inputs, whose outputs lie in its cache."""
     from dvc.exceptions import DvcException
-    from dvc.stage.cache import RunCacheNotFoundError
     from dvc_data.hashfile.hash_info import HashInfo
 
     try:
@@ -60,16 +59,13 @@ def _restorable(repo, stage) -> bool:
         for out in stage.outs:
             out.hash_info = HashInfo()  # or else what dvc.lock says of them is taken
         repo.stage_cache.restore(stage, dry=True)
-    except (RunCacheNotFoundError, DvcException):
+    except DvcException:
         return False
     return True
 
 
 def _when_only_files_lack(stage, changes: list, made: list[str]) -> State | None:
-    """Return the state of a stage of which nothing has changed but that files in `made` or its own are not there.
-
-    None when more has changed, or a file lacks that no stage makes.
-    """
+    """Return the state of a stage when only files in `made` or of its own are gone; None when more has changed."""
     if not all(isinstance(change, dict) for change in changes):
         return None
     deps = {path: how for change in changes for path, how in change.get("changed deps", {}).items()}
@@ -90,39 +86,39 @@ def plan_stages(params: Path) -> list[Planned]:
 
     Raises: UserError when dvc.yaml and the file do not fit.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo, lock_repo
-
     logging.getLogger("dvc").setLevel(logging.ERROR)  # "is cached - skipping run": nothing is checked out here
-    as_params = file_system(composed(params))  # a preset may take sections from others
-    try:
-        with Repo(fs=as_params, _wait_for_lock=True) as repo, lock_repo(repo):
-            return _planned(repo)
-    except DvcException as error:
-        raise UserError(f"dvc cannot plan {params}: {error}", without_git(error)) from error
-
-
-def _planned(repo) -> list[Planned]:
-    graph = repo.index.graph  # an edge leads from a stage to one that it needs
-    status = repo.status()
-    made = [out.fs_path for stage in graph for out in stage.outs]
-    planned: list[Planned] = []
-    moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
-    for stage in TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order():
-        name, changes = stage.addressing, status.get(stage.addressing, [])
-        if name == CHECK:
-            continue
-        needs = {other.addressing for other in graph.successors(stage)} - {CHECK}
-        sizes = [out.meta.size for out in stage.outs]
-        state: State | None = "to run" if needs & moved else "up to date" if not changes else None
-        state = state or _when_only_files_lack(stage, changes, made)
-        if state is None or needs & moved:
-            moved.add(name)
-        if state is None:
-            state = "cached" if _restorable(repo, stage) else "to run"
-        size = sum(filter(None, sizes)) if any(sizes) else None
-        planned.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
+    with _locked_repo(composed(params), str(params)) as repo:  # a preset may take sections from others
+        graph = repo.index.graph  # an edge leads from a stage to one that it needs
+        status = repo.status()
+        made = [out.fs_path for stage in graph for out in stage.outs]
+        planned: list[Planned] = []
+        moved: set[str] = set()  # whose outputs will be others than those in dvc.lock
+        for stage in TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order():
+            name, changes = stage.addressing, status.get(stage.addressing, [])
+            if name == CHECK:
+                continue
+            needs = {other.addressing for other in graph.successors(stage)} - {CHECK}
+            size = sum(out.meta.size or 0 for out in stage.outs) or None
+            state: State | None = "to run" if needs & moved else "up to date" if not changes else None
+            state = state or _when_only_files_lack(stage, changes, made)
+            if state is None or needs & moved:
+                moved.add(name)
+            state = state or ("cached" if _restorable(repo, stage) else "to run")
+            planned.append(Planned(name, *verb_and_item(stage.cmd, name), state, needs, size))
     return planned
+
+
+@contextlib.contextmanager
+def _locked_repo(params: str | None, what: str) -> Iterator[Any]:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(fs=file_system(params)) as repo, locked(repo):
+            yield repo
+    except DvcException as error:
+        advice = [text for words, text in ADVICE.items() if words in str(error)]
+        raise UserError(f"dvc cannot plan {what}: {error}", [*advice, *held_locks()]) from error
 
 
 def _with_those_after(changed: set[str], needs: dict[str, set[str]]) -> set[str]:
@@ -138,20 +134,15 @@ def stages_to_run(targets: list[str], running: Set[str] = frozenset()) -> dict[s
 
     Raises: UserError when a target is no stage of dvc.yaml, or dvc.yaml and params.yaml do not fit.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from networkx import descendants
 
-    try:
-        with Repo(fs=file_system()) as repo, locked(repo):
-            graph = repo.index.graph  # an edge leads from a stage to one that it needs
-            named = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
-            wanted = set(named).union(*(descendants(graph, stage) for stage in named))
-            needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
-            changed = _with_those_after({*running} & needs.keys(), needs)
-            if others := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
-                changed |= set(repo.status(others))
-    except DvcException as error:
-        raise UserError(f"dvc cannot plan the run: {error}", [*without_git(error), *held_locks()]) from error
+    with _locked_repo(None, "the run") as repo:
+        graph = repo.index.graph  # an edge leads from a stage to one that it needs
+        named = [stage for target in targets for stage in repo.stage.collect(target)] if targets else list(graph)
+        wanted = set(named).union(*(descendants(graph, stage) for stage in named))
+        needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in wanted}
+        changed = _with_those_after({*running} & needs.keys(), needs)
+        if others := [name for name in needs if name not in changed]:  # DVC does not answer for what is at work
+            changed |= set(repo.status(others))
     changed = _with_those_after(changed, needs)
     return {name: others & changed for name, others in needs.items() if name in changed}

@@ -5,7 +5,6 @@ import csv
 import functools
 import json
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +17,8 @@ from pipeline.params.read import read_params
 from pipeline.params.schema import Params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.prerequisites import missing
-from pipeline.plan.stage_times import Record, kind_of, last_of_its_kind, read_records
+from pipeline.plan.times import Record, kind_of, last_of_its_kind, read_records
+from pipeline.processes.tasks import gpus
 from pipeline.record.lock_file import mend
 
 # Of a PNG image and its mask, where there are no prepared pairs to measure: 1.8 for phantoms and 1.7 for Kvasir-SEG at
@@ -43,11 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @functools.cache
 def _device() -> str:
-    if not shutil.which("nvidia-smi"):
-        return "cpu"
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return listed[0].strip() if listed else "cpu"
+    return next(iter(gpus()), "cpu")
 
 
 @functools.cache
@@ -97,10 +93,7 @@ def _written(stage: Planned, params: Params) -> int | None:
 
 
 def make_plan(file: Path) -> tuple[list[Row], list[str]]:
-    """Return every stage under `file`, each after those that it needs, and what those that run will not find.
-
-    Raises: UserError when the file is wrong.
-    """
+    """Return the stages under `file` in order, and what they will not find. Raises: UserError for a wrong file."""
     params, records = read_params(file), read_records()
     rows = []
     for stage in plan_stages(file):
@@ -162,9 +155,8 @@ def _table(file: Path, rows: list[Row]) -> str:
         *([f"the slowest chain, which no number of workers shortens: about {_span(chain)}"] if chain else []),
         f"{disk} (the DVC cache holds as much again unless it links)",
         "a stage after one that leaves the same bytes as before is skipped, so fewer may run",
+        *(["not enough disk for what is counted"] if sum(known) > free else []),
     ]
-    if sum(known) > free:
-        lines.append("not enough disk for what is counted")
     return "\n".join(lines) + "\n"
 
 

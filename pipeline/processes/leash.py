@@ -2,51 +2,45 @@
 
 import contextlib
 import os
-import select
 import signal
 import threading
 import time
-from pathlib import Path
 
 VARIABLE = "SIAMESE_ENDS_WITH"  # the processes of this machine that DVC and its stage end with, as numbers
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
-POLL_S = 0.5
+POLL_S = 0.2
 
 
 def _leaders() -> list[int]:
     """Return the processes that this one works for: those named by `repro`, or else the DVC that started this stage."""
+    import psutil
+
     named = [int(number) for number in os.environ.get(VARIABLE, "").split(",") if number.isdigit()]
     if named or "DVC_STAGE" not in os.environ:
         return named
     parent = os.getppid()
-    with contextlib.suppress(OSError, IndexError, ValueError):  # no /proc here, or DVC has just gone
-        name, _, rest = Path(f"/proc/{parent}/stat").read_text().partition("(")[2].rpartition(")")
-        if name in SHELLS:
-            return [parent, int(rest.split()[1])]
+    with contextlib.suppress(psutil.Error):  # DVC has just gone
+        shell = psutil.Process(parent)
+        if shell.name() in SHELLS:
+            return [parent, shell.ppid()]
     return [parent]
 
 
 def follow_leaders() -> None:
     """Kill this process as soon as one that it works for has ended; a rerun goes on from .work."""
-    leaders, files = _leaders(), []
-    if not leaders:
-        return
-    for process in leaders:
-        try:
-            files.append(os.pidfd_open(process))
-        except ProcessLookupError:
-            os.kill(os.getpid(), signal.SIGKILL)
-        except (AttributeError, OSError):  # not Linux, or an old one: the parent alone is seen
-            break
-    threading.Thread(target=_end, args=(files, os.getppid()), daemon=True).start()
+    if leaders := _leaders():
+        threading.Thread(target=_end_with, args=(leaders, os.getppid()), daemon=True).start()
 
 
-def _end(files: list[int], parent: int) -> None:
-    ended = select.poll()
-    for file in files:
-        ended.register(file, select.POLLIN)
-    while os.getppid() == parent and not (files and ended.poll()):
-        time.sleep(POLL_S)
+def _end_with(leaders: list[int], parent: int) -> None:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        processes = [psutil.Process(number) for number in leaders]
+        while os.getppid() == parent and all(
+            process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes
+        ):
+            time.sleep(POLL_S)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,7 +1,10 @@
-"""A stage that `repro` runs, and how DVC runs it: the same on this machine and in a Slurm job."""
+"""A stage that `repro` runs, its place, and how DVC runs it: the same on this machine and in a Slurm job."""
 
 import contextlib
+import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.processes.leash import with_leader
+from pipeline.processes.torch_launch import PROCESSES, wanted
 
 POLL_S = 0.2
 REPEAT_S = 2  # a process that starts may miss the first word
@@ -32,27 +36,42 @@ class Task:
 Run = Callable[[Task], int]
 
 
-def _interrupt(process: subprocess.Popen, word: signal.Signals) -> None:
-    """Stop the stage, not DVC: DVC then tidies up and ends, and is never killed while it writes dvc.lock."""
-    import psutil
+def gpus() -> list[str]:
+    """Return the name of every GPU of this machine."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    # a card in parts is followed by a line for each part, and a broken driver says so in a line of its own
+    return [] if listed.returncode else re.findall(r"^GPU \d+: (.+?) \(UUID", listed.stdout, re.MULTILINE)
 
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.send_signal(word)
+
+def local_places() -> list[Place]:
+    """Return the environment of each stage that may run at one time: one for each GPU, or else one for each core.
+
+    A stage that is to start several processes gets a place of its own, with all GPUs.
+    """
+    if wanted(PROCESSES) > 1:
+        return [{}]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = [str(number) for number, _ in enumerate(gpus())] if visible is None else visible.split(",")
+    places: list[Place] = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in numbers if gpu not in ("", "-1")]
+    return places or [{} for _ in os.sched_getaffinity(0)]
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """Stop the stage of a DVC, by force after some seconds, and wait until DVC has ended."""
-    since = time.monotonic()
-    told = -float(REPEAT_S)
+    """Stop the stage of a DVC, by force after some seconds, and wait for DVC, which may be writing dvc.lock."""
+    import psutil
+
+    since, told_s = time.monotonic(), -math.inf
     while process.poll() is None:
-        passed = time.monotonic() - since
-        if passed > GENTLE_S:
-            _interrupt(process, signal.SIGKILL)
-        elif passed - told >= REPEAT_S:
-            _interrupt(process, signal.SIGINT)
-            told = passed
+        passed_s = time.monotonic() - since
+        word = signal.SIGINT if passed_s <= GENTLE_S else signal.SIGKILL
+        if word == signal.SIGKILL or passed_s - told_s >= REPEAT_S:
+            told_s = passed_s
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.send_signal(word)
         time.sleep(POLL_S)
 
 
@@ -78,3 +97,9 @@ def run_dvc(name: str, place: Place, log: IO[str], stopped: Callable[[], bool]) 
     finally:  # an exception, too: the launcher is told to end
         _stop(process)
     return process.returncode
+
+
+def run_here(task: Task) -> int:
+    """Run one stage on this machine, with a fresh log, and return DVC's exit code."""
+    with task.log.open("w") as log:
+        return 1 if task.stop.exists() else run_dvc(task.name, task.place, log, task.stop.exists)

@@ -13,31 +13,17 @@ import sys
 from data.pairs.errors import UserError
 from pipeline.processes import leash
 
-VARIABLE, NODES, MEET = "SIAMESE_PROCESSES", "SIAMESE_NODES", "SIAMESE_MEET"
+PROCESSES, NODES, MEET = "SIAMESE_PROCESSES", "SIAMESE_NODES", "SIAMESE_MEET"
 PARALLEL = ("train", "sample", "sample_volume")  # the verbs that several processes can share
 
 
-def _number(variable: str, what: str) -> int:
+def wanted(variable: str) -> int:
+    """Return how many processes, or nodes, take the place of this one: 1 is none. Raises: UserError for no number."""
     value = os.environ.get(variable, "1")
     if not value.isdigit() or int(value) < 1:
+        what = variable.removeprefix("SIAMESE_").lower()
         raise UserError(f"{variable} is '{value}' in the environment: set it to the number of {what}, such as 2")
     return 1 if "RANK" in os.environ else int(value)
-
-
-def processes_to_start() -> int:
-    """Return how many processes this one should start in its place: 1 is none, and one that was started is alone.
-
-    Raises: UserError when the variable is no positive number.
-    """
-    return _number(VARIABLE, "processes")
-
-
-def nodes_to_use() -> int:
-    """Return on how many nodes the processes of this stage are to run, of which this is one.
-
-    Raises: UserError when the variable is no positive number.
-    """
-    return _number(NODES, "nodes")
 
 
 def _agent_on_every_node(nodes: int, arguments: list[str]) -> int:
@@ -80,7 +66,6 @@ def launch(count: int, nodes: int, arguments: list[str]) -> int:
         rdzv_endpoint=os.environ.get(MEET, "localhost:0"),
         run_id="siamese",
         max_restarts=0,
-        monitor_interval=0.1,
     )
     try:
         elastic_launch(config, sys.executable)("-m", "pipeline", *arguments)

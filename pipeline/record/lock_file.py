@@ -1,11 +1,13 @@
-"""dvc.lock and DVC's list of busy paths, mended where a kill of plain DVC, which writes them in place, has cut them."""
+"""mend: put dvc.lock and DVC's list of busy paths right where a kill of plain DVC, which writes in place, cut them."""
 
+import argparse
 import contextlib
 import fcntl
 import json
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,10 +22,9 @@ BUSY = Path(".dvc/tmp/rwlock")
 WAIT_S = 5
 
 
-def _written_to_its_end(item: Any) -> bool:
+def _complete(out: dict[str, Any]) -> bool:
     """Return whether a file has its hash and size in dvc.lock, and a folder its number of files."""
-    folder = isinstance(item, dict) and str(item.get("md5")).endswith(".dir")
-    return isinstance(item, dict) and {"path", "md5", "size", *(["nfiles"] if folder else [])} <= set(item)
+    return {"path", "md5", "size"} <= out.keys() and ("nfiles" in out or not str(out["md5"]).endswith(".dir"))
 
 
 def _stages(text: str) -> dict[str, Any] | None:
@@ -35,16 +36,13 @@ def _stages(text: str) -> dict[str, Any] | None:
         return None
     try:
         data = YAML(typ="safe").load(text)
-    except (YAMLError, ValueError):
+        stages = data["stages"]
+        items = [item for stage in stages.values() for key in ("deps", "outs") for item in stage.get(key, [])]
+        whole = data["schema"] == "2.0" and all("cmd" in stage for stage in stages.values())
+        whole = whole and all(isinstance(item, dict) for item in items)
+        whole = whole and (not stages or _complete(next(reversed(stages.values()))["outs"][-1]))
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    stages = data.get("stages") if isinstance(data, dict) and data.get("schema") == "2.0" else None
-    if not isinstance(stages, dict) or not all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values()):
-        return None
-    lists = [stage[key] for stage in stages.values() for key in ("deps", "outs") if key in stage]
-    if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
-        return None
-    last = next(reversed(stages.values()), None)
-    whole = last is None or (last.get("outs") and _written_to_its_end(last["outs"][-1]))
     return stages if whole else None
 
 
@@ -91,42 +89,22 @@ def _hardlinks() -> bool:
 def _no_dvc_writes() -> Iterator[None]:
     """Hold DVC's lock. Raises: UserError when another process does."""
     DVC_LOCK.parent.mkdir(parents=True, exist_ok=True)
-    if _hardlinks():
-        _wait(
-            lambda: not DVC_LOCK.exists(), "if no DVC runs, on this machine or another, remove that file and try again"
-        )
-        yield
-        return
-    with DVC_LOCK.open("a") as file:
-        _wait(lambda: _flocked(file), "wait for it, or end it, and try again")
+    deadline = time.monotonic() + WAIT_S
+    with contextlib.nullcontext() if _hardlinks() else DVC_LOCK.open("a") as file:
+        while not _flocked(file) if file else DVC_LOCK.exists():
+            if time.monotonic() > deadline:
+                title = f"{LOCK} or {BUSY} is being written, or broken: a DVC that runs here holds {DVC_LOCK}"
+                by_file = "if no DVC runs, on this machine or another, remove that file and try again"
+                raise UserError(title, ["wait for it, or end it, and try again" if file else by_file])
+            time.sleep(0.1)
         yield
 
 
 def _flocked(file: IO) -> bool:
-    try:
+    with contextlib.suppress(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _wait(free: Callable[[], bool], advice: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not free():
-        if time.monotonic() > deadline:
-            title = f"{LOCK} or {BUSY} is being written, or broken: a DVC that runs here holds {DVC_LOCK}"
-            raise UserError(title, [advice])
-        time.sleep(0.1)
-
-
-def _busy_processes() -> list[int] | None:
-    """Return the processes in DVC's list of the paths that they read and write; None when it is cut."""
-    try:
-        busy = json.loads(_read(BUSY)) if BUSY.exists() else {}
-        entries = [entry for kind in ("read", "write") for entry in busy.get(kind, {}).values()]
-        return [int(use["pid"]) for entry in entries for use in (entry if isinstance(entry, list) else [entry])]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+        return True
+    return False
 
 
 def _is_stranger(process: int) -> bool:
@@ -145,8 +123,14 @@ def _is_stranger(process: int) -> bool:
 
 
 def _blocked() -> bool:
-    processes = _busy_processes()
-    return processes is None or (not _hardlinks() and any(map(_is_stranger, processes)))
+    """Return whether DVC's list of the paths that processes read and write is cut, or names one that is no DVC."""
+    try:
+        busy = json.loads(_read(BUSY)) if BUSY.exists() else {}
+        entries = [entry for kind in ("read", "write") for entry in busy.get(kind, {}).values()]
+        numbers = [int(use["pid"]) for entry in entries for use in (entry if isinstance(entry, list) else [entry])]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return True
+    return not _hardlinks() and any(map(_is_stranger, numbers))
 
 
 def mend() -> list[str]:
@@ -157,13 +141,10 @@ def mend() -> list[str]:
     Raises: UserError when they are broken and a DVC is at work.
     """
     done = []
-    if LOCK.is_file() and _broken(_read(LOCK)):
-        with _no_dvc_writes():
-            text = _read(LOCK)
-            if _broken(text):
+    if (LOCK.is_file() and _broken(_read(LOCK))) or _blocked():
+        with _no_dvc_writes():  # which may have ended meanwhile
+            if LOCK.is_file() and _broken(text := _read(LOCK)):
                 done.append(_put_back(text))
-    if _blocked():
-        with _no_dvc_writes():
             if _blocked():
                 BUSY.unlink()
                 done.append(f"{BUSY} named paths as busy for processes that are gone, or was cut: it was removed")
@@ -180,3 +161,12 @@ def _put_back(text: str) -> str:
             return f"{cut}: {source} is back, and what it lacks runs again or comes out of DVC's cache"
     LOCK.unlink()
     return f"{cut} and there is no whole one: every stage runs again or comes out of DVC's cache"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare nothing: the verb has no options."""
+
+
+def run(item: dict[str, Any]) -> None:
+    """Mend and print what was done. Raises: UserError when a DVC is at work."""
+    sys.stdout.write("\n".join([*(mend() or ["nothing is broken"]), ""]))

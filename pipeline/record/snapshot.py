@@ -1,13 +1,15 @@
 """What a stage was started with, and whether that still holds at its end: DVC records what it finds then."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_file
+from pipeline.params.yaml_text import load_yaml
 from pipeline.record.dvc_yaml import PARAMS, TEXT, dependencies, look_up
 
 HASHED = 16 << 20  # bytes: of more, the largest files are known by size and time alone
@@ -15,39 +17,22 @@ SHOWN = 10
 SETTLE_S = 1  # an editor may be writing just now
 
 
-class _File(NamedTuple):
-    """`looks` are size, time and inode; `sha256` is None for a large file."""
-
-    looks: tuple[int, int, int]
-    sha256: str | None
-
-
-def _files(roots: list[Path]) -> Iterator[Path]:
-    for root in roots:
-        if root.is_dir():
-            for folder, folders, files in os.walk(root):
-                folders[:] = [name for name in folders if name != "__pycache__" and not TEMPORARY.fullmatch(name)]
-                yield from (Path(folder, name) for name in files if not name.endswith(".pyc"))
-        else:
-            yield root
+def _files(root: Path) -> Iterator[Path]:
+    if not root.is_dir():
+        yield root
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name != "__pycache__" and not TEMPORARY.fullmatch(name)]
+        yield from (Path(folder, name) for name in files if not (name.endswith(".pyc") or TEMPORARY.fullmatch(name)))
 
 
 def _looks(roots: list[Path]) -> dict[Path, tuple[int, int, int]]:
-    found = {}
-    for path in _files(roots):
-        try:
+    """Return the size, time and inode of every file."""
+    looks = {}
+    for path in chain.from_iterable(map(_files, roots)):
+        with contextlib.suppress(OSError):  # not there, or no longer
             state = path.stat()
-        except OSError:  # not there, or no longer
-            continue
-        if not TEMPORARY.fullmatch(path.name):
-            found[path] = (state.st_size, state.st_mtime_ns, state.st_ino)
-    return found
-
-
-def _yaml(text: str) -> Any:
-    from pipeline.params.yaml_text import load_yaml
-
-    return load_yaml(text, PARAMS)
+            looks[path] = (state.st_size, state.st_mtime_ns, state.st_ino)
+    return looks
 
 
 class Snapshot:
@@ -59,38 +44,37 @@ class Snapshot:
         self.text = os.environ.get(TEXT, self.seen)
         self.roots: list[Path] = []
         if self.stage and Path("dvc.yaml").is_file():
-            graph = _yaml(Path("dvc.yaml").read_text(encoding="utf-8"))
-            self.roots = dependencies(self.stage, graph, _yaml(self.text) or {})
+            graph = load_yaml(Path("dvc.yaml").read_text(encoding="utf-8"), Path("dvc.yaml"))
+            self.roots = dependencies(self.stage, graph, load_yaml(self.text, PARAMS) or {})
         if not keys:  # the check, which reads all of it, and of which DVC records the file itself
             self.roots.append(PARAMS)
-        self.files: dict[Path, _File] = {}
+        self.looks, self.hashes = _looks(self.roots), dict[Path, str]()
         room = HASHED
-        for path, looks in sorted(_looks(self.roots).items(), key=lambda entry: entry[1][0]):
-            room -= looks[0]
-            self.files[path] = _File(looks, sha256_file(path) if room >= 0 else None)
-
-    def _sections_differ(self, text: str) -> list[str]:
-        if text == self.text:
-            return []
-        before, after = _yaml(self.text), _yaml(text)
-        return [f"{PARAMS}: {key}" for key in self.keys if look_up(before, key) != look_up(after, key)]
+        for path, (size, *_) in sorted(self.looks.items(), key=lambda entry: entry[1][0]):
+            room -= size
+            if room < 0:
+                break
+            self.hashes[path] = sha256_file(path)
 
     def _params_changes(self) -> list[str]:
         try:
             now = PARAMS.read_text(encoding="utf-8")
-            return self._sections_differ(self.seen) or self._sections_differ(now)
+            if now == self.seen == self.text:
+                return []
+            before, seen, after = (load_yaml(text, PARAMS) for text in (self.text, self.seen, now))
         except Exception as error:  # noqa: BLE001 (whatever a file that is no YAML any more raises)
             return [f"{PARAMS}: not readable now ({type(error).__name__})"]
+        changed = (key for key in self.keys if not look_up(before, key) == look_up(seen, key) == look_up(after, key))
+        return [f"{PARAMS}: {key}" for key in changed]
 
     def _file_changes(self) -> list[str]:
         now, changes = _looks(self.roots), []
-        for path in sorted({*self.files, *now}):
-            if path not in now or path not in self.files:
+        for path in sorted({*self.looks, *now}):
+            if path not in now or path not in self.looks:
                 changes.append(f"{path}: {'gone' if path not in now else 'new'}")
-            elif now[path] != self.files[path].looks:
-                before = self.files[path]
-                same_size = now[path][0] == before.looks[0]
-                if not (same_size and before.sha256 and sha256_file(path) == before.sha256):
+            elif now[path] != self.looks[path]:
+                same_size = now[path][0] == self.looks[path][0]
+                if not (same_size and path in self.hashes and sha256_file(path) == self.hashes[path]):
                     changes.append(f"{path}: changed")
         return changes
 

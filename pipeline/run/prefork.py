@@ -8,7 +8,6 @@ of its start. Where a fork cannot use the GPU, because a library has already ask
 import contextlib
 import ctypes
 import importlib
-import json
 import os
 import signal
 import socket
@@ -17,8 +16,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Client, Connection
+from multiprocessing.reduction import recv_handle, send_handle
 
 VARIABLE = "SIAMESE_WARM"
+STREAMS = (0, 1, 2)
 WORTH_IT = 6  # stages; for fewer, imports in one process more are no gain
 COMMAND_LINE = "pipeline.cli"  # by name: it is imported in the fork alone
 # what most stages import, in the order of what takes longest; one that is not there is no matter here
@@ -57,43 +59,40 @@ def hand_over(arguments: list[str]) -> int | None:
     """Run a command line in the warm process and return its exit code; None when none answers."""
     if not (path := os.environ.get(VARIABLE)):
         return None
-    connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(path)
+        connection = Client(path, "AF_UNIX")
     except OSError:  # not ready yet, or gone
         return None
-    order = json.dumps({"arguments": arguments, "cwd": os.getcwd(), "env": dict(os.environ)})
-    socket.send_fds(connection, [b" "], [0, 1, 2])
-    connection.sendall(f"{order}\n".encode())
-    answer = connection.recv(1)
-    if not answer:
+    try:
+        connection.send((arguments, os.getcwd(), dict(os.environ)))
+        for number in STREAMS:
+            send_handle(connection, number, None)
+        return connection.recv()
+    except (EOFError, OSError):
         sys.stderr.write("the process that ran this stage was killed: there may be too little memory\n")
         return 1
-    return answer[0]
 
 
-def _die_with(connection: socket.socket) -> None:
-    """End this process when the one that asked for it is gone."""
-    with contextlib.suppress(OSError):
-        connection.recv(1)
+def _die_with(connection: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        connection.recv()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _work(connection: socket.socket, main: Main) -> None:
-    """Read one command line with its open files, run it as `python -m pipeline` would, and answer its exit code."""
-    _, files, _, _ = socket.recv_fds(connection, 1, 3)
-    order = json.loads(connection.makefile().readline())
-    for number, file in enumerate(files):
-        os.dup2(file, number)
+def _work(connection: Connection, main: Main) -> None:
+    """Read one command line and its open files, run it as `python -m pipeline` would, and answer its exit code."""
+    arguments, folder, environment = connection.recv()
+    for number in STREAMS:
+        os.dup2(recv_handle(connection), number)
     # the parent's streams remember what kind of file they were
     sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-    os.chdir(order["cwd"])
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(order["env"])
-    sys.argv = ["pipeline", *order["arguments"]]
+    os.environ.update(environment)
+    sys.argv = ["pipeline", *arguments]
     threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
     try:
-        code = main(order["arguments"])
+        code = main(arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except Exception:  # noqa: BLE001 (what python itself does with an exception that nobody caught)
@@ -101,7 +100,7 @@ def _work(connection: socket.socket, main: Main) -> None:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    connection.sendall(bytes([code % 256]))
+    connection.send(code % 256)
 
 
 def in_a_fork(question: Callable[[], bool]) -> bool:
@@ -137,17 +136,11 @@ def import_libraries() -> bool:
     )
 
 
-def _end_with(parent: int) -> None:
-    """Let the system end this process with its parent, whatever kills that; Linux only, others see to it in `serve`."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        sys.exit()
-
-
 def serve(path: str, parent: int) -> None:
     """Import the libraries, then fork for every connection, until the parent is gone."""
-    _end_with(parent)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: whatever kills the parent ends this too
+    if os.getppid() != parent:
+        return
     if not import_libraries():
         sys.stderr.write("stages start by themselves: a fork of one process for all cannot use the GPU here\n")
         return
@@ -155,17 +148,12 @@ def serve(path: str, parent: int) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen(64)
-        server.settimeout(1)
-        while os.getppid() == parent:
-            try:
-                connection, _ = server.accept()
-            except TimeoutError:
-                continue
+        while True:
+            connection, _ = server.accept()
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 server.close()
-                connection.settimeout(None)
-                _work(connection, importlib.import_module(COMMAND_LINE).main)
+                _work(Connection(connection.detach()), importlib.import_module(COMMAND_LINE).main)
                 os._exit(0)
             connection.close()
 

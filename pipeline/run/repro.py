@@ -7,11 +7,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -20,17 +21,40 @@ from data.pairs.files import sweep
 from pipeline.params.errors import dangling
 from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import CHECK, stages_to_run
-from pipeline.processes.tasks import Place, Run, Task
+from pipeline.plan.prerequisites import missing
+from pipeline.processes.tasks import Place, Run, Task, local_places, run_here
 from pipeline.record.lock_file import mend
-from pipeline.run.executors import ENGINES, run_here
 from pipeline.run.own_params import put_back
 from pipeline.run.prefork import VARIABLE, warm_process
+from pipeline.slurm import engine as slurm
 from pipeline.slurm.options import parse_settings
 
 LOGS = Path(".work/logs")
 HOLDER = Path(".work/repro.lock")
 WRITTEN = (Path("results"), Path("outputs"), Path("data/processed"), Path("data/raw"), Path("data/checksums"))
 LAST_LINES = 30
+
+
+class Engine(NamedTuple):
+    """`places` lists one place for each stage that may run at a time; `connect` takes the settings and gives what
+    runs a task to its end; `running` names the stages that an earlier `repro` has left at work.
+    """
+
+    places: Callable[[], list[Place]]
+    connect: Callable[[Mapping[str, str]], Run]
+    running: Callable[[], set[str]]
+
+
+def _local(settings: Mapping[str, str]) -> Run:
+    if settings:
+        raise UserError("--set is for --engine slurm: stages that run here need no settings")
+    return run_here
+
+
+ENGINES: dict[str, Engine] = {
+    "local": Engine(local_places, _local, set),
+    "slurm": Engine(lambda: [{}] * slurm.QUEUED, slurm.connect, slurm.running),
+}
 
 
 class StoppedError(UserError):
@@ -50,14 +74,6 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
 
 
-def _data_that_lacks(stages: Iterable[str], params) -> list[str]:
-    """Return a line for every data set to prepare whose folder is not there, as `plan` has it."""
-    from pipeline.plan.prerequisites import missing
-
-    names = [name.removeprefix("prepare@") for name in sorted(stages) if name.startswith("prepare@")]
-    return [line for name in names for line in missing("prepare", {"dataset": name}, params)]
-
-
 def _end_of_log(name: str) -> list[str]:
     lines = (LOGS / f"{name}.log").read_text(errors="replace").replace("\r", "\n").splitlines()
     return [f"  {line}" for line in lines[-LAST_LINES:]]
@@ -65,10 +81,7 @@ def _end_of_log(name: str) -> list[str]:
 
 @contextlib.contextmanager
 def _stop_file() -> Iterator[Path]:
-    """Yield a path that comes to be when this process is told to end; every stage that runs then stops.
-
-    Raises: StoppedError then, once they have.
-    """
+    """Yield a path that comes to be when this process is told to end. Raises: StoppedError then, once stages have."""
     stop = (LOGS / f".stop-{socket.gethostname()}-{os.getpid()}").absolute()
 
     def touch(*_: object) -> None:
@@ -89,11 +102,8 @@ def _stop_file() -> Iterator[Path]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> list[str]:
-    """Run every stage as soon as those it needs are done, one in each place; return those that failed.
-
-    What is left in `waiting` needs one that failed, or was not started before the end.
-    """
+def _run_in_order(stages: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> dict[str, int]:
+    """Run every stage when those it needs are done, one in each place; return the exit code of each that was run."""
     free: SimpleQueue = SimpleQueue()
     for place in places:
         free.put(place)
@@ -106,33 +116,29 @@ def _run_in_order(waiting: dict[str, set[str]], start: Run, places: Sequence[Pla
         finally:
             free.put(place)
 
-    failed: list[str] = []
+    order = TopologicalSorter(stages)
+    order.prepare()
+    codes: dict[str, int] = {}
     running: set[Future] = set()
-    bar = tqdm(total=len(waiting), desc=f"{len(places)} at a time", unit="stage", mininterval=0)
+    bar = tqdm(total=len(stages), desc=f"{len(places)} at a time", unit="stage", mininterval=0)
     with bar, ThreadPoolExecutor(len(places)) as pool:
-        while waiting or running:
-            for name in [] if stop.exists() else [name for name, needs in waiting.items() if not needs]:
-                del waiting[name]
-                running.add(pool.submit(run_in_a_place, name))
+        while order.is_active():
+            running |= {pool.submit(run_in_a_place, name) for name in (() if stop.exists() else order.get_ready())}
             if not running:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for name, code in (future.result() for future in done):
                 bar.update()
                 bar.write(f"{'failed' if code else 'done'}  {name}", file=sys.stderr)
-                if code:
-                    failed.append(name)
-                for needs in waiting.values() if not code else ():
-                    needs.discard(name)
-    return failed
+                codes[name] = code
+                if not code:
+                    order.done(name)
+    return codes
 
 
 @contextlib.contextmanager
 def only_one() -> Iterator[None]:
-    """Keep every other `repro` out of this folder; the lock goes with this process, however it ends.
-
-    Raises: UserError naming the one that runs.
-    """
+    """Hold the lock of this folder, which goes with this process. Raises: UserError naming the `repro` that has it."""
     HOLDER.parent.mkdir(exist_ok=True)
     with HOLDER.open("a+") as file:
         try:
@@ -146,12 +152,6 @@ def only_one() -> Iterator[None]:
         file.write(f"PID {os.getpid()} on host {socket.gethostname()}")
         file.flush()
         yield
-
-
-def _tidy() -> None:
-    """Mend what a kill has cut, and remove what it has left half written in folders that DVC or git tracks."""
-    for line in [*mend(), *(f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))]:
-        sys.stderr.write(f"{line}\n")
 
 
 def run(item: dict[str, Any]) -> None:
@@ -182,18 +182,18 @@ def run_stages(item: dict[str, Any], without: Set[str] = frozenset()) -> None:
     places, connect, running = ENGINES[engine]
     slots = places()
     slots = [slots[number % len(slots)] for number in range(jobs or len(slots))]
-    with connect(parse_settings(item["set"])) as start:
-        _tidy()
-        stages = stages_to_run(item["targets"], running())
-        waiting = {name: needs for name, needs in stages.items() if name.partition("@")[0] not in without}
-        if problems := _data_that_lacks(waiting, params):
-            raise UserError("what the run needs is not all there", problems)
-        LOGS.mkdir(parents=True, exist_ok=True)
-        with (
-            warm_process(len(waiting) if engine == "local" and VARIABLE not in os.environ else 0, slots),
-            _stop_file() as stop,
-        ):
-            failed = _run_in_order(waiting, start, slots, stop)
-    if failed:
+    start = connect(parse_settings(item["set"]))
+    swept = (f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))
+    sys.stderr.writelines(f"{line}\n" for line in (*mend(), *swept))
+    needed = stages_to_run(item["targets"], running())
+    stages = {name: needs for name, needs in needed.items() if name.partition("@")[0] not in without}
+    prepared = [name.removeprefix("prepare@") for name in sorted(stages) if name.startswith("prepare@")]
+    if problems := [line for name in prepared for line in missing("prepare", {"dataset": name}, params)]:
+        raise UserError("what the run needs is not all there", problems)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    count = len(stages) if engine == "local" and VARIABLE not in os.environ else 0
+    with warm_process(count, slots), _stop_file() as stop:
+        codes = _run_in_order(stages, start, slots, stop)
+    if failed := [name for name, code in codes.items() if code]:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]
-        raise UserError(f"{len(failed)} stages failed, {len(waiting)} that need them did not run", logs)
+        raise UserError(f"{len(failed)} stages failed, {len(stages) - len(codes)} that need them did not run", logs)

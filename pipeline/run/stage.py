@@ -1,11 +1,9 @@
 """One stage: a verb of `pipeline/stages`, alone or in several processes, held to what it was started with."""
 
-import contextlib
 import importlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from data.pairs.files import is_main_process
@@ -21,25 +19,14 @@ def _stop_once(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@contextlib.contextmanager
-def _after_the_main_process() -> Iterator[None]:
-    """Hold an error of a further process back: the main one has the same to say and ends them all when it says so."""
-    try:
-        yield
-    except Exception:
-        if not is_main_process():
-            time.sleep(5)
-        raise
-
-
 def run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
     """Run one stage, here or in several processes, and hold params.yaml and its inputs to what they were at its start.
 
     Returns the exit code. Raises: UserError when they have changed: DVC then records nothing.
     """
     from pipeline.params.read import load_params
-    from pipeline.plan.stage_times import record
-    from pipeline.processes.torch_launch import PARALLEL, launch, nodes_to_use, processes_to_start
+    from pipeline.plan.times import record
+    from pipeline.processes.torch_launch import NODES, PARALLEL, PROCESSES, launch, wanted
     from pipeline.record.lock_file import keep_copy
     from pipeline.record.snapshot import Snapshot
 
@@ -52,14 +39,18 @@ def run_stage(verb: str, item: dict[str, Any], arguments: list[str]) -> int:
     stage = importlib.import_module(f"pipeline.stages.{verb}")
     snapshot = Snapshot([key.format(**item) for key in stage.READS.values()]) if alone else None
     params = load_params(stage.READS, item)
-    count, nodes = (processes_to_start(), nodes_to_use()) if verb in PARALLEL else (1, 1)
+    count, nodes = (wanted(PROCESSES), wanted(NODES)) if verb in PARALLEL else (1, 1)
     if count * nodes > 1:
         if code := launch(count, nodes, arguments):
             return code
     else:
         start = time.monotonic()
-        with _after_the_main_process():
+        try:
             stage.run(item, params)
+        except Exception:
+            if not is_main_process():
+                time.sleep(5)  # the main process has the same to say, and ends all others when it says so
+            raise
         record(verb, item, time.monotonic() - start)
     if snapshot:
         snapshot.check()

@@ -11,7 +11,7 @@ from data.pairs.errors import UserError
 from pipeline.params.paper_tables import preset_paths
 from pipeline.params.presets import composed
 from pipeline.params.read import check_text
-from pipeline.run.executors import local_places
+from pipeline.processes.tasks import local_places
 from pipeline.run.own_params import presets_in_place
 from pipeline.run.prefork import warm_process
 from pipeline.run.repro import StoppedError, add_runner_arguments, only_one, run_stages

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from data.pairs.errors import UserError
@@ -124,7 +124,7 @@ class Launcher:
             has_result, stop = result_file(task.name).exists(), task.stop.exists()
             jobs = self._queue.look(1 if has_result or stop else ASK_S)
             now = time.monotonic()
-            job = jobs.get(number) if jobs is not None else Job(number, "UNKNOWN", "", "", "")
+            job = jobs.get(number) if jobs is not None else Job(number, "UNKNOWN", "", "")
             if job and job.is_over:
                 return job
             if job is None:
@@ -146,18 +146,17 @@ class Launcher:
 
 def running() -> set[str]:
     """Return the stages of this clone that have a job. Raises: UserError when Slurm does not answer."""
-    return Queue(JOBS.absolute()).stages()
+    jobs = Queue(JOBS.absolute()).look(0)
+    if jobs is None:
+        raise UserError("squeue does not answer: try again when Slurm is back")
+    return {Path(job.script).stem for job in jobs.values() if not job.is_over}
 
 
-@contextlib.contextmanager
-def connect(settings: Mapping[str, str]) -> Iterator[Run]:
-    """Yield what makes a Slurm job of every task. Settings are sbatch's options, and `setup` lines of shell.
-
-    Raises: UserError where there is no Slurm, and for settings that no job can have.
-    """
+def connect(settings: Mapping[str, str]) -> Run:
+    """Return what makes a job of every task. Raises: UserError without Slurm, and for settings that no job can have."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         message = f"--engine slurm: there is no {', '.join(missing)} here; start this on a machine that can submit jobs"
         raise UserError(message)
     check(settings)
-    yield Launcher(settings).run
+    return Launcher(settings).run

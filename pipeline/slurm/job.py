@@ -15,6 +15,7 @@ from data.pairs.files import write_text
 from pipeline.processes.tasks import run_dvc
 from pipeline.processes.torch_launch import NODES
 from pipeline.slurm.engine import result_file
+from pipeline.slurm.queue import say
 
 GRACE_S = 600  # for Slurm to end a job after TERM
 SHORT_S = 60
@@ -22,18 +23,12 @@ SHORT_LIVES = 3
 LIVES = 200
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def _queue_again(seconds: float) -> int:
+def _queue_again(seconds: float, life: int) -> int:
     """Ask Slurm to run this job once more, and return the exit code of this life."""
-    lives = int(os.environ.get("SLURM_RESTART_COUNT", "0")) + 1
-    if lives >= (SHORT_LIVES if seconds < SHORT_S else LIVES):
-        _say(f"the time limit is too short: over after {seconds:.0f} s in life {lives} of this job")
+    if life >= (SHORT_LIVES if seconds < SHORT_S else LIVES):
+        say(f"the time limit is too short: over after {seconds:.0f} s in life {life} of this job")
         return 1
-    _say("the time is nearly over: queued again")
+    say("the time is nearly over: queued again")
     done = subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
     return -1 if done.returncode == 0 else 1
 
@@ -55,16 +50,16 @@ def main(stage: str) -> int:
     for word in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(word, lambda number, _: words.add(number))
     result_file(stage).unlink(missing_ok=True)  # of an earlier life
-    if "SLURM_RESTART_COUNT" in os.environ:
-        life = int(os.environ["SLURM_RESTART_COUNT"]) + 1
-        _say(f"job {os.environ['SLURM_JOB_ID']}: life {life}, on {os.uname().nodename}")
+    life = int(os.environ.get("SLURM_RESTART_COUNT", "0")) + 1
+    if life > 1:
+        say(f"job {os.environ['SLURM_JOB_ID']}: life {life}, on {os.uname().nodename}")
     began = time.monotonic()
     place = {NODES: os.environ.get("SLURM_JOB_NUM_NODES", "1")}
     code = run_dvc(stage, place, sys.stdout, lambda: bool(words))
     if signal.SIGTERM in words:
-        return 1 if _slurm_has_ended_this_job() else abs(_queue_again(SHORT_S))
+        return 1 if _slurm_has_ended_this_job() else abs(_queue_again(SHORT_S, life))
     if code and signal.SIGUSR2 in words and signal.SIGUSR1 not in words:
-        code = _queue_again(time.monotonic() - began)
+        code = _queue_again(time.monotonic() - began, life)
     if code >= 0:
         write_text(result_file(stage), str(code))
     return abs(code)

@@ -1,7 +1,8 @@
 """What `--set` gives to sbatch: every option but those that the launcher needs for itself."""
 
+import math
+import operator
 import os
-import re
 from collections.abc import Mapping, Sequence
 
 from data.pairs.errors import UserError
@@ -13,14 +14,10 @@ TAKEN = (
 )
 WARNING_S = 90  # Slurm rounds this up by as much as a minute
 LEAST_MINUTES = 4
-TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})")
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """Return KEY=VALUE options as a mapping; `setup` may be given several times, one line each.
-
-    Raises: UserError for others.
-    """
+    """Return KEY=VALUE options as a mapping; each `setup` adds a line. Raises: UserError for others."""
     wrong = [pair for pair in pairs if not pair.partition("=")[2]]
     if wrong:
         raise UserError("--set takes KEY=VALUE", wrong)
@@ -30,19 +27,14 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def _minutes(time: str) -> float | None:
-    """Return a time limit in minutes, in any form that sbatch reads; None for others and for 0, which is no limit."""
-    read = TIME.fullmatch(time)
-    if read is None:
+def _seconds(time: str) -> int | None:
+    """Return a time limit in any form that sbatch reads; None for others and for 0, which is no limit."""
+    days, dash, rest = time.rpartition("-")
+    numbers = rest.split(":")
+    if len(numbers) > 3 or not all(number.isdecimal() for number in (*numbers, *([days] if dash else []))):
         return None
-    numbers = [int(number) for number in read["rest"].split(":")]
-    if read["days"]:
-        hours, minutes, seconds = [*numbers, 0, 0][:3]
-    elif len(numbers) == 3:
-        hours, minutes, seconds = numbers
-    else:
-        hours, (minutes, seconds) = 0, [*numbers, 0][:2]
-    return int(read["days"] or 0) * 1440 + hours * 60 + minutes + seconds / 60 or None
+    units = (3600, 60, 1) if dash or len(numbers) == 3 else (60, 1)
+    return int(days or 0) * 86400 + sum(map(operator.mul, map(int, numbers), units)) or None
 
 
 def _problem(key: str, value: str) -> str | None:
@@ -60,8 +52,7 @@ def check(settings: Mapping[str, str]) -> None:
     """Raise UserError naming every setting that no job of a stage can have, with the reason."""
     problems = [text for key, value in sorted(settings.items()) if (text := _problem(key, value))]
     for name, time in (("time", settings.get("time")), ("SBATCH_TIMELIMIT", os.environ.get("SBATCH_TIMELIMIT"))):
-        minutes = _minutes(time) if time else None
-        if minutes is not None and minutes < LEAST_MINUTES:
+        if time and (_seconds(time) or math.inf) < LEAST_MINUTES * 60:
             problems.append(f"{name} is '{time}': at least {LEAST_MINUTES} minutes are needed to stop in time")
     if problems:
         raise UserError("--set has what jobs of stages do not take", problems)

@@ -5,18 +5,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data.pairs.errors import UserError
 from pipeline.record.dvc_locks import held_locks
 
 REPORT_S = 30
-AGAIN_S = 600  # what has not changed is said again after this
-NAMED = 4  # jobs
 STALE_LOCK_S = 120
 OVER = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
@@ -35,7 +32,6 @@ class Job(NamedTuple):
     id: str
     state: str
     reason: str
-    nodes: str
     script: str
 
     def __str__(self) -> str:
@@ -64,8 +60,8 @@ class Queue:
     def __init__(self, scripts: Path) -> None:
         self._scripts, self._lock = str(scripts), threading.Lock()
         self._jobs: dict[str, Job] | None = None
-        self._asked = self._reported = self._told = float("-inf")
-        self._last = ""
+        self._asked = self._reported = float("-inf")
+        self._last: list[str] = []
 
     def forget(self) -> None:
         """Let the next look ask anew: a job was submitted since."""
@@ -81,13 +77,6 @@ class Queue:
                 self._report()
             return self._jobs
 
-    def stages(self) -> set[str]:
-        """Return the stages whose jobs are not over. Raises: UserError when Slurm does not answer."""
-        jobs = self.look(0)
-        if jobs is None:
-            raise UserError("squeue does not answer: try again when Slurm is back")
-        return {Path(job.script).stem for job in jobs.values() if not job.is_over}
-
     def alive(self, script: Path, stop: Path) -> Job | None:
         """Return the job of a script that waits, runs or ends just now, if any; waits until Slurm answers or `stop`."""
         while (jobs := self.look(1)) is None and not stop.exists():
@@ -95,36 +84,27 @@ class Queue:
         return next((job for job in (jobs or {}).values() if job.script == str(script) and not job.is_over), None)
 
     def _ask(self) -> dict[str, Job] | None:
-        command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i\t%T\t%r\t%N\t%o"]
+        command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i\t%T\t%r\t%o"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+            problem = done.stderr.strip() if done.returncode else None
         except subprocess.TimeoutExpired:
-            self._tell(["squeue does not answer: two minutes without a word"])
+            problem = "two minutes without a word"
+        if problem is not None:
+            self._tell([f"squeue does not answer: {problem}"])
             return None
-        if done.returncode:
-            self._tell([f"squeue does not answer: {done.stderr.strip()}"])
-            return None
-        jobs = [Job(*line.split("\t", 4)) for line in done.stdout.splitlines() if line.count("\t") >= 4]
+        jobs = [Job(*line.split("\t", 3)) for line in done.stdout.splitlines() if line.count("\t") >= 3]
         return {job.id: job for job in jobs if job.script.startswith(self._scripts)}
 
-    def _groups(self) -> Iterator[str]:
-        groups: dict[str, list[str]] = {}
-        for job in (self._jobs or {}).values():
-            if not job.is_over:
-                groups.setdefault(str(job), []).append(job.id)
-        for state, ids in sorted(groups.items()):
-            more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-            yield f"{len(ids)} {state}: {', '.join(ids[:NAMED])}{more}"
-
     def _report(self) -> None:
-        if self._jobs is not None and time.monotonic() - self._reported >= REPORT_S:
-            self._reported = time.monotonic()
-            groups = "; ".join(self._groups())
-            self._tell([*([f"Slurm: {groups}"] if groups else []), *held_locks(STALE_LOCK_S)])
+        if self._jobs is None or time.monotonic() - self._reported < REPORT_S:
+            return
+        self._reported = time.monotonic()
+        states = Counter(str(job) for job in self._jobs.values() if not job.is_over)
+        groups = "; ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        self._tell([*([f"Slurm: {groups}"] if groups else []), *held_locks(STALE_LOCK_S)])
 
     def _tell(self, lines: list[str]) -> None:
-        text = "\n".join(lines)
-        if text and (text != self._last or time.monotonic() - self._told >= AGAIN_S):
-            self._told = time.monotonic()
-            say(text)
-        self._last = text
+        if lines and lines != self._last:
+            say("\n".join(lines))
+        self._last = lines

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from pipeline.processes.torch_launch import nodes_to_use, processes_to_start
 from tests.pipeline.projects import edit, to_run
 
 pytestmark = pytest.mark.graph
@@ -82,7 +81,7 @@ def test_a_mistake_of_the_user_is_told_once_by_two_processes(project, monkeypatc
 def test_a_number_of_processes_or_nodes_that_is_none_is_told(monkeypatch):
     monkeypatch.setenv("SIAMESE_PROCESSES", "many")
     with pytest.raises(UserError, match="SIAMESE_PROCESSES is 'many'"):
-        processes_to_start()
+        wanted(PROCESSES)
     monkeypatch.setenv("SIAMESE_NODES", "two")
     with pytest.raises(UserError, match="SIAMESE_NODES is 'two'"):
-        nodes_to_use()
+        wanted(NODES)

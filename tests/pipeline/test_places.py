@@ -5,7 +5,7 @@ import os
 import pytest
 
 from data.pairs.errors import UserError
-from pipeline.run.executors import local_places
+from pipeline.processes.tasks import local_places
 from pipeline.slurm.options import check, options, parse_settings
 
 TWO = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6)

@@ -17,7 +17,7 @@ from pipeline.cli import main
 from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import Planned, plan_stages
 from pipeline.plan.plan import Row, longest_chain
-from pipeline.plan.stage_times import FOLDER, Record, kind_of, last_of_its_kind, read_records, record
+from pipeline.plan.times import FOLDER, Record, kind_of, last_of_its_kind, read_records, record
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit, shrink, stand_in_project
 
