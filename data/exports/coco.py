@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from data.exports.bundle import Bundle, Item, copy_pair
+from data.exports.bundle import Bundle, Item, copy_pair, write_readme
 from data.exports.formats import Options
-from data.exports.readme import write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
 
