@@ -39,12 +39,9 @@ class _PlainHeader(tarfile.TarInfo):
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and self.size > MAX_HEADER_BYTES:
-            raise _HeaderError(f"a header of {self.size} bytes")
+            # no ReadError, after which tarfile would open the file in another way
+            raise tarfile.TarError(f"a header of {self.size} bytes")
         return super()._proc_member(archive)  # type: ignore[misc]
-
-
-class _HeaderError(tarfile.TarError):
-    """A header that is too large to be read, which no other way of opening the file would mend."""
 
 
 @contextlib.contextmanager

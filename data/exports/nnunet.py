@@ -84,7 +84,7 @@ def _checked_names(bundle: Bundle, options: Options) -> tuple[str, dict[str, int
 def _cases(bundle: Bundle) -> dict[str, str]:
     """Return export id -> case. The cases of test sets begin with the set's name where there are several."""
     tests = bundle.splits.keys() - {TRAIN, VAL}
-    names = {}
+    names: dict[str, str] = {}
     for split, items in bundle.splits.items():
         prefix = f"{split}-" if len(tests) > 1 and split in tests else ""
         names |= {item.id: item.id if item.id.startswith(prefix) else prefix + item.id for item in items}
