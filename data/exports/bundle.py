@@ -64,10 +64,7 @@ def facts(item: Item) -> dict[str, str | bool | float]:
 
 
 def copy_pair(item: Item, folder: Path, image: str, mask: str = "") -> None:
-    """Copy image and mask byte by byte: provenance in a synthetic image stays, greys are as `image_io.levels` has them.
-
-    Without a path for the mask only the image is copied.
-    """
+    """Copy the image, and the mask where a path is given, byte by byte: provenance in a synthetic image stays."""
     copy_file(item.pair_set.folder / item.pair.image, folder / image)
     if mask:
         copy_file(item.pair_set.folder / item.pair.mask, folder / mask)

@@ -71,12 +71,11 @@ def _by_patterns(folder: Path, images: str, masks: str, unmatched: list[str]) ->
     for option, text, found in (("images", images, ours), ("masks", masks, theirs)):
         if not found:
             raise UserError(f"{folder}: {option}: no file fits {text!r}", survey(folder))
-    masks_of: dict[tuple[str, ...], list[str]] = {}
-    for name in sorted(theirs):
-        masks_of.setdefault(_shared(theirs[name], names), []).append(name)
+    masks_of: dict[tuple[str, ...], list[Path]] = {}
+    for name, key in sorted(theirs.items()):
+        masks_of.setdefault(_shared(key, names), []).append(files[name])
     sources: dict[tuple[str, ...], Source] = {}
-    for name in sorted(ours):
-        key = ours[name]
+    for name, key in sorted(ours.items()):
         path, own = files[name], _shared(key, names)
         if own in sources:
             unmatched.append(f"{path}: shares its stem {key.id!r} with {sources[own].image.name}; keep one of them")
@@ -84,10 +83,8 @@ def _by_patterns(folder: Path, images: str, masks: str, unmatched: list[str]) ->
             unmatched.append(f"{path}: has no mask that fits {masks!r}")
         else:
             pair_id = f"{key.group}-{key.id}" if key.group and key.group != key.id else key.id
-            mask_files = tuple(files[mask] for mask in masks_of[own])
-            sources[own] = Source(pair_id, path, mask_files, split_name(key.split), group=key.group)
-    keys = {_shared(key, names) for key in ours.values()}
-    lone = [files[name] for own, members in masks_of.items() if own not in keys for name in members]
+            sources[own] = Source(pair_id, path, tuple(masks_of[own]), split_name(key.split), group=key.group)
+    lone = [path for own, paths in masks_of.items() if own not in sources for path in paths]
     unmatched += [f"{path}: has no image that fits {images!r}" for path in lone]
     return list(sources.values())
 

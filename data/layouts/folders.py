@@ -76,15 +76,17 @@ def unique_ids(sources: list[Source]) -> list[Source]:
     clear = []
     for rivals in by_id.values():
         depth = 0
-        while len(rivals) > 1 and len({_named(one, depth) for one in rivals}) < len(rivals) and depth < MOST_DEPTH:
+        while len({_named(source, depth) for source in rivals}) < len(rivals) and depth < MOST_DEPTH:
             depth += 1
-        clear += [replace(one, id=_named(one, depth), name=one.own_name) if depth else one for one in rivals]
+        clear += [replace(s, id=_named(s, depth), name=s.own_name) if depth else s for s in rivals]
     return clear
 
 
 def _named(source: Source, depth: int) -> str:
+    if not depth:
+        return source.id
     parts = [part for part in source.image.parent.parts if part.lower() not in IMAGE_FOLDERS]
-    return re.sub(r"[^\w.()-]+", "-", "-".join([*parts[len(parts) - depth :], source.id])) if depth else source.id
+    return re.sub(r"[^\w.()-]+", "-", "-".join([*parts[len(parts) - depth :], source.id]))
 
 
 def by_split(sources: list[Source]) -> list[Source]:

@@ -35,9 +35,8 @@ class Entry(NamedTuple):
 
 def is_by_product(name: str) -> bool:
     """Return whether a file of this name is one that systems and tools leave behind, or a text on the whole."""
-    return bool(
-        BY_PRODUCTS.fullmatch(name) or (TEXTS.fullmatch(name) and Path(name).suffix.lower() in DOCUMENTS | {""})
-    )
+    is_text = TEXTS.fullmatch(name) and Path(name).suffix.lower() in DOCUMENTS | {""}
+    return bool(BY_PRODUCTS.fullmatch(name) or is_text)
 
 
 def entries(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Entry]:

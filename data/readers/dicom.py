@@ -61,7 +61,6 @@ class DicomFile:
 
 
 def _dicom(path: Path, **how: bool) -> Any:
-    """Return what pydicom reads of a file. Raises: BadImageError."""
     pydicom = library("pydicom")
     try:
         return pydicom.dcmread(path, **how)
