@@ -1,11 +1,11 @@
 """Fetch the archives of a data set, check them and unpack them into one folder."""
 
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from data.acquire.config import Archive, Download
+from data.acquire.config import Download
 from data.acquire.fetch import Known, fetch
 from data.acquire.secrets import redacted
 from data.acquire.unpack import unpack
@@ -22,54 +22,41 @@ class Seen(Config):
     bytes: int
 
 
-class ArchiveFacts(TypedDict):
-    """An archive as it lies on disk, and whether its hash is "published", "recorded before" or "recorded now"."""
+def acquire(name: str, row: Download, downloads_dir: Path, out_dir: Path, record_path: Path) -> dict[str, Any]:
+    """Write out_dir, whole or not at all, and return {archives: {name: sha256, bytes, hash}, files: their number}.
 
-    sha256: str
-    bytes: int
-    hash: str
-
-
-class Facts(TypedDict):
-    """All archives of a data set and how many files were in them."""
-
-    archives: dict[str, ArchiveFacts]
-    files: int
-
-
-def acquire(name: str, row: Download, downloads_dir: Path, out_dir: Path, record_path: Path) -> Facts:
-    """Write out_dir, whole or not at all, and return the hash of every archive and the number of files.
-
-    The hash of an archive for which none is published is recorded in record_path once it was unpacked, and must be
-    the same ever after. What lies in downloads_dir already is used as it is.
+    `hash` says whether the archive's hash is "published", "recorded before" or "recorded now": where none is published
+    it is recorded in record_path once the archive was unpacked, and must be the same ever after. What lies in
+    downloads_dir already is used as it is.
 
     Raises: UserError when the licence is not accepted, and for archives that are missing, changed or unusable.
     """
-    _check_licence(name, row)
-    _check_missing(name, row, downloads_dir)
+    if not row.accept_licence:
+        to_do = f"read the terms, then set downloads.{name}.accept_licence: true in params.yaml"
+        title = f"{name}: its licence is not accepted, nothing was fetched"
+        raise UserError(title, [f"licence: {row.licence}", f"page: {row.page}", to_do])
+    by_hand = [downloads_dir / archive.name for archive in row.archives if not archive.url]
+    if missing := [f"{path.name} at {path}" for path in by_hand if not path.exists()]:
+        raise UserError(f"{name}: get these files from {row.page}, put them there and run again", missing)
     record = _read_record(record_path)
-    facts = {archive.name: _fetch(archive, row, downloads_dir, record, record_path) for archive in row.archives}
+    facts: dict[str, dict[str, Any]] = {}
+    new: dict[str, Seen] = {}
+    for archive in row.archives:
+        seen = record.get(archive.name)
+        sha256 = fetch(archive, downloads_dir, Known(seen.sha256, record_path) if seen else None, row.page)
+        known = "published" if archive.sha256 else "recorded before" if seen else "recorded now"
+        size = (downloads_dir / archive.name).stat().st_size
+        facts[archive.name] = {"sha256": sha256, "bytes": size, "hash": known}
+        if known == "recorded now":
+            new[archive.name] = Seen(url=redacted(archive.url), sha256=sha256, bytes=size)
     left = int(row.max_gb * 1e9)
     with whole_folder(out_dir) as folder:
         for archive in row.archives:
             left -= unpack(downloads_dir / archive.name, folder / archive.into, left)
         files = sum(path.is_file() for path in folder.rglob("*"))
-    _record_new(row, facts, record, record_path)
+    if new:
+        write_json(record_path, {name: seen.model_dump() for name, seen in (record | new).items()})
     return {"archives": facts, "files": files}
-
-
-def _check_licence(name: str, row: Download) -> None:
-    if not row.accept_licence:
-        to_do = f"read the terms, then set downloads.{name}.accept_licence: true in params.yaml"
-        title = f"{name}: its licence is not accepted, nothing was fetched"
-        raise UserError(title, [f"licence: {row.licence}", f"page: {row.page}", to_do])
-
-
-def _check_missing(name: str, row: Download, downloads_dir: Path) -> None:
-    places = [downloads_dir / archive.name for archive in row.archives if not archive.url]
-    missing = [f"{path.name} at {path}" for path in places if not path.exists()]
-    if missing:
-        raise UserError(f"{name}: get these files from {row.page}, put them there and run again", missing)
 
 
 def _read_record(path: Path) -> dict[str, Seen]:
@@ -79,22 +66,3 @@ def _read_record(path: Path) -> dict[str, Seen]:
         return TypeAdapter(dict[str, Seen]).validate_json(path.read_bytes())
     except ValidationError as error:
         raise UserError(f"{path} is no record of checksums: mend it, or delete it to record them anew") from error
-
-
-def _fetch(archive: Archive, row: Download, folder: Path, record: dict[str, Seen], path: Path) -> ArchiveFacts:
-    seen = record.get(archive.name)
-    sha256 = fetch(archive, folder, Known(seen.sha256, path) if seen else None, row.page)
-    known = "published" if archive.sha256 else "recorded before" if seen else "recorded now"
-    return {"sha256": sha256, "bytes": (folder / archive.name).stat().st_size, "hash": known}
-
-
-def _record_new(row: Download, facts: dict[str, ArchiveFacts], record: dict[str, Seen], path: Path) -> None:
-    new = {
-        archive.name: Seen(
-            url=redacted(archive.url), sha256=facts[archive.name]["sha256"], bytes=facts[archive.name]["bytes"]
-        )
-        for archive in row.archives
-        if facts[archive.name]["hash"] == "recorded now"
-    }
-    if new:
-        write_json(path, {name: seen.model_dump() for name, seen in (record | new).items()})

@@ -19,12 +19,10 @@ def read_catalogue() -> dict[str, dict[str, Any]]:
 def terms_of(row: Mapping[str, Any], downloads: Mapping[str, Any]) -> dict[str, str | None]:
     """Return licence, page and citation: as the row states them, else of the download or catalogue row it reads."""
     path = Path(row["path"])
-    key = next((path.relative_to(root).parts[:1] for root in SOURCES if path.is_relative_to(root)), ())
+    name = next((part for root in SOURCES if path.is_relative_to(root) for part in path.relative_to(root).parts), "")
     found: dict[str, Any] = {}
-    for name in key:
-        found = (
-            downloads[name].model_dump(mode="json")
-            if name in downloads
-            else read_catalogue()["downloads"].get(name, {})
-        )
+    if name in downloads:
+        found = downloads[name].model_dump(mode="json")
+    elif name:
+        found = read_catalogue()["downloads"].get(name, {})
     return {term: row.get(term) or found.get(term) for term in TERMS}

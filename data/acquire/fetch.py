@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tqdm import tqdm
 
@@ -22,19 +22,16 @@ TIMEOUT_S = (15, 60)  # to connect, between two bytes
 
 
 class Source(Protocol):
-    """A file to download, such as an Archive."""
+    """A file to download, such as an Archive: its name on disk, an empty URL if it is got by hand, published digits."""
 
     @property
-    def name(self) -> str:
-        """Return its plain name on disk."""
+    def name(self) -> str: ...
 
     @property
-    def url(self) -> str:
-        """Return where it is; empty if it is got by hand."""
+    def url(self) -> str: ...
 
     @property
-    def sha256(self) -> str | None:
-        """Return the published hex SHA-256, or the first digits of it; None if there is none."""
+    def sha256(self) -> str | None: ...
 
 
 class Known(NamedTuple):
@@ -51,7 +48,6 @@ class _BrokenError(Exception):
 class _Place(NamedTuple):
     """The files of one download, and what to do when it cannot be had."""
 
-    whole: Path
     part: Path
     note: Path  # URL and validator of what lies in part
     by_hand: str
@@ -75,7 +71,7 @@ def fetch(archive: Source, folder: Path, known: Known | None, page: str) -> str:
         return _checked(archive, whole, known, f"it is left as it is; {by_hand}")
     if not archive.url:
         raise UserError(f"{archive.name} has no URL", [by_hand])
-    place = _Place(whole, folder / f"{archive.name}.part", folder / f"{archive.name}.part.json", by_hand)
+    place = _Place(folder / f"{archive.name}.part", folder / f"{archive.name}.part.json", by_hand)
     folder.mkdir(parents=True, exist_ok=True)
     _download(archive, place)
     wrong = folder / f"{archive.name}.wrong"
@@ -92,7 +88,7 @@ def fetch(archive: Source, folder: Path, known: Known | None, page: str) -> str:
 
 def _checked(archive: Source, path: Path, known: Known | None, what_to_do: str) -> str:
     """Return the file's hash. Raises: UserError when another is published or recorded."""
-    found = sha256_file(path)
+    found, expected = sha256_file(path), ""
     if archive.sha256:
         expected = archive.sha256.lower()
         title, reason = f"{archive.name} is not the published file", "sha256 of its row is what it must have"
@@ -100,8 +96,6 @@ def _checked(archive: Source, path: Path, known: Known | None, what_to_do: str) 
         expected = known.sha256
         title = f"{archive.name} changed since it was first seen"
         reason = f"if the change is meant, delete its entry in {known.record}"
-    else:
-        return found
     if not found.startswith(expected):
         raise UserError(title, [f"SHA-256 expected {expected}", f"SHA-256 found    {found}", reason, what_to_do])
     return found
@@ -124,18 +118,13 @@ def _download(archive: Source, place: _Place) -> None:
         failures = 0 if size > furthest else failures + 1
         furthest = max(size, furthest)
         if failures > RETRIES:
-            title = f"{archive.name} could not be downloaded, {failures} times in a row: {redacted(archive.url)}"
-            raise UserError(title, _left(archive, place, reason)) from None  # its text may hold the address
+            break
         time.sleep(PAUSE_S * 2 ** max(failures - 1, 0))
-
-
-def _left(archive: Source, place: _Place, reason: Exception) -> list[str]:
-    note = _note(archive, place)
-    if note:
-        going_on = f"{_size(place.part)} of {note['bytes'] or '?'} bytes are there; running again goes on from there"
-    else:
-        going_on = "running again starts anew: nothing is there, or the server has no way to go on"
-    return [f"the last failure: {without_secrets(str(reason), archive.url)}", going_on, place.by_hand]
+    title = f"{archive.name} could not be downloaded, {failures} times in a row: {redacted(archive.url)}"
+    going_on = "running again starts anew: nothing is there, or the server has no way to go on"
+    if note := _note(archive, place):
+        going_on = f"{size} of {note['bytes'] or '?'} bytes are there; running again goes on from there"
+    raise UserError(title, [f"the last failure: {without_secrets(str(reason), archive.url)}", going_on, place.by_hand])
 
 
 def _size(path: Path) -> int:
@@ -163,7 +152,9 @@ def _attempt(archive: Source, place: _Place) -> None:
         headers |= {"Range": f"bytes={start}-", "If-Range": note["validator"]}
     with requests.get(archive.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         _refuse(archive, response, place)
-        if response.status_code == 206 and not _goes_on(response, start, note):
+        begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        goes_on = start > 0 and begins and _validator(response) in (None, note["validator"])
+        if response.status_code == 206 and not goes_on:
             place.start_anew()
             raise _BrokenError("the file changed on the server")
         if response.status_code == 200:
@@ -175,18 +166,14 @@ def _attempt(archive: Source, place: _Place) -> None:
         if start == 0:
             place.start_anew()
             write_json(place.note, {"url": address(archive.url), "validator": _validator(response), "bytes": total})
-        with place.part.open("ab") as part:
-            _copy(response, part, start, total, archive.name)
-
-
-def _copy(response: "requests.Response", part: IO[bytes], start: int, total: int | None, name: str) -> None:
-    with tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, mininterval=5) as bar:
-        # the bytes as they are sent: requests would unpack a .gz that is labelled as an encoding
-        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-            part.write(chunk)
-            bar.update(len(chunk))
-    if total is not None and part.tell() != total:
-        raise _BrokenError(f"{part.tell()} of {total} bytes came")
+        progress = tqdm(total=total, initial=start, desc=archive.name, unit="B", unit_scale=True, mininterval=5)
+        with place.part.open("ab") as part, progress:
+            # the bytes as they are sent: requests would unpack a .gz that is labelled as an encoding
+            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                part.write(chunk)
+                progress.update(len(chunk))
+    if total is not None and _size(place.part) != total:
+        raise _BrokenError(f"{_size(place.part)} of {total} bytes came")
 
 
 def _refuse(archive: Source, response: "requests.Response", place: _Place) -> None:
@@ -207,9 +194,3 @@ def _validator(response: "requests.Response") -> str | None:
     """Return what tells this file from a later one under the same URL; a weak ETag does not."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
-
-
-def _goes_on(response: "requests.Response", start: int, note: dict) -> bool:
-    """Return whether a partial answer begins where the part ends, in the same file."""
-    begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-    return start > 0 and begins and _validator(response) in (None, note["validator"])

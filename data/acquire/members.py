@@ -39,12 +39,9 @@ class _PlainHeader(tarfile.TarInfo):
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) and self.size > MAX_HEADER_BYTES:
-            raise _HeaderError(f"a header of {self.size} bytes")
+            # no ReadError, after which tarfile would open the file in another way
+            raise tarfile.TarError(f"a header of {self.size} bytes")
         return super()._proc_member(archive)  # type: ignore[misc]
-
-
-class _HeaderError(tarfile.TarError):
-    """A header that is too large to be read, which no other way of opening the file would mend."""
 
 
 @contextlib.contextmanager
@@ -58,7 +55,10 @@ def members(archive: Path, label: str) -> Iterator[Iterable[Member]]:
         with tar:
             yield _tar_members(tar)
     elif zipfile.is_zipfile(archive):
-        _check_directory(archive, label)
+        with archive.open("rb") as file:
+            end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # there is no public way to its size
+        if end and end[zipfile._ECD_SIZE] > MAX_MEMBERS * LISTED_BYTES:  # type: ignore[attr-defined]  # it is read whole
+            raise UserError(f"{label} has more than {MAX_MEMBERS} members: {BY_HAND}")
         with zipfile.ZipFile(archive) as zipped:
             yield [zip_member(zipped, info) for info in zipped.infolist()]
     elif archive.name.lower().endswith((*NESTED, ".npz")):
@@ -73,14 +73,6 @@ def _opened_tar(archive: Path) -> tarfile.TarFile | None:
         return tarfile.open(archive, tarinfo=_PlainHeader)
     except (tarfile.ReadError, tarfile.CompressionError, EOFError):
         return None
-
-
-def _check_directory(archive: Path, label: str) -> None:
-    """Raises: UserError when the list of members of a zip, which is read whole, is too large."""
-    with archive.open("rb") as file:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # there is no public way to its size
-    if end and end[zipfile._ECD_SIZE] > MAX_MEMBERS * LISTED_BYTES:  # type: ignore[attr-defined]
-        raise UserError(f"{label} has more than {MAX_MEMBERS} members: {BY_HAND}")
 
 
 def zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:

@@ -55,8 +55,7 @@ def unpack(archive_path: Path, target: Path, max_bytes: int) -> int:
 def _unpack(archive: Path, target: Path, budget: _Budget, label: str, levels: int) -> None:
     with _faults_named(label), members(archive, label) as listed:
         target.mkdir(parents=True, exist_ok=True)
-        checked = _checked(listed, target, budget, label)
-        files = _write(checked, target, budget, label)
+        files = _write(_checked(listed, target, budget, label), target, budget, label)
     for path in (file for file in files if levels and file.name.lower().endswith(NESTED)):
         _unpack(path, path.parent, budget, f"{path.name} in {label}", levels - 1)
         path.unlink()

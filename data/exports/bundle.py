@@ -4,12 +4,23 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from data.pairs.errors import UserError
-from data.pairs.files import copy_file
+from data.pairs.files import copy_file, write_text
+from data.pairs.image_io import levels
 from data.pairs.manifest import Pair, PairSet, class_names
 from data.pairs.prepared import TRAIN, VAL
+
+TERMS = """\
+Synthetic pairs are in train only. The mask of each comes from a real training pair, its parent; a donor is a second
+one, whose lesion it shows. Keep them on one side when you split train further.
+
+The terms of the real data set apply to all of this, the synthetic pairs too: their generator learned from it.
+For research on training segmenters: not for test sets, not for estimates of how common something is, not for clinical
+use.
+"""
 
 
 @dataclass(frozen=True)
@@ -17,7 +28,6 @@ class Item:
     """One pair of an export."""
 
     id: str  # unique over all splits; letters, digits, "-" and "_" only
-    split: str
     pair: Pair
     pair_set: PairSet
     synthetic: bool  # its image was made by a generator
@@ -32,24 +42,16 @@ class Bundle:
     classes: tuple[str, ...]  # names of the labels 1, 2, ...
     splits: Mapping[str, tuple[Item, ...]]
 
-    def tests(self) -> list[str]:
-        """Return the names of the test sets."""
-        return [split for split in self.splits if split not in (TRAIN, VAL)]
-
 
 def safe_names(names: Sequence[str]) -> list[str]:
     """Return the names made of letters, digits, "-" and "_" only, and unique even where case does not count."""
-    seen: set[str] = set()
-    made = []
+    safe: dict[str, str] = {}  # by itself in small letters
     for name in names:
-        stem = safe = re.sub(r"[^A-Za-z0-9_-]", "-", name)
-        number = 1
-        while safe.lower() in seen:
-            number += 1
-            safe = f"{stem}-{number}"
-        seen.add(safe.lower())
-        made.append(safe)
-    return made
+        stem = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+        numbered = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        free = next(text for text in numbered if text.lower() not in safe)
+        safe[free.lower()] = free
+    return list(safe.values())
 
 
 def facts(item: Item) -> dict[str, str | bool | float]:
@@ -62,10 +64,7 @@ def facts(item: Item) -> dict[str, str | bool | float]:
 
 
 def copy_pair(item: Item, folder: Path, image: str, mask: str = "") -> None:
-    """Copy image and mask byte by byte: provenance in a synthetic image stays, greys are as `image_io.levels` has them.
-
-    Without a path for the mask only the image is copied.
-    """
+    """Copy the image, and the mask where a path is given, byte by byte: provenance in a synthetic image stays."""
     copy_file(item.pair_set.folder / item.pair.image, folder / image)
     if mask:
         copy_file(item.pair_set.folder / item.pair.mask, folder / mask)
@@ -131,5 +130,23 @@ def collect(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Bundle:
     for name, (split, pair, pair_set) in zip(ids, rows, strict=True):
         parent, donor = ("", "") if pair.source == "real" else (exported[pair.parent], exported.get(pair.donor, ""))
         synthetic = pair.source not in ("real", "duplicate")
-        splits.setdefault(split, []).append(Item(name, split, pair, pair_set, synthetic, parent, donor))
+        splits.setdefault(split, []).append(Item(name, pair, pair_set, synthetic, parent, donor))
     return Bundle(class_names(rows[0][1]), {split: tuple(items) for split, items in splits.items()})
+
+
+def mask_values(bundle: Bundle) -> str:
+    """Return one line that says which grey of a copied mask is which class."""
+    greys = levels(len(bundle.classes))[1:].tolist()
+    named = ", ".join(f"{grey} {name}" for grey, name in zip(greys, bundle.classes, strict=True))
+    return f"Masks are 8-bit grey PNG: 0 background, {named}."
+
+
+def write_readme(path: Path, bundle: Bundle, title: str, how: str, header: str = "") -> None:
+    """Write what the export is, how it is read, its counts by split and source, and the terms."""
+    counts = {split: Counter(item.pair.source for item in items) for split, items in bundle.splits.items()}
+    sources = sorted({source for by_source in counts.values() for source in by_source}, key=lambda s: (s != "real", s))
+    table = [f"| split | {' | '.join(sources)} |", f"| --- |{' --- |' * len(sources)}"]
+    table += [f"| {split} | {' | '.join(str(n[source]) for source in sources)} |" for split, n in counts.items()]
+    made = sum(item.synthetic for items in bundle.splits.values() for item in items)
+    total = f"{sum(map(Counter.total, counts.values()))} pairs, {made} of them synthetic; by source:"
+    write_text(path, header + "\n\n".join([f"# {title}", how.strip("\n"), total, "\n".join(table), TERMS]))

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from data.exports.bundle import Bundle, Item, copy_pair
+from data.exports.bundle import Bundle, Item, copy_pair, write_readme
 from data.exports.formats import Options
-from data.exports.readme import write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
 
@@ -19,27 +18,25 @@ compressed RLE (read it with pycocotools); an image without lesion has none. `sy
 """
 
 
-def _pieces(labels: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (class, piece): uint8 (H, W) in {0, 1} for each piece whose pixels touch, corners included."""
+def _annotations(labels: np.ndarray, classes: int) -> Iterator[dict[str, Any]]:
+    """Yield what COCO says of each piece of each class whose pixels touch, corners included.
+
+    The mask is an RLE, the box [left, top, width, height] in px, the area in px.
+    """
     import cv2
+    from pycocotools import mask as rle
 
     for number in range(1, classes + 1):
         count, pieces = cv2.connectedComponents((labels == number).astype(np.uint8), connectivity=8)
         for piece in range(1, count):
-            yield number, (pieces == piece).astype(np.uint8)
-
-
-def _annotation(piece: np.ndarray) -> dict[str, Any]:
-    """Return the mask of a piece as COCO has it: RLE, box as [left, top, width, height] in px, area in px."""
-    from pycocotools import mask as rle
-
-    code = rle.encode(np.asfortranarray(piece))
-    return {
-        "segmentation": {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")},
-        "area": int(rle.area(code)),
-        "bbox": [float(part) for part in rle.toBbox(code)],
-        "iscrowd": 0,
-    }
+            code = rle.encode(np.asfortranarray(pieces == piece, np.uint8))
+            yield {
+                "category_id": number,
+                "segmentation": {"size": [*labels.shape], "counts": code["counts"].decode("ascii")},
+                "area": int(rle.area(code)),
+                "bbox": [float(part) for part in rle.toBbox(code)],
+                "iscrowd": 0,
+            }
 
 
 def _document(items: tuple[Item, ...], classes: tuple[str, ...], title: str) -> dict[str, Any]:
@@ -51,9 +48,8 @@ def _document(items: tuple[Item, ...], classes: tuple[str, ...], title: str) -> 
         about = {"synthetic": item.synthetic, "source": item.pair.source, "parent": item.parent}
         image = {"id": len(images) + 1, "file_name": f"{item.id}.png", "width": width, "height": height, **about}
         images.append(image)
-        for number, piece in _pieces(labels, len(classes)):
-            key = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": number}
-            annotations.append({**key, **_annotation(piece)})
+        for annotation in _annotations(labels, len(classes)):
+            annotations.append({"id": len(annotations) + 1, "image_id": image["id"], **annotation})
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
     return {"info": {"description": title}, "images": images, "annotations": annotations, "categories": categories}
 

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from data.exports.bundle import Bundle
     from data.pairs.manifest import PairSet
 
-# name -> module of this package with a function write(bundle, folder, options); loaded when used, so that the command
-# line can list the names at once
+# name -> module and function(bundle, folder, options); loaded when used, so that the command line can list the names at
+# once
 FORMATS = {
-    "pairs": "pairs",
-    "nnunet": "nnunet",
-    "imagefolder": "imagefolder",
-    "webdataset": "webdataset",
-    "coco": "coco",
-    "jsonl": "jsonl",
+    "pairs": ("folders", "pairs"),
+    "nnunet": ("nnunet", "write"),
+    "imagefolder": ("folders", "imagefolder"),
+    "webdataset": ("webdataset", "write"),
+    "coco": ("coco", "write"),
+    "jsonl": ("folders", "jsonl"),
 }
 
 
@@ -53,10 +53,11 @@ def export(
     bundle = collect(real, added)
     for pair_set in (*real.values(), *added):
         verify(pair_set)
-    writer = importlib.import_module(f"data.exports.{FORMATS[format_name]}")
+    module, function = FORMATS[format_name]
+    write = getattr(importlib.import_module(f"data.exports.{module}"), function)
     try:
         with whole_folder(out_dir.resolve()) as folder:
-            writer.write(bundle, folder, options)
+            write(bundle, folder, options)
     except OSError as error:
         raise UserError(f"{out_dir} cannot be written: {error}") from error
     return bundle

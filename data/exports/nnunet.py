@@ -1,16 +1,17 @@
 """nnU-Net v2 raw: DatasetXXX_Name/ with imagesTr, labelsTr, imagesTs, labelsTs, dataset.json, splits_final.json."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from data.exports.bundle import TRAIN, VAL, Bundle, copy_pair, safe_names
-from data.exports.folds import folds
+from data.exports.bundle import TRAIN, VAL, Bundle, Item, copy_pair, safe_names, write_readme
 from data.exports.formats import Options
-from data.exports.readme import write_readme
 from data.pairs.errors import UserError
 from data.pairs.files import write_json, write_text
+from data.pairs.seeds import item_seed
+from data.prepare.grouping import deal
 
 MSD_IDS = range(1, 11)  # of the Medical Segmentation Decathlon
 HOW = """\
@@ -23,13 +24,49 @@ on real pairs only, and what was made from a validation pair is left out of that
 synthetic pairs into validation, too. The generator may have seen the validation images all the same: train it on one
 fold alone where that matters. The fold `all` trains on every pair here, those for validation too.
 """
+Fold = tuple[list[Item], list[Item]]  # train, val
 
 
-def dataset_folder(options: Options) -> str:
-    """Return the name of the folder, such as Dataset501_KvasirSeg.
+def _group(item: Item) -> str:
+    """Return what must stay together with a real pair; a group is never taken for an id."""
+    return f"group {item.pair.group}" if item.pair.group else f"pair {item.id}"
 
-    Raises: UserError when the number is reserved or out of bounds, or the name holds no letter or digit.
+
+def _fold(items: Sequence[Item], val: Iterable[Item]) -> Fold:
+    """Return the fold with these val pairs: train is the other real pairs, and what was made from none of val's."""
+    real = {item.id: item for item in items if not item.parent}
+    held = {item.id for item in val}
+    held_groups = {_group(real[name]) for name in held}
+    train = [item for item in real.values() if item.id not in held]
+    for item in items:
+        origins = {_group(real[name]) for name in (item.parent, item.donor) if name}
+        if origins and not held_groups & origins:
+            train.append(item)
+    return train, [real[name] for name in sorted(held)]
+
+
+def folds(bundle: Bundle, count: int, seed: int) -> list[Fold]:
+    """Return the folds: the bundle's own val split as the only one, or `count` over the real training pairs by group.
+
+    The largest groups are dealt first, each to the smallest fold; among equals the seed decides.
+
+    Raises: UserError when there are fewer than two folds, or fewer groups than folds.
     """
+    items = [*bundle.splits[TRAIN], *bundle.splits.get(VAL, ())]
+    if VAL in bundle.splits:
+        return [_fold(items, bundle.splits[VAL])]
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        if not item.parent:
+            groups.setdefault(_group(item), []).append(item)
+    if not 2 <= count <= len(groups):
+        raise UserError(f"folds: {count} must be 2 to {len(groups)}, as many as real training pairs or groups of them")
+    order = sorted(groups, key=lambda name: item_seed("folds", seed, name))
+    return [_fold(items, val) for val in deal((groups[name] for name in order), count)]
+
+
+def _checked_names(bundle: Bundle, options: Options) -> tuple[str, dict[str, int]]:
+    """Return the name of the folder, such as Dataset501_KvasirSeg, and the number of each label. Raises: UserError."""
     parts = re.findall(r"[A-Za-z0-9]+", options.name)
     problems = []
     if not 1 <= options.dataset_id <= 999 or options.dataset_id in MSD_IDS:
@@ -38,35 +75,20 @@ def dataset_folder(options: Options) -> str:
         problems.append(f"name '{options.name}': holds no letter from A to Z and no digit")
     if problems:
         raise UserError("nnU-Net cannot take this data set", problems)
-    return f"Dataset{options.dataset_id:03d}_" + "".join(part[0].upper() + part[1:] for part in parts)
-
-
-def _labels(bundle: Bundle) -> dict[str, int]:
-    taken = sorted({"background", "ignore"} & set(bundle.classes))
-    if taken:
+    if taken := sorted({"background", "ignore"} & set(bundle.classes)):
         raise UserError(f"nnU-Net gives {taken} a meaning of its own: rename the class")
-    return {"background": 0, **{name: number for number, name in enumerate(bundle.classes, 1)}}
+    folder = f"Dataset{options.dataset_id:03d}_" + "".join(part[0].upper() + part[1:] for part in parts)
+    return folder, {name: number for number, name in enumerate(("background", *bundle.classes))}
 
 
 def _cases(bundle: Bundle) -> dict[str, str]:
     """Return export id -> case. The cases of test sets begin with the set's name where there are several."""
-    several = len(bundle.tests()) > 1
-    items = [item for rows in bundle.splits.values() for item in rows]
-    names = []
-    for item in items:
-        prefix = f"{item.split}-" if several and item.split not in (TRAIN, VAL) else ""
-        names.append(item.id if item.id.startswith(prefix) else prefix + item.id)
-    return dict(zip([item.id for item in items], safe_names(names), strict=True))
-
-
-def _write_cases(bundle: Bundle, folder: Path, cases: dict[str, str]) -> None:
+    tests = bundle.splits.keys() - {TRAIN, VAL}
+    names: dict[str, str] = {}
     for split, items in bundle.splits.items():
-        side = "Tr" if split in (TRAIN, VAL) else "Ts"
-        (folder / f"labels{side}").mkdir(parents=True, exist_ok=True)
-        for item in items:
-            case = cases[item.id]
-            copy_pair(item, folder / f"images{side}", f"{case}_0000.png")
-            Image.fromarray(item.pair_set.labels(item.pair)).save(folder / f"labels{side}" / f"{case}.png")
+        prefix = f"{split}-" if len(tests) > 1 and split in tests else ""
+        names |= {item.id: item.id if item.id.startswith(prefix) else prefix + item.id for item in items}
+    return dict(zip(names, safe_names([*names.values()]), strict=True))
 
 
 def write(bundle: Bundle, folder: Path, options: Options) -> None:
@@ -74,9 +96,16 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
 
     Raises: UserError for a number, a name, a class or a count of folds that does not do.
     """
-    place, labels = dataset_folder(options), _labels(bundle)
+    name, labels = _checked_names(bundle, options)
     dealt, cases = folds(bundle, options.folds, options.seed), _cases(bundle)
-    _write_cases(bundle, folder / place, cases)
+    place = folder / name
+    for split, items in bundle.splits.items():
+        side = "Tr" if split in (TRAIN, VAL) else "Ts"
+        (place / f"labels{side}").mkdir(parents=True, exist_ok=True)
+        for item in items:
+            case = cases[item.id]
+            copy_pair(item, place / f"images{side}", f"{case}_0000.png")
+            Image.fromarray(item.pair_set.labels(item.pair)).save(place / f"labels{side}" / f"{case}.png")
     document = {
         "channel_names": {"0": "R", "1": "G", "2": "B"},
         "labels": labels,
@@ -86,12 +115,12 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
         "description": "real and synthetic image-mask pairs; synthetic ones in imagesTr only",
         "licence": "the terms of the real data set apply, to the synthetic pairs too; not for clinical use",
     }
-    write_json(folder / place / "dataset.json", document)
+    write_json(place / "dataset.json", document)
     splits = [
         {"train": [cases[item.id] for item in train], "val": [cases[item.id] for item in val]} for train, val in dealt
     ]
-    write_json(folder / place / "splits_final.json", splits)
-    named = ", ".join(f"{number} {name}" for name, number in labels.items())
-    how = HOW.format(folder=place, labels=named, number=options.dataset_id)
-    write_text(folder / place / "README.txt", how)
+    write_json(place / "splits_final.json", splits)
+    named = ", ".join(f"{number} {label}" for label, number in labels.items())
+    how = HOW.format(folder=name, labels=named, number=options.dataset_id)
+    write_text(place / "README.txt", how)
     write_readme(folder / "README.md", bundle, f"{options.name}: nnU-Net v2", how)

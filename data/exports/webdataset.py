@@ -3,12 +3,10 @@
 import io
 import json
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from data.exports.bundle import Bundle, Item, facts
+from data.exports.bundle import Bundle, facts, mask_values, write_readme
 from data.exports.formats import Options
-from data.exports.readme import mask_values, write_readme
 from data.pairs.errors import UserError
 
 HOW = """\
@@ -18,13 +16,6 @@ and the synthetic pairs come last: shuffle the shards and keep a large buffer.
     webdataset.WebDataset("train-000000.tar", shardshuffle=False).decode("pil").to_tuple("png", "mask.png", "json")
 
 """
-
-
-def _members(item: Item) -> Iterator[tuple[str, bytes]]:
-    folder = item.pair_set.folder
-    yield f"{item.id}.json", json.dumps({**facts(item), "split": item.split}, sort_keys=True).encode()
-    yield f"{item.id}.mask.png", (folder / item.pair.mask).read_bytes()
-    yield f"{item.id}.png", (folder / item.pair.image).read_bytes()
 
 
 def write(bundle: Bundle, folder: Path, options: Options) -> None:
@@ -38,8 +29,14 @@ def write(bundle: Bundle, folder: Path, options: Options) -> None:
         for number, start in enumerate(range(0, len(items), options.shard_pairs)):
             with tarfile.open(folder / f"{split}-{number:06d}.tar", "w", format=tarfile.GNU_FORMAT) as tar:
                 for item in items[start : start + options.shard_pairs]:
-                    for name, data in _members(item):
-                        member = tarfile.TarInfo(name)  # its time, owner and group are 0 unless they are set
+                    source = item.pair_set.folder
+                    members = {
+                        "json": json.dumps({**facts(item), "split": split}, sort_keys=True).encode(),
+                        "mask.png": (source / item.pair.mask).read_bytes(),
+                        "png": (source / item.pair.image).read_bytes(),
+                    }
+                    for ending, data in members.items():
+                        member = tarfile.TarInfo(f"{item.id}.{ending}")  # its time and owner are 0 unless they are set
                         member.size = len(data)
                         tar.addfile(member, io.BytesIO(data))
     write_readme(folder / "README.md", bundle, f"{options.name}: WebDataset", HOW + mask_values(bundle))

@@ -15,16 +15,14 @@ OF_LABELME = ("label_viz",)  # labelme_json_to_dataset leaves img.png, label.png
 
 def _side(name: str) -> str:
     side = split_name(name)
-    return side if side in SIDES.values() or side == "train" else ""
+    return side if side in SIDES.values() else ""
 
 
 def dsb(folder: Path, found: Found) -> None:
     """One folder an image, with a folder of many masks that belong to it."""
     places = [place for place in folders_within(folder, 2) if place != folder and (place / "images").is_dir()]
     cases = [place for place in places if (place / "masks").is_dir()]
-    one_each = all(len(pictures(place / "images")) == 1 for place in cases)
-    named = all((pictures(place / "images")[0].stem == place.name) for place in cases) if one_each else False
-    if not cases or not named:
+    if not cases or any([path.stem for path in pictures(case / "images")] != [case.name] for case in cases):
         return
     for place in places:
         images, masks = pictures(place / "images"), pictures(place / "masks")
@@ -71,11 +69,10 @@ def beside(folder: Path, found: Found) -> None:
         masks = _masks_among(files)
         if not masks:
             without += files
-        else:
-            name = "" if place == folder else split_name(place.name)
-            is_side = name in ("train", "val", "test")
-            images = [path for path in files if path not in set(masks)]
-            where = {"split": name} if is_side else {"domain": name}
-            found.sources += match(images, masks, found.unmatched, **where)
+            continue
+        images = [path for path in files if path not in set(masks)]
+        name = "" if place == folder else split_name(place.name)
+        side = name if name in SIDES.values() else ""
+        found.sources += match(images, masks, found.unmatched, split=side, domain="" if side else name)
     if found.sources or found.unmatched:
         found.unmatched += [f"{path}: has no mask" for path in without]

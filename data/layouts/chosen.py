@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from data.layouts.folders import by_split, split_name
 from data.layouts.leftovers import entries, survey
-from data.layouts.table import Line, read_table
+from data.layouts.table import read_table
 from data.pairs.errors import UserError
 from data.readers.config import PLACEHOLDERS, Which
 from data.readers.known_forms import is_volume, way_in
@@ -22,8 +22,8 @@ class Key(NamedTuple):
     """What a pattern reads out of a path; only what both patterns name must be the same for image and mask."""
 
     id: str
-    group: str
-    split: str
+    group: str = ""
+    split: str = ""
 
 
 def pattern_of(text: str) -> re.Pattern[str]:
@@ -40,14 +40,10 @@ def pattern_of(text: str) -> re.Pattern[str]:
     return re.compile(expression, re.IGNORECASE)
 
 
-def _plain_letters(text: str) -> int:
-    return len(re.sub(r"\{\w+\}|[*?]", "", text))
-
-
-def _keyed(pattern: re.Pattern[str], paths: dict[str, Path]) -> dict[str, Key]:
+def _keyed(text: str, paths: dict[str, Path]) -> dict[str, Key]:
     """Return relative path -> key of the files that fit a pattern."""
-    fits = {name: matched for name in paths if (matched := pattern.fullmatch(name))}
-    return {name: Key(**{"group": "", "split": ""} | matched.groupdict()) for name, matched in fits.items()}
+    pattern = pattern_of(text)
+    return {name: Key(**fit.groupdict()) for name in paths if (fit := pattern.fullmatch(name))}
 
 
 def _shared(key: Key, names: set[str]) -> tuple[str, ...]:
@@ -62,25 +58,24 @@ def _by_patterns(folder: Path, images: str, masks: str, unmatched: list[str]) ->
             if files.setdefault(name, entry.path) != entry.path:
                 unmatched.append(f"{entry.path}: another file has this name with accents in another form: rename one")
     names = {name for name in PLACEHOLDERS if all(f"{{{name}}}" in text for text in (images, masks))}
-    ours, theirs = (_keyed(pattern_of(text), files) for text in (images, masks))
+    ours, theirs = (_keyed(text, files) for text in (images, masks))
     # a file that fits both belongs to the pattern that says more: 7_mask.png to {id}_mask.png and not to {id}.png
-    says_more = _plain_letters(images) - _plain_letters(masks)
+    letters, mask_letters = (len(re.sub(r"\{\w+\}|[*?]", "", text)) for text in (images, masks))
     for name in sorted(ours.keys() & theirs.keys()):
-        if not says_more:
+        if letters == mask_letters:
             unmatched.append(f"{files[name]}: fits both {images!r} and {masks!r}")
-        if says_more <= 0:
+        if letters <= mask_letters:
             del ours[name]
-        if says_more >= 0:
+        if letters >= mask_letters:
             del theirs[name]
     for option, text, found in (("images", images, ours), ("masks", masks, theirs)):
         if not found:
             raise UserError(f"{folder}: {option}: no file fits {text!r}", survey(folder))
-    masks_of: dict[tuple[str, ...], list[str]] = {}
-    for name in sorted(theirs):
-        masks_of.setdefault(_shared(theirs[name], names), []).append(name)
+    masks_of: dict[tuple[str, ...], list[Path]] = {}
+    for name, key in sorted(theirs.items()):
+        masks_of.setdefault(_shared(key, names), []).append(files[name])
     sources: dict[tuple[str, ...], Source] = {}
-    for name in sorted(ours):
-        key = ours[name]
+    for name, key in sorted(ours.items()):
         path, own = files[name], _shared(key, names)
         if own in sources:
             unmatched.append(f"{path}: shares its stem {key.id!r} with {sources[own].image.name}; keep one of them")
@@ -88,30 +83,10 @@ def _by_patterns(folder: Path, images: str, masks: str, unmatched: list[str]) ->
             unmatched.append(f"{path}: has no mask that fits {masks!r}")
         else:
             pair_id = f"{key.group}-{key.id}" if key.group and key.group != key.id else key.id
-            mask_files = tuple(files[mask] for mask in masks_of[own])
-            sources[own] = Source(pair_id, path, mask_files, split_name(key.split), group=key.group)
-    keys = {_shared(key, names) for key in ours.values()}
-    lone = [files[name] for own, members in masks_of.items() if own not in keys for name in members]
+            sources[own] = Source(pair_id, path, tuple(masks_of[own]), split_name(key.split), group=key.group)
+    lone = [path for own, paths in masks_of.items() if own not in sources for path in paths]
     unmatched += [f"{path}: has no image that fits {images!r}" for path in lone]
     return list(sources.values())
-
-
-def _by_table(table: Path, unmatched: list[str]) -> list[Source]:
-    by_image: dict[Path, Source] = {}
-    first: dict[Path, Line] = {}
-    for line in read_table(table, unmatched):
-        known = first.setdefault(line.image, line)
-        if known is not line and (known.split, known.group, known.id) != (line.split, line.group, line.id):
-            unmatched.append(f"{table}: line {line.number} says another split, group or id than line {known.number}")
-            continue
-        kept = by_image.get(line.image)
-        if kept and line.mask in kept.masks:
-            unmatched.append(f"{table}: line {line.number} repeats line {known.number}")
-            continue
-        masks = (*kept.masks, line.mask) if kept else (line.mask,)
-        pair_id = line.id or unicodedata.normalize("NFC", line.image.stem)
-        by_image[line.image] = Source(pair_id, line.image, masks, split_name(line.split), group=line.group)
-    return list(by_image.values())
 
 
 def _readable(sources: Iterable[Source], unmatched: list[str], *, volumes: bool) -> list[Source]:
@@ -136,7 +111,7 @@ def chosen_pairs(folder: Path, which: Which) -> Found:
     """
     found = Found("pairs" if which.pairs else "patterns", listed=True)
     if which.pairs:
-        sources = _by_table(folder / which.pairs, found.unmatched)
+        sources = read_table(folder / which.pairs, found.unmatched)
         found.left_out.append(folder / which.pairs)
     else:
         sources = _by_patterns(folder, which.images, which.masks, found.unmatched)

@@ -76,15 +76,17 @@ def unique_ids(sources: list[Source]) -> list[Source]:
     clear = []
     for rivals in by_id.values():
         depth = 0
-        while len(rivals) > 1 and len({_named(one, depth) for one in rivals}) < len(rivals) and depth < MOST_DEPTH:
+        while len({_named(source, depth) for source in rivals}) < len(rivals) and depth < MOST_DEPTH:
             depth += 1
-        clear += [replace(one, id=_named(one, depth), name=one.own_name) if depth else one for one in rivals]
+        clear += [replace(s, id=_named(s, depth), name=s.own_name) if depth else s for s in rivals]
     return clear
 
 
 def _named(source: Source, depth: int) -> str:
+    if not depth:
+        return source.id
     parts = [part for part in source.image.parent.parts if part.lower() not in IMAGE_FOLDERS]
-    return re.sub(r"[^\w.()-]+", "-", "-".join([*parts[len(parts) - depth :], source.id])) if depth else source.id
+    return re.sub(r"[^\w.()-]+", "-", "-".join([*parts[len(parts) - depth :], source.id]))
 
 
 def by_split(sources: list[Source]) -> list[Source]:
@@ -121,8 +123,9 @@ def _two_folders(place: Path, unmatched: list[str]) -> list[tuple[Path, Path, st
     inner = children(place)
     images, masks = child(place, IMAGE_FOLDERS), child(place, MASK_FOLDERS)
     found = [(images, masks, "")] if images and masks else []
-    twins = [path.name for path in inner for chosen in found[:1] for one in chosen[:2] if _only_capitals(path, one)]
-    unmatched += [f"{place / name}: another folder has this name in other capitals: rename one" for name in twins]
+    taken = {path.name.lower(): path for pair in found for path in pair[:2]}
+    twins = [path for path in inner if taken.get(path.name.lower(), path) != path]
+    unmatched += [f"{path}: another folder has this name in other capitals: rename one" for path in twins]
     kinds: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
     for path in inner:
         kinds.setdefault(folder_kind(path.name) or ("", (path.name.lower(),)), []).append(path)
@@ -137,10 +140,6 @@ def _two_folders(place: Path, unmatched: list[str]) -> list[tuple[Path, Path, st
             names = ", ".join(sorted(path.name for path in (*ours, *theirs)))
             unmatched.append(f"{place}: which of {names} belong together? Say so by `images` and `masks` in the row")
     return found
-
-
-def _only_capitals(path: Path, chosen: object) -> bool:
-    return isinstance(chosen, Path) and path != chosen and path.name.lower() == chosen.name.lower()
 
 
 def _of_one_class(images: Path, masks: Path, unmatched: list[str]) -> Path | None:
@@ -170,10 +169,8 @@ def folder_pairs(folder: Path, unmatched: list[str]) -> list[Source]:
             if masks is None:
                 continue
             split = split_name(rest) if rest else split_name(place.name) if place != folder else ""
-            below = [path.relative_to(images) for path in folders_within(images, BELOW)]
-            ours = set(below)
-            below += [p for path in folders_within(masks, BELOW) if (p := path.relative_to(masks)) not in ours]
-            for path in below:
+            below = [path.relative_to(top) for top in (images, masks) for path in folders_within(top, BELOW)]
+            for path in dict.fromkeys(below):
                 files, others = pictures(images / path), pictures(masks / path)
                 side = split_name(path.parts[0]) if path.parts else split
                 sources += match(files, others, unmatched, split=side) if files or others else []

@@ -41,15 +41,15 @@ def _pranet(folder: Path, found: Found) -> None:
 
 
 def _isic(folder: Path, found: Found) -> None:
-    files_of: dict[str, dict[str, list[Path]]] = {}
+    files_of: dict[str, tuple[list[Path], list[Path]]] = {}
     for place in children(folder):
         if named := ISIC.match(place.name):
-            kind = "masks" if place.name.lower().endswith("groundtruth") else "images"
-            ours = files_of.setdefault(split_name(named.group(2)), {"images": [], "masks": []})[kind]
+            images, masks = files_of.setdefault(split_name(named[2]), ([], []))
+            ours = masks if place.name.lower().endswith("groundtruth") else images
             for path in pictures(place):
                 (found.left_out if path.stem.lower().endswith("_superpixels") else ours).append(path)
-    for split, files in files_of.items():
-        found.sources += match(files["images"], files["masks"], found.unmatched, split=split)
+    for split, (images, masks) in files_of.items():
+        found.sources += match(images, masks, found.unmatched, split=split)
 
 
 def _ph2(folder: Path, found: Found) -> None:
@@ -64,9 +64,7 @@ def _mvtec(folder: Path, found: Found) -> None:
         tests, truths = category / "test", category / "ground_truth"
         if not tests.is_dir() or not truths.is_dir():
             continue
-        for defect in children(tests):
-            if defect.name == "good":
-                continue
+        for defect in (place for place in children(tests) if place.name != "good"):
             domain = f"{category.name}-{defect.name}"
             pairs = match(pictures(defect), pictures(truths / defect.name), found.unmatched, domain=domain)
             found.sources += [replace(s, id=f"{domain}-{s.id}", group=f"{domain}-{s.id}") for s in pairs]
@@ -79,13 +77,14 @@ def _nnunet(folder: Path, found: Found) -> None:
     found.mask_threshold, found.ignored, found.notes = 0, said.ignored, list(said.notes)
     found.classes = said.classes if len(said.classes) > 1 or said.ignored else {}
     for split, side in (("train", "Tr"), ("test", "Ts")):
-        if not (folder / f"images{side}").is_dir() or not (folder / f"labels{side}").is_dir():
+        places = folder / f"images{side}", folder / f"labels{side}"
+        if not all(place.is_dir() for place in places):
             continue
-        labels = {path.stem: path for path in pictures(folder / f"labels{side}")}
-        volumes = [path for kind in ("images", "labels") for path in sorted((folder / f"{kind}{side}").iterdir())]
-        found.unmatched += [f"{path}: is not read: {way_in(path)}" for path in volumes if is_volume(path)]
+        labels = {path.stem: path for path in pictures(places[1])}
+        volumes = [path for place in places for path in sorted(place.iterdir()) if is_volume(path)]
+        found.unmatched += [f"{path}: is not read: {way_in(path)}" for path in volumes]
         images: dict[str, list[Path]] = {}
-        for path in pictures(folder / f"images{side}"):
+        for path in pictures(places[0]):
             images.setdefault(path.stem.rpartition("_")[0], []).append(path)
         for case in sorted(set(labels) | set(images)):
             files = images.get(case, [])

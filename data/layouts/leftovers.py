@@ -3,9 +3,9 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from data.layouts.folders import BY_PRODUCT_FOLDERS, SIDES, folder_kind, leads_up
 from data.readers.known_forms import form_of, picture_format, way_in
@@ -26,8 +26,7 @@ DOCUMENTS = {
 MOST_SHOWN = 12  # folders of a survey
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file below a folder, or what stands in the place of one."""
 
     path: Path
@@ -36,9 +35,8 @@ class Entry:
 
 def is_by_product(name: str) -> bool:
     """Return whether a file of this name is one that systems and tools leave behind, or a text on the whole."""
-    return bool(
-        BY_PRODUCTS.fullmatch(name) or (TEXTS.fullmatch(name) and Path(name).suffix.lower() in DOCUMENTS | {""})
-    )
+    is_text = TEXTS.fullmatch(name) and Path(name).suffix.lower() in DOCUMENTS | {""}
+    return bool(BY_PRODUCTS.fullmatch(name) or is_text)
 
 
 def entries(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Entry]:
@@ -74,10 +72,8 @@ def survey(folder: Path) -> list[str]:
         counts.setdefault(entry.path.parent, Counter())[what] += 1
     lines = []
     for place, endings in counts.items():
-        name = place.relative_to(folder).as_posix()
-        lines.append(
-            f"{'.' if name == '.' else name + '/'}: {', '.join(f'{n} {end}' for end, n in endings.most_common())}"
-        )
+        name = "." if place == folder else f"{place.relative_to(folder).as_posix()}/"
+        lines.append(f"{name}: {', '.join(f'{n} {end}' for end, n in endings.most_common())}")
     more = [f"and {len(lines) - MOST_SHOWN} folders more"] if len(lines) > MOST_SHOWN else []
     return lines[:MOST_SHOWN] + more
 
@@ -85,11 +81,6 @@ def survey(folder: Path) -> list[str]:
 def other_forms(folder: Path) -> list[str]:
     """Return what the files below a folder are that are neither pictures nor plain texts, each with the way in once."""
     return sorted({way_in(entry.path) for entry in entries(folder) if entry.kind == "file" and form_of(entry.path)})
-
-
-def _named(lines: Iterable[str]) -> set[str]:
-    """Return every beginning of a line that may be the path it speaks of."""
-    return {line[: colon.start()] for line in lines for colon in re.finditer(": ", line)}
 
 
 def _reason(entry: Entry) -> str:
@@ -101,23 +92,20 @@ def _reason(entry: Entry) -> str:
     return f"is not read: {way_in(entry.path)}"
 
 
-def _is_of_pairs(name: str) -> bool:
-    """Return whether a folder of this name holds images or masks."""
-    kind = folder_kind(name)
-    return kind is not None and set(kind[1]) <= {*SIDES, *SIDES.values()}
-
-
 def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
     """Yield (fault, line) for every file below the folder that is in no pair and that no line of `found` names."""
     used = {path for s in found.sources for path in (s.image, *s.masks, *s.channels)}
     among = {path.parent for path in used}
-    named, left_out = _named(found.unmatched), set(found.left_out)
+    # every beginning of a line that may be the path it speaks of
+    named = {line[: colon.start()] for line in found.unmatched for colon in re.finditer(": ", line)}
+    left_out = set(found.left_out)
     for entry in entries(folder):
         path, ending = entry.path, entry.path.suffix.lower()
         if path in used or str(path) in named or (left_out and left_out & {path, *path.parents}):
             continue
         shown_picture = is_picture(path) and not path.name.startswith(".")
-        of_pairs = _is_of_pairs(path.parent.name)
+        kind = folder_kind(path.parent.name)
+        of_pairs = kind is not None and set(kind[1]) <= {*SIDES, *SIDES.values()}
         here = path.parent in among or of_pairs
         if entry.kind == "file" and shown_picture:
             stands_for_a_pair = path.parent in among and not found.listed
@@ -137,13 +125,10 @@ def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
             yield "unused", f"{path}: {_reason(entry)}"
 
 
-STOPPING = ("unread", "dangling")
-
-
 def with_leftovers(folder: Path, found: Found) -> Found:
     """Return what was found with every other file named: in `unmatched` where it stands in a pair's place."""
     for code, line in list(_faults(folder, found)) if folder.is_dir() else ():
-        if code in STOPPING:
+        if code in ("unread", "dangling"):
             found.unmatched.append(line)
         else:
             found.unused.append((code, line))

@@ -20,26 +20,23 @@ def _lines(path: Path, key: str, unmatched: list[str]) -> list[dict]:
 
     Nothing where no entry has that key; of a prompt.json `unmatched` says why.
     """
-    is_meant = path.name == LIST_OF_PAIRS
+    values: list = []
+    problem = ""
     try:
         text = path.read_text(encoding="utf-8-sig")
+        is_array = text.lstrip().startswith("[")
+        values = json.loads(text) if is_array else [_value(line) for line in text.splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        problem = f"is no JSON array ({error})"
     except (ValueError, OSError) as error:
-        unmatched += [f"{path}: cannot be read ({error}): save it as UTF-8"] if is_meant else []
-        return []
-    values: list = []
-    if text.lstrip().startswith("["):
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            unmatched += [f"{path}: is no JSON array ({error})"] if is_meant else []
-    else:
-        values = [_value(line) for line in text.splitlines() if line.strip()]
+        problem = f"cannot be read ({error}): save it as UTF-8"
     rows = [value if isinstance(value, dict) else {} for value in values]
     if any(key in row for row in rows):
         return rows
-    if is_meant and values:
+    if values:
         keys = sorted({str(name) for row in rows for name in row})
-        unmatched.append(f"{path}: no entry names a {key}; it has {', '.join(keys[:8]) or 'no objects, one a line'}")
+        problem = f"no entry names a {key}; it has {', '.join(keys[:8]) or 'no objects, one a line'}"
+    unmatched += [f"{path}: {problem}"] if problem and path.name == LIST_OF_PAIRS else []
     return []
 
 

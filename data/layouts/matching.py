@@ -1,6 +1,7 @@
 """Which image and which mask belong together by their names."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -23,14 +24,12 @@ LOSSY = (".jp2", ".j2k", ".jpx", ".avif", ".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 def _images_by_stem(files: Iterable[Path], unmatched: list[str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     for path in files:
         stem = plain_stem(path)
-        if stem in found:
-            unmatched.append(f"{path}: shares its stem '{stem}' with {found[stem].name}; keep one of them")
-        else:
-            found[stem] = path
-    return found
+        if images.setdefault(stem, path) != path:
+            unmatched.append(f"{path}: shares its stem '{stem}' with {images[stem].name}; keep one of them")
+    return images
 
 
 def _masks_by_stem(files: Iterable[Path], stems: set[str], unmatched: list[str]) -> dict[str, list[Path]]:
@@ -54,19 +53,12 @@ Masks = dict[str, list[Path]]
 Key = Callable[[str], str]
 
 
-def _by_case(stems: Iterable[str]) -> dict[str, str]:
-    """Return stem in small letters -> stem, for those that no other shares."""
-    found: dict[str, list[str]] = {}
-    for stem in stems:
-        found.setdefault(stem.casefold(), []).append(stem)
-    return {folded: same[0] for folded, same in found.items() if len(same) == 1}
-
-
 def _in_their_case(images: Images, masks: Masks) -> Masks:
-    """Return the masks with a stem that differs from an image's in capitals alone under that image's stem."""
-    ours, theirs = _by_case(set(images) - set(masks)), _by_case(set(masks) - set(images))
-    stem_of = {theirs[folded]: ours[folded] for folded in theirs.keys() & ours.keys()}
-    return {stem_of.get(stem, stem): files for stem, files in masks.items()}
+    """Return the masks with a stem that differs from one image's in capitals alone under that image's stem."""
+    ours, theirs = images.keys() - masks.keys(), masks.keys() - images.keys()
+    counts = [Counter(stem.casefold() for stem in stems) for stems in (ours, theirs)]
+    stem_of = {stem.casefold(): stem for stem in ours if all(n[stem.casefold()] == 1 for n in counts)}
+    return {stem_of.get(stem.casefold(), stem) if stem in theirs else stem: files for stem, files in masks.items()}
 
 
 def _only_number(stem: str) -> str:
@@ -90,15 +82,15 @@ def _other_keys(images: Images, masks: Masks) -> tuple[Images, Masks]:
     The first of KEYS that fits: without a word such as image_ or mask_, the number in front, a p in front of the mask's
     number, the only number while all that stands around it is the same in all names. Else as they came.
     """
+    around = [{re.sub(r"\d+", "", stem) for stem in stems} for stems in (images, masks)]
     for image_key, mask_key, of_all in KEYS:
         ours = {image_key(stem): path for stem, path in images.items()}
         theirs = {mask_key(stem): files for stem, files in masks.items()}
         if "" in ours or "" in theirs or len(ours) < len(images) or len(theirs) < len(masks):
             continue
-        around = [{re.sub(r"\d+", "", stem) for stem in stems} for stems in (images, masks)]
         if image_key is _only_number and any(len(texts) > 1 for texts in around):
             continue
-        if set(ours) == set(theirs) or (set(ours) & set(theirs) and not of_all):
+        if ours.keys() == theirs.keys() or (ours.keys() & theirs.keys() and not of_all):
             return ours, theirs
     return images, masks
 
@@ -109,10 +101,10 @@ def match(
     """Return the pairs of two lists of files by their stems; what has no partner is appended to `unmatched`."""
     by_stem = _images_by_stem(images, unmatched)
     mask_files = _in_their_case(by_stem, _masks_by_stem(masks, set(by_stem), unmatched))
-    if not set(by_stem) & set(mask_files):
+    if not by_stem.keys() & mask_files.keys():
         by_stem, mask_files = _other_keys(by_stem, mask_files)
-    unmatched += [f"{by_stem[stem]}: has no mask" for stem in sorted(set(by_stem) - set(mask_files))]
-    for stem in sorted(set(mask_files) - set(by_stem)):
-        unmatched += [f"{path}: has no image" for path in mask_files[stem]]
-    both = sorted(set(by_stem) & set(mask_files))
+    unmatched += [f"{by_stem[stem]}: has no mask" for stem in sorted(by_stem.keys() - mask_files.keys())]
+    lone = sorted(mask_files.keys() - by_stem.keys())
+    unmatched += [f"{path}: has no image" for stem in lone for path in mask_files[stem]]
+    both = sorted(by_stem.keys() & mask_files.keys())
     return [Source(stem, by_stem[stem], tuple(mask_files[stem]), split, domain) for stem in both]

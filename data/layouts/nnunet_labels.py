@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+OWN_MEANING = ("background", "ignore")
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -34,7 +36,8 @@ def read_nnunet_labels(path: Path) -> Labels:
         return Labels({})
     try:
         labels = json.loads(path.read_text(encoding="utf-8-sig"))["labels"]
-        values = {_plain(str(name)): _numbers(value) for name, value in _by_name(labels).items()}
+        values = {str(name): _numbers(value) for name, value in _by_name(labels).items()}
+        values = {name.lower() if name.lower() in OWN_MEANING else name: numbers for name, numbers in values.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return Labels({}, problems=(f"{path}: its `labels` cannot be read: {error!r}; {{name: number}} is needed",))
     background = values.pop("background", (0,))
@@ -46,7 +49,11 @@ def read_nnunet_labels(path: Path) -> Labels:
         problems.append(f"{path}: its `labels` give ignore {list(ignored)}, which is another's")
     if problems:
         return Labels({}, problems=tuple(problems))
-    classes = _classes(values)
+    smallest: dict[int, str] = {}  # label -> the smallest region that holds it
+    for name, numbers in sorted(values.items(), key=lambda item: len(item[1])):
+        for number in numbers:
+            smallest.setdefault(number, name)
+    classes = {name: number for number, name in class_names(smallest).items()}
     notes = [
         f"{name} of dataset.json is {' and '.join(other for other, number in classes.items() if number in numbers)}"
         for name, numbers in values.items()
@@ -67,25 +74,12 @@ def _by_name(labels: Mapping[str, Any]) -> dict[str, Any]:
     return {name: int(number) for number, name in labels.items()}
 
 
-def _plain(name: str) -> str:
-    return name.lower() if name.lower() in ("background", "ignore") else name
-
-
 def _numbers(value: Any) -> tuple[int, ...]:
-    numbers = tuple(int(number) for number in (value if isinstance(value, list) else [value]))
     given = value if isinstance(value, list) else [value]
+    numbers = tuple(int(number) for number in given)
     if any(isinstance(number, bool) or float(number) != int(number) or not 0 <= int(number) <= 255 for number in given):
         raise ValueError(f"{value!r} is no label of 0 to 255")
     return numbers
-
-
-def _classes(values: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return name -> label of each single label, after the smallest region that holds it; the label where two agree."""
-    smallest: dict[int, str] = {}
-    for name, numbers in sorted(values.items(), key=lambda item: len(item[1])):
-        for number in numbers:
-            smallest.setdefault(number, name)
-    return {name: number for number, name in class_names(smallest).items()}
 
 
 def class_names(names: Mapping[int, str]) -> dict[int, str]:

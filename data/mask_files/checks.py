@@ -77,28 +77,24 @@ def _split_problems(split: str, facts: Sequence[MaskFacts]) -> Iterator[str]:
         )
 
 
-def _inverted(where: str, facts: Sequence[MaskFacts], inverted: bool | None) -> str:
-    odd = [mask for mask in facts if mask.border > BORDER]
-    lesions = sum(mask.foreground > 0 for mask in facts)
-    if len(odd) <= lesions / 2:
-        return ""
-    turn = "leave inverted_masks out" if inverted else "set inverted_masks: true, or as_background: [its value]"
-    return (
-        f"{where}: lesion covers most of the border in {len(odd)} of {len(facts)} masks, as if black and white were "
-        f"exchanged. Where lesion and background are, {turn}; where lesions are that large, set inverted_masks: false "
-        f"({_such_as(odd)})"
-    )
-
-
-def _outlines(where: str, facts: Sequence[MaskFacts]) -> str:
-    odd = [mask for mask in facts if mask.is_outline]
-    if len(odd) <= sum(mask.foreground > 0 for mask in facts) / 2:
-        return ""
-    return (
-        f"{where}: lesion is a line about background in {len(odd)} of {len(facts)} masks, as if outlines or a frame "
-        "were drawn: fill the outlines, remove the frame; where lesions are rings indeed, set inverted_masks: false "
-        f"({_such_as(odd)})"
-    )
+def _mostly_odd(where: str, facts: Sequence[MaskFacts], inverted: bool | None) -> Iterator[str]:
+    """Yield a sentence where more than half of the masks with a lesion are outlines, or else are exchanged."""
+    most = sum(mask.foreground > 0 for mask in facts) / 2
+    outlines = [mask for mask in facts if mask.is_outline]
+    exchanged = [mask for mask in facts if mask.border > BORDER]
+    if len(outlines) > most:
+        yield (
+            f"{where}: lesion is a line about background in {len(outlines)} of {len(facts)} masks, as if outlines or "
+            "a frame were drawn: fill the outlines, remove the frame; where lesions are rings indeed, set "
+            f"inverted_masks: false ({_such_as(outlines)})"
+        )
+    elif len(exchanged) > most:
+        turn = "leave inverted_masks out" if inverted else "set inverted_masks: true, or as_background: [its value]"
+        yield (
+            f"{where}: lesion covers most of the border in {len(exchanged)} of {len(facts)} masks, as if black and "
+            f"white were exchanged. Where lesion and background are, {turn}; where lesions are that large, set "
+            f"inverted_masks: false ({_such_as(exchanged)})"
+        )
 
 
 def one_for_all(facts: Sequence[MaskFacts]) -> str:
@@ -122,24 +118,19 @@ def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | N
     judged = large or {"all splits": [mask for members in facts.values() for mask in members]}
     if problems or inverted is False:
         return problems
-    for where, members in judged.items():
-        line = _outlines(where, members) or _inverted(where, members, inverted)
-        problems += [line] if line else []
-    return problems
+    return [line for where, members in judged.items() for line in _mostly_odd(where, members, inverted)]
 
 
 def set_hints(facts: Sequence[MaskFacts]) -> list[str]:
     """Return what is odd and legal, in sentences: worth a look."""
-    odd = {
-        "have lesion on most of their border, as where black and white are exchanged": [
-            mask for mask in facts if mask.border > BORDER
-        ],
-        "are a line about background, as outlines are": [mask for mask in facts if mask.is_outline],
-    }
+    exchanged = [mask for mask in facts if mask.border > BORDER]
+    outlines = [mask for mask in facts if mask.is_outline]
     hints = [
         f"{len(members)} of {len(facts)} masks {what}: look at them ({_such_as(members)})"
-        for what, members in odd.items()
+        for members, what in (
+            (exchanged, "have lesion on most of their border, as where black and white are exchanged"),
+            (outlines, "are a line about background, as outlines are"),
+        )
         if members
     ]
-    same = one_for_all(facts)
-    return [*hints, *([same] if same else [])]
+    return [hint for hint in (*hints, one_for_all(facts)) if hint]

@@ -22,11 +22,10 @@ def mask_pixels(path: Path) -> Array:
     if picture.mode in ("1", "L") and "transparency" not in picture.info:
         return np.asarray(picture.convert("L"))
     numbers = np.asarray(picture) if picture.mode == "P" else None
+    alpha = None
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         alpha = np.asarray(picture.getchannel("A"))
-    else:
-        alpha = None
     colours = picture.convert("RGB")
     red, green, blue = colours.split()
     plain = not any(np.ptp(np.asarray(plane)) for plane in (red, green, blue))
@@ -96,9 +95,7 @@ def labels_of_values(pixels: Array, values: Sequence[Value], background: Sequenc
     colours = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, -1)
     labels = np.zeros(colours.shape[:2], np.uint8)
     known = ~colours.any(2)
-    for value in background:
-        known |= (colours == np.array(value)).all(2)
-    for number, value in enumerate(values, 1):
+    for number, value in [*((0, value) for value in background), *enumerate(values, 1)]:
         here = (colours == np.array(value)).all(2)  # a grey is a colour of three equal parts
         labels[here] = number
         known |= here

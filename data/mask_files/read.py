@@ -27,6 +27,11 @@ class Reading:
     background: tuple[Value, ...] = ()
     inverted: bool = False
 
+    @property
+    def grey_background(self) -> list[int]:
+        """The values of the background that are greys or class numbers."""
+        return [value for value in self.background if isinstance(value, int)]
+
 
 def looks_exchanged(image: np.ndarray, read_pixels: Callable[[], np.ndarray]) -> bool:
     """Return whether uint8 (H, W, 3) holds two values, as a mask does, and the mask's pixels do not; only read then."""
@@ -40,10 +45,8 @@ def looks_exchanged(image: np.ndarray, read_pixels: Callable[[], np.ndarray]) ->
 
 def refuse_lossy_numbers(pixels: np.ndarray, reading: Reading) -> None:
     """Raise a BadImageError for the pixels of a JPEG that the row reads as class numbers: those between are made up."""
-    by_number = any(isinstance(value, int) and value < NUMBERS for value in reading.classes) or (
-        not reading.classes and reading.threshold < NUMBERS
-    )
-    if not by_number:
+    read = reading.classes or (reading.threshold,)
+    if not any(isinstance(value, int) and value < NUMBERS for value in read):
         return
     held = distinct(greys(pixels))
     if len(held) > 2 and int(held[-1]) < NUMBERS:
@@ -118,8 +121,8 @@ def read_values(pixels: np.ndarray, reading: Reading) -> np.ndarray:
         return labels_of_values(pixels, reading.classes, reading.background)
     _refuse_photo(pixels)
     grey = greys(pixels)
-    named = np.isin(grey, [value for value in reading.background if isinstance(value, int)])
     labels = threshold_mask(grey, reading.threshold, reading.background, inverted=reading.inverted)
+    named = np.isin(grey, reading.grey_background)
     _refuse_lost_values(MaskValues(np.where(named, grey.min(), grey)), reading)
     return labels
 
@@ -130,14 +133,14 @@ def refuse_unnamed(pixels: np.ndarray, reading: Reading, known: Sequence[int], i
     `known` are all labels that a list of the layout names, `ignored` those that stand for unlabelled pixels.
     """
     held = {int(value) for value in distinct(pixels)} if pixels.ndim == 2 else set()
-    unlabelled = sorted(held & set(ignored) - {value for value in reading.background if isinstance(value, int)})
-    if unlabelled:
+    held -= set(reading.grey_background)
+    if unlabelled := sorted(held & set(ignored)):
         raise BadImageError(
             f"holds {unlabelled}, which dataset.json calls ignore: pixels that nobody labelled are no lesion; set "
             f"as_background: {unlabelled}, or leave the pair out",
             "ignored",
         )
-    strange = sorted(held - {0, *known, *(value for value in reading.background if isinstance(value, int))})
+    strange = sorted(held - {0, *known})
     if known and strange and not reading.classes and reading.threshold < NUMBERS:
         raise BadImageError(
             f"holds {strange[:6]}, which dataset.json does not name: mend `labels` there, or export the labels again",

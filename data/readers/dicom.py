@@ -1,6 +1,7 @@
 """DICOM files as pairs, through pydicom, which the extra `medical` brings."""
 
 import hashlib
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ EXTRA = 'install them by: pip install ".[medical]"'
 
 
 def library(name: str) -> Any:
-    import importlib
-
+    """Return the module of a reader. Raises: UserError that says how it is installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -61,7 +61,6 @@ class DicomFile:
 
 
 def _dicom(path: Path, **how: bool) -> Any:
-    """Return what pydicom reads of a file. Raises: BadImageError."""
     pydicom = library("pydicom")
     try:
         return pydicom.dcmread(path, **how)

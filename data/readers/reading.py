@@ -25,17 +25,6 @@ def memory_for(source: Source) -> AbstractContextManager[None]:
     return PIXELS.share(pixels)
 
 
-def _read_channels(source: Source) -> np.ndarray:
-    """Return uint8 (H, W, 3) of an image in one file, or in one for each channel."""
-    planes = []
-    for path in (source.image, *source.channels):
-        with naming(path):
-            planes.append(read_image(path))
-    if len({plane.shape for plane in planes}) > 1:
-        raise BadImageError(f"{source.image}: its channels differ in size", "size_mismatch")
-    return np.stack([plane[..., 0] for plane in planes], axis=-1) if source.channels else planes[0]
-
-
 def _read_labels(source: Source, reading: Reading) -> np.ndarray:
     """Return the labels, uint8 (H, W), of the masks of a pair of pictures; where several overlap, the later class."""
     masks = []
@@ -68,7 +57,13 @@ def read_source(source: Source, reading: Reading) -> tuple[np.ndarray, np.ndarra
     """
     if source.reader:
         return source.reader.read(reading)
-    image = _read_channels(source)
+    planes = []
+    for path in (source.image, *source.channels):
+        with naming(path):
+            planes.append(read_image(path))
+    if len({plane.shape for plane in planes}) > 1:
+        raise BadImageError(f"{source.image}: its channels differ in size", "size_mismatch")
+    image = np.stack([plane[..., 0] for plane in planes], axis=-1) if source.channels else planes[0]
     if looks_exchanged(image, lambda: mask_pixels(source.masks[0])):
         raise BadImageError(
             f"{source.image}: has two values, as masks do, and {source.masks[0].name} has many: are images and masks "

@@ -7,7 +7,7 @@ above and the front on the left.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from pathlib import Path
@@ -49,22 +49,17 @@ def _shape(path: Path) -> tuple[int, ...]:
     return shape
 
 
-def _values(path: Path) -> np.ndarray:
-    """Return float32 (X, Y, Z) along the patient's axes, scaled as the header says. Raises: BadImageError."""
-    nibabel = library("nibabel")
-    shape = _shape(path)
-    try:
-        turned = nibabel.as_closest_canonical(_opened(path))
-        values = np.asarray(turned.dataobj, dtype=np.float32)
-    except (OSError, ValueError, EOFError, TypeError) as error:
-        raise BadImageError(f"{path}: is damaged ({error}): copy it again", "damaged") from error
-    return values.reshape(values.shape[: len(shape)])
-
-
 @lru_cache(KEPT)
 def _volume(path: Path, limits: tuple[float, float] | None) -> np.ndarray:
-    """Return uint8 (X, Y, Z): an image between its limits, or labels. Raises: BadImageError."""
-    values = _values(path)
+    """Return uint8 (X, Y, Z) along the patient's axes: an image between limits, or labels. Raises: BadImageError."""
+    nibabel = library("nibabel")
+    dimensions = len(_shape(path))
+    try:
+        turned = nibabel.as_closest_canonical(_opened(path))
+        values = np.asarray(turned.dataobj, dtype=np.float32)  # scaled as the header says
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise BadImageError(f"{path}: is damaged ({error}): copy it again", "damaged") from error
+    values = values.reshape(values.shape[:dimensions])
     finite = bool(np.isfinite(values).all())
     if limits and not finite:
         text = "holds values that are no numbers (NaN or infinite): set them to a value first"
@@ -110,12 +105,6 @@ def _merged_labels(paths: tuple[Path, ...]) -> np.ndarray:
     return reduce(lambda merged, later: np.where(later > 0, later, merged), map(_kept_volume, paths))
 
 
-def _wanted(keep: str, count: int, has_lesion: Callable[[], np.ndarray]) -> Iterator[int]:
-    step = int(keep.removeprefix("every ")) if keep.startswith("every ") else 1
-    chosen = has_lesion() if keep == "lesion" else np.arange(count) % step == 0
-    yield from (int(index) for index in np.flatnonzero(chosen))
-
-
 def _slices_of(source: Source, slices: Slices) -> list[Source]:
     """Return a pair for each wanted slice of a volume. Raises: BadImageError."""
     pictures = [path.name for path in source.masks if ending_of(path) not in NIFTI]
@@ -130,29 +119,22 @@ def _slices_of(source: Source, slices: Slices) -> list[Source]:
         if not np.allclose(_opened(path).affine, affine, atol=AFFINE_TOLERANCE):
             text = f"and its labels {path.name} lie differently in space (their affines differ)"
             raise BadImageError(f"{source.image}: {text}: resample the labels to the image", "volume")
-    other_axes = tuple(axis for axis in range(3) if axis != slices.axis)
-
-    def has_lesion() -> np.ndarray:
-        return np.asarray((_merged_labels(source.masks) > 0).any(axis=other_axes))
-
-    count = _turned_shape(source.image)[slices.axis]
-    limits = slices.limits()
+    if slices.keep == "lesion":
+        other_axes = tuple(axis for axis in range(3) if axis != slices.axis)
+        wanted = np.flatnonzero((_merged_labels(source.masks) > 0).any(axis=other_axes)).tolist()
+    else:
+        step = 1 if slices.keep == "all" else int(slices.keep.removeprefix("every "))
+        axis_in_file = library("nibabel").io_orientation(affine)[:, 0].tolist().index(slices.axis)
+        wanted = list(range(0, shape[axis_in_file], step))
     return [
         replace(
             source,
             id=f"{source.id}-{index:04d}",
             group=source.group or source.id,
-            reader=NiftiSlice(source.image, source.masks, slices.axis, index, limits),
+            reader=NiftiSlice(source.image, source.masks, slices.axis, index, slices.limits()),
         )
-        for index in _wanted(slices.keep, count, has_lesion)
+        for index in wanted
     ]
-
-
-def _turned_shape(path: Path) -> tuple[int, ...]:
-    nibabel = library("nibabel")
-    order = nibabel.io_orientation(_opened(path).affine)[:, 0]
-    shape = _shape(path)
-    return tuple(shape[int(np.flatnonzero(order == axis)[0])] for axis in range(3))
 
 
 def sources_of_volumes(sources: Sequence[Source], slices: Slices, unmatched: list[str]) -> list[Source]:
