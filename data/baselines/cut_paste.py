@@ -152,9 +152,10 @@ def write_cut_paste(real: PairSet, name: str, row: CutPaste, folder: Path) -> Pa
     def read_labels(pair: Pair) -> Array:
         return content(pair, real.labels(pair))
 
-    whole = threaded(lambda pair: any(True for _ in whole_lesions(read_labels(pair))), real.pairs, title="lesions",
-                     unit="pair")  # fmt: skip
-    donors = {pair.id: pair for pair, usable in zip(real.pairs, whole, strict=True) if usable}
+    whole = threaded(
+        lambda pair: next(whole_lesions(read_labels(pair)), None), real.pairs, title="lesions", unit="pair"
+    )
+    donors = {pair.id: pair for pair, lesion in zip(real.pairs, whole, strict=True) if lesion is not None}
     if len(donors) < 2:
         raise UserError(
             f"baselines.{name}: {len(donors)} of {len(real)} training pairs have a lesion that does not touch the "
@@ -168,4 +169,4 @@ def write_cut_paste(real: PairSet, name: str, row: CutPaste, folder: Path) -> Pa
         others = sorted(donors.keys() - {parent.id})
         return paste(image, labels, others, read, row, rng)
 
-    return write_made(real, name, row.copies, row.seed, make, folder)
+    return write_made(real, name, row, make, folder)

@@ -61,12 +61,6 @@ def _faults(row: Imported, seen: Seen, *, two_valued: bool) -> Iterator[str]:
         )
 
 
-def _fit(row: Imported, image: np.ndarray, labels: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-    if row.resize == "stretch":
-        return resize_image(image, size_px, antialias=row.antialias), resize_mask(labels, size_px)
-    return image, labels
-
-
 def _parents(row: Imported, found: Found, real: PairSet, problems: list[str]) -> dict[str, str]:
     """Return id -> id of its real pair, as the list says; what is wrong with the list is appended to `problems`."""
     if not row.parents:
@@ -98,7 +92,8 @@ def _leaks(row: Imported, made: Sequence[_Result], real: PairSet, held_out: Mapp
     pairs = {one.pair.id: one for one in made if one.pair and not {one.pair.id, "*"} & set(row.allow_duplicates)}
     for name, one in pairs.items():
         if one.pair and one.pair.image_sha256 in own:
-            yield f"copy: {name} is the real training image {own[one.pair.image_sha256]}: remove it, {_allow(name)}"
+            copied = f"{name} is the real training image {own[one.pair.image_sha256]}"
+            yield f"copy: {copied}: remove it, or set allow_duplicates: [{name}]"
     tests = {f"{split}/{pair.id}": (pairs_of, pair) for split, pairs_of in held_out.items() for pair in pairs_of.pairs}
     looks = [one.thumbnail for one in pairs.values()] + [thumbnail(s.image(pair)) for s, pair in tests.values()]
     if not pairs or not tests:
@@ -106,11 +101,7 @@ def _leaks(row: Imported, made: Sequence[_Result], real: PairSet, held_out: Mapp
     sides, names = ["made"] * len(pairs) + ["test"] * len(tests), [*pairs, *tests]
     for i, j, likeness in near_duplicates(np.array(looks, np.float32), sides, across=True):
         near = f"{names[i]} is nearly the held-out image {names[j]} (correlation {likeness:.4f})"
-        yield f"leak: {near}: remove it, {_allow(names[i])}"
-
-
-def _allow(name: str) -> str:
-    return f"or set allow_duplicates: [{name}]"
+        yield f"leak: {near}: remove it, or set allow_duplicates: [{names[i]}]"
 
 
 def _importer(
@@ -139,7 +130,8 @@ def _importer(
             image, labels = read_source(source, reading)
         except BadImageError as error:
             return _Result(None, [f"{error.code}: {error}"], None)
-        image, labels = _fit(row, image, labels, size_px)
+        if row.resize == "stretch":
+            image, labels = resize_image(image, size_px, antialias=row.antialias), resize_mask(labels, size_px)
         own_id = "-".join((name, source.split, source.id) if source.id in often else (name, source.id))
         pair = Pair(
             own_id, *file_names(own_id), "train", row.source or name, source.domain,

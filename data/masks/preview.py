@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.drawing import evenly, nearest, outlined, tiled
+from data.drawing import evenly, outlined, tiled
 from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.resize import resize_mask
 
 ROWS, COPIES, TILE_PX, GAP_PX = 8, 4, 128, 4
 COLOURS = np.array([(0, 0, 0), (235, 235, 235), (230, 159, 0), (86, 180, 233), (0, 158, 115)], np.uint8)
@@ -14,7 +15,7 @@ PARENT = (((255, 60, 60), 1),)
 
 def _tile(labels: np.ndarray) -> np.ndarray:
     """Return uint8 (TILE_PX, TILE_PX, 3), a colour a class; further classes begin anew after the last colour."""
-    small = nearest(labels, (TILE_PX, TILE_PX)).astype(int)
+    small = resize_mask(labels, TILE_PX).astype(int)
     return COLOURS[np.where(small > 0, 1 + (small - 1) % (len(COLOURS) - 1), 0)]
 
 
