@@ -23,7 +23,7 @@ from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
-from data.prepare.thumbnails import near_duplicates, thumbnail
+from data.prepare.likeness import near_duplicates, thumbnail
 from data.readers.reading import read_source
 from data.readers.sources import Found, Source
 

@@ -15,7 +15,7 @@ from data.mask_files.read import Reading
 from data.mask_files.values import NUMBERS, MaskValues, is_photo, void_among
 from data.pairs.image_io import EXIF_TURN, MASK_THRESHOLD, BadImageError, each_decoded_once, read_image, size_of
 from data.pairs.manifest import id_problem
-from data.prepare.thumbnails import thumbnail
+from data.prepare.likeness import thumbnail
 from data.readers.reading import memory_for, read_source
 from data.readers.sources import Source
 
@@ -42,16 +42,11 @@ class Seen:
     facts: MaskFacts | None = None  # what that gave; nothing where the pair could not be read so
 
 
-def _is_empty(path: Path) -> bool:
-    with path.open("rb") as file:
-        return not file.read(1)
-
-
 def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
     """Return the codes of what the file itself tells, without regard to its partner."""
     codes = ["odd_name"] if ODD.search(path.name) else []
     try:
-        if _is_empty(path):
+        if not path.stat().st_size:
             return ["zero_bytes"]
         with Image.open(path) as picture:
             mode, frames = picture.mode, getattr(picture, "n_frames", 1)

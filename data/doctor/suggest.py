@@ -19,8 +19,8 @@ from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, id_problem
 from data.prepare.config import FolderDataset
 from data.prepare.grouping import hinted_pattern
+from data.prepare.likeness import FRAME_CORRELATION
 from data.prepare.prepare import how_to_read, leaks
-from data.prepare.sequences import FRAME_CORRELATION
 from data.prepare.splits import split_sources
 from data.readers.config import Which
 from data.readers.reading import read_source

@@ -13,17 +13,8 @@ from data.layouts.layouts import find
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset, Folds
-from data.prepare.grouping import (
-    by_pattern,
-    by_table,
-    deal,
-    groups_of,
-    hinted_pattern,
-    names_of,
-    plain_path,
-    torn_groups,
-)
-from data.prepare.sequences import with_sequences
+from data.prepare.grouping import by_pattern, by_table, deal, group_hint, names_of, plain_path, torn_groups
+from data.prepare.likeness import with_sequences
 from data.readers.sources import Found, Source, read_lines
 
 Splits = dict[str, list[Source]]
@@ -141,16 +132,6 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Spli
     return splits
 
 
-def _groups_in_two_splits(splits: Splits) -> list[str]:
-    homes: dict[str, str] = {}
-    problems = []
-    for split, sources in splits.items():
-        for group in sorted({source.group for source in sources if source.group}):
-            if homes.setdefault(group, split) != split:
-                problems.append(f"group {group} is in both {homes[group]} and {split}")
-    return problems
-
-
 def _id_problems(splits: Splits) -> Iterator[str]:
     for split, sources in splits.items():
         counts = Counter(source.id for source in sources)
@@ -160,10 +141,8 @@ def _id_problems(splits: Splits) -> Iterator[str]:
 
 def torn_hints(splits: Splits) -> str:
     """Return a sentence on ids that share a prefix and lie in two splits, where nobody spoke of groups, or nothing."""
-    sources = [source for members in splits.values() for source in members]
-    pattern = "" if any(source.group for source in sources) else hinted_pattern([source.id for source in sources])
-    torn = torn_groups({split: groups_of([s.id for s in members], pattern) for split, members in splits.items()})
-    if not pattern or not torn:
+    pattern, _, torn = group_hint(splits)
+    if not torn:
         return ""
     return (
         f"{len(torn)} prefixes of ids lie in two splits, such as {', '.join(torn[:3])}: if each is a patient or video, "
@@ -180,7 +159,10 @@ def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | N
     shared = row.folds is not None or not all(isinstance(value, str) for value in row.splits.values())
     if not shared:
         splits = _grouped(_by_name(row, problems, unused), row, problems)
-        problems += _groups_in_two_splits(splits)
+        torn = torn_groups({split: [source.group for source in members] for split, members in splits.items()})
+        problems += [
+            f"group {name} is in both {first} and {two}" for name, (first, *more) in torn.items() for two in more
+        ]
     else:
         found = _found(Path(row.path), row, problems, unused)
         pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
