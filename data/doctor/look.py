@@ -43,7 +43,6 @@ class Seen:
 
 
 def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
-    """Return the codes of what the file itself tells, without regard to its partner."""
     codes = ["odd_name"] if ODD.search(path.name) else []
     try:
         if not path.stat().st_size:
@@ -57,7 +56,7 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
             codes += ["tiny"] if min(picture.size) < TINY_PX and not is_mask else []
             codes += ["lossy_mask"] if is_mask and picture.format == "JPEG" else []
     except Exception:  # noqa: BLE001 (whatever a decoder raises; reading it once more gives it its name)
-        codes = codes[:1] if codes[:1] == ["odd_name"] else []
+        codes = [code for code in codes if code == "odd_name"]
     try:
         read_image(path)
     except BadImageError as error:

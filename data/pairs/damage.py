@@ -122,7 +122,6 @@ def _check_jpeg(file: BinaryIO) -> None:
 
 
 def _check_gif(file: BinaryIO) -> None:
-    """Go from block to block until the end marker."""
     end = "its blocks: the end marker is missing"
     file.seek(10)
     flags = _read(file, 3, end)[0]

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +25,6 @@ def _shuffled(sources: list[Source], *parts: int | str) -> list[Source]:
 
 
 def _grouped(splits: Splits, row: FolderDataset, problems: list[str]) -> Splits:
-    """Return the pairs of all splits with their groups."""
     sources = [source for members in splits.values() for source in members]
     if row.sequence_likeness is not None:
         sources = with_sequences(sources, row.sequence_likeness)
@@ -61,7 +59,6 @@ def _by_share(pool: list[Source], row: FolderDataset) -> Splits:
 
 
 def _by_fold(pool: list[Source], row: FolderDataset, folds: Folds) -> Splits:
-    """Return the splits of one round of cross-validation."""
     splits: Splits = {split: [] for split in row.split_names()}
     for number, members in enumerate(deal(_groups(_shuffled(pool, "folds", row.seed)), folds.count)):
         name = "test" if number == folds.test else "val" if number == folds.val else "train"
@@ -132,13 +129,6 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Spli
     return splits
 
 
-def _id_problems(splits: Splits) -> Iterator[str]:
-    for split, sources in splits.items():
-        counts = Counter(source.id for source in sources)
-        shared = sorted(name for name, count in counts.items() if count > 1)
-        yield from (f"split {split}: the id {name} stands for several pairs; rename their files" for name in shared)
-
-
 def torn_hints(splits: Splits) -> str:
     """Return a sentence on ids that share a prefix and lie in two splits, where nobody spoke of groups, or nothing."""
     pattern, _, torn = group_hint(splits)
@@ -167,7 +157,10 @@ def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | N
         found = _found(Path(row.path), row, problems, unused)
         pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
         splits = _by_fold(pool, row, row.folds) if row.folds else _by_share(pool, row)
-    problems += _id_problems(splits)
+    for split, members in splits.items():
+        counts = Counter(source.id for source in members)
+        often = sorted(name for name, count in counts.items() if count > 1)
+        problems += [f"split {split}: the id {name} stands for several pairs; rename their files" for name in often]
     for split, count in row.expect.items():
         if len(splits[split]) != count:
             problems.append(f"split {split}: {len(splits[split])} pairs found, {count} expected")
