@@ -78,11 +78,7 @@ def broken_constraint(row: Constraints, labels: Array, lost: float, parent: Arra
 
 
 def transform_mask(
-    labels: Array,
-    row: TransformedMasks,
-    seed: int,
-    donors: Sequence[str],
-    donor_labels: Callable[[str], Array],
+    labels: Array, row: TransformedMasks, seed: int, donors: Sequence[str], donor_labels: Callable[[str], Array]
 ) -> Made:
     """Return a transformed mask, uint8 (H, W) of the labels that came in, and how it was made.
 

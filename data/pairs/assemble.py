@@ -18,12 +18,6 @@ def write_pair(folder: Path, pair: Pair, image: np.ndarray, labels: np.ndarray) 
     return complete(folder, pair)
 
 
-def write_empty(folder: Path) -> PairSet:
-    """Write a pair set without pairs: what "real data only" adds to the real data."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_manifest(folder, [])
-
-
 def write_duplicate(real: PairSet, folder: Path) -> PairSet:
     """Write the real pairs once more under new ids: the paper's "Copy-Paste", the control for added training steps."""
     rows = []

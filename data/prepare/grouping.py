@@ -108,7 +108,9 @@ def by_table(sources: list[Source], root: Path, table: Path, problems: list[str]
 
 
 def plain_path(name: str) -> str:
-    return without_ending(name.strip().replace("\\", "/").removeprefix("./"))
+    """Return a path of a list with slashes and without the ending of a picture; an id may have dots of its own."""
+    path = name.strip().replace("\\", "/").removeprefix("./")
+    return path[: -len(Path(path).suffix)] if is_picture(Path(path)) else path
 
 
 def names_of(source: Source, root: Path) -> list[str]:
@@ -116,8 +118,3 @@ def names_of(source: Source, root: Path) -> list[str]:
     place = source.image.relative_to(root).as_posix() if source.image.is_relative_to(root) else source.image.name
     named = [source.id, *([plain_path(place), plain_path(source.image.name)] if not source.reader else [])]
     return [*named, source.own_name]
-
-
-def without_ending(name: str) -> str:
-    """Return a file's name without the ending of a picture; an id may have dots of its own."""
-    return name[: -len(Path(name).suffix)] if is_picture(Path(name)) else name

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -95,12 +96,10 @@ def _found(place: Path, row: FolderDataset, problems: list[str], unused: list[st
 def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Splits:
     root = Path(row.path)
     splits: Splits = {}
-    seen: dict[Path, Found] = {}
 
+    @cache
     def found_in(place: Path) -> Found:
-        if place not in seen:
-            seen[place] = _found(place, row, problems, unused)
-        return seen[place]
+        return _found(place, row, problems, unused)
 
     for split, value in row.splits.items():
         sliced = SLICE.fullmatch(str(value))
