@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from data.pairs.resize import resize_mask
+
 GAP_PX, HEADER_PX, FONT_PX = 6, 24, 14
 PAPER, INK, EMPTY, ALARM = (255, 255, 255), (32, 36, 40), (232, 234, 236), (179, 38, 30)
 BRIGHT = (((0, 0, 0), 4), ((0, 255, 255), 2))
@@ -29,13 +31,6 @@ def reduced(image: Array, size_px: tuple[int, int]) -> Array:
     return cv2.resize(image, size_px, interpolation=cv2.INTER_AREA)
 
 
-def nearest(labels: Array, size_px: tuple[int, int]) -> Array:
-    """Return a mask or labels uint8 (H, W) at another width and height, without new values."""
-    import cv2
-
-    return cv2.resize(labels, size_px, interpolation=cv2.INTER_NEAREST)
-
-
 def enlarged(image: Array, cell_px: int) -> Array:
     """Return uint8 (cell_px, cell_px, 3), smooth, of an image of any size."""
     return np.array(Image.fromarray(image).resize((cell_px, cell_px), Image.Resampling.LANCZOS))
@@ -55,9 +50,7 @@ def outlined(image: Array, mask: Array, lines: Lines = BRIGHT, *, fine: bool = T
     """
     import cv2
 
-    lesion = (mask > 0).astype(np.uint8)
-    if lesion.shape != image.shape[:2]:
-        lesion = nearest(lesion, (image.shape[1], image.shape[0]))
+    lesion = resize_mask((mask > 0).astype(np.uint8), (image.shape[1], image.shape[0]))
     contours, _ = cv2.findContours(lesion, cv2.RETR_LIST if fine else cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     drawn = image.copy()
     for colour, width_px in lines:

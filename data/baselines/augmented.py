@@ -18,7 +18,7 @@ from data.baselines.config import COLOURS, Augment
 from data.baselines.made_pairs import Array, Made, Move, write_made
 from data.masks.masks import broken_constraint
 from data.masks.moves import applied, bent, draw_moves, flipped, library, turned
-from data.pairs.manifest import Pair, PairSet
+from data.pairs.manifest import PairSet
 
 AFFINE = ("scale", "rotate", "shift")
 BORDER = {"reflect": cv2.BORDER_REFLECT_101, "black": cv2.BORDER_CONSTANT}
@@ -92,7 +92,4 @@ def augment(image: Array, labels: Array, row: Augment, rng: np.random.Generator)
 def write_augmented(real: PairSet, name: str, row: Augment, folder: Path) -> PairSet:
     """Write `row.copies` changed pairs of each real one to `folder`, under the source `name`."""
 
-    def make(_pair: Pair, image: Array, labels: Array, rng: np.random.Generator) -> Made:
-        return augment(image, labels, row, rng)
-
-    return write_made(real, name, row.copies, row.seed, make, folder)
+    return write_made(real, name, row, lambda _, image, labels, rng: augment(image, labels, row, rng), folder)

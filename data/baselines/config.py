@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from data.masks.config import Area, Bent, Constraints, Flip, Move, Range, Ranged, Rotate, Scale, Shift, Transform
+from data.masks.config import Area, Constraints, Elastic, Flip, Move, Range, Ranged, Rotate, Scale, Shift, Transform
 from data.pairs.config import ClassName, Config, Probability, Values, WholePath
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Duplicate(Config):
     kind: Literal["duplicate"]
 
 
-class Bend(Bent):
+class Bend(Elastic):
     """Bent by a smooth random field."""
 
     strength: float = Field(gt=0, le=0.2, description="usual displacement along an axis, as a share of the side")

@@ -97,7 +97,6 @@ BLEND: dict[str, Callable[[Array, Array, Array, int], Array]] = {"alpha": _blend
 
 
 def _broken(row: CutPaste, image: Array, labels: Array, pasted: Array) -> str:
-    """Return the name of the first constraint that a place breaks, or an empty text."""
     here = pasted > 0
     shared = np.count_nonzero(labels[here])
     if shared > row.overlap * min(np.count_nonzero(here), np.count_nonzero(labels) or 1):
@@ -105,15 +104,6 @@ def _broken(row: CutPaste, image: Array, labels: Array, pasted: Array) -> str:
     if (image[here].max(-1) < BLACK).mean() > row.black:
         return "black"
     return "" if row.area[0] <= ((labels > 0) | here).mean() <= row.area[1] else "area"
-
-
-def _draw_piece(image: Array, labels: Array, row: CutPaste, rng: np.random.Generator) -> tuple[Piece, list[Move]]:
-    """Return one of the whole lesions of a pair, cut and turned, and the moves that did it."""
-    lesions = list(whole_lesions(labels))
-    lesion = lesions[int(rng.integers(len(lesions)))]
-    happen = [step for step in row.transforms if step.happens(rng)]  # all are drawn before the first of their moves
-    moves = [{"name": step.name, **step.draw(rng, ())} for step in happen]
-    return cut(image, lesion, moves, row.edge_px), moves
 
 
 def paste(
@@ -132,7 +122,12 @@ def paste(
     for attempt in range(row.attempts):
         if attempt % PLACES == 0:
             donor = donors[int(rng.integers(len(donors)))]
-            piece, moves = _draw_piece(*read(donor), row, rng)
+            donor_image, donor_labels = read(donor)
+            lesions = list(whole_lesions(donor_labels))
+            lesion = lesions[int(rng.integers(len(lesions)))]
+            happen = [step for step in row.transforms if step.happens(rng)]  # all drawn before the first of their moves
+            moves: list[Move] = [{"name": step.name, **step.draw(rng, ())} for step in happen]
+            piece = cut(donor_image, lesion, moves, row.edge_px)
         placed = _place(piece, image, rng, row.edge_px + 1)
         broken = _broken(row, image, labels, placed[1]) if placed else "frame"
         if placed and not broken:
@@ -152,9 +147,10 @@ def write_cut_paste(real: PairSet, name: str, row: CutPaste, folder: Path) -> Pa
     def read_labels(pair: Pair) -> Array:
         return content(pair, real.labels(pair))
 
-    whole = threaded(lambda pair: any(True for _ in whole_lesions(read_labels(pair))), real.pairs, title="lesions",
-                     unit="pair")  # fmt: skip
-    donors = {pair.id: pair for pair, usable in zip(real.pairs, whole, strict=True) if usable}
+    whole = threaded(
+        lambda pair: next(whole_lesions(read_labels(pair)), None), real.pairs, title="lesions", unit="pair"
+    )
+    donors = {pair.id: pair for pair, lesion in zip(real.pairs, whole, strict=True) if lesion is not None}
     if len(donors) < 2:
         raise UserError(
             f"baselines.{name}: {len(donors)} of {len(real)} training pairs have a lesion that does not touch the "
@@ -168,4 +164,4 @@ def write_cut_paste(real: PairSet, name: str, row: CutPaste, folder: Path) -> Pa
         others = sorted(donors.keys() - {parent.id})
         return paste(image, labels, others, read, row, rng)
 
-    return write_made(real, name, row.copies, row.seed, make, folder)
+    return write_made(real, name, row, make, folder)

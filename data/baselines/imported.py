@@ -23,7 +23,7 @@ from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
-from data.prepare.thumbnails import near_duplicates, thumbnail
+from data.prepare.likeness import near_duplicates, thumbnail
 from data.readers.reading import read_source
 from data.readers.sources import Found, Source
 
@@ -37,10 +37,9 @@ OF_VALUES = {
 EXPLAINED = OF_VALUES - {"grey_mask"} | {"photo_mask", "grey_area", "grey_labels"}  # say what the greys are
 
 
-class _Result(NamedTuple):
-    pair: Pair | None  # None when anything is wrong
-    problems: list[str]
-    thumbnail: np.ndarray | None
+class _Written(NamedTuple):
+    pair: Pair
+    thumbnail: np.ndarray
 
 
 def _faults(row: Imported, seen: Seen, *, two_valued: bool) -> Iterator[str]:
@@ -59,12 +58,6 @@ def _faults(row: Imported, seen: Seen, *, two_valued: bool) -> Iterator[str]:
             f"grey_mask: {mask}: {100 * seen.grey_share:.2g} % of its pixels are neither black nor white, as in JPEG: "
             "export masks as PNG, or say where to cut, mask_threshold: 127"
         )
-
-
-def _fit(row: Imported, image: np.ndarray, labels: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-    if row.resize == "stretch":
-        return resize_image(image, size_px, antialias=row.antialias), resize_mask(labels, size_px)
-    return image, labels
 
 
 def _parents(row: Imported, found: Found, real: PairSet, problems: list[str]) -> dict[str, str]:
@@ -92,31 +85,28 @@ def _parents(row: Imported, found: Found, real: PairSet, problems: list[str]) ->
     return dict(lines)
 
 
-def _leaks(row: Imported, made: Sequence[_Result], real: PairSet, held_out: Mapping[str, PairSet]) -> Iterator[str]:
+def _leaks(row: Imported, made: Sequence[_Written], real: PairSet, held_out: Mapping[str, PairSet]) -> Iterator[str]:
     """Yield a line for every made image that is a real one, or nearly one that segmenters are tested on."""
     own = {pair.image_sha256: pair.id for pair in real.pairs}
-    pairs = {one.pair.id: one for one in made if one.pair and not {one.pair.id, "*"} & set(row.allow_duplicates)}
-    for name, one in pairs.items():
-        if one.pair and one.pair.image_sha256 in own:
-            yield f"copy: {name} is the real training image {own[one.pair.image_sha256]}: remove it, {_allow(name)}"
+    pairs = {pair.id: (pair, small) for pair, small in made if not {pair.id, "*"} & set(row.allow_duplicates)}
+    for name, (pair, _) in pairs.items():
+        if pair.image_sha256 in own:
+            copied = f"{name} is the real training image {own[pair.image_sha256]}"
+            yield f"copy: {copied}: remove it, or set allow_duplicates: [{name}]"
     tests = {f"{split}/{pair.id}": (pairs_of, pair) for split, pairs_of in held_out.items() for pair in pairs_of.pairs}
-    looks = [one.thumbnail for one in pairs.values()] + [thumbnail(s.image(pair)) for s, pair in tests.values()]
+    looks = [small for _, small in pairs.values()] + [thumbnail(s.image(pair)) for s, pair in tests.values()]
     if not pairs or not tests:
         return
     sides, names = ["made"] * len(pairs) + ["test"] * len(tests), [*pairs, *tests]
     for i, j, likeness in near_duplicates(np.array(looks, np.float32), sides, across=True):
         near = f"{names[i]} is nearly the held-out image {names[j]} (correlation {likeness:.4f})"
-        yield f"leak: {near}: remove it, {_allow(names[i])}"
-
-
-def _allow(name: str) -> str:
-    return f"or set allow_duplicates: [{name}]"
+        yield f"leak: {near}: remove it, or set allow_duplicates: [{names[i]}]"
 
 
 def _importer(
     row: Imported, name: str, found: Found, real: PairSet, parents: Mapping[str, str], folder: Path
-) -> Callable[[Source], _Result]:
-    """Return the function that checks one pair and writes it under an id with `name` in front."""
+) -> Callable[[Source], _Written | list[str]]:
+    """Return the function that writes one pair under an id with `name` in front, or returns what is wrong with it."""
     threshold = found.mask_threshold if row.mask_threshold is None else row.mask_threshold
     reading = Reading(threshold, row.mask_threshold is not None, tuple(row.classes.values()))
     two_valued = row.mask_threshold is None and not row.classes and found.mask_threshold > 0
@@ -124,7 +114,7 @@ def _importer(
     size_px = real.image(real.pairs[0]).shape[0]
     often = {one for one, count in Counter(source.id for source in found.sources).items() if count > 1}
 
-    def import_pair(source: Source) -> _Result:
+    def import_pair(source: Source) -> _Written | list[str]:
         seen = look(source, threshold, stated=reading.stated)
         wrong = list(_faults(row, seen, two_valued=two_valued))
         if seen.size and seen.size != (size_px, size_px) and row.resize == "refuse":
@@ -134,18 +124,19 @@ def _importer(
                 "of that size, or set resize: stretch"
             )
         if wrong:
-            return _Result(None, wrong, None)
+            return wrong
         try:
             image, labels = read_source(source, reading)
         except BadImageError as error:
-            return _Result(None, [f"{error.code}: {error}"], None)
-        image, labels = _fit(row, image, labels, size_px)
+            return [f"{error.code}: {error}"]
+        if row.resize == "stretch":
+            image, labels = resize_image(image, size_px, antialias=row.antialias), resize_mask(labels, size_px)
         own_id = "-".join((name, source.split, source.id) if source.id in often else (name, source.id))
         pair = Pair(
             own_id, *file_names(own_id), "train", row.source or name, source.domain,
             parent=parents.get(source.id, parents.get(source.own_name, "")), classes="|".join(classes),
         )  # fmt: skip
-        return _Result(write_pair(folder, pair, image, labels), [], thumbnail(image))
+        return _Written(write_pair(folder, pair, image, labels), thumbnail(image))
 
     return import_pair
 
@@ -167,9 +158,10 @@ def write_imported(real: PairSet, name: str, row: Imported, folder: Path, held_o
     problems = [f"{code_of(line)}: {line}" for line in found.unmatched]
     parents = _parents(row, found, real, problems)
     import_pair = _importer(row, name, found, real, parents, folder)
-    made = list(threaded(import_pair, found.sources, title=name, unit="pair"))
-    problems += [line for one in made for line in one.problems]
+    results = list(threaded(import_pair, found.sources, title=name, unit="pair"))
+    problems += [line for result in results if isinstance(result, list) for line in result]
+    made = [result for result in results if isinstance(result, _Written)]
     problems += _leaks(row, made, real, held_out)
     if problems:
         raise UserError(to_mend(f"baselines.{name}, {row.path}", problems), problems)
-    return write_manifest(folder, [one.pair for one in made if one.pair])
+    return write_manifest(folder, [pair for pair, _ in made])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.baselines.config import MadePairs
 from data.masks.config import Move
 from data.masks.moves import moves_as_text
 from data.pairs.assemble import write_pair
@@ -33,8 +34,8 @@ class Made(NamedTuple):
 Make = Callable[[Pair, Array, Array, np.random.Generator], Made]
 
 
-def write_made(real: PairSet, name: str, copies: int, seed: int, make: Make, folder: Path) -> PairSet:
-    """Write `copies` pairs made of each real one, a manifest and provenance.csv to `folder`.
+def write_made(real: PairSet, name: str, row: MadePairs, make: Make, folder: Path) -> PairSet:
+    """Write `row.copies` pairs made of each real one, a manifest and provenance.csv to `folder`.
 
     `make` gets the pair, its image and labels without padding, and a random generator that depends on (seed, id, copy)
     alone: not on the order, nor on how many copies there are. Padding takes no part and stays black.
@@ -42,7 +43,7 @@ def write_made(real: PairSet, name: str, copies: int, seed: int, make: Make, fol
 
     def write(task: tuple[int, Pair]) -> tuple[Pair, dict[str, object]]:
         copy, parent = task
-        own_seed = item_seed(seed, parent.id, copy)
+        own_seed = item_seed(row.seed, parent.id, copy)
         image, labels = real.image(parent), real.labels(parent)
         made = make(parent, content(parent, image), content(parent, labels), np.random.default_rng(own_seed))
         framed, framed_labels = np.zeros_like(image), np.zeros_like(labels)
@@ -50,16 +51,14 @@ def write_made(real: PairSet, name: str, copies: int, seed: int, make: Make, fol
         content(parent, framed_labels)[:] = made.labels
         made_id = f"{parent.id}-{name}-{copy}"
         image_name, mask_name = file_names(made_id)
-        pair = replace(
-            parent, id=made_id, image=image_name, mask=mask_name, source=name,
-            parent=parent.id, donor=made.donor, seed=str(own_seed), native="",
-        )  # fmt: skip
+        pair = replace(parent, id=made_id, image=image_name, mask=mask_name, source=name, native="")
+        pair = replace(pair, parent=parent.id, donor=made.donor, seed=str(own_seed))
         line = {"id": made_id, "parent": parent.id, "donor": made.donor, "copy": copy}
         line |= {"attempts": made.rejected.total() + 1, "moves": moves_as_text(made.moves)}
         rejected = " ".join(f"{reason}:{count}" for reason, count in sorted(made.rejected.items()))
         return write_pair(folder, pair, framed, framed_labels), line | {"rejected": rejected}
 
-    tasks = [(copy, parent) for copy in range(1, copies + 1) for parent in real.pairs]
+    tasks = [(copy, parent) for copy in range(1, row.copies + 1) for parent in real.pairs]
     done = list(threaded(write, tasks, title=name, unit="pair"))
     write_table(folder / "provenance.csv", PROVENANCE, [line for _, line in done])
     return write_manifest(folder, [pair for pair, _ in done])

@@ -18,21 +18,15 @@ from data.mask_files.checks import one_for_all
 from data.pairs.files import sha256_file
 from data.pairs.parallel import threaded
 from data.prepare.config import FolderDataset
-from data.prepare.grouping import groups_of, hinted_pattern, torn_groups
+from data.prepare.grouping import group_hint
+from data.prepare.likeness import FRAME_CORRELATION, alike_neighbours, near_duplicates
 from data.prepare.prepare import how_to_read
-from data.prepare.sequences import FRAME_CORRELATION, alike_neighbours
-from data.prepare.thumbnails import near_duplicates
 from data.readers.config import Which
 from data.readers.reading import read_source
 from data.readers.sources import Found, Source
 
 OVERLAYS, COLUMNS, TILE_PX = 12, 4, 256
 YELLOW = (((0, 0, 0), 3), ((255, 255, 0), 1))
-
-
-def look_at_all(found: Found) -> Iterator[Seen]:
-    """Yield what is seen in each pair, in order, looked at on all cores."""
-    yield from threaded(lambda s: look(s, found.mask_threshold), found.sources, title="doctor", unit="pair")
 
 
 def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
@@ -65,19 +59,15 @@ def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
 
 def _hinted(found: Found) -> Iterator[tuple[str, str]]:
     """Yield what the ids share as images of one patient do, where nothing else says what belongs together."""
-    sources = unique_ids(list(found.sources))
-    ids = [source.id for source in sources]
-    pattern = "" if any(source.group for source in sources) else hinted_pattern(ids)
+    splits: dict[str, list[Source]] = {}
+    for source in unique_ids(list(found.sources)):
+        splits.setdefault(source.split, []).append(source)
+    pattern, prefixes, torn = group_hint(splits)
     if pattern:
-        groups = groups_of(ids, pattern)
-        sides: dict[str, list[str]] = {}
-        for source, group in zip(sources, groups, strict=True):
-            sides.setdefault(source.split, []).append(group)
-        torn = torn_groups(sides)
+        in_two = f"; {len(torn)} of them in two splits" if torn else ""
         yield (
             "group_hint",
-            f"{len({*groups})} prefixes by group: {pattern!r}, such as {', '.join(sorted({*groups})[:3])}"
-            + (f"; {len(torn)} of them in two splits" if torn else ""),
+            f"{len(prefixes)} prefixes by group: {pattern!r}, such as {', '.join(prefixes[:3])}{in_two}",
         )
 
 
@@ -93,7 +83,7 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
     Raises: UserError when the folder is missing, holds no pairs, or the layout is unknown.
     """
     found = find(folder, layout, which)
-    seen = list(look_at_all(found))
+    seen = list(threaded(lambda s: look(s, found.mask_threshold), found.sources, title="doctor", unit="pair"))
     faults = [fault for pair in seen for fault in pair.faults]
     faults += [(code_of(line), line) for line in found.unmatched]
     faults += [*_across(seen), *found.unused, *_hinted(found)]

@@ -15,7 +15,7 @@ from data.mask_files.read import Reading
 from data.mask_files.values import NUMBERS, MaskValues, is_photo, void_among
 from data.pairs.image_io import EXIF_TURN, MASK_THRESHOLD, BadImageError, each_decoded_once, read_image, size_of
 from data.pairs.manifest import id_problem
-from data.prepare.thumbnails import thumbnail
+from data.prepare.likeness import thumbnail
 from data.readers.reading import memory_for, read_source
 from data.readers.sources import Source
 
@@ -42,16 +42,10 @@ class Seen:
     facts: MaskFacts | None = None  # what that gave; nothing where the pair could not be read so
 
 
-def _is_empty(path: Path) -> bool:
-    with path.open("rb") as file:
-        return not file.read(1)
-
-
 def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
-    """Return the codes of what the file itself tells, without regard to its partner."""
     codes = ["odd_name"] if ODD.search(path.name) else []
     try:
-        if _is_empty(path):
+        if not path.stat().st_size:
             return ["zero_bytes"]
         with Image.open(path) as picture:
             mode, frames = picture.mode, getattr(picture, "n_frames", 1)
@@ -62,7 +56,7 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
             codes += ["tiny"] if min(picture.size) < TINY_PX and not is_mask else []
             codes += ["lossy_mask"] if is_mask and picture.format == "JPEG" else []
     except Exception:  # noqa: BLE001 (whatever a decoder raises; reading it once more gives it its name)
-        codes = codes[:1] if codes[:1] == ["odd_name"] else []
+        codes = [code for code in codes if code == "odd_name"]
     try:
         read_image(path)
     except BadImageError as error:

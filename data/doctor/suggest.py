@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, id_problem
 from data.prepare.config import FolderDataset
 from data.prepare.grouping import hinted_pattern
+from data.prepare.likeness import FRAME_CORRELATION
 from data.prepare.prepare import how_to_read, leaks
-from data.prepare.sequences import FRAME_CORRELATION
 from data.prepare.splits import split_sources
 from data.readers.config import Which
 from data.readers.reading import read_source
@@ -28,13 +28,6 @@ from data.readers.sources import Found, Source
 
 FEW_GROUPS = 10
 SEEDS = 6  # draws of splits by share that are tried where some masks are empty, so that each split has a lesion
-
-
-class Rehearsal(NamedTuple):
-    """What `prepare` would refuse: of the row and the masks as a whole, and of single files."""
-
-    whole: list[str]
-    files: list[str]
 
 
 def fitting_row(
@@ -119,8 +112,11 @@ def _split_problems(row: Mapping[str, Any], found: Found) -> list[str]:
     return [line for line in problems if line not in found.unmatched]
 
 
-def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehearsal:
-    """Return what `prepare` would refuse, from what was seen; masks are read anew where the row reads otherwise."""
+def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> tuple[list[str], list[str]]:
+    """Return what `prepare` would refuse, of the row and the masks as a whole, and of single files.
+
+    Masks are read anew only where the row reads them otherwise than they were looked at.
+    """
     config = FolderDataset.model_validate_json(json.dumps(row))
     reading, problems = how_to_read(config), list[str]()
     splits = split_sources(config, problems)
@@ -148,7 +144,7 @@ def _rehearse(row: Mapping[str, Any], found: Found, seen: list[Seen]) -> Rehears
         whole += set_problems({split: members for split, members in facts.items() if members})
     if len(able) > 1:
         files += leaks([pair for pair, _ in able], np.array([small for _, small in able], np.float32), ())[0]
-    return Rehearsal(sorted(whole), sorted(files))
+    return sorted(whole), sorted(files)
 
 
 def _facts(pair: Seen, source: Source, reading: Reading) -> MaskFacts:

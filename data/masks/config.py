@@ -102,22 +102,15 @@ class Shift(Transform):
         return {axis: float(by) for axis, by in zip("xy", rng.uniform(-self.most, self.most, 2), strict=True)}
 
 
-class Bent(Transform):
-    """A transform that bends by a smooth random field; rows limit its strength and say of what it is a share."""
+class Elastic(Transform):
+    """Bent by a smooth random field."""
 
     name: Literal["elastic"]
-    strength: float
-    smoothness: float
+    strength: float = Field(gt=0, le=1, description="largest displacement as a share of the lesion's radius")
+    smoothness: float = Field(gt=0, le=1, description="width of the field's bumps as a share of the lesion's radius")
 
     def draw(self, rng: "Generator", donors: Sequence[str]) -> Move:
         return {"strength": self.strength, "smoothness": self.smoothness, "seed": int(rng.integers(2**31))}
-
-
-class Elastic(Bent):
-    """Bent by a smooth random field."""
-
-    strength: float = Field(gt=0, le=1, description="largest displacement as a share of the lesion's radius")
-    smoothness: float = Field(gt=0, le=1, description="width of the field's bumps as a share of the lesion's radius")
 
 
 class Swap(Transform):
@@ -146,21 +139,20 @@ class Constraints(Config):
     change: Probability = Field(default=0.0, description="at least this share, as 1 - IoU with the mask it comes from")
 
 
-class MaskRow(Config):
-    """What every row of masks says."""
-
-    copies: int = Field(ge=1, description="largest multiple that can be sampled")
+Copies = Annotated[int, Field(ge=1, description="largest multiple that can be sampled")]
 
 
-class RealMasks(MaskRow):
+class RealMasks(Config):
     """The training masks as they are, once more for every multiple."""
 
+    copies: Copies
     kind: Literal["real"]
 
 
-class TransformedMasks(MaskRow):
+class TransformedMasks(Config):
     """The training masks, each changed at random. The paper gives no ranges: these are ours."""
 
+    copies: Copies
     kind: Literal["transformed"]
     seed: int = Field(ge=0)
     transforms: tuple[AnyTransform, ...] = Field(min_length=1, description="one after the other")

@@ -6,30 +6,34 @@ lesions are swapped, of the set of masks; so the first copies never change when 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from data.drawing import evenly, outlined, tiled
 from data.masks.config import Constraints, Masks, TransformedMasks
 from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
-from data.masks.preview import preview
 from data.pairs.files import whole_folder, write_table
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, content, file_names, write_manifest
+from data.pairs.manifest import Pair, PairSet, class_names, complete, content, file_names, read_pairs, write_manifest
 from data.pairs.parallel import threaded
+from data.pairs.resize import resize_mask
 from data.pairs.seeds import item_seed
 
 Array = np.ndarray
+PREVIEW_ROWS, PREVIEW_COPIES, TILE_PX, GAP_PX = 8, 4, 128, 4
+COLOURS = np.array([(0, 0, 0), (235, 235, 235), (230, 159, 0), (86, 180, 233), (0, 158, 115)], np.uint8)
+PARENT = (((255, 60, 60), 1),)
 PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "area_before", "area_after", "lost", "change",
               "touches_border")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """A mask of labels, how it was made, and why draws before it were rejected."""
 
     labels: Array
@@ -74,11 +78,7 @@ def broken_constraint(row: Constraints, labels: Array, lost: float, parent: Arra
 
 
 def transform_mask(
-    labels: Array,
-    row: TransformedMasks,
-    seed: int,
-    donors: Sequence[str],
-    donor_labels: Callable[[str], Array],
+    labels: Array, row: TransformedMasks, seed: int, donors: Sequence[str], donor_labels: Callable[[str], Array]
 ) -> Made:
     """Return a transformed mask, uint8 (H, W) of the labels that came in, and how it was made.
 
@@ -101,39 +101,35 @@ def transform_mask(
     return Made(moved, how, rejected)
 
 
-def _make(real: PairSet, whole: Array, row: Masks, parent: Pair, copy: int, donors: Mapping[str, Pair]) -> Made:
-    """Return the mask of one copy of a pair, of its labels `whole`; padding takes no part and stays empty."""
-    if not isinstance(row, TransformedMasks):
-        return Made(whole, {"attempts": 1, "moves": "[]", "donor": "", "lost": 0.0}, Counter())
-    made = transform_mask(
-        content(parent, whole),
-        row,
-        item_seed(row.seed, parent.id, copy),
-        [name for name in donors if name != parent.id],
-        lambda name: content(donors[name], real.labels(donors[name])),
-    )
-    framed = np.zeros_like(whole)
-    content(parent, framed)[:] = made.labels
-    return replace(made, labels=framed)
+def _writer(real: PairSet, name: str, row: Masks, folder: Path) -> Callable:
+    """Return the function of (copy, parent) that writes one mask and returns its rows and what was rejected.
 
+    Padding takes no part and stays empty.
+    """
+    donors = {pair.id: pair for pair in real.pairs if pair.foreground}
 
-def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mapping[str, Pair]) -> Callable:
-    """Return the function of (copy, parent) that writes one mask and returns its rows and what was rejected."""
+    def donor_labels(donor: str) -> Array:
+        return content(donors[donor], real.labels(donors[donor]))
 
     def write(task: tuple[int, Pair]) -> tuple[Pair, dict[str, object], Counter[str]]:
         copy, parent = task
-        before = real.labels(parent)
-        made = _make(real, before, row, parent, copy, donors)
+        framed = real.labels(parent)
+        before = content(parent, framed)
+        made = Made(before, {"attempts": 1, "moves": "[]", "donor": "", "lost": 0.0}, Counter())
+        if isinstance(row, TransformedMasks):
+            others = [donor for donor in donors if donor != parent.id]
+            made = transform_mask(before, row, item_seed(row.seed, parent.id, copy), others, donor_labels)
+            framed = np.zeros_like(framed)
+            content(parent, framed)[:] = made.labels
         mask_id = f"{parent.id}-{name}-{copy}"
         pair = replace(parent, id=mask_id, image="", image_sha256="", mask=file_names(mask_id)[1], native="")
         pair = replace(pair, source=name, parent=parent.id, donor=str(made.how["donor"]))
-        write_mask(folder / str(copy) / pair.mask, made.labels, len(class_names(pair)))
-        inner = content(parent, made.labels)
+        write_mask(folder / str(copy) / pair.mask, framed, len(class_names(pair)))
         facts = {
-            "area_before": round(float((content(parent, before) > 0).mean()), 6),
-            "area_after": round(float((inner > 0).mean()), 6),
+            "area_before": round(float((before > 0).mean()), 6),
+            "area_after": round(float((made.labels > 0).mean()), 6),
             "change": round(_change(made.labels, before), 4),
-            "touches_border": int(_touches_border(inner)),
+            "touches_border": int(_touches_border(made.labels)),
         }
         line = {"id": mask_id, "parent": parent.id, "copy": copy, **made.how, **facts}
         return complete(folder / str(copy), pair), line, made.rejected
@@ -141,12 +137,26 @@ def _write_one(real: PairSet, name: str, row: Masks, folder: Path, donors: Mappi
     return write
 
 
-def _outside_area(real: PairSet, row: Masks) -> int:
-    """Return how many real masks with a lesion do not keep the area themselves: their draws are mostly rejected."""
-    if not isinstance(row, TransformedMasks):
-        return 0
-    low, high = row.constraints.area
-    return sum(bool(pair.foreground) and not low <= pair.foreground <= high for pair in real.pairs)
+def _tile(labels: np.ndarray) -> np.ndarray:
+    """Return uint8 (TILE_PX, TILE_PX, 3), a colour a class; further classes begin anew after the last colour."""
+    small = resize_mask(labels, TILE_PX).astype(int)
+    return COLOURS[np.where(small > 0, 1 + (small - 1) % (len(COLOURS) - 1), 0)]
+
+
+def preview(real: PairSet, folder: Path, copies: int) -> np.ndarray:
+    """Return uint8 (H, W, 3): a row for each of up to eight real masks, evenly chosen, and its first four copies.
+
+    The real mask comes first; its outline lies in red over what was made of it.
+    """
+    sets = [read_pairs(folder / str(copy)) for copy in range(1, min(copies, PREVIEW_COPIES) + 1)]
+    by_parent = [{pair.parent: pair for pair in masks.pairs} for masks in sets]
+    cells = []
+    for parent in evenly(real.pairs, PREVIEW_ROWS):
+        labels = real.labels(parent)
+        cells.append(_tile(labels))
+        for masks, pairs in zip(sets, by_parent, strict=True):
+            cells.append(outlined(_tile(masks.labels(pairs[parent.id])), labels, PARENT, fine=False))
+    return tiled(cells, 1 + len(sets), TILE_PX, GAP_PX, (90, 90, 90))
 
 
 def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str, object]:
@@ -157,11 +167,13 @@ def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str
     the transforms, copies), how many real masks lie outside the area that is asked for, and how many masks are empty.
     """
     rejected: Counter[str] = Counter()
-    donors = {pair.id: pair for pair in real.pairs if pair.foreground}
     tasks = [(copy, parent) for copy in range(1, row.copies + 1) for parent in real.pairs]
-    only_flipped = 0
+    only_flipped = outside = 0
+    if isinstance(row, TransformedMasks):
+        low, high = row.constraints.area
+        outside = sum(bool(pair.foreground) and not low <= pair.foreground <= high for pair in real.pairs)
     with whole_folder(out_dir) as folder:
-        done = threaded(_write_one(real, name, row, folder, donors), tasks, title="masks", unit="mask")
+        done = threaded(_writer(real, name, row, folder), tasks, title="masks", unit="mask")
         for copy in range(1, row.copies + 1):
             made = list(islice(done, len(real)))
             write_manifest(folder / str(copy), [pair for pair, _, _ in made])
@@ -174,6 +186,6 @@ def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str
         "masks": len(tasks),
         "rejected_draws": {"all": rejected.total(), **dict(sorted(rejected.items()))},
         "only_flipped": only_flipped,
-        "parents_outside_area": _outside_area(real, row),
+        "parents_outside_area": outside,
         "without_lesion": row.copies * sum(not pair.foreground for pair in real.pairs),
     }

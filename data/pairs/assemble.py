@@ -18,22 +18,15 @@ def write_pair(folder: Path, pair: Pair, image: np.ndarray, labels: np.ndarray) 
     return complete(folder, pair)
 
 
-def write_empty(folder: Path) -> PairSet:
-    """Write a pair set without pairs: what "real data only" adds to the real data."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return write_manifest(folder, [])
-
-
 def write_duplicate(real: PairSet, folder: Path) -> PairSet:
     """Write the real pairs once more under new ids: the paper's "Copy-Paste", the control for added training steps."""
     rows = []
     for pair in real.pairs:
-        copy_id = f"{pair.id}-copy"
-        image, mask = file_names(copy_id)
-        row = replace(pair, id=copy_id, image=image, mask=mask, source="duplicate")
+        image, mask = file_names(f"{pair.id}-copy")
+        row = replace(pair, id=f"{pair.id}-copy", image=image, mask=mask, source="duplicate", parent=pair.id)
         copy_file(real.folder / pair.image, folder / row.image)
         copy_file(real.folder / pair.mask, folder / row.mask)
-        rows.append(replace(row, parent=pair.id))
+        rows.append(row)
     return write_manifest(folder, rows)
 
 

@@ -7,18 +7,19 @@ can prove is not found: bytes of a JPEG, BMP, PPM or lossy WebP that were replac
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 CHUNK_BYTES = 2**20
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's colour type
 # first column, first row, step right, step down of the seven passes of an interlaced PNG
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-DEFLATED = (8, 32946)  # compression of a TIFF
-SHORT_TAG = 3
+# tags of a TIFF, and the values of the first that mean deflation
+COMPRESSION, STRIP_STARTS, STRIP_BYTES, TILE_STARTS, TILE_BYTES = 259, 273, 279, 324, 325
+DEFLATED = (8, 32946)
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0\x0cjP  ")
 
 
@@ -28,13 +29,13 @@ class DamageError(ValueError):
 
 def prove_damage(path: Path, picture: Image.Image) -> None:
     """Look for damage in the file of an opened picture. Raises: DamageError that says what was found, OSError."""
-    check = CHECKS.get(picture.format or "")
-    if not check:
-        return
     try:
         with path.open("rb") as file:
-            check(file)
-    except (struct.error, KeyError) as error:
+            if check := CHECKS.get(picture.format or ""):
+                check(file)
+            elif isinstance(picture, TiffImagePlugin.TiffImageFile):
+                _check_tiff(file, picture.tag_v2)
+    except (struct.error, TypeError) as error:
         raise DamageError(f"its structure is broken ({error})") from error
 
 
@@ -82,6 +83,15 @@ def _png_bytes(header: bytes) -> int:
     return sum(size(-(-(width - x) // right), -(-(height - y) // down)) for x, y, right, down in ADAM7)
 
 
+def _inflate(inflate: Any, part: bytes) -> int:
+    """Undo the deflation of one more part of a stream, keep nothing of it, and return how many bytes it gave."""
+    count = 0
+    while part and not inflate.eof:
+        count += len(inflate.decompress(part, CHUNK_BYTES))
+        part = inflate.unconsumed_tail
+    return count
+
+
 def _check_png(file: BinaryIO) -> None:
     inflate = zlib.decompressobj()
     rows = wanted = 0
@@ -90,9 +100,7 @@ def _check_png(file: BinaryIO) -> None:
             if kind == b"IHDR":
                 wanted = _png_bytes(part)
             elif kind == b"IDAT" and rows <= wanted and not inflate.eof:
-                while part and not inflate.eof:
-                    rows += len(inflate.decompress(part, CHUNK_BYTES))
-                    part = inflate.unconsumed_tail
+                rows += _inflate(inflate, part)
     except zlib.error as error:
         raise DamageError(f"its compressed rows are broken ({error})") from error
     if rows < wanted or not inflate.eof:
@@ -114,7 +122,6 @@ def _check_jpeg(file: BinaryIO) -> None:
 
 
 def _check_gif(file: BinaryIO) -> None:
-    """Go from block to block until the end marker."""
     end = "its blocks: the end marker is missing"
     file.seek(10)
     flags = _read(file, 3, end)[0]
@@ -131,49 +138,23 @@ def _check_gif(file: BinaryIO) -> None:
             _read(file, count, "a block")
 
 
-def _check_tiff(file: BinaryIO) -> None:
-    """Compare the first directory and the places of its strips with the size of the file, and undo their deflation."""
+def _check_tiff(file: BinaryIO, tags: Mapping[int, Any]) -> None:
+    """Compare the places of the first picture's strips or tiles with the size of the file, and undo their deflation."""
     size = os.fstat(file.fileno()).st_size
-    order = {b"II": "<", b"MM": ">"}[_read(file, 2, "its head")]
-    version, start = struct.unpack(f"{order}HI", _read(file, 6, "its head"))
-    if version != 42:
-        return  # BigTIFF: left to the decoder
-    file.seek(start)
-    count = struct.unpack(f"{order}H", _read(file, 2, "its directory"))[0]
-    entries = _read(file, 12 * count + 4, "its directory")
-    tags: dict[int, tuple[int, ...]] = {}
-    for place in range(0, 12 * count, 12):
-        tag, kind, length = struct.unpack(f"{order}HHI", entries[place : place + 8])
-        if tag in (259, 273, 279, 324, 325) and kind in (SHORT_TAG, 4):
-            form = f"{order}{length}{'H' if kind == SHORT_TAG else 'I'}"
-            value = entries[place + 8 : place + 12]
-            if struct.calcsize(form) > len(value):
-                file.seek(struct.unpack(f"{order}I", value)[0])
-                value = _read(file, min(struct.calcsize(form), size + 1), "its list of strips")
-            tags[tag] = struct.unpack(form, value[: struct.calcsize(form)])
-    strips = list(zip(tags.get(273, tags.get(324, ())), tags.get(279, tags.get(325, ())), strict=False))
-    if any(offset + length > size for offset, length in strips):
+    starts, lengths = tags.get(STRIP_STARTS, tags.get(TILE_STARTS, ())), tags.get(STRIP_BYTES, tags.get(TILE_BYTES, ()))
+    strips = list(zip(starts, lengths, strict=False))
+    if any(start + length > size for start, length in strips):
         raise DamageError("it ends before its last strip")
-    if tags.get(259, (1,))[0] in DEFLATED:
-        for offset, length in strips:
-            _inflate(file, offset, length)
-
-
-def _inflate(file: BinaryIO, offset: int, length: int) -> None:
-    """Undo the deflation of one strip, which ends with a checksum, and keep nothing of it."""
-    file.seek(offset)
-    inflate = zlib.decompressobj()
-    try:
-        while length > 0 and not inflate.eof:
-            part = _read(file, min(length, CHUNK_BYTES), "a strip")
-            length -= len(part)
-            while part and not inflate.eof:
-                inflate.decompress(part, CHUNK_BYTES)
-                part = inflate.unconsumed_tail
-    except zlib.error as error:
-        raise DamageError(f"a compressed strip is broken ({error})") from error
-    if not inflate.eof:
-        raise DamageError("a compressed strip has no end")
+    for start, length in strips if tags.get(COMPRESSION) in DEFLATED else ():
+        file.seek(start)
+        inflate = zlib.decompressobj()
+        try:
+            for place in range(0, length, CHUNK_BYTES):
+                _inflate(inflate, _read(file, min(length - place, CHUNK_BYTES), "a strip"))
+        except zlib.error as error:
+            raise DamageError(f"a compressed strip is broken ({error})") from error
+        if not inflate.eof:
+            raise DamageError("a compressed strip has no end")
 
 
 # format as Pillow names it -> its check; other decoders refuse what is cut off by themselves
@@ -182,5 +163,4 @@ CHECKS: dict[str, Callable[[BinaryIO], None]] = {
     "JPEG": _check_jpeg,
     "MPO": _check_jpeg,
     "GIF": _check_gif,
-    "TIFF": _check_tiff,
 }

@@ -182,15 +182,12 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = False) -> Iterator[Path]:
-    """Yield a private folder that outlives a crash and is dropped when its inputs change.
+    """Yield the private folder `.work/<name>/<hash of fingerprint>`; the variable SIAMESE_WORK moves its root.
 
-    It goes when the block ends well, unless `keep` says that other runs go on from it: these wait for each other.
+    It outlives a crash, is dropped when its inputs change, and goes when the block ends well, unless `keep` says that
+    other runs go on from it. The processes of one run share it: the main one makes and drops it, the others wait.
 
-    The folder is `.work/<name>/<hash of fingerprint>` (the root can be moved by the variable SIAMESE_WORK). A lock
-    keeps a second run out, such as a rerun while an orphan of a killed `dvc repro` still computes. The processes of one
-    run share the folder: the main one makes and drops it, and the others wait for it before they use it.
-
-    Raises: UserError when another process holds the lock, unless `keep`.
+    Raises: UserError when another run holds the lock, such as an orphan of a killed `dvc repro`; `keep` waits for it.
     """
     root = Path(os.environ.get("SIAMESE_WORK", ".work")) / name
     key = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
@@ -203,8 +200,8 @@ def work_folder(name: str, fingerprint: Mapping[str, object], *, keep: bool = Fa
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if not keep:
-                message = f"another process is already working on {name}: wait for it or stop it, then run again"
-                raise UserError(message) from error
+                what_to_do = "wait for it or stop it, then run again"
+                raise UserError(f"another process is already working on {name}: {what_to_do}") from error
             sys.stderr.write(f"another process is already working on {name}: waiting for it\n")
             fcntl.flock(lock, fcntl.LOCK_EX)
         for old in root.iterdir():

@@ -117,10 +117,7 @@ def _more_than_8_bits(file: ImageFile.ImageFile) -> str:
 
 
 def read_image(path: Path) -> Array:
-    """Return uint8 (H, W, 3) RGB.
-
-    Raises: BadImageError for a damaged file and for one of more than 8 bits a channel.
-    """
+    """Return uint8 (H, W, 3) RGB. Raises: BadImageError for a damaged file and for more than 8 bits a channel."""
     return np.asarray(open_picture(path).convert("RGB"))
 
 

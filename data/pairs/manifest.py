@@ -142,10 +142,7 @@ def write_manifest(folder: Path, pairs: Sequence[Pair]) -> PairSet:
 
 
 def read_pairs(folder: Path) -> PairSet:
-    """Return the pair set of a folder.
-
-    Raises: UserError when the folder holds no manifest, or one without the columns of `Pair`.
-    """
+    """Return the pair set of a folder. Raises: UserError when it has no manifest, or one without columns of `Pair`."""
     path = folder / MANIFEST
     if not path.is_file():
         raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}")

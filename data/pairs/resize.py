@@ -4,20 +4,17 @@ import numpy as np
 from PIL import Image
 
 Array = np.ndarray
+Size = tuple[int, int]  # width, height in px
+Box = tuple[int, int, int, int]  # left, top, width, height in px
 
 
-def resize_image(image: Array, size_px: int, *, antialias: bool) -> Array:
-    """Return uint8 (size_px, size_px, 3), stretched as in the paper.
+def resize_image(image: Array, size_px: int | Size, *, antialias: bool) -> Array:
+    """Return uint8 of this side, or width and height, from uint8 (H, W, 3), stretched as in the paper.
 
     Without antialias it is OpenCV's bilinear, which the official code uses; with it, Pillow's bicubic, which is the
     sound choice for strong reductions (a 600 px photograph to 64 px).
     """
-    return _resize(image, (size_px, size_px), antialias=antialias)
-
-
-def _resize(image: Array, size: tuple[int, int], *, antialias: bool) -> Array:
-    if image.shape[1::-1] == size:
-        return image
+    size = (size_px, size_px) if isinstance(size_px, int) else size_px
     if antialias:
         return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     import cv2
@@ -25,32 +22,22 @@ def _resize(image: Array, size: tuple[int, int], *, antialias: bool) -> Array:
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 
-def resize_mask(mask: Array, size_px: int) -> Array:
-    """Return uint8 (size_px, size_px) by nearest neighbour, from a mask or labels: no value is new."""
-    return _resize_labels(mask, (size_px, size_px))
+def resize_mask(mask: Array, size_px: int | Size) -> Array:
+    """Return uint8 of this side, or width and height, by nearest neighbour, from a mask or labels: no value is new."""
+    import cv2
+
+    size = (size_px, size_px) if isinstance(size_px, int) else size_px
+    return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
 
 
 def resize_pillow(image: Array, size_px: int) -> Array:
     """Return uint8 (size_px, size_px, ...), stretched by Pillow's bilinear, which smooths what it reduces."""
-    if image.shape[:2] == (size_px, size_px):
-        return image
     return np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR))
 
 
 def soften_mask(mask: Array, size_px: int) -> Array:
     """Return uint8 (size_px, size_px): the share of lesion in each pixel in 255ths, by Pillow's smooth bilinear."""
     return resize_pillow(mask * np.uint8(255), size_px)
-
-
-def _resize_labels(labels: Array, size: tuple[int, int]) -> Array:
-    if labels.shape[::-1] == size:
-        return labels
-    import cv2
-
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-
-
-Box = tuple[int, int, int, int]  # left, top, width, height in px
 
 
 def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, Box]:
@@ -64,8 +51,8 @@ def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tu
     box = ((size_px - inner_w) // 2, (size_px - inner_h) // 2, inner_w, inner_h)
     framed = np.zeros((size_px, size_px, 3), np.uint8)
     framed_mask = np.zeros((size_px, size_px), np.uint8)
-    crop(framed, box)[:] = _resize(image, (inner_w, inner_h), antialias=antialias)
-    crop(framed_mask, box)[:] = _resize_labels(mask, (inner_w, inner_h))
+    crop(framed, box)[:] = resize_image(image, (inner_w, inner_h), antialias=antialias)
+    crop(framed_mask, box)[:] = resize_mask(mask, (inner_w, inner_h))
     return framed, framed_mask, box
 
 

@@ -154,16 +154,12 @@ class FolderDataset(DatasetRow):
         return self
 
     @model_validator(mode="after")
-    def _files_are_clear(self) -> "FolderDataset":
+    def _keys_fit_together(self) -> "FolderDataset":
         problems = which_problems(self.which(), self.layout)
         if self.slices and self.sequence_likeness:
             problems.append("sequence_likeness is not for slices: those of one volume stay together anyhow")
         if problems:
             raise ValueError("; ".join(problems))
-        return self
-
-    @model_validator(mode="after")
-    def _groups_and_classes_are_clear(self) -> "FolderDataset":
         try:
             re.compile(self.group or "")
         except re.error as error:

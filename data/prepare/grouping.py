@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -40,13 +40,21 @@ def groups_of(ids: Iterable[str], pattern: str) -> list[str]:
     return [((match[1] if match.re.groups else match[0]) or "") if match else "" for match in matches]
 
 
-def torn_groups(groups_by_split: dict[str, list[str]]) -> list[str]:
-    """Return the groups that lie in two splits, sorted; an empty name is none."""
-    homes: dict[str, set[str]] = {}
+def torn_groups(groups_by_split: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return the groups that lie in several splits, sorted, each with these splits; an empty name is none."""
+    homes: dict[str, list[str]] = {}
     for split, groups in groups_by_split.items():
-        for group in filter(None, groups):
-            homes.setdefault(group, set()).add(split)
-    return sorted(group for group, splits in homes.items() if len(splits) > 1)
+        for group in {*groups} - {""}:
+            homes.setdefault(group, []).append(split)
+    return {group: splits for group, splits in sorted(homes.items()) if len(splits) > 1}
+
+
+def group_hint(splits: Mapping[str, Sequence[Source]]) -> tuple[str, list[str], list[str]]:
+    """Return the pattern of prefixes that ids share, these, and those in two splits; nothing where groups are known."""
+    sources = [source for members in splits.values() for source in members]
+    pattern = "" if any(source.group for source in sources) else hinted_pattern([source.id for source in sources])
+    groups = {split: groups_of([source.id for source in members], pattern) for split, members in splits.items()}
+    return pattern, sorted(set().union(*groups.values())), [*torn_groups(groups)]
 
 
 def deal(groups: Iterable[list[Member]], count: int) -> list[list[Member]]:
@@ -100,7 +108,9 @@ def by_table(sources: list[Source], root: Path, table: Path, problems: list[str]
 
 
 def plain_path(name: str) -> str:
-    return without_ending(name.strip().replace("\\", "/").removeprefix("./"))
+    """Return a path of a list with slashes and without the ending of a picture; an id may have dots of its own."""
+    path = name.strip().replace("\\", "/").removeprefix("./")
+    return path[: -len(Path(path).suffix)] if is_picture(Path(path)) else path
 
 
 def names_of(source: Source, root: Path) -> list[str]:
@@ -108,8 +118,3 @@ def names_of(source: Source, root: Path) -> list[str]:
     place = source.image.relative_to(root).as_posix() if source.image.is_relative_to(root) else source.image.name
     named = [source.id, *([plain_path(place), plain_path(source.image.name)] if not source.reader else [])]
     return [*named, source.own_name]
-
-
-def without_ending(name: str) -> str:
-    """Return a file's name without the ending of a picture; an id may have dots of its own."""
-    return name[: -len(Path(name).suffix)] if is_picture(Path(name)) else name

@@ -49,19 +49,13 @@ CHANGES: dict[Style, Change] = {
 }
 
 
-def _weakened(image: Array, mask: Array, contrast: float) -> Array:
-    """Return float (H, W, 3) with the lesion nearer to the mean colour of the rest, fading in at its edge."""
-    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.02 * len(mask))[..., None]
-    plain = image[mask == 0].mean(axis=0)
-    return image + (1 - contrast) * soft * (plain - image)
-
-
 def _changed(rng: np.random.Generator, image: Array, mask: Array, change: Change) -> Array:
     """Return the image, uint8 (H, W, 3), with what the change says of colour, contrast, blur and glare."""
     side = len(image)
     made: Array = image.astype(np.float32)
-    if change.contrast != 1:
-        made = _weakened(made, mask, change.contrast)
+    if change.contrast != 1:  # the lesion comes nearer to the mean colour of the rest, fading in at its edge
+        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.02 * side)[..., None]
+        made = made + (1 - change.contrast) * soft * (made[mask == 0].mean(axis=0) - made)
     made = made * np.array(change.gain, np.float32)
     if change.blur:
         made = cv2.GaussianBlur(made, (0, 0), change.blur * side)

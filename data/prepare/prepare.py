@@ -19,21 +19,13 @@ from data.pairs.parallel import threaded
 from data.pairs.prepared import NATIVE
 from data.pairs.resize import letterbox, resize_image, resize_mask
 from data.prepare.config import Dataset, FolderDataset, PhantomDataset, Style
+from data.prepare.likeness import SIDE, near_duplicates, thumbnail
 from data.prepare.phantom_styles import draw_pair
 from data.prepare.splits import split_sources, torn_hints
-from data.prepare.thumbnails import SIDE, near_duplicates, thumbnail
-from data.readers.reading import memory_for, read_source
+from data.readers.reading import memory_for, read_source, size_text
 from data.readers.sources import Source
 
 SHOWN = 20  # files that are not read; doctor lists all
-
-
-def _fit(row: FolderDataset, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return image and mask as squares, and the box of what is no padding as the manifest keeps it."""
-    if row.fit == "letterbox":
-        small, small_mask, box = letterbox(image, mask, row.size_px, antialias=row.antialias)
-        return small, small_mask, " ".join(str(part) for part in box) if min(box[2:]) < row.size_px else ""
-    return resize_image(image, row.size_px, antialias=row.antialias), resize_mask(mask, row.size_px), ""
 
 
 class Written(NamedTuple):
@@ -61,31 +53,23 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
         return f"{one_line(str(source.image))}: {problem}"
     with memory_for(source):
         try:
-            return _written(row, folder, split, source, *read_source(source, how_to_read(row)))
+            image, mask = read_source(source, how_to_read(row))
         except BadImageError as error:
             return str(error)
-
-
-def _written(
-    row: FolderDataset, folder: Path, split: str, source: Source, image: np.ndarray, mask: np.ndarray
-) -> Written:
-    small, small_mask, box = _fit(row, image, mask)
-    pair = Pair(
-        source.id,
-        *file_names(source.id),
-        split,
-        "real",
-        source.domain or row.domain,
-        source.group,
-        native=f"{image.shape[1]}x{image.shape[0]}",
-        box=box,
-        classes="|".join(row.classes) or "lesion",
-    )
-    native = None
-    if row.native_tests and split not in ("train", "val"):
-        native = write_pair(folder / NATIVE / split, replace(pair, box=""), image, mask)
-    written = write_pair(folder / split, pair, small, small_mask)
-    return Written(written, native, mask_facts(mask, pair.id), thumbnail(image))
+        domain, classes = source.domain or row.domain, "|".join(row.classes) or "lesion"
+        pair = Pair(source.id, *file_names(source.id), split, "real", domain, source.group, classes=classes)
+        pair = replace(pair, native=size_text(image))
+        native = None
+        if row.native_tests and split not in ("train", "val"):
+            native = write_pair(folder / NATIVE / split, pair, image, mask)
+        if row.fit == "letterbox":
+            small, small_mask, box = letterbox(image, mask, row.size_px, antialias=row.antialias)
+            pair = replace(pair, box=" ".join(map(str, box)) if min(box[2:]) < row.size_px else "")
+        else:
+            small = resize_image(image, row.size_px, antialias=row.antialias)
+            small_mask = resize_mask(mask, row.size_px)
+        written = write_pair(folder / split, pair, small, small_mask)
+        return Written(written, native, mask_facts(mask, pair.id), thumbnail(image))
 
 
 def leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -13,17 +13,8 @@ from data.layouts.layouts import find
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset, Folds
-from data.prepare.grouping import (
-    by_pattern,
-    by_table,
-    deal,
-    groups_of,
-    hinted_pattern,
-    names_of,
-    plain_path,
-    torn_groups,
-)
-from data.prepare.sequences import with_sequences
+from data.prepare.grouping import by_pattern, by_table, deal, group_hint, names_of, plain_path, torn_groups
+from data.prepare.likeness import with_sequences
 from data.readers.sources import Found, Source, read_lines
 
 Splits = dict[str, list[Source]]
@@ -35,7 +26,6 @@ def _shuffled(sources: list[Source], *parts: int | str) -> list[Source]:
 
 
 def _grouped(splits: Splits, row: FolderDataset, problems: list[str]) -> Splits:
-    """Return the pairs of all splits with their groups."""
     sources = [source for members in splits.values() for source in members]
     if row.sequence_likeness is not None:
         sources = with_sequences(sources, row.sequence_likeness)
@@ -70,7 +60,6 @@ def _by_share(pool: list[Source], row: FolderDataset) -> Splits:
 
 
 def _by_fold(pool: list[Source], row: FolderDataset, folds: Folds) -> Splits:
-    """Return the splits of one round of cross-validation."""
     splits: Splits = {split: [] for split in row.split_names()}
     for number, members in enumerate(deal(_groups(_shuffled(pool, "folds", row.seed)), folds.count)):
         name = "test" if number == folds.test else "val" if number == folds.val else "train"
@@ -107,12 +96,10 @@ def _found(place: Path, row: FolderDataset, problems: list[str], unused: list[st
 def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Splits:
     root = Path(row.path)
     splits: Splits = {}
-    seen: dict[Path, Found] = {}
 
+    @cache
     def found_in(place: Path) -> Found:
-        if place not in seen:
-            seen[place] = _found(place, row, problems, unused)
-        return seen[place]
+        return _found(place, row, problems, unused)
 
     for split, value in row.splits.items():
         sliced = SLICE.fullmatch(str(value))
@@ -141,29 +128,10 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Spli
     return splits
 
 
-def _groups_in_two_splits(splits: Splits) -> list[str]:
-    homes: dict[str, str] = {}
-    problems = []
-    for split, sources in splits.items():
-        for group in sorted({source.group for source in sources if source.group}):
-            if homes.setdefault(group, split) != split:
-                problems.append(f"group {group} is in both {homes[group]} and {split}")
-    return problems
-
-
-def _id_problems(splits: Splits) -> Iterator[str]:
-    for split, sources in splits.items():
-        counts = Counter(source.id for source in sources)
-        shared = sorted(name for name, count in counts.items() if count > 1)
-        yield from (f"split {split}: the id {name} stands for several pairs; rename their files" for name in shared)
-
-
 def torn_hints(splits: Splits) -> str:
     """Return a sentence on ids that share a prefix and lie in two splits, where nobody spoke of groups, or nothing."""
-    sources = [source for members in splits.values() for source in members]
-    pattern = "" if any(source.group for source in sources) else hinted_pattern([source.id for source in sources])
-    torn = torn_groups({split: groups_of([s.id for s in members], pattern) for split, members in splits.items()})
-    if not pattern or not torn:
+    pattern, _, torn = group_hint(splits)
+    if not torn:
         return ""
     return (
         f"{len(torn)} prefixes of ids lie in two splits, such as {', '.join(torn[:3])}: if each is a patient or video, "
@@ -180,12 +148,18 @@ def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | N
     shared = row.folds is not None or not all(isinstance(value, str) for value in row.splits.values())
     if not shared:
         splits = _grouped(_by_name(row, problems, unused), row, problems)
-        problems += _groups_in_two_splits(splits)
+        torn = torn_groups({split: [source.group for source in members] for split, members in splits.items()})
+        problems += [
+            f"group {name} is in both {first} and {two}" for name, (first, *more) in torn.items() for two in more
+        ]
     else:
         found = _found(Path(row.path), row, problems, unused)
         pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
         splits = _by_fold(pool, row, row.folds) if row.folds else _by_share(pool, row)
-    problems += _id_problems(splits)
+    for split, members in splits.items():
+        counts = Counter(source.id for source in members)
+        often = sorted(name for name, count in counts.items() if count > 1)
+        problems += [f"split {split}: the id {name} stands for several pairs; rename their files" for name in often]
     for split, count in row.expect.items():
         if len(splits[split]) != count:
             problems.append(f"split {split}: {len(splits[split])} pairs found, {count} expected")

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from data.baselines.augmented import write_augmented
 from data.baselines.cut_paste import write_cut_paste
 from data.baselines.imported import write_imported
-from data.pairs.assemble import write_duplicate, write_empty
+from data.pairs.assemble import write_duplicate
 from data.pairs.files import whole_folder
-from data.pairs.manifest import PairSet
+from data.pairs.manifest import PairSet, write_manifest
 from data.pairs.prepared import Prepared
 from pipeline.params import paths
 
 READS = {"row": "baselines.{source}"}
 # kind -> writes the pair set of a row, by its name, to a folder; `splits` are the real pairs by split
 KINDS: dict[str, Callable[..., PairSet]] = {
-    "real": lambda splits, name, row, out: write_empty(out),
+    "real": lambda splits, name, row, out: write_manifest(out, []),
     "duplicate": lambda splits, name, row, out: write_duplicate(splits["train"], out),
     "augment": lambda splits, name, row, out: write_augmented(splits["train"], name, row, out),
     "cut_paste": lambda splits, name, row, out: write_cut_paste(splits["train"], name, row, out),

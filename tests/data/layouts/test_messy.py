@@ -15,8 +15,8 @@ from data.layouts.layouts import find
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder
 from data.prepare.config import FolderDataset
+from data.prepare.likeness import near_duplicates
 from data.prepare.prepare import prepare
-from data.prepare.thumbnails import near_duplicates
 from tests.contracts.imports import ROOT
 from tests.data.layouts import trees
 from tests.data.prepare.test_prepare import labels_of, row, save, video

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.pairs.assemble import write_duplicate, write_empty, write_synthetic
+from data.pairs.assemble import write_duplicate, write_synthetic
 from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_tree, sweep, whole_folder, work_folder, write_json, write_text
 from data.pairs.image_io import read_image, write_image, write_mask
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs, verify, write_manifest
 from data.pairs.resize import resize_image
 from data.pairs.seeds import item_seed
 from data.prepare.config import PhantomDataset
@@ -67,7 +67,7 @@ def test_duplicates_and_empty_sets_are_pair_sets(real, tmp_path):
     assert [pair.parent for pair in twin.pairs] == [pair.id for pair in real.pairs]
     assert [pair.image_sha256 for pair in twin.pairs] == [pair.image_sha256 for pair in real.pairs]
     assert not {pair.id for pair in twin.pairs} & {pair.id for pair in real.pairs}
-    assert len(read_pairs(write_empty(tmp_path / "empty").folder)) == 0
+    assert len(read_pairs(write_manifest(tmp_path / "empty", []).folder)) == 0
 
 
 def test_synthetic_pairs_keep_the_mask_bytes(real, tmp_path):
