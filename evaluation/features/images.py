@@ -3,13 +3,15 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
-from data.pairs.manifest import Pair, PairSet
+from data.pairs.manifest import Pair, PairSet, read_pairs
+from data.pairs.prepared import Prepared
 
 JPEG_QUALITY = 95
 
@@ -69,6 +71,14 @@ def _read(read, pairs: PairSet, pair: Pair) -> np.ndarray:
         return read(pair)
     except BadImageError as error:
         raise UserError(f"{pairs.folder}, pair {pair.id}: {error}") from error
+
+
+def image_sets(prepared: Path, added: Path | None) -> dict[str, Images]:
+    """Return the sets to look at by name: synthetic, which was added, or train and holdout of the prepared splits."""
+    if added:
+        return {"synthetic": Images(read_pairs(added))}
+    splits = Prepared(prepared)
+    return {"train": Images(splits.train), "holdout": Images(read_pairs(prepared / splits.test_names()[0]))}
 
 
 def check_alike(sets: Mapping[str, PairSet]) -> None:

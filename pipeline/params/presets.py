@@ -15,6 +15,12 @@ TOY_HEAD = """\
 # The twin of {paper}: the same graph on drawn data with toy numbers and one seed, for two cores.
 # python -m pipeline preset {toy} && dvc repro
 """
+# table of evaluation/paper/paper.yaml -> its presets
+TABLES = {
+    **{f"table{number}": (f"table{number}",) for number in range(1, 6)},
+    "table6": ("table6-polyps", "table6-isic"),
+    "figure7": ("figure7",),
+}
 SECTION = re.compile(r"^([a-z_]+):", re.MULTILINE)
 ROW = re.compile(r"^  ([\w-]+):.*\n(?:    .*\n)*", re.MULTILINE)
 SEEDS = re.compile(r"seeds: \[\d[^\]]*\]")
@@ -24,6 +30,11 @@ def preset_names() -> list[str]:
     """Return the names that `preset` takes, sorted: files of presets/, but those that others extend, and toy twins."""
     names = [path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_")]
     return sorted([*names, *(name.replace(PAPER, TOY, 1) for name in names if name.startswith(PAPER))])
+
+
+def presets_of(kind: str, *tables: str) -> list[Path]:
+    """Return the presets of a kind, paper or toy, of tables of the paper in their order; a toy twin need be no file."""
+    return [FOLDER / f"{kind}-{name}.yaml" for table in tables for name in TABLES[table]]
 
 
 def preset_path(name: str | Path) -> Path:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.pairs.errors import UserError
-from pipeline.params.paper_tables import preset_paths
-from pipeline.params.presets import composed
+from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.read import check_text
 from pipeline.run.executors import local_places
 from pipeline.run.own_params import presets_in_place
@@ -50,7 +49,7 @@ def run(item: dict[str, Any]) -> None:
 
     Raises: UserError for presets that are wrong, before anything runs; else naming those that failed.
     """
-    texts = _checked(preset_paths(item["kind"]))
+    texts = _checked(presets_of(item["kind"], *TABLES))
     for word in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(word) != signal.SIG_IGN:  # nohup
             signal.signal(word, _interrupt)

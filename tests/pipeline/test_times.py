@@ -12,7 +12,7 @@ from data.prepare.config import FolderDataset, PhantomDataset
 from pipeline.params.read import read_params
 from pipeline.plan import times
 from pipeline.plan.stage_times import FOLDER
-from pipeline.stages.report_provenance import provenance
+from pipeline.stages.report import provenance
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import GIT
 
