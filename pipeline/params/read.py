@@ -14,7 +14,7 @@ from pipeline.params.checks import check_lists, check_values
 from pipeline.params.errors import dangling, format_errors
 from pipeline.params.presets import composed
 from pipeline.params.schema import Params
-from pipeline.params.yaml_text import load_yaml
+from pipeline.params.yaml_text import load_yaml, mapping
 
 MOST_LINES = 100  # of one error
 # option -> its rows
@@ -94,8 +94,8 @@ def load_params(reads: Mapping[str, str], item: Mapping[str, Any], path: Path = 
 
 def refuse_earlier_blocks(data: Any, path: Path) -> None:
     """Raises: EarlierBlocksError with the new lines, when a file has blocks of an earlier version."""
-    data = _mapping(data)
-    comparison = _mapping(data.get("comparison"))
+    data = mapping(data)
+    comparison = mapping(data.get("comparison"))
     unsorted = "references" not in comparison and set(REFERENCES) & set(_block(comparison)["baselines"])
     if not (set(EARLIER) & set(data) or "scored_baselines" in comparison or unsorted):
         return
@@ -109,14 +109,10 @@ def refuse_earlier_blocks(data: Any, path: Path) -> None:
     raise EarlierBlocksError(title, [line for lines in numbered for line in lines])
 
 
-def _mapping(value: Any) -> Mapping:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _block(value: Any) -> Block:
     """Return the lists of a block by key, without what is no name or number."""
     keys = dict.fromkeys(["scored_baselines", *(key for keys in KEYS.values() for key in keys)])
-    lists = {key: items if isinstance(items := _mapping(value).get(key), list) else [] for key in keys}
+    lists = {key: items if isinstance(items := mapping(value).get(key), list) else [] for key in keys}
     return {key: [item for item in items if isinstance(item, str | int)] for key, items in lists.items()}
 
 
@@ -160,8 +156,8 @@ def _volumes(data: Mapping, comparison: Block, notes: list[str]) -> list[Block]:
 
 def _within(name: str, data: Mapping, comparison: Block, notes: list[str]) -> Block | None:
     """Return a block for the data sets of a comparison alone; None where nothing is left of it."""
-    block, rows = _block(data.get(name)), _mapping(data.get("architectures"))
-    known = {*comparison["architectures"], *(key for key in rows if _mapping(rows[key]).get("real_pairs") is False)}
+    block, rows = _block(data.get(name)), mapping(data.get("architectures"))
+    known = {*comparison["architectures"], *(key for key in rows if mapping(rows[key]).get("real_pairs") is False)}
     lost = [key for key in block["architectures"] if key not in known]
     block["datasets"] = [dataset for dataset in block["datasets"] if dataset in comparison["datasets"]]
     if not all(block[key] for key in ("datasets", "generators", "masks", "architectures")):

@@ -15,8 +15,6 @@ from pipeline.run.own_params import presets_in_place
 from pipeline.run.prefork import warm_process
 from pipeline.run.repro import StoppedError, add_runner_arguments, only_one, run_stages
 
-ON_THE_PAGE = {"pictures", "report"}  # made once, at the end
-
 
 def _checked(paths: Sequence[Path]) -> dict[Path, str]:
     """Return the text of each preset. Raises: UserError naming every problem of every preset."""
@@ -72,8 +70,7 @@ def run(item: dict[str, Any]) -> None:
             last = None
             for number, path in enumerate(texts, 1):
                 sys.stderr.write(f"preset {number} of {len(texts)}: {path}\n")
-                if runs(path, [], ON_THE_PAGE):
-                    last = path
+                last = path if runs(path, [], {"pictures", "report"}) else last
             if last:
                 sys.stderr.write(f"report: all tables, and what {last} shows\n")
                 runs(last, ["report"], set())
@@ -81,6 +78,5 @@ def run(item: dict[str, Any]) -> None:
         raise StoppedError("stopped: what was running goes on from .work when this is run again") from None
     if failures:
         lines = [f"{name}: {reason}" for name, reason in failures.items()]
-        raise UserError(
-            f"failed: {len(failures)} of {len(texts) + 1}, with the report; their stages' logs: .work/logs", lines
-        )
+        title = f"failed: {len(failures)} of {len(texts) + 1}, with the report; their stages' logs: .work/logs"
+        raise UserError(title, lines)

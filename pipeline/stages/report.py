@@ -34,10 +34,10 @@ def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
     for dataset, name in product(comparison.datasets, comparison.generators):
         losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name) / "loss.csv"
     first = min((run.seed for run in runs), default=0)
-    for run in (run for run in runs if run.seed == first):
-        name = paths.run_name(*run[2:])
-        curve = paths.curve(run.dataset, run.architecture, name)
-        losses.setdefault((run.dataset, run.architecture), {})[name] = curve
+    for dataset, architecture, *setting, seed in runs:
+        if seed == first:
+            name = paths.run_name(*setting, seed)
+            losses.setdefault((dataset, architecture), {})[name] = paths.curve(dataset, architecture, name)
     there = {place: {name: path for name, path in files.items() if path.is_file()} for place, files in losses.items()}
     return {place: files for place, files in there.items() if files}  # imported weights have none
 
@@ -101,9 +101,7 @@ def provenance(params, versions: Mapping[str, str]) -> dict[str, str]:
 
     Times are not in here, because they differ from run to run: `python -m pipeline times` has them.
     """
-    found = (
-        {"code": _commit(), "stages before the report": _lock()} | dict(versions) | {"machine of this page": _machine()}
-    )
+    found = {"code": _commit(), "stages before the report": _lock(), **versions, "machine of this page": _machine()}
     for name, row in params.datasets.items():
         terms = terms_of(row.model_dump(mode="json"), params.downloads)
         told = "drawn by this project" if row.kind == "phantom" else terms["licence"] or "terms are not stated"
