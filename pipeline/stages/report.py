@@ -34,9 +34,9 @@ def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
     for dataset, name in product(comparison.datasets, comparison.generators):
         losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name) / "loss.csv"
     first = min((run.seed for run in runs), default=0)
-    for dataset, architecture, *setting, seed in runs:
+    for dataset, architecture, source, masks, multiple, seed in runs:
         if seed == first:
-            name = paths.run_name(*setting, seed)
+            name = paths.run_name(source, masks, multiple, seed)
             losses.setdefault((dataset, architecture), {})[name] = paths.curve(dataset, architecture, name)
     there = {place: {name: path for name, path in files.items() if path.is_file()} for place, files in losses.items()}
     return {place: files for place, files in there.items() if files}  # imported weights have none
