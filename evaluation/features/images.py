@@ -3,12 +3,14 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import Pair, PairSet
+from data.pairs.manifest import Pair, PairSet, read_pairs
+from data.pairs.prepared import Prepared
 
 JPEG_QUALITY = 95
 
@@ -61,6 +63,14 @@ class Images:
         """Yield all images in order, uint8 (up to `size`, H, W, 3) at a time."""
         for start in range(0, len(self), size):
             yield self.take(range(start, min(start + size, len(self))))
+
+
+def image_sets(prepared: Path, added: Path | None) -> dict[str, Images]:
+    """Return the sets to look at by name: synthetic, which was added, or train and holdout of the prepared splits."""
+    if added:
+        return {"synthetic": Images(read_pairs(added))}
+    splits = Prepared(prepared)
+    return {"train": Images(splits.train), "holdout": Images(read_pairs(prepared / splits.test_names()[0]))}
 
 
 def check_alike(sets: Mapping[str, PairSet]) -> None:

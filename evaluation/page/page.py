@@ -25,6 +25,7 @@ from evaluation.tables.score_section import score_section, weights_sentence
 from evaluation.tables.verdict import FEW_SEEDS, judge
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+TITLES = {"tsne": "Features of real and synthetic images", "colour": "Colours in Lab"}  # of the pictures stage
 
 SetKey = tuple[str, str, str]  # dataset, generator, masks
 
@@ -120,7 +121,9 @@ def write_report(report: Report, out: Path) -> None:
             pictures.append(Picture(dataset, "pairs", f"{generator}, {masks} masks", path.read_bytes()))
         for dataset, folder in report.pictured.items():
             for path in sorted(folder.glob("*.png")):
-                pictures.append(Picture(dataset, *_kind_and_title(path.stem), path.read_bytes()))
+                kind = "copies" if path.stem.startswith("copies-") else "sets"
+                name = TITLES.get(path.stem, path.stem.removeprefix("copies-"))
+                pictures.append(Picture(dataset, kind, name, path.read_bytes()))
         write_text(out / "report.html", render_report(report, pictures))
 
 
@@ -134,13 +137,6 @@ def _methods(samples: Mapping[SetKey, tuple[PairSet, PairSet]], figure_dir: Path
         if len(sets) > 1 and method_grid(real, sets, path):
             pictures.append(Picture(dataset, "methods", f"All generators, {masks} masks", path.read_bytes()))
     return pictures
-
-
-def _kind_and_title(name: str) -> tuple[str, str]:
-    """Return kind and title of a picture by its file name."""
-    if name.startswith("copies-"):
-        return "copies", name.removeprefix("copies-")
-    return "sets", {"tsne": "Features of real and synthetic images", "colour": "Colours in Lab"}.get(name, name)
 
 
 def _write_tables(folder: Path, report: Report) -> None:
@@ -170,10 +166,9 @@ def render_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
     scored = {dataset: [one for one in current if one.dataset == dataset] for dataset in grid.datasets()}
     sections = [score_section(dataset, scores) for dataset, scores in scored.items() if scores]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     asked, earlier = grid.asked(report.runs), grid.earlier(report.runs)
     paper = [table for table in report.paper if table.asked or table.has_results]
-    return template.render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         verdicts=[judge(table, name, tests[table.dataset]) for table in report.tables for name in table.architectures],
         datasets=[
             (table.dataset, tables.text_table(table), " ".join([*tables.tested_on(table), tables.NOTE]))

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from ruamel.yaml import YAML
 
 from data.pairs.config import Config
@@ -84,20 +84,10 @@ class PaperFacts(Config):
         """Return the titles of the columns of ticks."""
         return tuple(self.rows[0].settings)
 
-    @model_validator(mode="after")
-    def _agrees(self) -> "PaperFacts":
-        names, rows = {column.name for column in self.flat()} | set(self.settings), {row.name for row in self.rows}
-        for row in self.rows:
-            if len(row.printed) != len(self.flat()) or tuple(row.settings) != self.settings:
-                raise ValueError(f"{self.title}, {row.name}: {len(row.printed)} values for {len(self.flat())} columns")
-            if any((row.architecture is None) == (at.architecture is None) for at in self.columns if not at.images):
-                raise ValueError(
-                    f"{self.title}, {row.name}: the row or its columns name the architecture, and not both"
-                )
-        for note in self.footnotes:
-            if not (set(note.cells) <= rows and {name for cells in note.cells.values() for name in cells} <= names):
-                raise ValueError(f"{self.title}: a footnote is for cells that are not there: {note.text}")
-        return self
+    def footnotes_at(self, row: PaperRow, column: str) -> tuple[int, ...]:
+        """Return the numbers of the footnotes to a cell; those to a whole row are to its ticks too."""
+        cells = [note.cells.get(row.name) for note in self.footnotes]
+        return tuple(n for n, names in enumerate(cells) if names is not None and (not names or column in names))
 
 
 class Paper(Config):

@@ -21,9 +21,8 @@ def write_paper(folder: Path, paper: Sequence[PaperTable]) -> None:
     index = ["# The paper's tables with our results", "", sentence, ""]
     for table in paper:
         key = table.key
-        write_text(folder / f"{key}.md", render_markdown(table))
-        write_text(folder / f"{key}.csv", render_csv(table))
-        write_text(folder / f"{key}.tex", render_latex(table))
+        for end, render in (("md", render_markdown), ("csv", render_csv), ("tex", render_latex)):
+            write_text(folder / f"{key}.{end}", render(table))
         index.append(f"- {title(table)}: [Markdown]({key}.md), [CSV]({key}.csv), [LaTeX]({key}.tex)")
         if key == FIGURE and table.has_results:
             volume_figure(table, folder / FIGURE)
@@ -45,22 +44,13 @@ def volume_figure(table: PaperTable, stem: Path) -> None:
         for block, colour, marker, line in zip(blocks, COLOURS, MARKERS, LINES, strict=False):
             points = [(row.multiple, value.ours) for row, value in cells if row.group == block and value.ours.n]
             points = [*((0, one) for one in base[:1]), *points] if points else []
-            panel.errorbar(
-                [x for x, _ in points], [one.mean for _, one in points], yerr=[one.sd or 0.0 for _, one in points],
-                label=block, color=colour, marker=marker, linestyle=line, capsize=3,
-            )  # fmt: skip
+            ours = [n for n, _ in points], [one.mean for _, one in points], [one.sd or 0.0 for _, one in points]
+            panel.errorbar(*ours, label=block, color=colour, marker=marker, linestyle=line, capsize=3)
             printed = [(row.multiple, value.paper) for row, value in cells if row.group == block and value.paper]
             if printed and not table.warnings:
                 x, y = zip(*printed, strict=True)
-                panel.plot(
-                    x,
-                    y,
-                    "*",
-                    color=colour,
-                    markeredgecolor="black",
-                    markersize=14,
-                    label=f"{block}, as the paper prints",
-                )
+                star = {"color": colour, "markeredgecolor": "black", "markersize": 14}
+                panel.plot(x, y, "*", **star, label=f"{block}, as the paper prints")
         for one in base:
             panel.axhline(one.mean, color="#202428", linestyle=":", linewidth=1.2, label="real pairs only")
         panel.set_ylabel(f"{column.label} (%)")

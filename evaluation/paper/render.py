@@ -11,9 +11,7 @@ from evaluation.paper.values import TOY, Value
 from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown
 
 TICK = "\u2713"
-LETTERS = dict(
-    zip(ascii_lowercase, "\u1d43\u1d47\u1d9c\u1d48\u1d49\u1da0\u1d4d\u02b0", strict=False)
-)  # raised a, b, ...
+MARKS = "\u1d43\u1d47\u1d9c\u1d48\u1d49\u1da0\u1d4d\u02b0"  # raised a, b, ...
 NOTE = (
     f"Here: mean {PLUS_MINUS} standard deviation over seeds (number of seeds); bold: our best of a column. "
     "Paper: as printed. Difference: here minus paper."
@@ -24,7 +22,7 @@ TEX = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"\u00a0": "~", MISSING: "--", PLUS_MINUS: r"$\pm$", "\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$"},
     **{TICK: r"$\surd$"},
-    **{raised: rf"\textsuperscript{{{letter}}}" for letter, raised in LETTERS.items()},
+    **{raised: rf"\textsuperscript{{{letter}}}" for letter, raised in zip(ascii_lowercase, MARKS, strict=False)},
 }
 
 
@@ -37,10 +35,7 @@ def text_table(table: PaperTable) -> TextTable:
     titles = [column.label + ARROWS[column.at.better] for column in table.columns]
     rows = []
     for row, values in zip(facts.rows, table.values, strict=True):
-        ticks = [
-            Cell((TICK if on else "") + _marks(_footnotes_at(table, row.name, name)))
-            for name, on in row.settings.items()
-        ]
+        ticks = [Cell(TICK * on + _marks(facts.footnotes_at(row, name))) for name, on in row.settings.items()]
         lines: list[tuple[str, Callable[[Value, Column], Cell]]] = [("here", _here), ("paper", _paper)]
         if any(value.difference is not None for value in values):
             lines.append(("difference", _difference))
@@ -72,11 +67,7 @@ def _difference(value: Value, column: Column) -> Cell:
 
 
 def _marks(footnotes: Sequence[int]) -> str:
-    return " ".join(LETTERS[ascii_lowercase[number]] for number in footnotes)
-
-
-def _footnotes_at(table: PaperTable, row: str, column: str) -> list[int]:
-    return [n for n, note in enumerate(table.facts.footnotes) if column in note.cells.get(row, ())]
+    return " ".join(MARKS[number] for number in footnotes)
 
 
 def notes(table: PaperTable) -> list[str]:
@@ -84,7 +75,7 @@ def notes(table: PaperTable) -> list[str]:
     found = [f"{text[0].upper()}{text[1:]}." for text in table.warnings]
     found += table.facts.notes
     found += [DEMO_NOTE] if any(column.at.group == DEMO for column in table.columns) else []
-    found += [f"{LETTERS[ascii_lowercase[n]]}: {note.text}" for n, note in enumerate(table.facts.footnotes)]
+    found += [f"{mark}: {note.text}" for mark, note in zip(MARKS, table.facts.footnotes, strict=False)]
     return [*found, *(f"{MISSING} {reason}: {where}." for reason, where in missing(table).items())]
 
 
@@ -127,10 +118,10 @@ def render_csv(table: PaperTable) -> str:
     lines: list[list[object]] = []
     for row, values in zip(facts.rows, table.values, strict=True):
         for name, on in row.settings.items():
-            told = " / ".join(facts.footnotes[n].text for n in _footnotes_at(table, row.name, name))
+            told = " / ".join(facts.footnotes[n].text for n in facts.footnotes_at(row, name))
             lines.append([facts.title, row.name, name, None, None, None, int(on), None, "a setting", told])
         for column, value in zip(table.columns, values, strict=True):
-            told = " / ".join(facts.footnotes[number].text for number in value.footnotes)
+            told = " / ".join(facts.footnotes[n].text for n in value.footnotes)
             numbers = [None if x is None else round(x, 6) for x in (*value.ours, value.paper, value.difference)]
             lines.append([facts.title, row.name, column.name, *numbers, value.reason, told])
     return csv_text(CSV_HEADER, lines)

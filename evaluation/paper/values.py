@@ -13,7 +13,6 @@ NO_WEIGHTS, NO_RATERS = "needs pretrained weights", "no rater file"
 NOT_PRINTED = "the paper prints no number"
 NOT_RECORDED = "it is not recorded with which settings it was made"
 
-Counts = Mapping[str, Any]  # images by name of a split or set
 Result = Run | Scores
 Place = tuple[Any, ...]  # a RunKey without its seed, or the data set, source and masks of scores
 
@@ -107,25 +106,20 @@ def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Result
         reason = _why(fitting[0], column)
     else:
         reason = _unlike(column, results, preset, fitting) or ("" if paper is not None else NOT_PRINTED)
-    footnotes = [n for n, note in enumerate(facts.footnotes) if column.name in note.cells.get(row.name, ())]
-    footnotes += [n for n, note in enumerate(facts.footnotes) if note.cells.get(row.name) == ()]
-    return Value(ours, paper, reason, asked, footnotes=tuple(sorted(footnotes)))
+    return Value(ours, paper, reason, asked, footnotes=facts.footnotes_at(row, column.name))
 
 
 def _number(result: Result, column: Column) -> float | None:
     """Return a score as it is, or a metric of a segmenter in %."""
-    if column.at.images:
-        return result.metrics.get(column.metric)
     test_set = column.at.test_set
     metrics = result.metrics if test_set is None else _test_sets(result).get(test_set, {}).get("metrics", {})
     value = metrics.get(column.metric)
-    return None if value is None else 100 * value
+    return value if value is None or column.at.images else 100 * value
 
 
 def _test_sets(result: Result) -> Mapping[str, Any]:
     """Return the test sets in the details of a run, none where it left no details."""
-    sets = result.details.get("test_sets")
-    return sets if isinstance(sets, Mapping) else {}
+    return result.details.get("test_sets") or {}
 
 
 def _stale(lying: Iterable[Result], results: Results, preset: Preset) -> str:
@@ -161,15 +155,13 @@ def _unlike(column: Column, results: Results, preset: Preset, fitting: Iterable[
     if column.at.images:
         wanted = dict.fromkeys(("n_real", "n_synthetic"), sizes["train"])
     for result in fitting:
-        sets = _test_sets(result)
-        counts: Counts = {name: found["n"] for name, found in sets.items()}
+        counts: dict[str, Any] = {name: found["n"] for name, found in _test_sets(result).items()}
         if column.at.images:
             counts = {name: result.metrics.get(name) for name in wanted}
         for name in dict.fromkeys([*wanted, *counts]):
             number, allowed = counts.get(name), wanted.get(name, ())
             if number not in allowed:
                 here = "not counted" if number is None else f"{number:.0f} images"
-                return (
-                    f"{TOY} ({dataset}, {name}: {here} here, {' or '.join(map(str, allowed)) or 'none'} in the paper)"
-                )
+                theirs = " or ".join(map(str, allowed)) or "none"
+                return f"{TOY} ({dataset}, {name}: {here} here, {theirs} in the paper)"
     return ""

@@ -103,7 +103,10 @@ def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], gri
     for setting in _order(keys, grid.baselines):
         kind = (setting.source, setting.masks)
         metrics = scored.get(kind, None if setting.source in grid.baselines else {})
-        outcomes = {name: _outcome(name, setting, keys, found) for name in grid.architectures(dataset)}
+        outcomes = {}
+        for name in grid.architectures(dataset):
+            mine = [key for key in keys if key.architecture == name and key[2:5] == setting]
+            outcomes[name] = Outcome(len(mine), {measure: _by_seed(mine, found, measure) for measure in MEASURES})
         rows.append(Row(setting, None if kind in seen else metrics, outcomes))
         seen.add(kind)
     counts = sorted({int(found[key]["images"]) for key in keys if found.get(key, {}).get("images") is not None})
@@ -117,13 +120,8 @@ def _order(keys: Iterable[RunKey], baselines: Sequence[str]) -> list[Setting]:
     return sorted(settings, key=lambda one: (sources.index(one.source), masks.index(one.masks), one.multiple))
 
 
-def _outcome(architecture: str, setting: Setting, keys: Sequence[RunKey], found: Mapping[RunKey, Metrics]) -> Outcome:
-    mine = [key for key in keys if key.architecture == architecture and key[2:5] == setting]
-    values: dict[str, BySeed] = {
-        name: {key.seed: value for key in mine if (value := found.get(key, {}).get(name)) is not None}
-        for name in MEASURES
-    }
-    return Outcome(len(mine), values)
+def _by_seed(keys: Iterable[RunKey], found: Mapping[RunKey, Metrics], measure: str) -> BySeed:
+    return {key.seed: value for key in keys if (value := found.get(key, {}).get(measure)) is not None}
 
 
 def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:

@@ -83,7 +83,8 @@ def _image_effects(differences: Array, strata: Array) -> Array:
     With mean squares M_b of images and M_e of the remainder, the means over seeds have variance M_b / S and b has
     (M_b - M_e) / S. With one seed b and e cannot be told apart, and both stay.
     """
-    centred = differences - _stratum_means(differences, strata)
+    members = np.eye(strata.max() + 1)[strata]
+    centred = differences - (differences @ members / members.sum(0))[:, strata]
     effects = centred.mean(0)
     seeds = len(differences)
     total = (effects**2).sum()
@@ -91,12 +92,6 @@ def _image_effects(differences: Array, strata: Array) -> Array:
         return effects
     remainder = ((centred - effects) ** 2).sum() / (seeds - 1)
     return effects * np.sqrt(max(0.0, 1 - remainder / (seeds * total)))
-
-
-def _stratum_means(values: Array, strata: Array) -> Array:
-    """Return (seeds, images): for each seed the mean of the test set that the image is of."""
-    members = np.eye(strata.max() + 1)[strata]
-    return (values @ members / members.sum(0))[:, strata]
 
 
 def _image_draws(effects: Array, strata: Array, sizes: Array, rng: np.random.Generator, draws: int) -> Array:

@@ -13,9 +13,9 @@ from data.pairs.errors import UserError
 REAL, DUPLICATE = "real", "duplicate"
 BASELINES = (REAL, DUPLICATE)
 
-# Generators may have dashes in their names, so names are read from the right.
-RUN_NAME = re.compile(r"^(?P<source>.+)-(?P<masks>[^-]+)-x(?P<multiple>\d+)-s(?P<seed>\d+)$")
-SCORES_NAME = re.compile(r"^(?P<source>.+)-(?P<masks>[^-]+)$")
+# source, masks, multiple and seed: generators may have dashes in their names, so names are read from the right
+RUN_NAME = re.compile(r"^(.+)-([^-]+)-x(\d+)-s(\d+)$")
+SCORES_NAME = re.compile(r"^(.+)-([^-]+)$")
 
 Metrics = Mapping[str, float | None]
 
@@ -37,7 +37,7 @@ class Run:
 
     key: RunKey
     metrics: Metrics
-    details: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Scores:
     source: str
     masks: str
     metrics: Metrics
-    details: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def read_runs(root: Path) -> list[Run]:
     """
     problems: list[str] = []
     runs = []
-    for path, match in _named(root / "segmentation", "*/*/*.json", RUN_NAME, problems):
+    for path, (source, masks, multiple, seed), metrics, details in _read(root, "segmentation/*/*", RUN_NAME, problems):
         dataset, architecture = path.parts[-3:-1]
-        key = RunKey(dataset, architecture, match["source"], match["masks"], int(match["multiple"]), int(match["seed"]))
-        runs.append(Run(key, _read_metrics(path, problems), _read_details(root, path, problems)))
+        key = RunKey(dataset, architecture, source, masks, int(multiple), int(seed))
+        runs.append(Run(key, metrics, details))
     _refuse(problems)
     return sorted(runs, key=lambda run: run.key)
 
@@ -107,25 +107,31 @@ def read_scores(root: Path, ratings: Path = Path("data/ratings")) -> list[Scores
     """
     problems: list[str] = []
     scores = []
-    for path, match in _named(root / "scores", "*/*.json", SCORES_NAME, problems):
-        metrics, details = _read_metrics(path, problems), _read_details(root, path, problems)
-        rated = _rated(ratings / f"{path.parent.name}.json", path.stem, problems)
+    for path, (source, masks), metrics, details in _read(root, "scores/*", SCORES_NAME, problems):
+        dataset = path.parent.name
+        sets = _read_object(ratings / f"{dataset}.json", problems).get("sets")
+        rows = sets.get(path.stem, {}) if isinstance(sets, dict) else {}
+        rated = {key: rows[key] for key in ("mos", "mos_confidence") if key in rows}
         metrics |= {name: row["value"] for name, row in rated.items() if row["value"] is not None}
-        details |= rated
-        scores.append(Scores(path.parent.name, match["source"], match["masks"], metrics, details))
+        scores.append(Scores(dataset, source, masks, metrics, details | rated))
     _refuse(problems)
     return sorted(scores, key=lambda one: (one.dataset, one.source, one.masks))
 
 
-def _named(
-    folder: Path, pattern: str, name: re.Pattern[str], problems: list[str]
-) -> Iterator[tuple[Path, re.Match[str]]]:
-    for path in sorted(folder.glob(pattern)):
+def _read(
+    root: Path, folders: str, name: re.Pattern[str], problems: list[str]
+) -> Iterator[tuple[Path, tuple[str, ...], dict[str, Any], dict[str, Any]]]:
+    """Yield the path, the groups of the name, the metrics and the details of every result."""
+    for path in sorted(root.glob(f"{folders}/*.json")):
         match = name.match(path.stem)
         if match is None:
             problems.append(f"{path}: its name says not which run it is: remove it")
-        else:
-            yield path, match
+            continue
+        metrics = _read_object(path, problems)
+        bad = [name for name, value in metrics.items() if value is not None and not _is_number(value)]
+        if bad:
+            problems.append(f"{path}: {', '.join(bad)}: neither a number nor null: remove it and run dvc repro")
+        yield path, match.groups(), metrics, _read_object(root / "details" / path.relative_to(root), problems)
 
 
 def _refuse(problems: list[str]) -> None:
@@ -133,7 +139,10 @@ def _refuse(problems: list[str]) -> None:
         raise UserError(f"{len(problems)} result files cannot be used", problems)
 
 
-def _read_object(path: Path, problems: list[str]) -> dict[str, object]:
+def _read_object(path: Path, problems: list[str]) -> dict[str, Any]:
+    """Return what a file of JSON holds, nothing where there is none."""
+    if not path.is_file():
+        return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -145,25 +154,5 @@ def _read_object(path: Path, problems: list[str]) -> dict[str, object]:
     return value
 
 
-def _read_metrics(path: Path, problems: list[str]) -> dict[str, Any]:
-    metrics = _read_object(path, problems)
-    bad = [name for name, value in metrics.items() if value is not None and not _is_number(value)]
-    if bad:
-        problems.append(f"{path}: {', '.join(bad)}: neither a number nor null: remove it and run dvc repro")
-    return metrics
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _rated(path: Path, name: str, problems: list[str]) -> dict[str, Any]:
-    """Return the rows of a rating study for one set, empty where there was none."""
-    sets = _read_object(path, problems).get("sets", {}) if path.is_file() else {}
-    rows = sets.get(name, {}) if isinstance(sets, dict) else {}
-    return {key: rows[key] for key in ("mos", "mos_confidence") if key in rows}
-
-
-def _read_details(root: Path, path: Path, problems: list[str]) -> dict[str, object]:
-    beside = root / "details" / path.relative_to(root)
-    return _read_object(beside, problems) if beside.is_file() else {}

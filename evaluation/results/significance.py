@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import product
 
 import numpy as np
 
@@ -63,15 +63,15 @@ def compare_all(dataset: str, runs: Sequence[Run], grid: Grid, score: str = SCOR
             sides[key.architecture, Setting(*key[2:5])][key.seed] = scores[key]
     found: list[Comparison] = []
     matched: dict[tuple[str, ...], list[tuple[int, np.ndarray]]] = {}
-    for baseline in BASELINES:
-        for (architecture, setting), values in sides.items():
-            if setting.source in BASELINES:
-                continue
-            against = next((v for (a, s), v in sides.items() if a == architecture and s.source == baseline), {})
-            comparison, names, differences = _match(Comparison(architecture, setting, baseline), values, against)
-            if differences is not None:
-                matched.setdefault(names, []).append((len(found), differences))
-            found.append(comparison)
+    baselines = {(architecture, setting.source): values for (architecture, setting), values in sides.items()}
+    for baseline, ((architecture, setting), values) in product(BASELINES, sides.items()):
+        if setting.source in BASELINES:
+            continue
+        against = baselines.get((architecture, baseline), {})
+        comparison, names, differences = _match(Comparison(architecture, setting, baseline), values, against)
+        if differences is not None:
+            matched.setdefault(names, []).append((len(found), differences))
+        found.append(comparison)
     for names, group in matched.items():
         strata = np.unique(names, return_inverse=True)[1]
         rng = np.random.default_rng(item_seed("significance", dataset))
@@ -82,13 +82,9 @@ def compare_all(dataset: str, runs: Sequence[Run], grid: Grid, score: str = SCOR
 
 
 def _image_scores(run: Run, score: str) -> dict[Image, float]:
-    sets: Any = run.details.get("test_sets") or {}
-    return {
-        (name, row["id"]): row[score]
-        for name, one in sets.items()
-        for row in one.get("images", [])
-        if row.get(score) is not None
-    }
+    sets = (run.details.get("test_sets") or {}).items()
+    rows = [(name, row) for name, test_set in sets for row in test_set.get("images", [])]
+    return {(name, row["id"]): row[score] for name, row in rows if row.get(score) is not None}
 
 
 def _match(
@@ -100,11 +96,8 @@ def _match(
         return replace(comparison, reason="no seed of which both sides have scores of images"), (), None
     every = [set(side[seed]) for side in (values, against) for seed in seeds]
     images = sorted(set.intersection(*every))
-    comparison = replace(
-        comparison,
-        seeds_left_out=len(set(values) ^ set(against)),
-        images_left_out=len(set.union(*every)) - len(images),
-    )
+    left_out = len(set.union(*every)) - len(images)
+    comparison = replace(comparison, seeds_left_out=len(set(values) ^ set(against)), images_left_out=left_out)
     names = tuple(name for name, _ in images)
     if not images or min(names.count(name) for name in set(names)) < 2:
         return replace(comparison, reason="a test set has fewer than two images that all runs have"), (), None

@@ -127,7 +127,7 @@ def check_values(params: Params) -> Iterable[str]:
             yield f"filters: {name} is the name of another generator, baseline or filtered set too: rename one of them"
     yield from _check_volume(params)
     for name, kind in ((name, row.kind) for name, row in params.baselines.items()):
-        if name != kind and (name in REFERENCES or kind in REFERENCES):
+        if name != kind and {name, kind} & {*REFERENCES}:
             yield f"baselines.{name}: rows named {' and '.join(REFERENCES)} are those of these kinds, got kind {kind}"
     looks = params.judge.keep != "last" or params.judge.early_stop is not None or params.judge.schedule == "plateau"
     if looks and (params.judge.keep == "best_test" or params.judge.val_share is None):

@@ -32,20 +32,14 @@ def dangling(where: str, name: object, known: Iterable[object]) -> str:
     )
 
 
-def _children(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema node behind a reference."""
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    return node
-
-
 def _follow(location: tuple, data: Any, schema: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return the location as keys of the file, without pydantic's tags of unions, and the keys allowed at its end."""
     node = schema
     keys: list[str] = []
     allowed: list[str] = []
     for part in location:
-        node = _children(node, schema)
+        while "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
         mapping = node.get("discriminator", {}).get("mapping", {})
         if part in mapping and not (isinstance(data, Mapping) and part in data):
             node = {"$ref": mapping[part]}
@@ -85,10 +79,8 @@ def duplicate_key(problem: str, line: int, column: int, text: str) -> list[str]:
     same = re.compile(rf"""^{" " * column}["']?{re.escape(key)}["']?\s*:""")
     first = next((number for number in range(len(above), 0, -1) if same.match(above[number - 1])), None)
     where = f"in line {first} and in line {line + 1}" if first else f"the second time in line {line + 1}"
-    if column:
-        return [f"{key} stands twice, {where}: rename or remove one of the two"]
-    what_to_do = f"put what stands below the second under the first, and remove the second line `{key}:`"
-    return [f"{key} stands twice, {where}: {what_to_do}"]
+    section = f"put what stands below the second under the first, and remove the second line `{key}:`"
+    return [f"{key} stands twice, {where}: {'rename or remove one of the two' if column else section}"]
 
 
 def _shown(found: object) -> str:

@@ -1,13 +1,11 @@
 """Presets: files of presets/, which may take sections from other ones, and toy twins of those of the paper."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from data.pairs.errors import UserError
 from pipeline.params.blocks import BLOCKS
-from pipeline.params.yaml_text import load_yaml, read_yaml_text
+from pipeline.params.yaml_text import load_yaml, mapping, read_yaml_text
 
 FOLDER = Path("presets")
 PAPER, TOY = "paper-", "toy-"
@@ -15,6 +13,12 @@ TOY_HEAD = """\
 # The twin of {paper}: the same graph on drawn data with toy numbers and one seed, for two cores.
 # python -m pipeline preset {toy} && dvc repro
 """
+# table of evaluation/paper/paper.yaml -> its presets
+TABLES = {
+    **{f"table{number}": (f"table{number}",) for number in range(1, 6)},
+    "table6": ("table6-polyps", "table6-isic"),
+    "figure7": ("figure7",),
+}
 SECTION = re.compile(r"^([a-z_]+):", re.MULTILINE)
 ROW = re.compile(r"^  ([\w-]+):.*\n(?:    .*\n)*", re.MULTILINE)
 SEEDS = re.compile(r"seeds: \[\d[^\]]*\]")
@@ -26,10 +30,9 @@ def preset_names() -> list[str]:
     return sorted([*names, *(name.replace(PAPER, TOY, 1) for name in names if name.startswith(PAPER))])
 
 
-def preset_path(name: str | Path) -> Path:
-    """Return the path of a preset by its name, or of a params.yaml by its path; that of a toy twin is no file."""
-    path = Path(name)
-    return path if path.suffix or path.is_file() else FOLDER / f"{path}.yaml"
+def presets_of(kind: str, *tables: str) -> list[Path]:
+    """Return the presets of a kind, paper or toy, of tables of the paper in their order; a toy twin need be no file."""
+    return [FOLDER / f"{kind}-{name}.yaml" for table in tables for name in TABLES[table]]
 
 
 def sections(text: str) -> dict[str, str]:
@@ -48,7 +51,8 @@ def composed(path: Path) -> str:
 
     Raises: UserError when a file is not there or extends itself.
     """
-    path = preset_path(path)
+    if not (path.suffix or path.is_file()):
+        path = FOLDER / f"{path}.yaml"
     paper = path.with_name(path.name.replace(TOY, PAPER, 1))
     if not path.is_file() and path != paper and paper.is_file():
         found = _extended(paper, (), {}) | _extended(path.with_name("_toy.yaml"), (), {})
@@ -85,24 +89,20 @@ def _extended(path: Path, above: tuple[Path, ...], read: dict[Path, dict[str, st
 
 def _names(section: str, path: Path) -> list[str]:
     """Return the names of the files that a section `extends` gives: one, or a list."""
-    value = _mapping(load_yaml(section, path)).get("extends")
+    value = mapping(load_yaml(section, path)).get("extends")
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) and name and "\0" not in name for name in names):
         raise UserError(f"{path}: extends must be a list of files beside it, such as [_toy.yaml], got {value!r:.100}")
     return names
 
 
-def _mapping(value: Any) -> Mapping:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _needed(found: dict[str, str], path: Path) -> dict[str, str]:
     """Return the sections without rows of data sets that no block names, nor downloads that no row left reads."""
-    values = _mapping(load_yaml("".join(found.values()), path))
-    lists = [_mapping(values.get(block)).get("datasets") for block in BLOCKS]
+    values = mapping(load_yaml("".join(found.values()), path))
+    lists = [mapping(values.get(block)).get("datasets") for block in BLOCKS]
     used = {name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)}
-    rows = {name: row for name, row in _mapping(values.get("datasets")).items() if name in used}
-    folders = [Path(str(_mapping(row).get("path"))).parts for row in rows.values()]
+    rows = {name: row for name, row in mapping(values.get("datasets")).items() if name in used}
+    folders = [Path(str(mapping(row).get("path"))).parts for row in rows.values()]
     read = {parts[2] for parts in folders if parts[:2] == ("data", "raw") and len(parts) > 2}
     kept = {"datasets": set(rows), "downloads": read}
     ordered = {name: found[name] for name in (*BLOCKS, *found) if name in found}
@@ -110,5 +110,4 @@ def _needed(found: dict[str, str], path: Path) -> dict[str, str]:
 
 
 def _rows(section: str, text: str, names: set[str]) -> str:
-    """Return the text of a section without the rows of other names."""
     return ROW.sub(lambda row: row[0] if row[1] in names else "", text) if names else f"{section}: {{}}\n"

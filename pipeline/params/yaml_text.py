@@ -21,10 +21,6 @@ MOST_VALUES = 50_000  # of a file, aliases as often as they stand
 MOST_INTEGER = 2**63
 
 
-class _BoundsError(ValueError):
-    """A file that is not read on; the message is one line."""
-
-
 def read_yaml_text(path: Path) -> str:
     """Return the text of a file. Raises: UserError when it is no text in UTF-8, or too large to be settings."""
     size = path.stat().st_size
@@ -35,6 +31,11 @@ def read_yaml_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = f"byte {error.start} is not UTF-8: save the file as UTF-8 text"
         raise UserError(f"{path}: not readable as YAML with text keys", [line]) from error
+
+
+def mapping(value: Any) -> Mapping:
+    """Return a value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def load_yaml(text: str, path: Path) -> Any:
@@ -50,34 +51,29 @@ def load_yaml(text: str, path: Path) -> Any:
         mark = error.problem_mark
         lines = duplicate_key(error.problem, mark.line, mark.column, text)
         raise UserError(f"{path}: a key stands twice", lines) from error
-    except MarkedYAMLError as error:
-        raise UserError(title, [_line_of(error)]) from error
-    except Exception as error:  # what the constructors of its types raise for texts that they do not expect
+    except Exception as error:  # also what the constructors of its types raise for texts that they do not expect
         raise UserError(title, [_said_of(error)]) from error
-    problems = list(_odd_values(data))
-    if problems:
+    if problems := list(_odd_values(data)):
         raise UserError(title, problems)
     return data
 
 
-def _line_of(error: MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return place + one_line(error.problem or error.context or str(error))
-
-
 def _said_of(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return error.title
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        return place + one_line(error.problem or error.context or str(error))
     if isinstance(error, ReaderError):
         return f"sign number {error.position + 1} is a control character or no text: remove it"
-    if isinstance(error, _BoundsError):
-        return str(error)
     return f"a value does not fit the kind that it has or is marked as: {one_line(str(error) or repr(error), 100)}"
 
 
 def _check_bounds(text: str) -> None:
-    """Raises: _BoundsError for what is too large, too deep or stands for too much; YAMLError for what is no YAML."""
+    """Raises: UserError for what is too large, too deep or stands for too much; YAMLError for what is no YAML."""
     if len(text) > MOST_BYTES:
-        raise _BoundsError(f"it has {len(text)} letters, at most {MOST_BYTES} are read")
+        raise UserError(f"it has {len(text)} letters, at most {MOST_BYTES} are read")
     sizes: dict[str, int] = {}  # anchor -> values that it stands for
     inner: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # of every open list or mapping: anchor, values, entries
     for event in YAML(typ="safe").parse(text):
@@ -85,17 +81,17 @@ def _check_bounds(text: str) -> None:
         if isinstance(event, CollectionStartEvent):
             inner.append((event.anchor, 1, 0))
             if len(inner) > MOST_DEPTH:
-                raise _BoundsError(f"line {line}: more than {MOST_DEPTH} lists or mappings lie in each other")
+                raise UserError(f"line {line}: more than {MOST_DEPTH} lists or mappings lie in each other")
             continue
         if isinstance(event, AliasEvent):
             if any(event.anchor == anchor for anchor, _, _ in inner):
-                raise _BoundsError(f"line {line}: *{event.anchor} stands for what it lies in")
+                raise UserError(f"line {line}: *{event.anchor} stands for what it lies in")
             anchor, size = None, sizes.get(event.anchor, 1)
         elif isinstance(event, CollectionEndEvent):
             anchor, size, entries = inner.pop()
             most = MOST_ENTRIES * (2 if isinstance(event, MappingEndEvent) else 1)
             if entries > most:
-                raise _BoundsError(f"line {line}: a list or mapping ends that has more than {MOST_ENTRIES} entries")
+                raise UserError(f"line {line}: a list or mapping ends that has more than {MOST_ENTRIES} entries")
         elif isinstance(event, ScalarEvent):
             anchor, size = event.anchor, 1
         else:
@@ -105,7 +101,7 @@ def _check_bounds(text: str) -> None:
         above, values, entries = inner[-1]
         inner[-1] = (above, values + size, entries + 1)
         if values + size > MOST_VALUES:
-            raise _BoundsError(f"line {line}: the file stands for more than {MOST_VALUES} values")
+            raise UserError(f"line {line}: the file stands for more than {MOST_VALUES} values")
 
 
 def _odd_values(data: Any) -> Iterator[str]:

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 from data.pairs.files import write_text
 from pipeline.processes import leash
-from pipeline.record.dvc_yaml import PARAMS, TEXT
 from pipeline.record.lock_file import COPY, LOCK
+from pipeline.record.settings import PARAMS, TEXT
 
 RECORDS = (LOCK.name, "rwlock")  # what DVC writes in place, again and again
 MOST = 100_000  # bytes of params.yaml that go by the environment

@@ -10,7 +10,7 @@ from pathlib import Path
 from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_file
 from pipeline.params.yaml_text import load_yaml
-from pipeline.record.dvc_yaml import PARAMS, TEXT, dependencies, look_up
+from pipeline.record.settings import PARAMS, TEXT, dependencies, look_up
 
 HASHED = 16 << 20  # bytes: of more, the largest files are known by size and time alone
 SHOWN = 10

@@ -61,9 +61,8 @@ def presets_in_place() -> Iterator[Callable[[str], None]]:
 
     def stand_in(text: str) -> None:
         if _changed_meanwhile():
-            raise UserError(
-                f"{PARAMS} was edited while presets ran", ["wait for their end, or end them, and edit then"]
-            )
+            what_to_do = "wait for their end, or end them, and edit then"
+            raise UserError(f"{PARAMS} was edited while presets ran", [what_to_do])
         with WRITTEN.open("a", encoding="utf-8") as file:
             file.write(f"{_sha256(text.encode())}\n")
         write_text(PARAMS.resolve(), text)

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from data.pairs.errors import UserError
-from pipeline.params.paper_tables import preset_paths
-from pipeline.params.presets import composed
+from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.read import check_text
 from pipeline.processes.tasks import local_places
 from pipeline.run.own_params import presets_in_place
 from pipeline.run.prefork import warm_process
 from pipeline.run.repro import StoppedError, add_runner_arguments, only_one, run_stages
-
-ON_THE_PAGE = {"pictures", "report"}  # made once, at the end
 
 
 def _checked(paths: Sequence[Path]) -> dict[Path, str]:
@@ -50,7 +47,7 @@ def run(item: dict[str, Any]) -> None:
 
     Raises: UserError for presets that are wrong, before anything runs; else naming those that failed.
     """
-    texts = _checked(preset_paths(item["kind"]))
+    texts = _checked(presets_of(item["kind"], *TABLES))
     for word in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(word) != signal.SIG_IGN:  # nohup
             signal.signal(word, _interrupt)
@@ -73,8 +70,7 @@ def run(item: dict[str, Any]) -> None:
             last = None
             for number, path in enumerate(texts, 1):
                 sys.stderr.write(f"preset {number} of {len(texts)}: {path}\n")
-                if runs(path, [], ON_THE_PAGE):
-                    last = path
+                last = path if runs(path, [], {"pictures", "report"}) else last
             if last:
                 sys.stderr.write(f"report: all tables, and what {last} shows\n")
                 runs(last, ["report"], set())
@@ -82,6 +78,5 @@ def run(item: dict[str, Any]) -> None:
         raise StoppedError("stopped: what was running goes on from .work when this is run again") from None
     if failures:
         lines = [f"{name}: {reason}" for name, reason in failures.items()]
-        raise UserError(
-            f"failed: {len(failures)} of {len(texts) + 1}, with the report; their stages' logs: .work/logs", lines
-        )
+        title = f"failed: {len(failures)} of {len(texts) + 1}, with the report; their stages' logs: .work/logs"
+        raise UserError(title, lines)

@@ -3,7 +3,6 @@
 from data.pairs.files import whole_folder
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
-from pipeline.stages.image_sets import image_sets
 
 READS = {"features": "features"}
 
@@ -20,15 +19,15 @@ def run(item: dict, params) -> None:
     weights = require(needed, weights_folder(params.features.weights_dir), also=WEIGHTS)
 
     from evaluation.features.extractors import extract_features
-    from evaluation.features.images import Images
+    from evaluation.features.images import Images, image_sets
     from evaluation.features.store import write_features
 
-    dataset, source = item["dataset"], item["source"]
+    dataset, source, masks = item["dataset"], item["source"], item["masks"]
     real = read_pairs(paths.processed(dataset, "train"))
-    images = {name: Images(pairs) for name, pairs in image_sets(dataset, source, item["masks"]).items()}
+    images = image_sets(paths.processed(dataset), None if source == "real" else paths.samples(dataset, source, masks))
     if source == "real":
         images["codec"] = Images(real, codec=True)
     features = extract_features(extractor, real, images, params.features, weights)
-    with whole_folder(paths.features(dataset, source, item["masks"], extractor)) as out:
+    with whole_folder(paths.features(dataset, source, masks, extractor)) as out:
         for name, features_of_set in features.items():
             write_features(out / f"{name}.npz", features_of_set)

@@ -19,8 +19,6 @@ def run(item: dict, params) -> None:
     synthetic = read_pairs(paths.samples(dataset, generator, masks))
     table, out = paths.scored(dataset, generator, masks), paths.samples(dataset, source, masks)
     counts = filter_pairs(synthetic, table, params.row, out, source)
-    write_json(
-        paths.RESULTS / "details/filters" / dataset / f"{source}-{masks}.json",
-        {"row": params.row.model_dump(), **counts},
-    )
-    write_json(paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json", counts)
+    name = f"{dataset}/{source}-{masks}.json"
+    write_json(paths.RESULTS / "details/filters" / name, {"row": params.row.model_dump(), **counts})
+    write_json(paths.RESULTS / "filters" / name, counts)

@@ -2,7 +2,6 @@
 
 from data.pairs.files import whole_folder
 from pipeline.params import paths
-from pipeline.stages.image_sets import image_sets
 
 READS = {"features": "features"}
 
@@ -10,12 +9,12 @@ READS = {"features": "features"}
 def run(item: dict, params) -> None:
     """Write outputs/inspected/<dataset>/<source>-<masks>/: train and holdout of the real pairs, or synthetic."""
     from evaluation.audit.per_image import inspect_images
-    from evaluation.features.images import Images
+    from evaluation.features.images import image_sets
     from evaluation.features.store import write_features
     from segmentation.inference.predict import load_segmenter
 
     dataset, source, masks = item["dataset"], item["source"], item["masks"]
-    images = {name: Images(pairs) for name, pairs in image_sets(dataset, source, masks).items()}
+    images = image_sets(paths.processed(dataset), None if source == "real" else paths.samples(dataset, source, masks))
     inspected = inspect_images(images, load_segmenter(paths.judge(dataset)), batch=params.features.batch)
     with whole_folder(paths.inspected(dataset, source, masks)) as out:
         for name, measures in inspected.items():

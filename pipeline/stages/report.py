@@ -1,20 +1,30 @@
 """report: tables, figures and one page from everything that is in results/."""
 
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
+from data.acquire.catalogue import terms_of
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
 from pipeline.params.blocks import BLOCKS, asked_runs, shown_sets
-from pipeline.params.paper_tables import KINDS, TABLES, presets_of
-from pipeline.params.presets import composed
+from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.yaml_text import load_yaml
 from pipeline.record.settings import fingerprints
-from pipeline.stages.report_provenance import provenance
 
 ROWS = ("datasets", "downloads", "base", "generators", "training", "masks", "sampling", "filters")
 READS = {name: name for name in (*BLOCKS, *ROWS)}
+LOCK = Path("dvc.lock")
+CODE = ("*.py", "*.yaml", "*.j2", *(f":(exclude){name}" for name in ("results", "tests", "benchmarks", "presets")))
 VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations", "dvc")
 
 
@@ -24,10 +34,10 @@ def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
     for dataset, name in product(comparison.datasets, comparison.generators):
         losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name) / "loss.csv"
     first = min((run.seed for run in runs), default=0)
-    for run in (run for run in runs if run.seed == first):
-        name = paths.run_name(*run[2:])
-        curve = paths.curve(run.dataset, run.architecture, name)
-        losses.setdefault((run.dataset, run.architecture), {})[name] = curve
+    for dataset, architecture, source, masks, multiple, seed in runs:
+        if seed == first:
+            name = paths.run_name(source, masks, multiple, seed)
+            losses.setdefault((dataset, architecture), {})[name] = paths.curve(dataset, architecture, name)
     there = {place: {name: path for name, path in files.items() if path.is_file()} for place, files in losses.items()}
     return {place: files for place, files in there.items() if files}  # imported weights have none
 
@@ -42,8 +52,8 @@ def _presets() -> dict[str, list]:
     from pipeline.params.read import check_text
 
     presets: dict[str, list] = {}
-    for table, kind in product(TABLES, KINDS):
-        for path in presets_of(table, kind):
+    for table, kind in product(TABLES, ("paper", "toy")):
+        for path in presets_of(kind, table):
             text = composed(path)
             params = check_text(text, path)
             grid = Grid(tuple(RunKey(*key) for key in asked_runs(params)), made=tuple(shown_sets(params)))
@@ -84,3 +94,46 @@ def run(item: dict, params) -> None:
     synthetic = sorted(key for key in grid.sets() if key[1] not in grid.baselines)
     write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in synthetic], versions)
     write_report(report, paths.RESULTS)
+
+
+def provenance(params, versions: Mapping[str, str]) -> dict[str, str]:
+    """Return name -> text, in the order of the page. The same run on the same machine gives the same text.
+
+    Times are not in here, because they differ from run to run: `python -m pipeline times` has them.
+    """
+    found = {"code": _commit(), "stages before the report": _lock(), **versions, "machine of this page": _machine()}
+    for name, row in params.datasets.items():
+        terms = terms_of(row.model_dump(mode="json"), params.downloads)
+        told = "drawn by this project" if row.kind == "phantom" else terms["licence"] or "terms are not stated"
+        found[f"data set {name}"] = f"{row.kind}, {row.path}; {told}"
+    return found
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _commit() -> str:
+    """Return the commit, "-dirty" if tracked code or params differ from it: what a run writes itself does not count."""
+    commit = _git("describe", "--always")
+    dirty = _git("diff", "--name-only", "HEAD", "--", *CODE)
+    return f"{commit}-dirty" if commit and dirty else commit or "not a git checkout"
+
+
+def _lock() -> str:
+    """Return a hash of dvc.lock without the report's own entry: what all stages read, in whatever order they ran."""
+    if not LOCK.is_file():
+        return "no dvc.lock: not run by DVC"
+    stages = YAML(typ="safe").load(LOCK.read_text(encoding="utf-8")).get("stages", {})
+    stages.pop("report", None)
+    text = json.dumps(stages, sort_keys=True, default=str)
+    return f"{len(stages)} in dvc.lock, SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _machine() -> str:
+    told = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    if not shutil.which("nvidia-smi"):
+        return f"{told}, no GPU"
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
+    return ", ".join([told, *filter(None, names)])

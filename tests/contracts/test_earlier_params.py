@@ -9,9 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.params.blocks import asked_runs
-from pipeline.params.earlier import EarlierBlocksError
 from pipeline.params.presets import sections
-from pipeline.params.read import check_text, read_params
+from pipeline.params.read import EarlierBlocksError, check_text, read_params
 from tests.contracts.imports import ROOT
 
 EMPTY = {"datasets": [], "generators": [], "masks": [], "architectures": [], "seeds": []}

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
+from pipeline.processes.torch_launch import NODES, PROCESSES, wanted
 from tests.pipeline.projects import edit, to_run
 
 pytestmark = pytest.mark.graph
@@ -20,18 +21,18 @@ GENERATOR = ["--dataset", "phantom", "--generator", "controlnet"]
 TRAINED, DRAWN = Path("outputs/generators/phantom/controlnet"), Path("outputs/samples/x1/phantom/controlnet-random")
 
 
-def largest_difference(found: Path, wanted: Path) -> float:
+def largest_difference(found: Path, expected: Path) -> float:
     """Return the largest difference of any weight of two generators."""
-    names = sorted(path.name for path in wanted.glob("*.safetensors"))
+    names = sorted(path.name for path in expected.glob("*.safetensors"))
     assert names == sorted(path.name for path in found.glob("*.safetensors"))
-    pairs = [(load_file(found / name), load_file(wanted / name)) for name in names]
+    pairs = [(load_file(found / name), load_file(expected / name)) for name in names]
     assert all(one.keys() == two.keys() for one, two in pairs)
     return max((one[key] - two[key]).abs().max().item() for one, two in pairs for key in one)
 
 
-def assert_close(found: Path, wanted: Path) -> None:
+def assert_close(found: Path, expected: Path) -> None:
     """The gradients of two processes are added in another order: float32 differs in the last digits."""
-    difference = largest_difference(found, wanted)
+    difference = largest_difference(found, expected)
     print(f"largest difference of a weight: {difference:.1e}")  # noqa: T201
     assert difference < 1e-5
 

@@ -11,7 +11,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
-from pipeline.record.dvc_yaml import TEXT, dependencies
+from pipeline.record.settings import TEXT, dependencies
 from pipeline.record.snapshot import Snapshot
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit

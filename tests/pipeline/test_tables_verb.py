@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
-from pipeline.params.paper_tables import preset_paths
+from pipeline.params.presets import TABLES, presets_of
 from pipeline.run.own_params import OWN, presets_in_place, put_back
 from tests.pipeline.projects import shrink, stand_in_project
 from tests.pipeline.test_kills import until
@@ -97,7 +97,7 @@ def project(tmp_path_factory):
         for name in [name for name, block in data.items() if isinstance(block, dict) and "seeds" in block]:
             data[name]["datasets"] = []
         rows = data["datasets"]
-        for preset in preset_paths("toy"):
+        for preset in presets_of("toy", *TABLES):
             data["datasets"] = {"phantom": rows["phantom"]}
             if preset.stem == SLOW:
                 data["datasets"] |= {"slow": rows["phantom"] | {"train": 1500}}
@@ -145,7 +145,7 @@ def test_stopped_killed_and_run_to_its_end(project):
     assert "params.yaml: is yours again" in said.splitlines()[0]
     assert process.returncode == 2
     assert said.count("preset ") >= 8
-    assert all(f"preset {number} of 8: {path}\n" in said for number, path in enumerate(preset_paths("toy"), 1))
+    assert all(f"preset {number} of 8: {path}\n" in said for number, path in enumerate(presets_of("toy", *TABLES), 1))
     assert f"failed: 1 of 9, with the report; their stages' logs: .work/logs\n  presets/{BROKEN}.yaml: " in said
     assert Path("params.yaml").read_bytes() == own
     assert not OWN.exists()

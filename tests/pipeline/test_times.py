@@ -11,7 +11,7 @@ from data.pairs.files import write_json
 from data.prepare.config import FolderDataset, PhantomDataset
 from pipeline.params.read import read_params
 from pipeline.plan import times
-from pipeline.stages.report_provenance import provenance
+from pipeline.stages.report import provenance
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import GIT
 
