@@ -138,7 +138,8 @@ def import_libraries() -> bool:
 
 def serve(path: str, parent: int) -> None:
     """Import the libraries, then fork for every connection, until the parent is gone."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: whatever kills the parent ends this too
+    with contextlib.suppress(AttributeError):  # PR_SET_PDEATHSIG: whatever kills the parent ends this too; Linux only
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         return
     if not import_libraries():
@@ -148,8 +149,12 @@ def serve(path: str, parent: int) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen(64)
-        while True:
-            connection, _ = server.accept()
+        server.settimeout(1)
+        while os.getppid() == parent:
+            try:
+                connection, _ = server.accept()
+            except TimeoutError:
+                continue
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 server.close()

@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 from data.pairs.files import sha256_tree
 from pipeline.run.prefork import VARIABLE
 from tests.contracts.imports import ROOT
-from tests.pipeline.cluster import cluster, needs_slurm, slurm
 from tests.pipeline.projects import GIT
-from tests.pipeline.test_nodes import assert_close
+from tests.pipeline.run.cluster import cluster, needs_slurm, slurm
+from tests.pipeline.run.test_nodes import assert_close
 
 pytestmark = [pytest.mark.graph, needs_slurm]
 

@@ -13,7 +13,7 @@ from data.pairs.errors import UserError
 from pipeline.params.presets import TABLES, presets_of
 from pipeline.run.own_params import OWN, presets_in_place, put_back
 from tests.pipeline.projects import shrink, stand_in_project
-from tests.pipeline.test_kills import until
+from tests.pipeline.record.test_kills import until
 
 SLOW, BROKEN = "toy-table2", "toy-table4"
 
