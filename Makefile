@@ -17,7 +17,7 @@ paper: install
 	python -m pipeline tables paper
 
 # Two workers of one thread each; the tests of a module stay together.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: install browser slurm
 	$(PYTEST)

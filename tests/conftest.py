@@ -14,14 +14,12 @@ def rank(items: list[pytest.Item]) -> int:
     return 0 if "graph" in marks else 1 if "heavy" in marks else 2
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow") and os.environ.get("SIAMESE_SLOW") != "1":
             item.add_marker(pytest.mark.skip(reason="slow; set SIAMESE_SLOW=1"))
         if hasattr(item.module, "chromium"):
             item.add_marker(pytest.mark.heavy)
-        item.add_marker(pytest.mark.xdist_group(item.module.__name__))  # fixtures of a module are made once
     modules = [list(module) for _, module in groupby(items, lambda item: item.path)]
     items[:] = [item for module in sorted(modules, key=rank) for item in module]
 

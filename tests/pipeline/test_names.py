@@ -147,7 +147,7 @@ def test_our_repro_says_it_before_anything_runs(shipped, name):
     assert done.stderr.splitlines()[0] == "params.yaml: 1 problem"
     assert "is not allowed as a name" in done.stderr
     assert not Path("F").exists()
-    assert not Path(".work").exists()
+    assert not Path(".work/logs").exists()
 
 
 def test_the_check_runs_once_for_each_change_and_stages_find_their_names(shipped):

@@ -25,7 +25,9 @@ ROWS = {
     "plain_unet": {"decoder_channels": (8, 16, 32, 64), "loss": "ce_dice", "normalize": "min_max"},
     "segformer": {"encoder_args": MIT, "decoder_channels": (32,), "loss": "bce"},
 }  # fmt: skip
-MOST_STEPS = 500
+MOST_STEPS = 250
+
+pytestmark = pytest.mark.heavy
 
 
 @pytest.mark.parametrize("network", ROWS)

@@ -13,7 +13,7 @@ from data.masks.masks import write_masks
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet, read_pairs
 from siamese.base.devices import seeded
-from siamese.base.load import load_scheduler
+from siamese.base.load import load_scheduler, load_vae
 from siamese.config.rows import ControlNetImageRow, SiameseRow
 from siamese.fit import fit
 from siamese.load import load
@@ -22,7 +22,7 @@ from siamese.method.control import control_residuals, decoder_modules, summed_re
 from siamese.method.registry import METHODS, Networks, control_networks, training_step
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import Request, own_parents, sample_images
-from siamese.sampling.sampler import denoise, start_noise
+from siamese.sampling.sampler import denoise, latent_sampler, start_noise
 from siamese.training.loop import Run
 from tests.siamese.conftest import SAMPLING, TRAINING
 
@@ -259,11 +259,13 @@ def test_too_few_widths_are_named(base_dir, make_networks):
         control_networks(row_of("two_nets"), unet, 4)
 
 
-def test_the_image_changes_the_sample(image_generator, real, tmp_path):
+def test_the_image_changes_the_sample(image_generator, base_dir, real, tmp_path):
     """Another reference under the same noise and mask is another image, once the zero convolutions have opened."""
-    controlnet = image_generator.trained.networks.controlnet
+    trained = load_generator(tmp_path / "out", base_dir)
+    controlnet = trained.networks.controlnet
     for layer in (controlnet.controlnet_cond_embedding.conv_out, *controlnet.controlnet_down_blocks):
         torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
     mask, images = real.hint(real.pairs[0]), [real.image(pair) for pair in real.pairs[:2]]
-    first, second = image_generator.sample([Request("a", mask, 1, reference=image) for image in images])
+    sampler = latent_sampler(trained, load_vae(base_dir), load_scheduler(base_dir), SAMPLING)
+    first, second = sampler.sample([Request("a", mask, 1, reference=image) for image in images])
     assert not np.array_equal(first, second)
