@@ -8,11 +8,13 @@ import functools
 import re
 from importlib.util import find_spec
 from pathlib import Path
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file
+
+if TYPE_CHECKING:  # params.yaml is read without torch
+    from torch import Tensor, nn
 
 NAME = "lite0"
 TIMM_NAME = "tf_efficientnet_lite0"  # TensorFlow's padding and epsilon; timm's efficientnet_lite0 differs in both
@@ -59,7 +61,7 @@ def _timm_key(key: str) -> str:
 
 
 @functools.cache
-def lite0_state() -> dict[str, Tensor]:
+def lite0_state() -> "dict[str, Tensor]":
     """Return the 296 tensors of the network by timm's names; callers must not change them.
 
     Raises: UserError as `lite0_file` does.
@@ -70,7 +72,7 @@ def lite0_state() -> dict[str, Tensor]:
     return {_timm_key(key): value for key, value in state.items()}
 
 
-def lite0_network() -> nn.Module:
+def lite0_network() -> "nn.Module":
     """Return the network in evaluation mode with frozen weights: RGB (B, 3, H, W) as `normalised`, to 1000 logits.
 
     `forward_features` gives its last maps and, with `forward_head(…, pre_logits=True)`, 1280 pooled features. Sides
@@ -85,6 +87,6 @@ def lite0_network() -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def normalised(images: Tensor) -> Tensor:
+def normalised(images: "Tensor") -> "Tensor":
     """Return images in [0, 1] as the network takes them."""
     return (images - MEAN) / STD

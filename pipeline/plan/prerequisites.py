@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from data.pairs.errors import UserError
+from data.pretrained import lite0
 from pipeline.params import paths
 from pipeline.params.schema import Params
 from segmentation.config.architectures import ArchitectureRow
@@ -65,6 +67,11 @@ def _base(params: Params) -> Iterator[str]:
 def _encoder(where: str, row: ArchitectureRow) -> Iterator[str]:
     if row.encoder_file and not Path(row.encoder_file).is_file():
         yield f"{where}.encoder_file: {row.encoder_file} does not exist"
+    if row.encoder == lite0.NAME:
+        try:
+            lite0.lite0_file()
+        except UserError as error:
+            yield f"{where}.encoder: {': '.join((error.title, *error.problems))}"
 
 
 def _weights(extractor: str, params: Params) -> Iterator[str]:

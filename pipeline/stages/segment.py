@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 
 from data.pairs.files import code_fingerprint, sha256_file, whole_folder, work_folder, write_json
 from data.pairs.manifest import MANIFEST, read_pairs
@@ -22,6 +21,7 @@ def run(item: dict, params) -> None:
     from segmentation.inference.overlays import draw_cases
     from segmentation.inference.predict import load_segmenter
     from segmentation.measures.evaluate import evaluate
+    from segmentation.networks.encoders import weights_hash
     from segmentation.training.train import CURVE, train
 
     dataset, architecture = item["dataset"], item["architecture"]
@@ -33,8 +33,7 @@ def run(item: dict, params) -> None:
     pair_sets = [real, added, *tests.values(), *([val] if val else [])]
     fingerprint |= {"pairs": [sha256_file(pairs.folder / MANIFEST) for pairs in pair_sets]}
     fingerprint |= {"seed": item["seed"], "precision": os.environ.get("ACCELERATE_MIXED_PRECISION", "no")}
-    weights = params.row.encoder_file
-    fingerprint |= {"encoder": sha256_file(Path(weights)) if weights and Path(weights).is_file() else ""}
+    fingerprint |= {"encoder": weights_hash(params.row) or ""}
     folder = paths.segmenter(dataset, architecture, name)
     with work_folder(f"segment/{dataset}/{architecture}/{name}", fingerprint) as work, whole_folder(folder) as out:
         facts = train(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Probability
+from data.pretrained import lite0
 from segmentation.config.networks import LEAST_PX, STRIDE, NetworkConfig
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"  # the files of a trained segmenter
@@ -67,8 +68,10 @@ class ArchitectureRow(NetworkConfig):
     """A network and how it is trained."""
 
     input_px: int = Field(ge=STRIDE, multiple_of=STRIDE, description="side of the square that the network sees")
-    normalize: Literal["imagenet", "min_max"] = Field(
-        default="imagenet", description="min_max: each image to 0-1 by its own extremes (the paper's UNet)"
+    normalize: Literal["imagenet", "half", "min_max"] = Field(
+        default_factory=lambda row: "half" if row.get("encoder") == lite0.NAME else "imagenet",
+        description="imagenet: its mean and deviation; half: 0.5 and 0.5; min_max: each image to 0-1 by its own "
+        "extremes (the paper's UNet). Left out: half for the encoder lite0, imagenet for all others",
     )
     resize: Literal["smooth", "bilinear", "pillow"] = Field(
         default="smooth",
@@ -141,6 +144,9 @@ class ArchitectureRow(NetworkConfig):
             ),
             "keep: best_test chooses weights alone: no early_stop and no schedule: plateau with it": (
                 self.acts_on_validation and self.keep == "best_test"
+            ),
+            f"normalize: {lite0.NAME} was trained with half, got {self.normalize}: leave it out": (
+                self.encoder == lite0.NAME and self.normalize != "half"
             ),
             f"a {self.network} needs sides of {least_px} px or more, and would see {smallest}": smallest < least_px,
         }

@@ -1,10 +1,12 @@
 """Networks as part of an architecture's row."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from data.pairs.config import Config
+from data.pretrained import lite0
 
 Channels = Annotated[int, Field(ge=4)]
 Argument = bool | int | float | str | tuple[int | float, ...]
@@ -23,6 +25,7 @@ SOURCES: dict[str, tuple[str | None, tuple[int, ...]]] = {
 }
 SMALL_SEGFORMERS = ("mit_b0", "mit_b1")
 COUNTS = {"plain_unet": (4,), "unet": (3, 4, 5)}  # of decoder_channels; one for every other network
+WRONG_LITE = "timm-tf_efficientnet_lite"  # 0 to 4 of segmentation_models_pytorch 0.6
 RATES = frozenset({"drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate"})
 
 
@@ -32,7 +35,8 @@ class NetworkConfig(Config):
     network: Literal["sanet", "polyp_pvt", "ctnet", "plain_unet", "unet", "segformer"]
     encoder: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
-        description="any encoder of segmentation_models_pytorch; tu-NAME is timm's NAME. Left out, the network's own: "
+        description="lite0: EfficientNet-Lite0 with the ImageNet weights that this project installs, no download; or "
+        "any encoder of segmentation_models_pytorch; tu-NAME is timm's NAME. Left out, the network's own: "
         "sanet tu-res2net50d, polyp_pvt tu-pvt_v2_b2, ctnet mit_b3, segformer mit_b2; unet needs one",
     )
     encoder_args: dict[str, Argument] = Field(
@@ -66,6 +70,9 @@ class NetworkConfig(Config):
         given = [name for name in NetworkConfig.model_fields if name.startswith("encoder") and getattr(self, name)]
         if self.network == "plain_unet" and given:
             raise ValueError(f"{given[0]}: a plain_unet has no encoder of its own to choose")
+        problems = list(self._pretrained_problems())
+        if problems:
+            raise ValueError("; ".join(problems))
         if self.encoder_sha256 and not self.encoder_file:
             raise ValueError("encoder_sha256: there is no encoder_file to compare it with")
         widths = sorted(set(self.encoder_args) - RATES)
@@ -75,6 +82,22 @@ class NetworkConfig(Config):
                 "a file of other widths can be given as encoder_file"
             )
         return self
+
+    def _pretrained_problems(self) -> Iterator[str]:
+        """Yield why the encoder cannot have the weights that are asked for."""
+        name = self.encoder or ""
+        if name == lite0.NAME:
+            for key in ("encoder_weights", "encoder_file"):
+                if getattr(self, key):
+                    yield f"{key}: {name} always starts from the weights of its package, so leave {key} out"
+            widths = sorted(set(self.encoder_args) - RATES)
+            if widths:
+                yield f"encoder_args: {name}'s weights fit it as it is, so leave out {', '.join(widths)}"
+        if name.startswith(WRONG_LITE) and (self.encoder_weights or self.encoder_file):
+            yield (
+                f"encoder: the library builds {name} with other padding and epsilon than its weights were trained "
+                f"with, so its features would be wrong: use {lite0.NAME}, or tu-{name.removeprefix('timm-')}"
+            )
 
     def encoder_name(self) -> str:
         """Return the encoder that was chosen, or else the network's own."""

@@ -19,10 +19,12 @@ from data.pairs import resize
 from data.pairs.files import is_main_process, sha256_file, whole_folder
 from data.pairs.manifest import MANIFEST, PairSet, content
 from data.pairs.resize import resize_image, resize_mask, resize_pillow, soften_mask
+from data.pretrained import lite0
 from segmentation.config.architectures import ArchitectureRow, MultiScale
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+HALF = (lite0.MEAN,) * 3, (lite0.STD,) * 3
 CACHE = "decoded"
 RESIZE: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "smooth": partial(resize_image, antialias=True),
@@ -85,13 +87,19 @@ def load_pairs(pair_set: PairSet, row: ArchitectureRow) -> Decoded:
     return Decoded(*(np.load(folder / name, mmap_mode="r") for name in ("images.npy", "masks.npy")))
 
 
+def mean_std(row: ArchitectureRow) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (1, 3, 1, 1) of RGB in [0, 1] that the row's encoder wants, where it is not min_max."""
+    mean, std = HALF if row.normalize == "half" else (MEAN, STD)
+    return torch.tensor(mean).view(1, 3, 1, 1), torch.tensor(std).view(1, 3, 1, 1)
+
+
 def normalize(images: np.ndarray, row: ArchitectureRow, device: torch.device) -> Tensor:
     """Return float32 (N, 3, H, W) on the device from uint8 (N, H, W, 3), channels last in memory."""
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
     if row.normalize == "min_max":
         low, high = (extreme(pixels, dim=(1, 2, 3), keepdim=True) for extreme in (torch.amin, torch.amax))
         return (pixels - low) / (high - low).clamp(min=1)
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = (values.to(device) for values in mean_std(row))
     return (pixels / 255 - mean) / std
 
 

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file
+from data.pretrained import lite0
 from segmentation.config.networks import NetworkConfig
+from segmentation.networks.lite0 import lite0_encoder
 
 TIMM = "tu-"  # segmentation_models_pytorch's prefix for encoders that it takes from timm
 IMAGENET = "imagenet"  # for timm's encoders: whichever weights are their default
@@ -39,6 +41,8 @@ def timm_name(row: NetworkConfig) -> str:
 def weights_source(row: NetworkConfig) -> str:
     """Return in words where the pretrained weights of a row's encoder come from."""
     name = row.encoder_name()
+    if name == lite0.NAME:
+        return f"the package {lite0.PACKAGE}"
     if name.startswith(TIMM):
         cfg = timm.models.get_pretrained_cfg(timm_name(row))
         repository, url = (cfg.hf_hub_id, cfg.url) if cfg else (None, None)
@@ -49,6 +53,14 @@ def weights_source(row: NetworkConfig) -> str:
     if repository:  # before the address, as timm does
         return f"the repository {repository} of the Hugging Face hub (model.safetensors)"
     return str(url) if url else "nowhere: the library knows none for it"
+
+
+def weights_hash(row: NetworkConfig) -> str | None:
+    """Return the SHA-256 of the file that a row's encoder starts from, None without one."""
+    if row.encoder == lite0.NAME:
+        return lite0.SHA256
+    path = Path(row.encoder_file).expanduser() if row.encoder_file else None
+    return sha256_file(path) if path and path.is_file() else None
 
 
 def _refuse(row: NetworkConfig, what: str, problems: Iterable[str] = (), cause: Exception | None = None) -> NoReturn:
@@ -68,8 +80,11 @@ def read_weights(row: NetworkConfig) -> dict[str, Tensor]:
     path = Path(str(row.encoder_file)).expanduser()
     if not path.is_file():
         _refuse(row, "is missing")
-    if row.encoder_sha256 and row.encoder_sha256 != sha256_file(path):
+    digest = sha256_file(path)
+    if row.encoder_sha256 and row.encoder_sha256 != digest:
         _refuse(row, "is another file than encoder_sha256 says")
+    if digest == lite0.SHA256:
+        _refuse(row, f"is the file of {lite0.NAME}", [f"set encoder: {lite0.NAME}, which reads it by itself"])
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)
     except _UNREADABLE as error:
@@ -130,12 +145,14 @@ def _known_weights(name: str) -> list[str]:
 def check_names(row: NetworkConfig) -> None:
     """Raise UserError for an unknown encoder, or for weights that it never had."""
     name = row.encoder_name()
+    if name == lite0.NAME:
+        return
     if name.startswith(TIMM):
         names = [TIMM + model for model in timm.list_models() + timm.list_pretrained()]
     else:
         names = smp.encoders.get_encoder_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, [*names, lite0.NAME], n=3, cutoff=0.4)
         hint = f"nearest names: {', '.join(near)}" if near else "names are listed on smp.readthedocs.io under Encoders"
         raise UserError(f"encoder {name!r} is unknown", [hint])
     weights = _known_weights(name)
@@ -162,9 +179,12 @@ def build_encoder(row: NetworkConfig, *, pretrained: bool, depth: int = 5, **def
     For images (B, 3, H, W) it returns `depth` + 1 maps: the images, then the stages at strides 2, 4, 8 and so on, the
     first without channels where there is none. `out_channels` lists their channels.
 
-    Raises: UserError when encoder_file cannot be used; what the library raises when the encoder cannot be had.
+    Raises: UserError when encoder_file, or the package of lite0, cannot be used; what the library raises when the
+    encoder cannot be had.
     """
     name, args = row.encoder_name(), {**defaults, **row.encoder_args}
+    if name == lite0.NAME:
+        return lite0_encoder(depth, args, pretrained=pretrained)
     state = read_weights(row) if pretrained and row.encoder_file else None
     fetched = row.encoder_weights if pretrained and not row.encoder_file else None
     if name.startswith(TIMM):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segmentation.inference.inputs import MEAN, STD
+from segmentation.inference.inputs import mean_std
 from segmentation.inference.predict import Segmenter
 from segmentation.training.losses import structure
 
@@ -16,8 +16,8 @@ class _Loss(nn.Module):
         super().__init__()
         self.network = segmenter.network.cpu().eval().requires_grad_(False)
         self.side, self.min_max = segmenter.row.input_px, segmenter.row.normalize == "min_max"
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        for name, values in zip(("mean", "std"), mean_std(segmenter.row), strict=True):
+            self.register_buffer(name, values)
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
         inputs = functional.interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)

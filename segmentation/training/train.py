@@ -18,6 +18,7 @@ from data.pairs.training import check_weights
 from segmentation.config.architectures import CONFIG, WEIGHTS, ArchitectureRow
 from segmentation.inference.inputs import load_pairs, scaled_sizes
 from segmentation.networks.build import build_network
+from segmentation.networks.encoders import weights_hash
 from segmentation.training.batches import TrainingPairs, chosen_pairs, count_batches
 from segmentation.training.losses import loss_of
 from segmentation.training.run import Run, build_optimizer, build_schedule
@@ -80,6 +81,8 @@ def train(
         "kept_epoch": run.best_epoch if run.weights else run.epochs,
         "validation_pairs": sum(len(pair_set) for pair_set in looked_at),
     }
+    if digest := weights_hash(row):
+        facts["encoder_sha256"] = digest
     if accelerator.is_main_process:
         _write(run, out_dir, facts)
     return facts

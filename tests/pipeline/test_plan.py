@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from data.pairs.files import sha256_tree
+from data.pretrained import lite0
 from pipeline.cli import main
 from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import Planned, plan_stages
@@ -158,6 +159,20 @@ def test_everything_that_is_missing_is_told_at_once_after_the_plan(ask, tmp_path
         assert said.err.count(line) == 1, said.err
     assert "datasets.fetched" not in said.err, "the download makes it"
     assert "Traceback" not in said.err
+
+
+def test_the_package_of_an_encoder_is_missing_where_it_is_not_installed(ask, monkeypatch, capsys):
+    kept = Path("params.yaml").read_text()
+    edit(lambda data: data["architectures"]["unet"].update(encoder="lite0"))
+    try:
+        assert main(["plan"]) == 0
+        monkeypatch.setattr(lite0, "PACKAGE", "not-here-at-all")
+        assert main(["plan"]) == 2
+    finally:
+        Path("params.yaml").write_text(kept)
+    said = capsys.readouterr().err
+    assert said.count("architectures.unet.encoder: lite0 needs the package not-here-at-all") == 1, said
+    assert "pip install not-here-at-all" in said
 
 
 def test_a_wrong_file_stops_before_dvc_is_asked(project, capsys):

@@ -45,6 +45,8 @@ def test_a_wrong_row_is_refused(make_row, changes, words):
         ({"keep": "best"}, "best_val"),
         ({"early_stop": 3, "budget": "equal_steps"}, "need budget: equal_epochs"),
         ({"early_stop": 3, "keep": "best_test"}, "chooses weights alone"),
+        ({"encoder": "lite0", "normalize": "imagenet"}, "lite0 was trained with half, got imagenet: leave it out"),
+        ({"encoder": "lite0", "normalize": "min_max"}, "lite0 was trained with half, got min_max"),
         ({"network": "ctnet", "encoder": None, "decoder_channels": (16,), "input_px": 32}, "64 px or more"),
     ],
 )
@@ -52,3 +54,10 @@ def test_a_recipe_that_does_not_fit_together_is_refused(make_row, changes, words
     with pytest.raises(ValidationError, match=words):
         make_row(**changes)
     assert ArchitectureRow.model_fields["keep"].default == "last"
+
+
+def test_normalisation_is_the_encoders_and_stands_in_the_row(make_row):
+    assert {make_row().normalize, make_row(encoder="timm-tf_efficientnet_lite0").normalize} == {"imagenet"}
+    row = make_row(encoder="lite0")
+    assert '"normalize":"half"' in row.model_dump_json()
+    assert ArchitectureRow.model_validate_json(row.model_dump_json()) == row

@@ -52,6 +52,22 @@ def test_a_row_survives_json():
             {"network": "polyp_pvt", "encoder_weights": "imagenet", "encoder_args": {"depths": (1, 1, 1, 1)}},
             "fetched weights fit the encoder as it is, without encoder_args depths",
         ),
+        (
+            {"network": "unet", "encoder": "lite0", "encoder_weights": "imagenet", "encoder_file": "a.pth"},
+            "encoder_weights: lite0 always starts from .*; encoder_file: lite0 always starts from the weights of its",
+        ),
+        (
+            {"network": "unet", "encoder": "lite0", "encoder_args": {"channel_multiplier": 0.5}},
+            "encoder_args: lite0's weights fit it as it is, so leave out channel_multiplier",
+        ),
+        (
+            {"network": "unet", "encoder": "timm-tf_efficientnet_lite0", "encoder_weights": "imagenet"},
+            "other padding and epsilon .* use lite0, or tu-tf_efficientnet_lite0",
+        ),
+        (
+            {"network": "segformer", "encoder": "timm-tf_efficientnet_lite4", "encoder_file": "a.pth"},
+            "use lite0, or tu-tf_efficientnet_lite4",
+        ),
     ],
 )
 def test_a_wrong_row_is_refused(values, words):
@@ -62,3 +78,7 @@ def test_a_wrong_row_is_refused(values, words):
 def test_fetched_weights_may_come_with_another_drop_path():
     row = NetworkConfig(network="polyp_pvt", encoder_weights="imagenet", encoder_args={"drop_path_rate": 0.2})
     assert row.encoder_args == {"drop_path_rate": 0.2}
+
+
+def test_the_librarys_wrong_variant_may_start_anew():
+    assert NetworkConfig(network="unet", encoder="timm-tf_efficientnet_lite0").encoder_weights is None

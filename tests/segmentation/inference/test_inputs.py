@@ -30,6 +30,17 @@ def test_images_and_masks_are_brought_to_another_size_as_the_row_says(make_row):
     assert soft[0, 0, 0, 0] == mask[0, 0, 0, 0]  # corners are aligned
 
 
+@pytest.mark.parametrize(
+    ("changes", "mean", "std"),
+    [({}, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), ({"encoder": "lite0"}, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))],
+)
+def test_normalising_as_the_encoder_was_trained(make_row, changes, mean, std):
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
+    found = normalize(images, make_row(**changes), torch.device("cpu")).permute(0, 2, 3, 1)
+    expected = (torch.from_numpy(images).float() / 255 - torch.tensor(mean)) / torch.tensor(std)
+    assert torch.equal(found, expected)
+
+
 def test_normalising_by_the_extremes_of_each_image(make_row):
     images = np.zeros((2, 8, 8, 3), np.uint8)
     images[0, :4], images[1] = 200, 7
