@@ -20,13 +20,14 @@ from data.pairs.files import sha256_tree, write_json
 from data.pairs.seeds import item_seed
 from data.pairs.training import accelerator, check_losses, check_weights
 from siamese.base.devices import LateReader, seeded
-from siamese.base.load import encode_prompts
+from siamese.base.load import encode_prompts, stable_diffusion_scheduler
 from siamese.base.text import write_small_text_encoder
 from siamese.config.sections import PretrainedHere, UnetShape, VaeShape
 
 LAPLACE_LEVELS = 3
 KL_WEIGHT = 1e-6
 START_LOG_VARIANCE = -10.0
+LEAST_DEVIATION = 1e-6  # of a channel that says nothing
 MODEL_INDEX = {  # how diffusers finds the parts
     "_class_name": "StableDiffusionPipeline",
     "vae": ["diffusers", "AutoencoderKL"],
@@ -119,6 +120,7 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
                 norm_num_groups=_norm_groups(shape.channels),
                 mid_block_add_attention=False,
                 sample_size=images.shape[-1],
+                scaling_factor=1.0,
             )
         ),
         item_seed(seed, "vae"),
@@ -140,10 +142,33 @@ def _train_vae(images: Tensor, shape: VaeShape, seed: int) -> AutoencoderKL:
 
 
 @torch.inference_mode()
-def _symmetric_latents(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Return the latents of the images and of their mirrored and turned copies, (4 N, C, h, w), not yet scaled."""
+def symmetric_latents(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Return the latents of the images and of their mirrored and turned copies, (4 N, C, h, w)."""
     copies = torch.cat([images, images.flip(-1), images.flip(-2), images.flip(-1, -2)])
     return torch.cat([vae.encode(part).latent_dist.mean for part in copies.split(16)])
+
+
+def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Return latents (N, C, h, w) with mean 0 and deviation 1 in every channel, and let the autoencoder give these.
+
+    Means and deviations are folded into the 1x1 convolutions on either side of the latents, so that reconstructions
+    stay as they were and the posteriors are those of the new latents.
+    """
+    channels = [latents[:, channel].double().cpu() for channel in range(latents.shape[1])]
+    mean = torch.stack([values.mean() for values in channels])
+    deviation = torch.stack([values.std() for values in channels]).clamp_min(LEAST_DEVIATION)
+    count, inner, outer = len(channels), vae.quant_conv, vae.post_quant_conv
+    with torch.no_grad():
+        weight, bias = (value.double().cpu() for value in (inner.weight, inner.bias))
+        weight[:count] /= deviation.view(-1, 1, 1, 1)
+        bias[:count] = (bias[:count] - mean) / deviation
+        bias[count:] -= 2 * deviation.log()  # log-variances
+        inner.weight.copy_(weight), inner.bias.copy_(bias)
+        weight, bias = (value.double().cpu() for value in (outer.weight, outer.bias))
+        outer.bias.copy_(bias + weight[:, :, 0, 0] @ mean)
+        outer.weight.copy_(weight * deviation.view(1, -1, 1, 1))
+    mean, deviation = (values.float().view(1, -1, 1, 1).to(latents.device) for values in (mean, deviation))
+    return (latents - mean) / deviation
 
 
 def _train_unet(latents: Tensor, context: Tensor, shape: UnetShape, scheduler: DDIMScheduler, seed: int):
@@ -192,16 +217,16 @@ def pretrain(images: Tensor, prompt: str, cfg: PretrainedHere, out_dir: Path, wo
         _train_vae(images, cfg.vae, cfg.seed).save_pretrained(work / "vae.part")
         (work / "vae.part").rename(work / "vae")
     vae = AutoencoderKL.from_pretrained(work / "vae").eval().requires_grad_(False).to(images.device)
-    latents = _symmetric_latents(vae, images)
-    vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5), _name_or_path="")
+    latents = normalise_latents(vae, symmetric_latents(vae, images))
+    vae.register_to_config(_name_or_path="")
     vae.save_pretrained(out_dir / "vae")
 
     write_small_text_encoder(cfg.unet.context_dim, item_seed(cfg.seed, "text"), out_dir)
-    scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    scheduler = stable_diffusion_scheduler()
     scheduler.save_pretrained(out_dir / "scheduler")
     write_json(out_dir / "base.json", {"kind": "pretrain"})
     context = encode_prompts(out_dir, [prompt, ""])
-    unet = _train_unet(latents * vae.config.scaling_factor, context, cfg.unet, scheduler, cfg.seed)
+    unet = _train_unet(latents, context, cfg.unet, scheduler, cfg.seed)
     unet.save_pretrained(out_dir / "unet")
     write_json(out_dir / "model_index.json", MODEL_INDEX)
     digest = sha256_tree(out_dir / "unet", out_dir / "vae", out_dir / "text_encoder")
