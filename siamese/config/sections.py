@@ -127,13 +127,17 @@ class TrainingConfig(Config):
 
 
 class SamplingConfig(Config):
-    """How every generator is sampled. The last four change an image; the paper has DDIM and none of the others."""
+    """How every generator is sampled. From `solver` on: the paper has the defaults."""
 
     steps: int = Field(ge=1, le=200, description="of the 1000 of training; the paper takes 50")
     guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
     batch: Count = Field(description="images denoised together; does not change an image")
     seed: int = Field(ge=0)
     solver: Literal["ddim", "dpm++"] = Field(default="ddim", description="dpm++ needs fewer steps for a like image")
+    spacing: Literal["leading", "trailing"] = Field(
+        default="leading",
+        description="of ddim's steps; trailing begins at pure noise, which few steps need for contrast",
+    )
     guidance_rescale: Probability = Field(
         default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
     )
