@@ -1,4 +1,4 @@
-"""Plain diffusers, from the files alone, draws our images: nothing but the dense hint encoder is code of this project."""
+"""Plain diffusers, from files alone, draws our images: only the dense hint encoder is code of this project."""
 
 import numpy as np
 import pytest
