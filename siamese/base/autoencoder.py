@@ -112,15 +112,17 @@ def symmetric_latents(vae: AutoencoderKL, images: np.ndarray) -> Tensor:
 
 
 def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Return latents (N, C, h, w) with mean 0 and deviation 1 in every channel, and let the autoencoder give these.
+    """Give every channel of latents (N, C, h, w) mean 0 and deviation 1, in place, and let the autoencoder give these.
 
     Means and deviations are folded into the 1x1 convolutions on either side of the latents, so that reconstructions
     stay as they were and the posteriors are those of the new latents.
     """
-    channels = [latents[:, channel].double().cpu() for channel in range(latents.shape[1])]
-    mean = torch.stack([values.mean() for values in channels])
-    deviation = torch.stack([values.std() for values in channels]).clamp_min(LEAST_DEVIATION)
-    count, inner, outer = len(channels), vae.quant_conv, vae.post_quant_conv
+    count, inner, outer = latents.shape[1], vae.quant_conv, vae.post_quant_conv
+    moments = []
+    for channel in range(count):  # one at a time, for the memory
+        values = latents[:, channel].double().cpu()
+        moments.append((float(values.mean()), max(float(values.std()), LEAST_DEVIATION)))
+    mean, deviation = torch.tensor(moments, dtype=torch.float64).unbind(1)
     with torch.no_grad():
         weight, bias = (value.double().cpu() for value in (inner.weight, inner.bias))
         weight[:count] /= deviation.view(-1, 1, 1, 1)
@@ -131,4 +133,4 @@ def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
         outer.bias.copy_(bias + weight[:, :, 0, 0] @ mean)
         outer.weight.copy_(weight * deviation.view(1, -1, 1, 1))
     mean, deviation = (values.float().view(1, -1, 1, 1).to(latents.device) for values in (mean, deviation))
-    return (latents - mean) / deviation
+    return latents.sub_(mean).div_(deviation)
