@@ -17,8 +17,8 @@ from benchmarks.on_gpu.cards import SIZES_GIB, limit_bytes
 from benchmarks.on_gpu.part import Part, Scale, attempt, begin, free
 from benchmarks.sampling.beside_diffusers import draw_masks, draw_noise, our_sampler
 from data.pairs.errors import UserError
+from siamese.base.training_state import OPTIMIZERS
 from siamese.config.sections import SamplingConfig, TrainingConfig
-from siamese.training.state import OPTIMIZERS
 
 EMA = 0.999
 

@@ -9,7 +9,6 @@ READS = {"row": "datasets.{dataset}", "base": "base"}
 def run(item: dict, params) -> None:
     """Write outputs/base/<dataset>/. Raises: UserError when a named model cannot be had."""
     from data.pairs.manifest import read_pairs
-    from siamese.base.latents import to_signed
     from siamese.base.pretrain import pretrain
     from siamese.base.reference import write_base_reference
     from siamese.base.single_file import write_base_from_file
@@ -26,4 +25,4 @@ def run(item: dict, params) -> None:
     fingerprint = {"data": sha256_tree(train), "base": base.model_dump(mode="json")}
     fingerprint |= {"prompt": params.row.prompt, "code": code_fingerprint("data", "siamese")}
     with work_folder(f"base/{dataset}", fingerprint) as work, whole_folder(paths.base(dataset)) as out:
-        pretrain(to_signed(read_pairs(train).images()), params.row.prompt, base, out, work)
+        pretrain(read_pairs(train).images(), params.row.prompt, base, out, work)

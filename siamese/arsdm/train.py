@@ -15,10 +15,10 @@ from siamese.arsdm.network import SpadeUNet, build_network, save_network
 from siamese.arsdm.step import TERMS, Refinement, add_step_gradients, draw_batch
 from siamese.base.devices import full_precision
 from siamese.base.latents import PixelData
+from siamese.base.training_state import TrainingState
 from siamese.config.arsdm import ArsdmRow
 from siamese.config.sections import TrainingConfig
 from siamese.training.loop import MicroBatch, Run, one_training, run_steps
-from siamese.training.state import TrainingState
 
 REFINER = "loss.pt2"
 

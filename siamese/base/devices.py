@@ -61,6 +61,11 @@ def seeded(build: Callable[[], Built], seed: int) -> Built:
         return build()
 
 
+def norm_groups(channels: tuple[int, ...]) -> int:
+    """Return groups of sixteen channels or more: smaller ones would normalise the colour of a patch away."""
+    return max(1, math.gcd(*channels) // 16)
+
+
 def full_precision(where: torch.device) -> contextlib.AbstractContextManager:
     """Return a block in which nothing is cast to half precision."""
     cast = torch.amp.is_autocast_available(where.type)

@@ -20,6 +20,10 @@ from siamese.base.reference import find_diffusers_model, model_hash, variant_of
 from siamese.config.rows import downsampling
 from siamese.config.sections import DiffusersBase
 
+# of the official sampler (spec 1.4, row 17)
+OFFICIAL_DDIM: dict[str, Any] = {
+    "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "leading",
+}  # fmt: skip
 DEFAULT_CHANNELS = {"vae": (64,), "unet": (320, 640, 1280, 1280)}  # diffusers', for a config that does not say them
 
 
@@ -81,15 +85,21 @@ def load_unet(base_dir: Path) -> UNet2DConditionModel:
     return _load(UNet2DConditionModel, base_dir, "unet")
 
 
+def stable_diffusion_scheduler() -> DDIMScheduler:
+    """Return the noise schedule of Stable Diffusion 1.x as the scheduler that is saved in a base model made here."""
+    return DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, **OFFICIAL_DDIM)
+
+
 def load_scheduler(base_dir: Path) -> DDIMScheduler:
     """Return the noise schedule as a DDIM scheduler with the settings of the official sampler (spec 1.4, row 17).
+
+    A base model that was made here holds this very scheduler; others may have been saved with another one.
 
     Raises: UserError when the model predicts something else than the noise.
     """
     folder, _ = _model_folder(base_dir)
-    official = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "leading"}
     with _named_errors(f"{folder / 'scheduler'} cannot be loaded"):
-        scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **official)
+        scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler", **OFFICIAL_DDIM)
     kind = scheduler.config.prediction_type
     if kind != "epsilon":
         raise UserError(f"{folder} predicts {kind}; only models that predict the noise (epsilon) can be trained on")

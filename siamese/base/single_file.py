@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree, write_json
 from siamese.base.checkpoint_files import UNET, convert, misfits, read_checkpoint, refuse_misfits, without_wrappers
+from siamese.base.load import stable_diffusion_scheduler
 from siamese.base.reference import PARTS, family_problems
 from siamese.base.text import clip_tokenizer, special_tokens
 from siamese.config.sections import SingleFileBase
@@ -136,12 +137,8 @@ def write_stable_diffusion(state: Mapping[str, Tensor], out_dir: Path, *, ema: b
     refuse_misfits("the checkpoint is no Stable Diffusion 1.x", problems)
     for network, converted, _ in filled:
         network.load_state_dict({name: value.contiguous() for name, value in converted.items()}, assign=True)
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, set_alpha_to_one=False,
-        clip_sample=False,
-    )  # fmt: skip
     StableDiffusionPipeline(
-        unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler,
+        unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=stable_diffusion_scheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(out_dir)  # fmt: skip
     return report

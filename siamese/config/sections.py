@@ -9,6 +9,7 @@ from siamese.config.arsdm import ArsdmRow
 from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths, downsampling
 
 Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class VaeShape(Config):
@@ -20,6 +21,8 @@ class VaeShape(Config):
     steps: Count
     batch: Count
     lr: Positive
+    perceptual: Weight = Field(default=0.0, description="of a loss on features of lite0; 0 switches it off")
+    band_energy: Weight = Field(default=0.0, description="of a loss on the local energy of fine bands; 0: off")
 
 
 class UnetShape(Config):
@@ -32,6 +35,7 @@ class UnetShape(Config):
     steps: Count
     batch: Count
     lr: Positive
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of an average that is saved in place; 0: none")
 
 
 class PretrainedHere(Config):
@@ -41,6 +45,7 @@ class PretrainedHere(Config):
     seed: int = Field(ge=0)
     vae: VaeShape
     unet: UnetShape
+    checkpoint_steps: Count = Field(default=500, description="steps between two checkpoints to resume from")
 
     @property
     def size_multiple(self) -> int:
@@ -127,13 +132,17 @@ class TrainingConfig(Config):
 
 
 class SamplingConfig(Config):
-    """How every generator is sampled. The last four change an image; the paper has DDIM and none of the others."""
+    """How every generator is sampled. From `solver` on: the paper has the defaults."""
 
     steps: int = Field(ge=1, le=200, description="of the 1000 of training; the paper takes 50")
     guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
     batch: Count = Field(description="images denoised together; does not change an image")
     seed: int = Field(ge=0)
     solver: Literal["ddim", "dpm++"] = Field(default="ddim", description="dpm++ needs fewer steps for a like image")
+    spacing: Literal["leading", "trailing"] = Field(
+        default="leading",
+        description="of ddim's steps; trailing begins at pure noise, which few steps need for contrast",
+    )
     guidance_rescale: Probability = Field(
         default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
     )

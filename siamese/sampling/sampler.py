@@ -20,10 +20,10 @@ from siamese.method.control import summed_residuals, time_embedding, unet_decode
 from siamese.method.registry import METHODS
 from siamese.sampling.sample import Request, Sampler
 
-SOLVERS: dict[str, Callable[[DDIMScheduler], SchedulerMixin]] = {
-    "ddim": lambda schedule: DDIMScheduler.from_config(schedule.config),
+SOLVERS: dict[str, Callable[[DDIMScheduler, SamplingConfig], SchedulerMixin]] = {
+    "ddim": lambda schedule, cfg: DDIMScheduler.from_config(schedule.config, timestep_spacing=cfg.spacing),
     # few steps must start from pure noise, which DDIM's spacing of the paper does not give
-    "dpm++": lambda schedule: DPMSolverMultistepScheduler.from_config(schedule.config, timestep_spacing="trailing"),
+    "dpm++": lambda schedule, _: DPMSolverMultistepScheduler.from_config(schedule.config, timestep_spacing="trailing"),
 }
 
 
@@ -58,7 +58,7 @@ def denoise(
     doubled = condition.twice()
     prompt, empty = (embedding.expand(count, -1, -1) for embedding in context.split(1))
     both_prompts = torch.cat([empty, prompt])
-    solver = SOLVERS[cfg.solver](scheduler)
+    solver = SOLVERS[cfg.solver](scheduler, cfg)
     solver.set_timesteps(cfg.steps)
     guided_steps = round(cfg.guided_share * cfg.steps) if cfg.guidance > 1 else 0
     adapted_steps = round(condition.adapter_share * cfg.steps)

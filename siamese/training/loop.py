@@ -23,9 +23,9 @@ from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
 from data.pairs.training import check_losses, check_weights
 from siamese.base.devices import LateReader, is_out_of_memory
+from siamese.base.training_state import TrainingState
 from siamese.config.sections import TrainingConfig
 from siamese.training.gradients import accumulate, out_of_memory
-from siamese.training.state import TrainingState
 
 # one micro-batch: places of its pairs in the data, their places in the run
 MicroBatch = tuple[Sequence[int], Sequence[int]]

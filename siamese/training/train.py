@@ -12,12 +12,12 @@ from data.pairs.seeds import item_seed
 from siamese.base.devices import moved, place
 from siamese.base.latents import TrainingData, image_hints, mask_hints
 from siamese.base.load import base_info, load_scheduler
+from siamese.base.training_state import TrainingState
 from siamese.config.sections import TrainingConfig
 from siamese.method.checkpoint import build_networks, save_generator
 from siamese.method.registry import Networks, training_step
 from siamese.method.step import TERMS, Augmented, Batch, online_step
 from siamese.training.loop import MicroBatch, Run, one_training, run_steps
-from siamese.training.state import TrainingState
 
 COMPILED_VARIANTS = 64
 

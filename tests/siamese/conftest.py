@@ -7,7 +7,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.base.devices import seeded
-from siamese.base.latents import cache_latents, load_training_data, to_signed
+from siamese.base.latents import cache_latents, load_training_data
 from siamese.base.pretrain import pretrain
 from siamese.config.sections import ControlNetRow, PretrainedHere, SamplingConfig, SiameseRow, TrainingConfig
 from siamese.method.control import decoder_modules
@@ -40,7 +40,7 @@ def real(tmp_path_factory):
 @pytest.fixture(scope="session")
 def base_dir(tmp_path_factory, real):
     out, work = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("work")
-    pretrain(to_signed(real.images()), "a polyp", BASE, out, work)
+    pretrain(real.images(), "a polyp", BASE, out, work)
     return out
 
 

@@ -20,7 +20,7 @@ from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.base import load as load_module
 from siamese.base import reference as base_module
-from siamese.base.latents import cache_latents, check_size, load_training_data, to_signed
+from siamese.base.latents import cache_latents, check_size, load_training_data
 from siamese.base.load import (
     base_info,
     encode_prompts,
@@ -53,7 +53,7 @@ def test_a_pretrained_base_is_a_diffusers_pipeline(base_dir):
 
 def test_pretraining_twice_gives_the_same_bytes(real, base_dir, tmp_path):
     (tmp_path / "out").mkdir(), (tmp_path / "work").mkdir()
-    pretrain(to_signed(real.images()), "a polyp", BASE, tmp_path / "out", tmp_path / "work")
+    pretrain(real.images(), "a polyp", BASE, tmp_path / "out", tmp_path / "work")
     assert sha256_tree(tmp_path / "out") == sha256_tree(base_dir)
 
 

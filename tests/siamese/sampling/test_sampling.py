@@ -39,6 +39,15 @@ def test_ddim_visits_the_documented_timesteps(base_dir):
     assert scheduler.final_alpha_cumprod == scheduler.alphas_cumprod[0]
 
 
+def test_trailing_steps_begin_at_pure_noise_and_end_at_the_last_image(base_dir):
+    """Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed, Table 2."""
+    cfg = SAMPLING.model_copy(update={"spacing": "trailing"})
+    solver = sampler_module.SOLVERS["ddim"](load_scheduler(base_dir), cfg)
+    solver.set_timesteps(10)
+    assert solver.timesteps.tolist() == [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]
+    assert sampler_module.SOLVERS["ddim"](load_scheduler(base_dir), SAMPLING).config.timestep_spacing == "leading"
+
+
 @pytest.fixture
 def masks(real, tmp_path):
     write_masks(real, "real", RealMasks(kind="real", copies=1), tmp_path / "masks")
@@ -232,7 +241,7 @@ def test_guidance_and_solver_compute_in_float32_under_bf16(trained, base_dir, mo
     with torch.autocast("cpu", torch.bfloat16):
         found = clean(trained, base_dir, solver=solver, guidance=9.0, steps=4)
     assert {noise.dtype for noise in predicted} == {torch.bfloat16}
-    steps = sampler_module.SOLVERS[solver](load_scheduler(base_dir))
+    steps = sampler_module.SOLVERS[solver](load_scheduler(base_dir), SAMPLING)
     steps.set_timesteps(4)
     latents = NOISE
     for timestep, noise in zip(steps.timesteps, predicted, strict=True):

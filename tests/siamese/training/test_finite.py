@@ -6,7 +6,7 @@ import torch
 from data.pairs.errors import UserError
 from data.pairs.training import LARGEST, check_losses, check_weights
 from siamese.arsdm.train import train_arsdm
-from siamese.base.latents import PixelData, to_signed
+from siamese.base.latents import PixelData
 from siamese.base.pretrain import pretrain
 from siamese.config.sections import PretrainedHere
 from siamese.training.loop import Run, pair_order
@@ -43,7 +43,7 @@ def test_the_base_model(part, real, tmp_path):
     (tmp_path / "out").mkdir(), (tmp_path / "work").mkdir()
     cfg = base_of(part, lr=1e30, steps=4)
     with pytest.raises(UserError, match=rf"base {part}: .* step \d of 4") as caught:
-        pretrain(to_signed(real.images()), "a polyp", cfg, tmp_path / "out", tmp_path / "work")
+        pretrain(real.images(), "a polyp", cfg, tmp_path / "out", tmp_path / "work")
     assert f"base.{part}.lr" in caught.value.problems[0]
 
 
@@ -52,9 +52,7 @@ def test_the_last_step_of_the_base_model_counts_too(part, real, tmp_path):
     """Its loss was a number, and its weights no longer are: nothing looked at them."""
     (tmp_path / "out").mkdir(), (tmp_path / "work").mkdir()
     with pytest.raises(UserError, match=f"base {part}: .* weights are not finite after step 0 of 1"):
-        pretrain(
-            to_signed(real.images()), "a polyp", base_of(part, lr=1e300, steps=1), tmp_path / "out", tmp_path / "work"
-        )
+        pretrain(real.images(), "a polyp", base_of(part, lr=1e300, steps=1), tmp_path / "out", tmp_path / "work")
 
 
 @pytest.mark.parametrize(("row", "key"), [(SIAMESE, "training.lr"), (CONTROLNET, "lr of the controlnet in generators")])

@@ -15,12 +15,12 @@ from data.pairs.files import sha256_tree
 from data.pairs.training import accelerator
 from siamese.base.latents import check_size
 from siamese.base.load import load_scheduler, load_unet
+from siamese.base.training_state import TrainingState
 from siamese.config.sections import SiameseRow
 from siamese.method import registry as registry_module
 from siamese.method.checkpoint import build_networks, load_generator
 from siamese.training import train as train_module
 from siamese.training.loop import Run
-from siamese.training.state import TrainingState
 from siamese.training.train import draw_batch, train_generator, training_networks
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import CONTROLNET, ROWS, SIAMESE, TRAINING

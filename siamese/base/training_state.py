@@ -49,7 +49,8 @@ class TrainingState:
     """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run.
 
     What has requires_grad set in the networks is trained; `saved` is what a checkpoint holds, by name. `ema` is the
-    decay of the averaged weights, None for none; its options are those of diffusers' EMAModel.
+    decay of the averaged weights, None for none; its options are those of diffusers' EMAModel. `rng` is a
+    generator on the CPU whose draws go on where they were.
 
     Raises: UserError when the optimiser's package is missing.
     """
@@ -61,9 +62,11 @@ class TrainingState:
         cfg: TrainingConfig,
         accelerator: Accelerator,
         ema: float | None,
+        *,
+        rng: torch.Generator | None = None,
         **ema_options: Any,
     ) -> None:
-        self.saved = saved
+        self.saved, self.rng = saved, rng
         self.parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
         self.optimizer = OPTIMIZERS[cfg.optimizer](self.parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
         self.schedule = SCHEDULES[cfg.schedule](self.optimizer, cfg)
@@ -93,7 +96,8 @@ class TrainingState:
         part.mkdir()
         save_file(flat_state(self.saved), part / "weights.safetensors")
         states = {name: value.state_dict() for name, value in self._beside_weights().items()}
-        torch.save({**states, "rows": self.rows}, part / "state.pt")
+        drawn = {"rng": self.rng.get_state()} if self.rng else {}
+        torch.save({**states, **drawn, "rows": self.rows}, part / "state.pt")
         part.rename(work / f"step-{step}")
         for old in work.glob("step-*"):
             if old.name != f"step-{step}":
@@ -111,6 +115,8 @@ class TrainingState:
             value.load_state_dict(states[name])
         if self.average:
             self.average.to(self.parameters[0].device)
+        if self.rng:
+            self.rng.set_state(states["rng"])
         self.rows = states["rows"]
         return steps[-1]
 
