@@ -83,7 +83,7 @@ def other_forms(folder: Path) -> list[str]:
     return sorted({way_in(entry.path) for entry in entries(folder) if entry.kind == "file" and form_of(entry.path)})
 
 
-def _reason(entry: Entry) -> str:
+def why_not_read(entry: Entry) -> str:
     """Return why a file that is no picture by its name is not read, and what to do."""
     if entry.kind == "link to nothing":
         return f"is a link to {os.readlink(entry.path)}, which is not there: mend or remove the link"
@@ -113,16 +113,16 @@ def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
         elif entry.kind == "file" and ending in DOCUMENTS:
             form = form_of(path)
             if form or here:
-                yield ("other_form" if form else "document"), f"{path}: {_reason(entry)}"
+                yield ("other_form" if form else "document"), f"{path}: {why_not_read(entry)}"
         elif entry.kind in ("folder", "link to a folder") and (
             not (shown_picture or of_pairs) or any(place.is_relative_to(path) for place in among)
         ):
             continue
         elif here:
             code = "dangling" if entry.kind == "link to nothing" else "unread"
-            yield ("unused" if found.listed else code), f"{path}: {_reason(entry)}"
+            yield ("unused" if found.listed else code), f"{path}: {why_not_read(entry)}"
         elif entry.kind != "file" or is_picture(path) or form_of(path) or picture_format(path):
-            yield "unused", f"{path}: {_reason(entry)}"
+            yield "unused", f"{path}: {why_not_read(entry)}"
 
 
 def with_leftovers(folder: Path, found: Found) -> Found:
