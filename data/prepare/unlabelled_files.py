@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data.layouts.folders import IMAGE_FOLDERS
 from data.layouts.layouts import find
-from data.layouts.leftovers import DOCUMENTS, Entry, entries, why_not_read
+from data.layouts.leftovers import DOCUMENTS, entries, why_not_read
 from data.pairs.errors import UserError
 from data.prepare.config import FolderDataset
 from data.prepare.grouping import by_pattern, by_table
@@ -30,6 +31,11 @@ def _linked(folder: Path, root: Path) -> bool:
     return any(place.is_symlink() for place in (folder, *folder.parents) if place != root and root in place.parents)
 
 
+def _not_watched(link: Path) -> str:
+    what_to_do = f"copy it, or link its files (cp -rs {link.resolve()} ...)"
+    return f"{link}: is a link to a folder, in which DVC sees no change: {what_to_do}"
+
+
 def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[str]) -> list[Source]:
     """Return the images below a folder of the row's path; whatever else is there is named in one of the two lists."""
     root = Path(row.path)
@@ -37,7 +43,9 @@ def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[
     if not folder.is_dir():
         problems.append(f"unlabelled: {folder} is not a folder: name one in path that holds images without masks")
         return []
-    files = list(entries(folder)) if not _linked(folder, root) else [Entry(folder, "link to a folder")]
+    if _linked(folder, root):
+        problems.append(_not_watched(folder))
+        return []
     try:
         pair = find(folder).sources[0]
     except UserError:  # as it should be: no pairs
@@ -48,12 +56,11 @@ def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[
         problems.append(f"unlabelled: {folder} holds pairs, such as {pair.image}{masks}: {what_to_do}")
         return []
     sources = []
-    for entry in files:
+    for entry in entries(folder):
         path = entry.path
         plain_picture = is_picture(path) and not path.name.startswith(".")
         if entry.kind == "link to a folder":
-            what_to_do = f"copy it, or link its files (cp -rs {path.resolve()} ...)"
-            problems.append(f"{path}: is a link to a folder, in which DVC sees no change: {what_to_do}")
+            problems.append(_not_watched(path))
         elif entry.kind == "file" and (plain_picture or (row.slices and is_volume(path))):
             sources.append(Source(_own_id(path, folder), path, (), name=plain_stem(path)))
         elif entry.kind == "file" and path.suffix.lower() in DOCUMENTS and not form_of(path):
@@ -67,9 +74,17 @@ def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[
         keep = "all" if row.slices.keep == "lesion" else row.slices.keep  # nobody says which slices hold one
         pictures = [source for source in sources if not is_volume(source.image)]
         sources = pictures + sources_of_volumes(volumes, row.slices.model_copy(update={"keep": keep}), problems)
-    if row.group and row.group.endswith(".csv"):
-        return by_table(sources, root, root / row.group, [])
-    return by_pattern(sources, row.group, []) if row.group else sources
+    return _grouped(sources, row)
+
+
+def _grouped(sources: list[Source], row: FolderDataset) -> list[Source]:
+    """Return the images with the groups of those for which the row says one."""
+    if not row.group:
+        return sources
+    root = Path(row.path)
+    table = row.group.endswith(".csv")
+    said = by_table(sources, root, root / row.group, []) if table else by_pattern(sources, row.group, [])
+    return [replace(source, group=named.group or source.group) for source, named in zip(sources, said, strict=True)]
 
 
 def unlabelled_sources(

@@ -91,7 +91,7 @@ def unlabelled_problems(names: Sequence[str], *, cut: bool) -> list[str]:
             problems.append(f"unlabelled: {name!r} must lie below path, which DVC watches: {what_to_do}")
     if REST in names and not cut:
         problems.append(
-            "unlabelled: rest is what limit or a slice leaves out of train: set limit: {train: 100}, or name the folder "
-            "of images without masks (./rest if that is its name)"
+            "unlabelled: rest is what limit or a slice leaves out of train: set limit: {train: 100}, or name the "
+            "folder of images without masks (./rest if that is its name)"
         )
     return problems

@@ -1,4 +1,4 @@
-"""base: the base model of a data set, pretrained on its images with and without masks, or found where params.yaml says."""
+"""base: the base model of a data set, pretrained on images with and without masks, or found where params.yaml says."""
 
 from data.pairs.files import code_fingerprint, sha256_tree, whole_folder, work_folder
 from pipeline.params import paths
