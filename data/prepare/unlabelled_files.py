@@ -12,7 +12,7 @@ from data.pairs.errors import UserError
 from data.prepare.config import FolderDataset
 from data.prepare.grouping import by_pattern, by_table
 from data.readers.config import REST
-from data.readers.known_forms import form_of, is_volume
+from data.readers.known_forms import ending_of, form_of, is_volume
 from data.readers.sources import Source, is_picture, plain_stem
 from data.readers.volumes import sources_of_volumes
 
@@ -21,9 +21,14 @@ def _folders(row: FolderDataset) -> list[str]:
     return [name for name in row.unlabelled_names() if name != REST]
 
 
+def _stem(path: Path) -> str:
+    """Return the name without its ending, of which .nii.gz is one."""
+    return path.name.removesuffix(path.name[-len(ending_of(path)) :]) if is_volume(path) else plain_stem(path)
+
+
 def _own_id(path: Path, folder: Path) -> str:
     parts = [part for part in path.parent.relative_to(folder).parts if part.lower() not in IMAGE_FOLDERS]
-    return re.sub(r"[^\w.()-]+", "-", "-".join([*parts, plain_stem(path)]))
+    return re.sub(r"[^\w.()-]+", "-", "-".join([*parts, _stem(path)]))
 
 
 def _linked(folder: Path, root: Path) -> bool:
@@ -62,7 +67,7 @@ def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[
         if entry.kind == "link to a folder":
             problems.append(_not_watched(path))
         elif entry.kind == "file" and (plain_picture or (row.slices and is_volume(path))):
-            sources.append(Source(_own_id(path, folder), path, (), name=plain_stem(path)))
+            sources.append(Source(_own_id(path, folder), path, (), name=_stem(path)))
         elif entry.kind == "file" and path.suffix.lower() in DOCUMENTS and not form_of(path):
             unused.append(f"{path}: {why_not_read(entry)}")
         elif entry.kind != "folder":  # a folder that is named like a picture
