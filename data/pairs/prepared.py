@@ -11,6 +11,7 @@ from data.pairs.errors import UserError, naming
 from data.pairs.files import csv_text, of_cell, write_text
 from data.pairs.image_io import read_image
 from data.pairs.manifest import MANIFEST, PairSet, read_pairs
+from data.pairs.parallel import threaded
 
 TRAIN, VAL = "train", "val"
 NATIVE = "native"  # folder of test sets at their own sizes
@@ -81,16 +82,21 @@ class LoneImages:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def image(self, row: LoneImage) -> np.ndarray:
+        """Return uint8 (H, W, 3)."""
+        path = self.folder / row.image
+        with naming(path):
+            return read_image(path)
+
     def after(self, images: np.ndarray) -> np.ndarray:
         """Return uint8 (N + M, H, W, 3): the N given images and then these M, in the order of their ids."""
         if not self.rows:
             return images
         joined = np.empty((len(images) + len(self), *images.shape[1:]), np.uint8)
         joined[: len(images)] = images
-        for place, row in enumerate(self.rows, len(images)):
-            path = self.folder / row.image
-            with naming(path):
-                joined[place] = read_image(path)
+        read = threaded(self.image, self.rows, title="images without masks", unit="image")
+        for place, image in enumerate(read, len(images)):
+            joined[place] = image
         return joined
 
 
