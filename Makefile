@@ -50,4 +50,4 @@ install: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .work outputs data/processed results/figures results/pictures results/cards results/report.html
+	rm -rf .work outputs data/processed data/unlabelled results/figures results/pictures results/cards results/report.html

@@ -14,6 +14,7 @@ from data.doctor.suggest import fitting_row
 from data.drawing import evenly, outlined, reduced, tiled
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
+from data.layouts.leftovers import lone_folders
 from data.mask_files.checks import one_for_all
 from data.pairs.files import sha256_file
 from data.pairs.parallel import threaded
@@ -117,7 +118,7 @@ def examine(folder: Path, layout: str | None = None, which: Which | None = None)
              "files": sorted(text for other, text in faults if other == code)}
             for code in FAULTS if counts[code]
         ],
-        "notes": list(found.notes),
+        "notes": [*found.notes, *lone_folders(folder, found)],
         "row": row,
         "stops": stops,
     }  # fmt: skip

@@ -30,14 +30,20 @@ class Outlines:
     size: tuple[int, int]  # width, height as the file says
     outlines: tuple[tuple[int, Any], ...] = field(hash=False)  # number of the class, segmentation as in the file
 
-    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
-        """Return image and mask as `read_source` does."""
+    def image_alone(self) -> np.ndarray:
+        """Return uint8 (H, W, 3)."""
         with naming(self.image):
             image = read_image(self.image)
             size = (image.shape[1], image.shape[0])
             if size != self.size:
                 said = f"{self.size[0]}x{self.size[1]} in {self.file.name}"
                 raise BadImageError(f"is {size[0]}x{size[1]} but {said}", "size_mismatch")
+            return image
+
+    def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+        """Return image and mask as `read_source` does."""
+        image = self.image_alone()
+        with naming(self.image):
             values = np.zeros(image.shape[:2], np.uint8)
             for number, segmentation in sorted(self.outlines, key=lambda outline: outline[0]):
                 try:

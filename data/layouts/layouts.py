@@ -9,7 +9,7 @@ from data.layouts.cases import beside, cases, dsb
 from data.layouts.chosen import chosen_pairs
 from data.layouts.coco import coco
 from data.layouts.folders import by_split, child, children, folder_pairs, folders_within, split_name
-from data.layouts.leftovers import other_forms, survey, with_leftovers
+from data.layouts.leftovers import images_alone, other_forms, survey, with_leftovers
 from data.layouts.lists import imagefolder, jsonl, medsegbench, voc
 from data.layouts.matching import match
 from data.layouts.nnunet_labels import read_nnunet_labels
@@ -156,6 +156,7 @@ def find(folder: Path, layout: str | None = None, which: Which | None = None) ->
             f"or one of the layouts {', '.join(LAYOUTS)};",
             'else say which is which: doctor --images "DIR/{id}.jpg" --masks "DIR/{id}_mask.png", or --pairs pairs.csv '
             "with columns image,mask; they are keys of the data-set row too",
+            *images_alone(folder),
         ],
     )
 

@@ -24,6 +24,7 @@ DOCUMENTS = {
     ".bib", ".py", ".m", ".r", ".ipynb", ".sh", ".bat", ".url", ".lst", ".names", ".cff", ".md5", ".sha1", ".sha256",
 }  # fmt: skip
 MOST_SHOWN = 12  # folders of a survey
+MOST_NOTED, FEWEST_NOTED = 3, 5  # folders of images alone, images in one
 
 
 class Entry(NamedTuple):
@@ -83,7 +84,34 @@ def other_forms(folder: Path) -> list[str]:
     return sorted({way_in(entry.path) for entry in entries(folder) if entry.kind == "file" and form_of(entry.path)})
 
 
-def _reason(entry: Entry) -> str:
+def images_alone(folder: Path) -> list[str]:
+    """Return what pictures without masks can serve for, where there are some below a folder."""
+    shown = (entry.path for entry in (entries(folder) if folder.is_dir() else ()) if entry.kind == "file")
+    count = sum(is_picture(path) and not path.name.startswith(".") for path in shown)
+    what = "images without masks can pretrain the base of a data set that has pairs"
+    how = f"put the folder into its `path` and name it in its row, such as unlabelled: {folder.name or 'frames'}"
+    return [f"if none of the {count} pictures is a mask: {what}: {how}"] if count else []
+
+
+def lone_folders(folder: Path, found: Found) -> list[str]:
+    """Return a note on each of the largest folders below this one that hold pictures and no file of a pair."""
+    end = ": belongs to no pair"
+    lone = [Path(line.removesuffix(end)) for _, line in found.unused if line.endswith(end)]
+    of_pairs = {place for s in found.sources for path in (s.image, *s.masks) for place in path.parents}
+    counts: Counter[Path] = Counter()
+    for path in lone:
+        outer = [place for place in path.parents if place not in of_pairs and folder in place.parents]
+        counts.update(outer[-1:])
+    names = [(place.relative_to(folder).as_posix(), count) for place, count in counts.most_common(MOST_NOTED)]
+    what_to_do = "if they are images without masks, the base is pretrained on them by"
+    return [
+        f"{name}/ holds {count} pictures and no pair: {what_to_do} unlabelled: {name}"
+        for name, count in names
+        if count >= FEWEST_NOTED
+    ]
+
+
+def why_not_read(entry: Entry) -> str:
     """Return why a file that is no picture by its name is not read, and what to do."""
     if entry.kind == "link to nothing":
         return f"is a link to {os.readlink(entry.path)}, which is not there: mend or remove the link"
@@ -113,16 +141,16 @@ def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
         elif entry.kind == "file" and ending in DOCUMENTS:
             form = form_of(path)
             if form or here:
-                yield ("other_form" if form else "document"), f"{path}: {_reason(entry)}"
+                yield ("other_form" if form else "document"), f"{path}: {why_not_read(entry)}"
         elif entry.kind in ("folder", "link to a folder") and (
             not (shown_picture or of_pairs) or any(place.is_relative_to(path) for place in among)
         ):
             continue
         elif here:
             code = "dangling" if entry.kind == "link to nothing" else "unread"
-            yield ("unused" if found.listed else code), f"{path}: {_reason(entry)}"
+            yield ("unused" if found.listed else code), f"{path}: {why_not_read(entry)}"
         elif entry.kind != "file" or is_picture(path) or form_of(path) or picture_format(path):
-            yield "unused", f"{path}: {_reason(entry)}"
+            yield "unused", f"{path}: {why_not_read(entry)}"
 
 
 def with_leftovers(folder: Path, found: Found) -> Found:

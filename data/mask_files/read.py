@@ -33,11 +33,16 @@ class Reading:
         return [value for value in self.background if isinstance(value, int)]
 
 
-def looks_exchanged(image: np.ndarray, read_pixels: Callable[[], np.ndarray]) -> bool:
-    """Return whether uint8 (H, W, 3) holds two values, as a mask does, and the mask's pixels do not; only read then."""
+def holds_two_values(image: np.ndarray) -> bool:
+    """Return whether uint8 (H, W, 3) holds two values, as a mask does."""
     step = max(1, min(image.shape[:2]) // SAMPLED_PX)
     sample = image[::step, ::step, 1]
-    if not np.ptp(sample) or two_valued_share(sample) <= MASK_LIKE:
+    return bool(np.ptp(sample)) and two_valued_share(sample) > MASK_LIKE
+
+
+def looks_exchanged(image: np.ndarray, read_pixels: Callable[[], np.ndarray]) -> bool:
+    """Return whether uint8 (H, W, 3) holds two values, as a mask does, and the mask's pixels do not; only read then."""
+    if not holds_two_values(image):
         return False
     pixels = read_pixels()
     return two_valued_share(pixels if pixels.ndim == 2 else pixels[..., 1]) < PHOTO_LIKE

@@ -1,13 +1,21 @@
-"""The splits of a prepared data set, one pair set a folder: training pairs, maybe validation pairs, test sets."""
+"""A prepared data set: its splits, one pair set a folder, and beside them images without masks."""
 
-from dataclasses import dataclass
+import csv
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from data.pairs.errors import UserError
+import numpy as np
+
+from data.pairs.errors import UserError, naming
+from data.pairs.files import csv_text, of_cell, write_text
+from data.pairs.image_io import read_image
 from data.pairs.manifest import MANIFEST, PairSet, read_pairs
+from data.pairs.parallel import threaded
 
 TRAIN, VAL = "train", "val"
 NATIVE = "native"  # folder of test sets at their own sizes
+UNLABELLED = "unlabelled"  # folder of images without masks, where it is not elsewhere
 
 
 @dataclass(frozen=True)
@@ -48,3 +56,65 @@ class Prepared:
         """Return the test sets by name, at their own sizes where these were kept. Raises: UserError for none."""
         own = {name: self.folder / NATIVE / name for name in self.test_names()}
         return {name: read_pairs(path if path.is_dir() else self.folder / name) for name, path in own.items()}
+
+
+LONE_IMAGES = "images.csv"
+
+
+@dataclass(frozen=True)
+class LoneImage:
+    """One row of images.csv: an image without a mask. `image` is relative to the folder of the table."""
+
+    id: str
+    image: str
+    source: str  # path of the file in the data set's
+    native: str  # WIDTHxHEIGHT before it was resized, in px
+    image_sha256: str
+
+
+@dataclass(frozen=True)
+class LoneImages:
+    """The images without masks of one folder, sorted by id."""
+
+    folder: Path
+    rows: tuple[LoneImage, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def image(self, row: LoneImage) -> np.ndarray:
+        """Return uint8 (H, W, 3)."""
+        path = self.folder / row.image
+        with naming(path):
+            return read_image(path)
+
+    def after(self, images: np.ndarray) -> np.ndarray:
+        """Return uint8 (N + M, H, W, 3): the N given images and then these M, in the order of their ids."""
+        if not self.rows:
+            return images
+        joined = np.empty((len(images) + len(self), *images.shape[1:]), np.uint8)
+        joined[: len(images)] = images
+        read = threaded(self.image, self.rows, title="images without masks", unit="image")
+        for place, image in enumerate(read, len(images)):
+            joined[place] = image
+        return joined
+
+
+def write_lone_images(folder: Path, rows: Sequence[LoneImage]) -> None:
+    """Write images.csv, sorted by id; where there are no rows it says so by its header alone."""
+    ordered = sorted(rows, key=lambda row: row.id)
+    write_text(folder / LONE_IMAGES, csv_text([field.name for field in fields(LoneImage)], map(astuple, ordered)))
+
+
+def read_lone_images(folder: Path) -> LoneImages:
+    """Return the images without masks of a folder. Raises: UserError when it has no images.csv, or another."""
+    path = folder / LONE_IMAGES
+    if not path.is_file():
+        raise UserError(f"{folder} holds no {LONE_IMAGES}: run dvc repro, which prepares it first")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        names = [field.name for field in fields(LoneImage)]
+        if missing := [name for name in names if name not in (reader.fieldnames or ())]:
+            raise UserError(f"{path} lacks columns", missing)
+        rows = [LoneImage(**{name: of_cell(row[name]) for name in names}) for row in reader]
+    return LoneImages(folder, tuple(sorted(rows, key=lambda row: row.id)))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.pairs.config import ClassName, Config, Count, Share, SplitName, Values, WholePath
-from data.readers.config import Slices, Which, which_problems
+from data.readers.config import Slices, Which, unlabelled_problems, which_problems
 
 
 class DatasetRow(Config):
@@ -107,6 +107,11 @@ class FolderDataset(DatasetRow):
     expect: dict[str, Count] = Field(default={}, description="split -> pairs that must be there, before any limit")
     allow_duplicates: tuple[str, ...] = Field(default=(), description="ids that another split may hold too; * for all")
     limit: dict[str, Count] = Field(default={}, description="split -> at most so many pairs")
+    unlabelled: str | tuple[str, ...] = Field(
+        default=(),
+        description="images without masks that pretrain the base and serve nothing else: a folder below path, several, "
+        "or rest, the training images that limit or a slice leaves out",
+    )
     seed: int = Field(default=0, ge=0, description="draws splits by share, folds and limits")
     fit: Literal["stretch", "letterbox"] = Field(
         default="stretch", description="letterbox keeps proportions; its black bars are cut off before segmentation"
@@ -156,6 +161,8 @@ class FolderDataset(DatasetRow):
     @model_validator(mode="after")
     def _keys_fit_together(self) -> "FolderDataset":
         problems = which_problems(self.which(), self.layout)
+        cut = "train" in self.limit or str(self.splits.get("train", "")).endswith("]")
+        problems += unlabelled_problems(self.unlabelled_names(), cut=cut)
         if self.slices and self.sequence_likeness:
             problems.append("sequence_likeness is not for slices: those of one volume stay together anyhow")
         if problems:
@@ -175,6 +182,10 @@ class FolderDataset(DatasetRow):
         if self.classes and self.inverted_masks:
             raise ValueError("inverted_masks: classes say by their values what is lesion; leave it out")
         return self
+
+    def unlabelled_names(self) -> tuple[str, ...]:
+        """Return the folders of images without masks, relative to path; REST stands for training images left out."""
+        return (self.unlabelled,) if isinstance(self.unlabelled, str) else self.unlabelled
 
     def which(self) -> Which:
         """Return what the row says of which files are meant."""

@@ -85,7 +85,7 @@ def alike_neighbours(
 def _thumbnail(source: Source) -> np.ndarray | None:
     try:
         row = source.reader
-        return thumbnail(row.image() if isinstance(row, ArrayRow) else read_image(source.image))
+        return thumbnail(row.image_alone() if isinstance(row, ArrayRow) else read_image(source.image))
     except BadImageError:  # named when the pair is prepared
         return None
 

@@ -1,5 +1,6 @@
 """From a data-set row to prepared pair sets, one folder a split."""
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,12 +17,15 @@ from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet, file_names, id_problem, read_pairs, write_manifest
 from data.pairs.parallel import threaded
-from data.pairs.prepared import NATIVE
+from data.pairs.prepared import NATIVE, UNLABELLED, write_lone_images
 from data.pairs.resize import letterbox, resize_image, resize_mask
 from data.prepare.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.prepare.likeness import SIDE, near_duplicates, thumbnail
 from data.prepare.phantom_styles import draw_pair
 from data.prepare.splits import split_sources, torn_hints
+from data.prepare.unlabelled import labelled, write_unlabelled
+from data.prepare.unlabelled_files import outside, unlabelled_sources
+from data.readers.config import REST
 from data.readers.reading import memory_for, read_source, size_text
 from data.readers.sources import Source
 
@@ -86,11 +90,17 @@ def leaks(pairs: list[Pair], thumbnails: np.ndarray, allowed: Iterable[str]) -> 
     return refused, let_in
 
 
-def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
-    """Yield the pairs, written to folder/<split>; all faults of all files are raised together at the end."""
+def _prepare_folder(row: FolderDataset, folder: Path, unlabelled: Path) -> Iterator[Pair]:
+    """Yield the pairs, written to folder/<split>; all faults of all files are raised together at the end.
+
+    Images without masks are written to the folder `unlabelled`.
+    """
     problems: list[str] = []
     unused: list[str] = []
-    splits = split_sources(row, problems, unused)
+    rest: list[Source] = []
+    splits = split_sources(row, problems, unused, rest if REST in row.unlabelled_names() else None)
+    problems, unused = outside(row, problems), outside(row, unused)
+    lone = unlabelled_sources(row, rest, problems, unused)
     if unused:
         sys.stderr.write("\n".join([f"{row.path}: {len(unused)} files are not read", *unused[:SHOWN], ""]))
     if hint := torn_hints(splits):
@@ -105,6 +115,9 @@ def _prepare_folder(row: FolderDataset, folder: Path) -> Iterator[Pair]:
         else:
             thumbnails[len(written)] = result.thumbnail
             written.append(result._replace(thumbnail=None))
+    if lone:
+        known = labelled([result.pair for result in written], thumbnails[: len(written)])
+        problems += write_unlabelled(row, lone, known, unlabelled)
     if not problems:
         facts = {split: [result.facts for result in written if result.pair.split == split] for split in splits}
         problems = set_problems(facts, inverted=row.inverted_masks)
@@ -140,8 +153,11 @@ def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
             yield write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
 
 
-def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
+def prepare(row: Dataset, out_dir: Path, unlabelled_dir: Path | None = None) -> dict[str, PairSet]:
     """Return the prepared pair sets by split and write them to out_dir/<split>; out_dir appears whole or not at all.
+
+    Images without masks go to unlabelled_dir, with images.csv, be there any or not; where none is given, those that a
+    row names go to out_dir/unlabelled.
 
     Images are square PNGs of the row's size, masks are {0, 255}. With native_tests, test sets lie in out_dir/native/ at
     their own sizes too.
@@ -150,8 +166,15 @@ def prepare(row: Dataset, out_dir: Path) -> dict[str, PairSet]:
     lies in two splits.
     """
     pairs: dict[str, list[Pair]] = {}
-    with whole_folder(out_dir) as folder:
-        pairs_of_row = _draw_phantoms(row, folder) if isinstance(row, PhantomDataset) else _prepare_folder(row, folder)
+    with contextlib.ExitStack() as folders:
+        apart = folders.enter_context(whole_folder(unlabelled_dir)) if unlabelled_dir else None
+        folder = folders.enter_context(whole_folder(out_dir))
+        if apart:
+            write_lone_images(apart, [])
+        if isinstance(row, PhantomDataset):
+            pairs_of_row = _draw_phantoms(row, folder)
+        else:
+            pairs_of_row = _prepare_folder(row, folder, apart or folder / UNLABELLED)
         for pair in pairs_of_row:
             pairs.setdefault(pair.split, []).append(pair)
         for split, rows in pairs.items():

@@ -11,6 +11,7 @@ import numpy as np
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
 from data.pairs.errors import UserError
+from data.pairs.prepared import TRAIN
 from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset, Folds
 from data.prepare.grouping import by_pattern, by_table, deal, group_hint, names_of, plain_path, torn_groups
@@ -93,9 +94,11 @@ def _found(place: Path, row: FolderDataset, problems: list[str], unused: list[st
     return found
 
 
-def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Splits:
+def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> tuple[Splits, list[Source]]:
+    """Return the splits, and what a slice leaves of train and no other split takes."""
     root = Path(row.path)
     splits: Splits = {}
+    left: list[Source] = []
 
     @cache
     def found_in(place: Path) -> Found:
@@ -125,7 +128,9 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> Spli
                 known = sorted({source.split for source in whole.sources})
                 problems.append(f"split {split}: {name} is no sub-folder, and layout {whole.layout} has {known}")
         splits[split] = pairs[slice(*(int(end) if end else None for end in sliced.groups()[1:]))] if sliced else pairs
-    return splits
+        left += pairs if split == TRAIN and sliced else []
+    taken = {(source.image, source.id) for members in splits.values() for source in members}
+    return splits, [source for source in left if (source.image, source.id) not in taken]
 
 
 def torn_hints(splits: Splits) -> str:
@@ -139,15 +144,20 @@ def torn_hints(splits: Splits) -> str:
     )
 
 
-def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | None = None) -> Splits:
+def split_sources(
+    row: FolderDataset, problems: list[str], unused: list[str] | None = None, rest: list[Source] | None = None
+) -> Splits:
     """Return split -> pairs, cut to the row's limits.
 
-    Whatever is wrong is appended to `problems`, and files that are not read but do no harm to `unused`.
+    Whatever is wrong is appended to `problems`, files that are not read but do no harm to `unused`, and what limits and
+    slices leave of the training pairs to `rest`.
     """
     unused = [] if unused is None else unused
     shared = row.folds is not None or not all(isinstance(value, str) for value in row.splits.values())
     if not shared:
-        splits = _grouped(_by_name(row, problems, unused), row, problems)
+        named, left = _by_name(row, problems, unused)
+        splits = _grouped({**named, "": [] if rest is None else left}, row, problems)
+        left = splits.pop("")
         torn = torn_groups({split: [source.group for source in members] for split, members in splits.items()})
         problems += [
             f"group {name} is in both {first} and {two}" for name, (first, *more) in torn.items() for two in more
@@ -156,6 +166,7 @@ def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | N
         found = _found(Path(row.path), row, problems, unused)
         pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
         splits = _by_fold(pool, row, row.folds) if row.folds else _by_share(pool, row)
+        left = []
     for split, members in splits.items():
         counts = Counter(source.id for source in members)
         often = sorted(name for name, count in counts.items() if count > 1)
@@ -164,7 +175,11 @@ def split_sources(row: FolderDataset, problems: list[str], unused: list[str] | N
         if len(splits[split]) != count:
             problems.append(f"split {split}: {len(splits[split])} pairs found, {count} expected")
     for split, most in row.limit.items():
-        splits[split] = _shuffled(splits[split], "limit", row.seed, split)[:most]
+        shuffled = _shuffled(splits[split], "limit", row.seed, split)
+        splits[split] = shuffled[:most]
+        left += shuffled[most:] if split == TRAIN else []
+    if rest is not None:
+        rest += left
     for split in (split for split, pairs in splits.items() if not pairs):
         count = sum(map(len, splits.values()))
         why = f": its share of {count} pair{'s' if count != 1 else ''} is too small" if shared else ""

@@ -1,6 +1,8 @@
 """What a data-set row says of which files are meant, and how slices of volumes become pictures."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints, model_validator
@@ -8,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from data.pairs.config import Config
 
 PLACEHOLDERS = ("id", "group", "split")
+REST = "rest"  # in place of a folder of images without masks: training images that `limit` or a slice leaves out
 
 
 class Window(Config):
@@ -76,4 +79,19 @@ def which_problems(which: Which, layout: str | None) -> list[str]:
             problems.append(f"{key}: {text!r} must lie below path, such as {key}/{{id}}.png: give a path above both")
     if which.images and which.images == which.masks:
         problems.append("images and masks are the same pattern")
+    return problems
+
+
+def unlabelled_problems(names: Sequence[str], *, cut: bool) -> list[str]:
+    """Return what is wrong with what a row says of images without masks; `cut`: something is left out of train."""
+    problems = []
+    for name in (name for name in names if name != REST):
+        if not Path(name).parts or name.startswith(("/", "~")) or ".." in Path(name).parts:
+            what_to_do = "give a path above both the pairs and these images, and here a folder in it"
+            problems.append(f"unlabelled: {name!r} must lie below path, which DVC watches: {what_to_do}")
+    if REST in names and not cut:
+        problems.append(
+            "unlabelled: rest is what limit or a slice leaves out of train: set limit: {train: 100}, or name the "
+            "folder of images without masks (./rest if that is its name)"
+        )
     return problems

@@ -40,10 +40,14 @@ class DicomFile:
     masks: tuple[Path, ...]
     limits: tuple[float, float]
 
+    def image_alone(self) -> np.ndarray:
+        """Return uint8 (H, W, 3)."""
+        pixels, header = _dicom_pixels(self.image)
+        return pixels if pixels.ndim == 3 else np.repeat(self._grey(pixels, header)[..., None], 3, axis=2)
+
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
-        pixels, header = _dicom_pixels(self.image)
-        image = pixels if pixels.ndim == 3 else np.repeat(self._grey(pixels, header)[..., None], 3, axis=2)
+        image = self.image_alone()
         masks = []
         for path in self.masks:
             with naming(path):

@@ -71,7 +71,7 @@ class ArrayRow:
     split: str
     index: int
 
-    def image(self) -> np.ndarray:
+    def image_alone(self) -> np.ndarray:
         """Return uint8 (H, W, 3)."""
         image = np.array(array_of(self.path, f"{self.split}_images")[self.index])
         image = image[..., None] if image.ndim == 2 else image
@@ -79,6 +79,6 @@ class ArrayRow:
 
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
-        image, labels = self.image(), array_of(self.path, label_array(self.path, self.split))[self.index]
+        image, labels = self.image_alone(), array_of(self.path, label_array(self.path, self.split))[self.index]
         with naming(f"{self.path}, {self.split} {self.index}"):
             return image, read_values(np.array(labels).reshape(image.shape[:2]).astype(np.int64), reading)

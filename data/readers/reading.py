@@ -46,6 +46,22 @@ def size_text(array: np.ndarray) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"
 
 
+def read_image_alone(source: Source) -> np.ndarray:
+    """Return the image, uint8 (H, W, 3), of a pair or of an image without a mask; masks are not looked at.
+
+    Raises: BadImageError with the file's name for a file that cannot be read.
+    """
+    if source.reader:
+        return source.reader.image_alone()
+    planes = []
+    for path in (source.image, *source.channels):
+        with naming(path):
+            planes.append(read_image(path))
+    if len({plane.shape for plane in planes}) > 1:
+        raise BadImageError(f"{source.image}: its channels differ in size", "size_mismatch")
+    return np.stack([plane[..., 0] for plane in planes], axis=-1) if source.channels else planes[0]
+
+
 def read_source(source: Source, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """Return the image, uint8 (H, W, 3), and the mask, uint8 (H, W), of a pair, as the row reads masks.
 
@@ -57,13 +73,7 @@ def read_source(source: Source, reading: Reading) -> tuple[np.ndarray, np.ndarra
     """
     if source.reader:
         return source.reader.read(reading)
-    planes = []
-    for path in (source.image, *source.channels):
-        with naming(path):
-            planes.append(read_image(path))
-    if len({plane.shape for plane in planes}) > 1:
-        raise BadImageError(f"{source.image}: its channels differ in size", "size_mismatch")
-    image = np.stack([plane[..., 0] for plane in planes], axis=-1) if source.channels else planes[0]
+    image = read_image_alone(source)
     if looks_exchanged(image, lambda: mask_pixels(source.masks[0])):
         raise BadImageError(
             f"{source.image}: has two values, as masks do, and {source.masks[0].name} has many: are images and masks "

@@ -16,6 +16,9 @@ from data.pairs.image_io import IMAGE_SUFFIXES, MASK_THRESHOLD
 class Reader(Protocol):
     """What reads a pair that is no picture with a mask of its own: a slice of a volume, an outline in a list."""
 
+    def image_alone(self) -> np.ndarray:
+        """Return the image, uint8 (H, W, 3); its mask is not looked at."""
+
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
 

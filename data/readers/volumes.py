@@ -92,12 +92,16 @@ class NiftiSlice:
     index: int
     limits: tuple[float, float]
 
+    def image_alone(self) -> np.ndarray:
+        """Return uint8 (H, W, 3)."""
+        grey = _slice(_kept_volume(self.image, self.limits), self.axis, self.index)
+        return np.repeat(grey[..., None], 3, axis=2)
+
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
-        grey = _slice(_kept_volume(self.image, self.limits), self.axis, self.index)
-        values = _slice(_merged_labels(self.labels), self.axis, self.index)
+        image, values = self.image_alone(), _slice(_merged_labels(self.labels), self.axis, self.index)
         with naming(f"{self.labels[0]}, slice {self.index}"):
-            return np.repeat(grey[..., None], 3, axis=2), read_values(values, reading)
+            return image, read_values(values, reading)
 
 
 def _merged_labels(paths: tuple[Path, ...]) -> np.ndarray:

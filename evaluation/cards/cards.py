@@ -49,6 +49,7 @@ class CardFacts:
     page: str | None = None
     citation: str | None = None
     filters: Row = field(default_factory=dict)  # what was filtered, with counts; empty where nothing was recorded
+    unlabelled: int = 0  # images without masks that the base was pretrained on
     near_copies: bool = False  # the method gives images that are close to training images by design
 
 

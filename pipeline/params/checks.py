@@ -102,7 +102,7 @@ def _check_references(params: Params) -> Iterable[str]:
 
 def _check_paths(params: Params) -> Iterable[str]:
     """Yield a line for every data set that DVC cannot watch: an address, a device, what the stages write themselves."""
-    written = [root.absolute() for root in (paths.processed(""), Path("outputs"), paths.RESULTS)]
+    written = [root.absolute() for root in (paths.processed(""), paths.unlabelled(""), Path("outputs"), paths.RESULTS)]
     for name, row in params.datasets.items():
         if "://" in row.path:  # DVC would go to that address; it may hold a password, so it is not shown
             yield f"datasets.{name}.path: is an address: fetch the pairs first and give the folder where they lie"

@@ -26,6 +26,11 @@ def processed(dataset: str, split: str | None = None) -> Path:
     return folder / split if split else folder
 
 
+def unlabelled(dataset: str) -> Path:
+    """Return the folder of prepared images without masks, apart from the pairs, so that they rerun the base alone."""
+    return Path("data/unlabelled") / dataset
+
+
 def base(dataset: str) -> Path:
     """Return the folder of the base model."""
     return Path("outputs/base") / dataset

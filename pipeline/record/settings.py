@@ -19,7 +19,7 @@ TEXT = "SIAMESE_PARAMS"  # params.yaml as the DVC that started this stage has it
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
 # which sets there are, and where archives came from, is no setting of a result
 LEFT_OUT = ("comparison", "volume", "filtered", "downloads")
-MADE = (Path("outputs"), Path("data/processed"))  # all that lies here comes from a stage
+MADE = (Path("outputs"), Path("data/processed"), Path("data/unlabelled"))  # all that lies here comes from a stage
 # dvc.lock is read as text, because as YAML it takes a second for a hundred stages
 ENTRY = re.compile(r"^  (?:\? )?(?P<name>[\w@.-]+):?\n(?P<body>(?:(?:  : |    ).*\n)+)", re.MULTILINE)
 OUTS = "\n    outs:\n"

@@ -31,7 +31,14 @@ from pipeline.slurm.options import parse_settings
 
 LOGS = Path(".work/logs")
 HOLDER = Path(".work/repro.lock")
-WRITTEN = (Path("results"), Path("outputs"), Path("data/processed"), Path("data/raw"), Path("data/checksums"))
+WRITTEN = (
+    Path("results"),
+    Path("outputs"),
+    Path("data/processed"),
+    Path("data/unlabelled"),
+    Path("data/raw"),
+    Path("data/checksums"),
+)
 LAST_LINES = 30
 
 

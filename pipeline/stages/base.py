@@ -1,4 +1,4 @@
-"""base: the base model of a data set, pretrained here or found where params.yaml says."""
+"""base: the base model of a data set, pretrained on images with and without masks, or found where params.yaml says."""
 
 from data.pairs.files import code_fingerprint, sha256_tree, whole_folder, work_folder
 from pipeline.params import paths
@@ -9,6 +9,7 @@ READS = {"row": "datasets.{dataset}", "base": "base"}
 def run(item: dict, params) -> None:
     """Write outputs/base/<dataset>/. Raises: UserError when a named model cannot be had."""
     from data.pairs.manifest import read_pairs
+    from data.pairs.prepared import read_lone_images
     from siamese.base.pretrain import pretrain
     from siamese.base.reference import write_base_reference
     from siamese.base.single_file import write_base_from_file
@@ -22,7 +23,9 @@ def run(item: dict, params) -> None:
                 write_base_reference(base, out)
         return
     train = paths.processed(dataset, "train")
-    fingerprint = {"data": sha256_tree(train), "base": base.model_dump(mode="json")}
+    lone = read_lone_images(paths.unlabelled(dataset))
+    fingerprint = {"data": sha256_tree(train, lone.folder), "base": base.model_dump(mode="json")}
     fingerprint |= {"prompt": params.row.prompt, "code": code_fingerprint("data", "siamese")}
     with work_folder(f"base/{dataset}", fingerprint) as work, whole_folder(paths.base(dataset)) as out:
-        pretrain(read_pairs(train).images(), params.row.prompt, base, out, work)
+        images = lone.after(read_pairs(train).images())
+        pretrain(images, params.row.prompt, base, out, work)

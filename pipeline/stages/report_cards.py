@@ -11,6 +11,7 @@ from data.acquire.catalogue import terms_of
 from data.pairs.errors import UserError
 from data.pairs.files import whole_folder, write_text
 from data.pairs.manifest import read_pairs
+from data.pairs.prepared import read_lone_images
 from evaluation.cards.cards import CardFacts, render_cards
 from evaluation.results.results import Scores
 from pipeline.params import paths
@@ -62,9 +63,16 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
         multiples=multiples,
         versions=versions,
         filters=_filters(params, dataset, source, masks, filter_name),
+        unlabelled=_unlabelled(params, dataset),
         near_copies=NEEDS[row.method].near_copies,
         **terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads),
     )
+
+
+def _unlabelled(params, dataset: str) -> int:
+    """Return how many images without masks the base was pretrained on."""
+    names = getattr(params.datasets[dataset], "unlabelled", ())
+    return len(read_lone_images(paths.unlabelled(dataset))) if names and params.base.kind == "pretrain" else 0
 
 
 def _multiples(params, dataset: str, source: str, masks: str) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ TEXT = (ROOT / "dvc.yaml").read_text()
 STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(TEXT)["stages"].items()}
 # What these decide reaches a stage as its tracked params.
 FRONT_END = {"pipeline/params/schema.py", "pipeline/params/checks.py", "pipeline/params/errors.py"}
-DATA_ROOTS = ("data/processed", "data/imported", "data/ratings", "outputs", "presets", "results")
+DATA_ROOTS = ("data/processed", "data/unlabelled", "data/imported", "data/ratings", "outputs", "presets", "results")
 
 
 def verb_of(stage: dict) -> str:
@@ -96,7 +96,7 @@ def test_paths_are_those_of_dvc_yaml():
     run, filtered = paths.run_name("S", "M", 2, 3), paths.run_name("G-F", "M", 1, 3)
     ours = {
         "acquire": {paths.raw("D")},
-        "prepare": {paths.processed("D")},
+        "prepare": {paths.processed("D"), paths.unlabelled("D")},
         "base": {paths.base("D")},
         "latents": {paths.latents("D")},
         "masks": {paths.masks("D", "M")},

@@ -11,6 +11,7 @@ from data.layouts.layouts import find
 from data.mask_files.read import Reading
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError
+from data.pairs.prepared import read_lone_images
 from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
 from data.readers.config import Slices, Which
@@ -251,6 +252,18 @@ def test_dicom_files_of_one_patient_stay_in_one_split_and_its_name_is_not_writte
     assert homes["train"] & homes["test"] == set()
     assert len(homes["train"] | homes["test"]) == 4
     assert "patient 1" not in (tmp_path / "out/train/manifest.csv").read_text()
+
+
+def test_dicom_files_without_masks_of_a_test_patient_never_enter(tmp_path):
+    series(tmp_path / "raw", count=8)
+    for number, patient in enumerate([f"patient {number}" for number in range(4)] + ["nobody", "else"], 20):
+        noise = np.random.default_rng(number).integers(0, 2000, (64, 64)).astype(np.int16)
+        dicom(tmp_path / f"raw/more/{number}.dcm", noise, PatientID=patient)
+    changes = {"images": "x/{id}.dcm", "masks": "m/{id}.png", "mask_threshold": 127, "unlabelled": "more"}
+    prepare(row(tmp_path / "raw", slices(), **changes), tmp_path / "out", tmp_path / "lone")
+    found = read_lone_images(tmp_path / "lone")
+    assert len(found) == 4  # two patients are of the test set
+    assert {"more/24.dcm 24", "more/25.dcm 25"} < {image.source for image in found.rows}
 
 
 def test_dicom_labels_colours_and_what_does_not_fit(tmp_path):

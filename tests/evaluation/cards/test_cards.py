@@ -227,3 +227,13 @@ def test_names_of_sources_and_bases():
         {"kind": "diffusers", "name": "sd", "sha256": "f", "revision": None, "variant": None},
         False,
     )
+
+
+def test_images_without_masks_are_told_with_what_the_audit_does_not_see():
+    bare, with_images = (
+        dict(zip(("data", "model"), cards(replace(FACTS, unlabelled=n)), strict=True)) for n in (0, 460)
+    )
+    assert "on the training images of clinic alone." in bare["model"]
+    assert "on the training images of clinic and on 460 images without masks." in with_images["model"]
+    assert not any("without masks" in card for card in bare.values())
+    assert all("The copy audit compares with training pairs alone" in card for card in with_images.values())
