@@ -49,12 +49,11 @@ def symmetries(images: np.ndarray) -> list[np.ndarray]:
 
 def _tiles(small: np.ndarray, side: float, down: float, right: float) -> np.ndarray:
     rows, columns = (_means(0.5 + way - side / 2, 0.5 + way + side / 2) for way in (down, right))
-    n, height, width, channels = small.shape
-    across = rows @ small.astype(np.float32).reshape(n, height, width * channels)
-    across = across.reshape(n, TILE, width, channels).swapaxes(1, 2).reshape(n, width, TILE * channels)
-    tiles = (columns @ across).reshape(n, TILE, TILE, channels).swapaxes(1, 2)
-    tiles -= tiles.mean((1, 2), keepdims=True)
-    return tiles / (np.maximum(tiles.std((1, 2), keepdims=True), SMALLEST_SD) * np.float32(TILE * channels**0.5))
+    planes = np.moveaxis(small.astype(np.float32), 3, 1)
+    tiles = rows @ (planes @ columns.T)
+    tiles -= tiles.mean((2, 3), keepdims=True)
+    tiles /= np.maximum(tiles.std((2, 3), keepdims=True), SMALLEST_SD) * np.float32(TILE * planes.shape[1] ** 0.5)
+    return np.moveaxis(tiles, 1, 3)
 
 
 def _means(start: float, end: float) -> np.ndarray:

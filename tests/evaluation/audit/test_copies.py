@@ -19,8 +19,8 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def phantoms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return 48 phantoms to train on, 120 held out, 60 fresh ones: unlike `pictures` they have more than grain."""
-    images = [draw_pair("endoscopy", "same", 0, f"p{number}", 64)[0] for number in range(228)]
+    """Return 48 phantoms to train on, 120 held out, 48 fresh ones: unlike `pictures` they have more than grain."""
+    images = [draw_pair("endoscopy", "same", 0, f"p{number}", 64)[0] for number in range(216)]
     return np.stack(images[:48]), np.stack(images[48:168]), np.stack(images[168:])
 
 
@@ -180,7 +180,7 @@ def test_closer_to_train_is_the_mean_over_all_subsets(rng, n_train: int, n_holdo
 
 def test_block_size_does_not_matter(pictures, monkeypatch) -> None:
     whole = run(*pictures)
-    monkeypatch.setattr(nearest, "BLOCK", 7)
+    monkeypatch.setattr(nearest, "BLOCK", 25)
     parts = run(*pictures)
     np.testing.assert_allclose(parts.distance, whole.distance, rtol=1e-6)
     assert parts.closer_to_train == pytest.approx(whole.closer_to_train)
