@@ -1,23 +1,23 @@
-"""Copy audit: which synthetic images are training images, turned, mirrored, blurred, recoloured or with noise on them.
+"""Copy audit: which synthetic images are training images, moved, cropped, turned, mirrored, blurred, recoloured, noisy.
 
-Scores that compare distributions reward a generator that has learnt its training set by heart; this does not. Copies
-that are moved or cropped by 5 % escape the flag (benchmarks/copy_audit.py), but not self-retrieval.
+Scores that compare distributions reward a generator that has learnt its training set by heart; this does not.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-SIDE = 16
-BLOCK = 64
-SMALLEST_SD = 1.0  # grey levels; less is no content, and must not be blown up to be compared
+from evaluation.audit.nearest import blocks, comparable, distances, squared_distances
+
 SMALLEST_HOLDOUT = 20
+TENTH = 10
 DEFINITION = (
     "Share of synthetic images that lie as near to their nearest training image as only the nearest `quantile` of "
-    "held-out real images do. Distance: root mean square difference of 16x16 thumbnails, each colour channel "
-    "standardised, minimum over the 8 flips and quarter turns."
+    "held-out real images do. Distance to an image: root mean square difference of 16x16 tiles, each colour channel "
+    "standardised, minimum over the 8 flips and quarter turns and over windows moved and cropped by up to 5 %. It is "
+    "divided by the distance within which a tenth of the training images lie, since an image without detail is near "
+    "to all of them."
 )
 CLOSER = (
     "Chance that a synthetic image is nearer to its nearest training image than to its nearest held-out real one, when "
@@ -31,18 +31,23 @@ SELF_RETRIEVAL = "Share of synthetic images whose nearest training image is the 
 class CopyAudit:
     """What was found of N synthetic images. Where `flagged` is None, `reason` says why; `note` is for the reader."""
 
-    distance: np.ndarray  # float64 (N,), to the nearest training image
+    distance: np.ndarray  # float64 (N,), to the nearest training image, see DEFINITION; 0 for an exact copy
     nearest: np.ndarray  # int64 (N,), its place in the training set
     nearest_is_parent: np.ndarray  # bool (N,)
     flagged: np.ndarray | None  # bool (N,), taken for copies
     threshold: float | None  # a distance of at most this is a copy
     expected_rate: float | None  # flagged share of fresh real images, 0-1
-    closer_to_train: float  # see CLOSER; its value without memorisation is 0.5
+    closer: np.ndarray  # float64 (N,), the chance of CLOSER for each image
     self_retrieval: float | None  # see SELF_RETRIEVAL; None when no image has its parent in the training set
     n_train: int
     n_holdout: int
     reason: str | None
     note: str | None
+
+    @property
+    def closer_to_train(self) -> float:
+        """Return the mean of `closer`; without memorisation it is 0.5."""
+        return float(self.closer.mean())
 
     @property
     def closer_of_copies(self) -> float:
@@ -65,26 +70,6 @@ class CopyAudit:
         return None if self.flagged is None else float((self.flagged & ~self.nearest_is_parent).mean())
 
 
-def thumbnails(images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Return float32 (N, 16, 16, 3) of N uint8 (H, W, 3): means over areas, each channel of zero mean and unit sd.
-
-    Images of any size are stretched to the square. Standardising each channel makes a copy in other colours or another
-    exposure the same thumbnail. An image of one colour becomes zeros, which are no nearer to any picture than pictures
-    are to each other.
-    """
-    import cv2
-
-    floats = (image.astype(np.float32) for image in images)
-    small = np.stack([cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in floats])
-    small -= small.mean((1, 2), keepdims=True)
-    return small / np.maximum(small.std((1, 2), keepdims=True), SMALLEST_SD)
-
-
-def symmetries(images: np.ndarray) -> list[np.ndarray]:
-    """Return the 8 flips and quarter turns of (N, H, H, ...), the images as they are first."""
-    return [np.rot90(turned, turns, (1, 2)) for turned in (images, images[:, :, ::-1]) for turns in range(4)]
-
-
 def audit(
     train: np.ndarray,
     holdout: np.ndarray,
@@ -94,17 +79,25 @@ def audit(
     parents: Sequence[str],
     quantile: float = 0.01,
 ) -> CopyAudit:
-    """Return the audit of three sets of `thumbnails` (N, 16, 16, 3), or of embeddings (N, d) such as CLIP's.
+    """Return the audit of three sets of `thumbnails` (N, 32, 32, 3), or of embeddings (N, d) such as CLIP's.
 
-    The distance of embeddings is that of unit vectors, sqrt(2 - 2 cos). `holdout` are real images of the same source
-    that the generator was not trained on: they say how near to a training image a fresh one comes. `parents` names for
-    each synthetic image the training image that its mask comes from; `quantile` of fresh images may be flagged.
+    The distance of embeddings is that of unit vectors, sqrt(2 - 2 cos), divided as in DEFINITION. `holdout` are real
+    images of the same source that the generator was not trained on: they say how near to a training image a fresh one
+    comes. `parents` names for each synthetic image the training image that its mask comes from; `quantile` of fresh
+    images may be flagged.
     """
-    train, holdout, synthetic = map(_comparable, (train, holdout, synthetic))
-    train = train.reshape(len(train), -1).astype(np.float64)
-    calibration, _ = _nearest(holdout, train)
-    distance, nearest = _nearest(synthetic, train)
+    train, holdout, synthetic = map(comparable, (train, holdout, synthetic))
+    calibration = np.concatenate(
+        [_to_nearest(views, train, squared_distances(views, train))[0] for views in blocks(holdout)]
+    )
+    found = []
+    for views in blocks(synthetic):
+        ours, theirs = squared_distances(views, train), squared_distances(views, holdout)
+        found.append((*_to_nearest(views, train, ours), chance_of_closer(ours, theirs)))
+    distance, nearest, closer = (np.concatenate(column) for column in zip(*found, strict=True))
     threshold, expected, reason, note = _calibrate(calibration, quantile)
+    if len(train) < 2:
+        threshold, expected, reason, note = None, None, "one training image says nothing of what is usual", None
     is_parent = np.array([train_ids[i] == parent for i, parent in zip(nearest, parents, strict=True)], bool)
     known = set(train_ids) & set(parents)
     return CopyAudit(
@@ -114,7 +107,7 @@ def audit(
         None if threshold is None else distance <= threshold,
         threshold,
         expected,
-        closer_to_train(train, holdout, synthetic),
+        closer,
         float(is_parent.mean()) if known else None,
         len(train),
         len(holdout),
@@ -123,11 +116,12 @@ def audit(
     )
 
 
-def _comparable(images: np.ndarray) -> np.ndarray:
-    """Return thumbnails so that their distance is a root mean square difference, embeddings as unit vectors."""
-    if images.ndim > 2:
-        return images / math.prod(images.shape[1:]) ** 0.5
-    return images / np.maximum(np.linalg.norm(images, axis=1, keepdims=True), 1e-12)
+def _to_nearest(views: np.ndarray, train: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of each query to its nearest training image, as in DEFINITION, and that image's place."""
+    nearest = squared.argmin(1)
+    place = min(max(1, len(train) // TENTH), len(train) - 1)
+    usual = np.sqrt(np.partition(squared, place, axis=1)[:, place].astype(np.float64))
+    return distances(views, train[nearest]) / np.maximum(usual, 1e-12), nearest
 
 
 def _calibrate(distances: np.ndarray, quantile: float) -> tuple[float | None, float | None, str | None, str | None]:
@@ -150,45 +144,15 @@ def _calibrate(distances: np.ndarray, quantile: float) -> tuple[float | None, fl
     return float(np.sort(distances)[place - 1]), expected, None, note
 
 
-def _blocks(queries: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield float64 (views, B, d), block by block: the symmetries of thumbnails, and vectors as they are."""
-    for start in range(0, len(queries), BLOCK):
-        block = queries[start : start + BLOCK].astype(np.float64)
-        views = symmetries(block) if block.ndim > 2 else [block]
-        yield np.stack([view.reshape(len(block), -1) for view in views])
+def chance_of_closer(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the chance of CLOSER for each of N images, (N,), by distances to train (N, M) and to held-out (N, K).
 
-
-def _squared(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return squared distances (B, M) of the nearest view of queries (views, B, d) to points (M, d)."""
-    length = (points**2).sum(1)
-    found = [(view**2).sum(1)[:, None] + length - 2 * view @ points.T for view in queries]
-    return np.minimum.reduce(found)
-
-
-def _nearest(queries: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of each query to the nearest of points (M, d), and the index of that point, (N,) each."""
-    distances, places = [], []
-    for block in _blocks(queries):
-        place = _squared(block, points).argmin(1)
-        # from the differences, since an exact copy must come out as exactly 0
-        distances.append(np.linalg.norm(block - points[place], axis=2).min(0))
-        places.append(place)
-    return np.concatenate(distances), np.concatenate(places)
-
-
-def closer_to_train(train: np.ndarray, holdout: np.ndarray, synthetic: np.ndarray) -> float:
-    """Return the chance of CLOSER. It is exact, over all ways to draw a subset, so no seed is needed."""
+    It is exact, over all ways to draw a subset, so no seed is needed.
+    """
     from scipy.stats import hypergeom
 
-    drawn = min(len(train), len(holdout))
-    holdout = holdout.reshape(len(holdout), -1).astype(np.float64)
-    chances = []
-    for block in _blocks(synthetic):
-        ours, theirs = _squared(block, train), _squared(block, holdout)
-        if len(train) > drawn:  # at least one of the training images that are nearer is drawn
-            nearer = (ours < theirs.min(1, keepdims=True)).sum(1)
-            chances.append(hypergeom.sf(0, len(train), nearer, drawn))
-        else:
-            nearer = (theirs <= ours.min(1, keepdims=True)).sum(1)
-            chances.append(hypergeom.pmf(0, len(holdout), nearer, drawn))
-    return float(np.concatenate(chances).mean())
+    n_train, n_holdout = ours.shape[1], theirs.shape[1]
+    drawn = min(n_train, n_holdout)
+    if n_train > drawn:  # at least one of the training images that are nearer is drawn
+        return hypergeom.sf(0, n_train, (ours < theirs.min(1, keepdims=True)).sum(1), drawn)
+    return hypergeom.pmf(0, n_holdout, (theirs <= ours.min(1, keepdims=True)).sum(1), drawn)

@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from data.pairs.manifest import content
 from evaluation.audit.colour import lab_statistics
-from evaluation.audit.copies import thumbnails
 from evaluation.audit.mask_fidelity import Fidelity, Judge, mask_fidelity
+from evaluation.audit.thumbnails import thumbnails
 from evaluation.features.images import Images, check_alike
 from evaluation.features.store import Features
 
@@ -18,7 +18,7 @@ def inspect_images(parts: Mapping[str, Images], judge: Judge, *, batch: int) -> 
 
     Arrays: `parents`; of all but `train` `dice` in [0, 1], what the judge finds against the mask, and `permuted`,
     against another image's mask (empty where that is impossible; `reason` in meta says why); `thumbnails`
-    (N, 16, 16, 3); `lab_mean` and `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
+    (N, 32, 32, 3); `lab_mean` and `lab_sd` (N, 3); `lab_histogram` (N, 3, bins).
 
     Raises: UserError for empty sets and images of other sizes, all at once; BadImageError for one that cannot be read.
     """

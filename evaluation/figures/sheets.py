@@ -7,8 +7,9 @@ import numpy as np
 
 from data.drawing import ALARM, FONT_PX, GAP_PX, HEADER_PX, Sheet, empty, enlarged, enlarged_mask, evenly, outlined
 from data.pairs.manifest import Pair, PairSet, content
-from evaluation.audit.copies import symmetries, thumbnails
 from evaluation.audit.filters import value
+from evaluation.audit.nearest import squared_distances
+from evaluation.audit.thumbnails import middles, symmetries, thumbnails
 
 CELL_PX = (192, 256)  # smaller images are enlarged to the first, larger ones reduced to the second
 COLUMNS = ("real", "mask asked for", "synthetic", "with the mask's outline")
@@ -102,7 +103,7 @@ def copy_sheet(
 
 
 def turned_like(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the flip or quarter turn of uint8 (H, W, 3) whose thumbnail is nearest to that of another image."""
-    target = thumbnails(other[None])
-    views = symmetries(image[None])
-    return np.ascontiguousarray(min(views, key=lambda view: float(((thumbnails(view) - target) ** 2).sum()))[0])
+    """Return the flip or quarter turn of uint8 (H, W, 3) that is nearest to another image."""
+    views = [view[0] for view in symmetries(image[None])]
+    target = middles(thumbnails(other[None])).reshape(1, 1, -1)
+    return np.ascontiguousarray(views[squared_distances(target, thumbnails(views)).argmin()])

@@ -22,7 +22,7 @@ from evaluation.scores.record import entry
 
 Parts = Mapping[str, Features]
 SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se", "cmmd_unbiased": "se"}
-THUMBNAILS = "none: 16x16 thumbnails, 8 symmetries"
+THUMBNAILS = "none: 16x16 tiles of thumbnails, 8 symmetries, 29 windows"
 MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
 
 

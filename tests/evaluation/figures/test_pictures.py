@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from evaluation.audit.colour import lab_statistics, set_histogram
-from evaluation.audit.copies import symmetries
+from evaluation.audit.thumbnails import symmetries
 from evaluation.figures.distributions import draw_colour, draw_tsne, tsne
 from evaluation.figures.plots import draw_reason
 from evaluation.figures.sheets import copy_sheet, turned_like
