@@ -75,8 +75,15 @@ def _encoder(where: str, row: ArchitectureRow) -> Iterator[str]:
 
 
 def _weights(extractor: str, params: Params) -> Iterator[str]:
+    from data.pairs.errors import UserError
+    from data.pretrained import lite0
     from evaluation.features.weights import WEIGHTS, fetch_command, look, weights_folder
 
+    if extractor == lite0.NAME:
+        try:
+            lite0.lite0_file()
+        except UserError as error:
+            yield f"scores.extractors: {error.title}: {'; '.join(error.problems)}"
     for name, file in WEIGHTS.items():
         if file.extractor == extractor:
             found = look(file, weights_folder(params.features.weights_dir))

@@ -226,7 +226,7 @@ def test_a_kind_is_what_runs_and_how_large():
     item = {"dataset": "phantom", "generator": "siamese", "masks": "random"}
     assert kind_of("train", item, params).startswith("train siamese ")
     assert kind_of("train", item, params) != kind_of("train", {**item, "generator": "controlnet"}, params)
-    assert kind_of("features", {**run, "extractor": "demo"}, params) == "features demo at 64 px"
+    assert kind_of("features", {**run, "extractor": "lite0"}, params) == "features lite0 at 64 px"
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.sets(st.integers(0, 9)), st.booleans()), max_size=10))
