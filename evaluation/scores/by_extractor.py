@@ -55,7 +55,8 @@ LITE0 = {
     "lite0_frechet": "Frechet distance between Gaussians fitted to the features of all synthetic and all real training "
     "images.",
     "lite0_kernel": "Squared maximum mean discrepancy of the features, cubic kernel, unbiased, over the whole sets; "
-    "standard error by a two-sample jackknife. It hardly sees brightness, contrast and a faint tint: see colour_shift, colour_histogram.",
+    "standard error by a two-sample jackknife. It hardly sees brightness, contrast and a faint tint, which are in "
+    "colour_shift and colour_histogram.",
     **{f"lite0_{name}": text for name, text in PRDC_TEXT.items()},
 }
 NO_PARENT = "no synthetic pair names a real training pair as its parent"
