@@ -126,6 +126,13 @@ def test_time_is_that_of_the_stage_itself_or_the_last_of_its_kind(ask):
     edit(lambda data: data["masks"]["random"].update(copies=4))
 
 
+def test_the_package_of_lite0_is_asked_for(project, monkeypatch, capsys):
+    monkeypatch.setattr(lite0, "PACKAGE", "not-here-at-all")
+    assert main(["plan"]) == 2
+    line = "scores.extractors: lite0 needs the package not-here-at-all"
+    assert capsys.readouterr().err.count(line) == 1
+
+
 def test_everything_that_is_missing_is_told_at_once_after_the_plan(ask, tmp_path, capsys):
     kept = Path("params.yaml").read_text()
     archive = {"name": "a.zip", "url": ""}
