@@ -167,11 +167,6 @@ def test_score_settings_are_strict(wrong: dict[str, object]) -> None:
         ScoresConfig(**{"extractors": ("lite0",), **wrong})
 
 
-def test_the_earlier_default_is_refused_with_the_new_line() -> None:
-    with pytest.raises(ValidationError, match=r"demo, .* is no more: write `extractors: \[lite0\]`"):
-        ScoresConfig(extractors=("demo",))
-
-
 @pytest.mark.parametrize("wrong", [{"batch": 0}, {"seeds": (0,)}, {"batches": 4}])
 def test_feature_settings_are_strict(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
