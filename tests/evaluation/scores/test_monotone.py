@@ -75,7 +75,7 @@ def test_on_phantoms(save, tmp_path: Path) -> None:
 def test_on_kvasir_seg(tmp_path: Path) -> None:
     row = FolderDataset(
         kind="folder", path=f"{ROOT}/kvasir-seg/train", size_px=64, prompt="", antialias=True,
-        splits={"train": 0.3, "test": 0.1, "fresh": 0.3},
+        splits={"train": 0.1, "test": 0.04, "fresh": 0.1},
     )  # fmt: skip
     sets = prepare(row, tmp_path / "prepared")
     check(sets["train"], sets["test"], sets["fresh"], tmp_path)
