@@ -36,7 +36,7 @@ def _stub(stage: dict, code: bool, params: bool) -> dict:
         if Path(re.sub(r"\$\{[^}]*\}", "", path)).suffix:
             made.append(f'mkdir -p "{Path(path).parent}" && echo {path} > "{path}"')
         else:  # parts that other stages name
-            parts = ("train", "test", "1", "2", "x1", "x2", "x3", "real", "demo")
+            parts = ("train", "test", "1", "2", "x1", "x2", "x3", "real", "lite0")
             made.append("; ".join(f'mkdir -p "{path}/{part}" && echo {part} > "{path}/{part}/f"' for part in parts))
     deps = [dep for dep in stage["deps"] if code or dep.startswith(DATA)]
     return {

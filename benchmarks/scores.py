@@ -75,7 +75,7 @@ def main() -> None:
     for name, ours, theirs in rows:
         (a, value), (b, reference) = timed(ours, args.rounds), timed(theirs, args.rounds)
         sys.stdout.write(f"| {name} | {a:.2f} | {b:.2f} | {b / a:.1f} | {value:.6g} | {reference:.6g} |\n")
-    meta = {"weights": {}, "seeds": [], "backbone": "drawn"}
+    meta = {"weights": {}, "backbone": "drawn"}
     parts = {
         part: Features([str(i) for i in range(len(one))], {"features": one}, meta)
         for part, one in (("train", real), ("synthetic", other), ("holdout", held_out), ("codec", real))

@@ -3,7 +3,7 @@
     dvc repro && python benchmarks/sampling/options.py [--dataset phantom] [--generator siamese] [--masks random]
 
 Each option samples the masks of the first copy anew with the trained generator and is scored as the stage `score` does:
-demo_swd (random features, lower is better) and mask fidelity (Dice of the judge against the masks that were asked for).
+lite0_kernel (lower is better) and mask fidelity (Dice of the judge against the masks that were asked for).
 The time is that of sampling alone, the fastest of the rounds; networks are loaded before. The last line is JSON.
 """
 
@@ -54,12 +54,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", default=default)
     args = parser.parse_args()
     params = load_params({"sampling": "sampling", "features": "features", "scores": "scores"}, {})
-    scores = params.scores.model_copy(update={"extractors": ("demo",)})
+    scores = params.scores.model_copy(update={"extractors": ("lite0",)})
     base = paths.base(args.dataset)
     folder = paths.generator(args.dataset, args.generator)
     masks = read_pairs(paths.masks(args.dataset, args.masks, 1))
     train = read_pairs(paths.processed(args.dataset, "train"))
-    features = read_parts(paths.features(args.dataset, "real", "real", "demo"))
+    features = read_parts(paths.features(args.dataset, "real", "real", "lite0"))
     inspected = read_parts(paths.inspected(args.dataset, "real", "real"))
     judge = load_segmenter(paths.judge(args.dataset))
     found: dict[str, dict] = {}
@@ -74,16 +74,16 @@ def main() -> None:
                 seconds.append(time.perf_counter() - start)
             pairs = write_synthetic([masks], [images], args.generator, Path(scratch) / f"pairs-{number}")
             parts = {"synthetic": Images(pairs)}
-            drawn = extract_features("demo", train, parts, params.features, {})
+            drawn = extract_features("lite0", train, parts, params.features, {})
             looked_at = inspect_images(parts, judge, batch=params.features.batch)
-            flat = score({"demo": features | drawn}, inspected | looked_at, scores).flat
-            quality = {key: flat[key] for key in ("demo_swd", "mask_fidelity")}
+            flat = score({"lite0": features | drawn}, inspected | looked_at, scores).flat
+            quality = {key: flat[key] for key in ("lite0_kernel", "mask_fidelity")}
             found[name] = {"seconds": round(min(seconds[1:]), 2), **quality}
     first = found["as in params.yaml"]["seconds"]
     sys.stdout.write(f"{len(masks)} masks, {params.sampling.steps} steps, guidance {params.sampling.guidance:g}\n")
     for name, row in found.items():
         row["speed"] = round(first / row["seconds"], 2)
-        text = f"{row['seconds']:7.2f} s  {row['speed']:5.2f}x  demo_swd {row['demo_swd']:.4f}"
+        text = f"{row['seconds']:7.2f} s  {row['speed']:5.2f}x  lite0_kernel {row['lite0_kernel']:.4f}"
         sys.stdout.write(f"{name:28s} {text}  mask fidelity {row['mask_fidelity']:.3f}\n")
     sys.stdout.write(json.dumps(found) + "\n")
 

@@ -78,7 +78,7 @@ def render_cards(facts: CardFacts, scores: Scores) -> dict[str, str]:
         "scores": _section(scores, lambda name: not _is_audit(name)),
         "audit": _section(scores, _is_audit),
         "audit_notes": {k: v for k, v in audited.items() if not (isinstance(v, Mapping) and "value" in v)},
-        "demo": any(name.startswith("demo_") and value is not None for name, value in scores.metrics.items()),
+        "lite0": any(name.startswith("lite0_") and value is not None for name, value in scores.metrics.items()),
     }
     fronts = {
         "DATASET_CARD.md": DatasetCardData(**_dataset_front(facts)),

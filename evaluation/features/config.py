@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from data.pairs.config import Config, Share
 
@@ -13,8 +13,13 @@ def _all_differ(values: tuple) -> tuple:
     return values
 
 
-ExtractorName = Literal["demo", "inception", "clip_b32", "clip_l336", "lpips"]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_all_differ)]
+def _no_demo(name: object) -> object:
+    if name == "demo":
+        raise ValueError("demo, the scores of random features, is no more: write `extractors: [lite0]`")
+    return name
+
+
+ExtractorName = Annotated[Literal["lite0", "inception", "clip_b32", "clip_l336", "lpips"], BeforeValidator(_no_demo)]
 
 
 class FeaturesConfig(Config):
@@ -24,9 +29,6 @@ class FeaturesConfig(Config):
         default="weights", description="folder of the pretrained weights; the variable METRIC_WEIGHTS wins"
     )
     batch: int = Field(default=32, ge=1, description="images a forward pass; changes memory, never a score")
-    seeds: Seeds = Field(
-        default=(0, 1, 2), min_length=1, description="seeds of the demo's random encoders and projections"
-    )
     max_unpaired_pairs: int = Field(default=2000, ge=1, description="random image pairs behind each unpaired LPIPS")
 
 
@@ -35,8 +37,8 @@ class ScoresConfig(Config):
 
     extractors: Annotated[tuple[ExtractorName, ...], AfterValidator(_all_differ)] = Field(
         min_length=1,
-        description="[demo] needs no pretrained weights; [inception, clip_b32, clip_l336, lpips] gives the paper's "
-        "scores (one can be left out: clip_l336 takes hours on a CPU); what is not extracted is null with a reason",
+        description="[lite0] needs no download; [inception, clip_b32, clip_l336, lpips] gives the paper's scores (one "
+        "can be left out: clip_l336 takes hours on a CPU); what is not extracted is null with a reason",
     )
     kid_subsets: int = Field(default=100, ge=1, description="random subsets of the KID that libraries print")
     kid_subset_size: Literal["auto"] | Annotated[int, Field(ge=3)] = Field(

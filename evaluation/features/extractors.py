@@ -13,9 +13,11 @@ from tqdm import tqdm
 from data.pairs.files import sha256_file
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
-from evaluation.features import pretrained, random_encoder, swd
+from data.pretrained import lite0
+from evaluation.features import pretrained
 from evaluation.features.config import FeaturesConfig
 from evaluation.features.images import Images, check_alike, paired, unpaired, within
+from evaluation.features.lite0 import BACKBONE, lite0_features
 from evaluation.features.store import Features
 from evaluation.features.weights import WEIGHTS
 
@@ -36,24 +38,9 @@ def _over(images: Images, cfg: FeaturesConfig, network: Callable[[np.ndarray], n
     return np.concatenate([network(batch) for batch in bar])
 
 
-def _demo(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
-    """Random encoders, calibrated on the real images, and the distance of Laplacian patches to the real ones."""
-    calibration = random_encoder.calibration_images(real)
-    encoders = {seed: random_encoder.random_encoder(seed, calibration) for seed in cfg.seeds}
-    patches = swd.set_descriptors(real, batch=cfg.batch)
-
-    def extract(images: Images) -> Arrays:
-        arrays = {
-            f"features_{seed}": _over(images, cfg, partial(random_encoder.features, encoder), "random")
-            for seed, encoder in encoders.items()
-        }
-        theirs = swd.set_descriptors(images, batch=cfg.batch)
-        generators = [torch.Generator().manual_seed(item_seed("swd directions", seed)) for seed in cfg.seeds]
-        arrays["swd"] = np.array([swd.swd(patches, theirs, generator)[1] for generator in generators])
-        arrays["swd_px"] = np.array(swd.level_sizes(min(images[0].shape[:2])))
-        return arrays
-
-    return extract
+def _lite0(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
+    network = lite0.lite0_network().to(device)
+    return lambda images: {"features": _over(images, cfg, partial(lite0_features, network), lite0.NAME)}
 
 
 def _inception(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], device: str) -> Extract:
@@ -97,7 +84,7 @@ def _lpips(real: Images, cfg: FeaturesConfig, weights: Mapping[str, Path], devic
 
 
 EXTRACTORS: dict[str, Extractor] = {
-    "demo": Extractor(_demo, random_encoder.BACKBONE, ("numpy", "torch")),
+    lite0.NAME: Extractor(_lite0, BACKBONE, ("torch", "timm", lite0.PACKAGE)),
     "inception": Extractor(_inception, pretrained.INCEPTION, ("torch", "torch-fidelity")),
     "clip_b32": _clip(pretrained.CLIP_I_MODEL, "clip_b32"),
     "clip_l336": _clip(pretrained.CMMD_MODEL, "clip_l336"),
@@ -112,21 +99,26 @@ def extract_features(
     cfg: FeaturesConfig,
     weights: Mapping[str, Path],
 ) -> dict[str, Features]:
-    """Return the features of each part under one extractor; `real` is the training pairs, from which it is calibrated.
+    """Return the features of each part under one extractor; `real` is the training pairs, which lpips pairs them with.
 
-    `weights` are files that `weights.require` has checked. TF32 is off: it would round features to 10 bits.
+    `weights` are files that `weights.require` has checked; lite0 finds its own. TF32 is off: it would round features to
+    10 bits.
 
-    Raises: UserError for empty sets and images of other sizes, all at once; BadImageError for one that cannot be read.
+    Raises: UserError for empty sets and images of other sizes, all at once, and for lite0 without its package;
+    BadImageError for an image that cannot be read.
     """
+    if name == lite0.NAME:
+        files = {lite0.NAME: lite0.lite0_file()}
+    else:
+        files = {file: path for file, path in weights.items() if WEIGHTS[file].extractor == name}
     check_alike({"real": real} | {part: images.set for part, images in parts.items()})
     extractor = EXTRACTORS[name]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     meta = {
         "extractor": name,
         "backbone": extractor.backbone,
-        "weights": {file: sha256_file(path) for file, path in weights.items() if WEIGHTS[file].extractor == name},
+        "weights": {file: sha256_file(path) for file, path in files.items()},
         "versions": {library: version(library) for library in extractor.libraries},
-        "seeds": list(cfg.seeds) if name == "demo" else [],
         "real": len(real),
     }
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):

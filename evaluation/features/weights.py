@@ -96,7 +96,7 @@ def require(names: Iterable[str], folder: Path, also: Iterable[str] = ()) -> dic
         lines += [
             f"all of them: {fetch_command([*wrong, *spare])}",
             f"or point the variable {VARIABLE} at a folder that has them",
-            "or set scores.extractors: [demo] in params.yaml, which needs no weights; nothing falls back to it by "
+            "or set scores.extractors: [lite0] in params.yaml, which needs no download; nothing falls back to it by "
             "itself",
         ]
         raise UserError(f"weight files missing or altered in {folder}: {', '.join(wrong)}", lines)

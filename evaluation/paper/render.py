@@ -6,7 +6,7 @@ from string import ascii_lowercase
 
 from data.pairs.files import csv_text
 from evaluation.paper.facts import Column
-from evaluation.paper.tables import DEMO, DEMO_NOTE, PaperTable
+from evaluation.paper.tables import LITE0, LITE0_NOTE, PaperTable
 from evaluation.paper.values import TOY, Value
 from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown
 
@@ -74,7 +74,7 @@ def notes(table: PaperTable) -> list[str]:
     """Return the sentences that belong to a table: what cannot be compared, what its marks mean, what is missing."""
     found = [f"{text[0].upper()}{text[1:]}." for text in table.warnings]
     found += table.facts.notes
-    found += [DEMO_NOTE] if any(column.at.group == DEMO for column in table.columns) else []
+    found += [LITE0_NOTE] if any(column.at.group == LITE0 for column in table.columns) else []
     found += [f"{mark}: {note.text}" for mark, note in zip(MARKS, table.facts.footnotes, strict=False)]
     return [*found, *(f"{MISSING} {reason}: {where}." for reason, where in missing(table).items())]
 

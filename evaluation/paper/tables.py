@@ -9,15 +9,16 @@ from evaluation.paper.values import TOY, Place, Preset, Result, Results, Value, 
 from evaluation.results.results import Grid, Run, Scores
 from evaluation.scores.glossary import SCORES
 
-DEMO = "Demo, not in the paper:"
-DEMO_NOTE = (
-    "Demo scores use random features: they rank sets of this report among each other and stand in for no other score."
+LITE0 = "Not in the paper, lite0:"
+LITE0_NOTE = (
+    "Scores called lite0 are of another network than FID and KID: they rank sets of this report among each other and "
+    "stand in for no other score."
 )
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper. Columns of demo scores, if any, come last, and the paper has no value in them."""
+    """A table of the paper. Columns of lite0's scores, if any, come last, and the paper has no value in them."""
 
     key: str
     facts: PaperFacts
@@ -68,21 +69,21 @@ def _table(key: str, facts: PaperFacts, results: Results, grid: Grid, presets: S
     by_column = [filled(column) for column in columns]
     images = [number for number, column in enumerate(columns) if column.at.images]
     if images and not any(value.ours.n for number in images for value in by_column[number]):
-        demo = _demo_columns(columns[images[0]].at.dataset)
-        cells = [filled(column) for column in demo]
+        lite0 = _lite0_columns(columns[images[0]].at.dataset)
+        cells = [filled(column) for column in lite0]
         if any(value.ours.n for values in cells for value in values):
-            columns, by_column = (*columns, *demo), [*by_column, *cells]
+            columns, by_column = (*columns, *lite0), [*by_column, *cells]
     rows = tuple(zip(*by_column, strict=True))
     warnings = dict.fromkeys(value.reason for row in rows for value in row if value.reason.startswith(TOY))
     asked = any(asked_for(place, grid) for cells in places.values() for place in cells)
     return PaperTable(key, facts, columns, rows, tuple(warnings), asked)
 
 
-def _demo_columns(dataset: str) -> tuple[Column, ...]:
-    """Return columns that stand beside the paper's while only demo scores exist."""
-    names = [name for name, score in SCORES.items() if name.startswith("demo_") and score.headline]
-    measures = {SCORES[name].label.removesuffix(", demo"): name for name in names}
-    at = ColumnGroup(group=DEMO, dataset=dataset, images=True, measures=measures, digits=3, better="lower")
+def _lite0_columns(dataset: str) -> tuple[Column, ...]:
+    """Return columns that stand beside the paper's while only lite0's scores exist."""
+    names = [name for name, score in SCORES.items() if name.startswith("lite0_") and score.headline]
+    measures = {SCORES[name].label.removesuffix(", lite0"): name for name in names}
+    at = ColumnGroup(group=LITE0, dataset=dataset, images=True, measures=measures, digits=3, better="lower")
     return tuple(Column(at, label, metric) for label, metric in measures.items())
 
 

@@ -141,7 +141,7 @@ def _why(result: Result, column: Column) -> str:
     told = str(entry.get("reason") or "") if isinstance(entry, Mapping) else ""
     if told and "weights" not in told:
         return told
-    return "not scored" if metric.startswith("demo_") else NO_WEIGHTS
+    return "not scored" if metric.startswith("lite0_") else NO_WEIGHTS
 
 
 def _unlike(column: Column, results: Results, preset: Preset, fitting: Iterable[Result]) -> str:

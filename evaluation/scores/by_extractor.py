@@ -1,14 +1,13 @@
 """The scores of each extractor.
 
-The paper's are from the features of pretrained networks: FID, KID, CLIP-I, CMMD, LPIPS. The demo's need no pretrained
-weights, and have names that nobody takes for the paper's.
+The paper's are FID, KID, CLIP-I, CMMD and LPIPS, of networks that need a download. Those of lite0, which needs none,
+have names that nobody takes for the paper's.
 """
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from evaluation.features import swd
 from evaluation.features.config import ScoresConfig
 from evaluation.features.images import paired
 from evaluation.features.store import Features
@@ -23,7 +22,7 @@ from evaluation.scores.families import (
     prdc_entries,
     sets_of,
 )
-from evaluation.scores.record import entry, mean_entry, spread
+from evaluation.scores.record import entry, mean_entry
 
 Family = Callable[[Mapping[str, Features], ScoresConfig], Entries]
 CMMD_SCALE = 1000
@@ -51,22 +50,21 @@ LPIPS = {
     "its mask.",
     "lpips_diversity": "Mean LPIPS over random pairs of two synthetic images; higher is more diverse.",
 }
-DEMO_NOTE = "Demo score, random features: not comparable with the paper's Table 1."
-DEMO_SEEDS = f"{DEMO_NOTE} Encoders of different seeds differ in scale, so compare two sets seed by seed (values)."
-DEMO = {
-    "demo_swd": swd.DEFINITION,
-    "demo_fd_rand": "Frechet distance between Gaussians fitted to the pooled features (248-d, unscaled) of a randomly "
-    "initialised encoder, its batch norms calibrated on real images; mean over seeds.",
-    "demo_kid_rand": "Squared maximum mean discrepancy between the same features, cubic kernel, unbiased; mean over "
-    "seeds, standard error by jackknife (mean over seeds).",
-    **{f"demo_{name}": text for name, text in PRDC_TEXT.items()},
+LITE0_NOTE = "Not FID, not KID: these features are not Inception's, so no value of the paper stands beside it."
+LITE0 = {
+    "lite0_frechet": "Frechet distance between Gaussians fitted to the features of all synthetic and all real training "
+    "images.",
+    "lite0_kernel": "Squared maximum mean discrepancy of the features, cubic kernel, unbiased, over the whole sets; "
+    "standard error by a two-sample jackknife. It hardly sees brightness, contrast and a faint tint, which are in "
+    "colour_shift and colour_histogram.",
+    **{f"lite0_{name}": text for name, text in PRDC_TEXT.items()},
 }
 NO_PARENT = "no synthetic pair names a real training pair as its parent"
 
 
 def inception_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     """Return FID, KID, precision, recall, density and coverage."""
-    sets, facts = [sets_of(parts)], common_facts(parts)
+    sets, facts = sets_of(parts), common_facts(parts)
     return {
         "fid": frechet_entry(INCEPTION["fid"], sets, facts),
         "kid": kernel_entry(INCEPTION["kid"], sets, cfg, facts),
@@ -113,8 +111,8 @@ def cmmd_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
 
     error = CMMD_SCALE * mmd2_u(sets.train, sets.synthetic, rbf)[1]
     return {
-        "cmmd": distance_entry(CMMD["cmmd"], biased, [sets], facts),
-        "cmmd_unbiased": distance_entry(CMMD["cmmd_unbiased"], unbiased, [sets], facts, se=error),
+        "cmmd": distance_entry(CMMD["cmmd"], biased, sets, facts),
+        "cmmd_unbiased": distance_entry(CMMD["cmmd_unbiased"], unbiased, sets, facts, se=error),
     }
 
 
@@ -138,40 +136,19 @@ def lpips_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     }
 
 
-def demo_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
-    """Return the row of each demo score."""
-    meta = parts["synthetic"].meta
-    facts = common_facts(parts) | {"seeds": meta["seeds"]}
-    sets = [sets_of(parts, f"features_{seed}") for seed in meta["seeds"]]
+def lite0_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
+    """Return the row of each score of the network that needs no download."""
+    sets, facts = sets_of(parts), common_facts(parts)
     return {
-        "demo_swd": _swd(parts, facts),
-        "demo_fd_rand": frechet_entry(DEMO["demo_fd_rand"], sets, facts, DEMO_SEEDS),
-        "demo_kid_rand": kernel_entry(DEMO["demo_kid_rand"], sets, cfg, facts, DEMO_SEEDS),
-        **prdc_entries("demo_", sets, cfg, facts, DEMO_NOTE),
+        "lite0_frechet": frechet_entry(LITE0["lite0_frechet"], sets, facts, LITE0_NOTE),
+        "lite0_kernel": kernel_entry(LITE0["lite0_kernel"], sets, cfg, facts, LITE0_NOTE),
+        **prdc_entries("lite0_", sets, cfg, facts, "in the features of lite0"),
     }
-
-
-def _swd(parts: Mapping[str, Features], facts: dict[str, object]) -> dict[str, object]:
-    """Each part holds its distances to the training images, (seeds, levels): patches are not kept."""
-    totals = parts["synthetic"]["swd"].mean(1)
-    levels = parts["synthetic"]["swd"].mean(0)
-    return entry(
-        float(totals.mean()),
-        DEMO["demo_swd"],
-        sd=spread(totals),
-        floor=float(parts["holdout"]["swd"].mean()),
-        note=DEMO_NOTE,
-        more={
-            "codec": float(parts["codec"]["swd"].mean()),
-            "levels": {f"{px}px": float(level) for px, level in zip(parts["synthetic"]["swd_px"], levels, strict=True)},
-        },
-        **facts | {"backbone": "none: Laplacian pyramid, 48 patches an image, 128 directions", "weights": None},
-    )
 
 
 # extractor -> what computes its scores, and what each of them is
 FAMILIES: dict[str, tuple[Family, dict[str, str]]] = {
-    "demo": (demo_entries, DEMO),
+    "lite0": (lite0_entries, LITE0),
     "inception": (inception_entries, INCEPTION),
     "clip_b32": (clip_i_entries, CLIP_I),
     "clip_l336": (cmmd_entries, CMMD),

@@ -1,6 +1,6 @@
 """Distances between feature sets with their yardsticks: held-out real images, halves of the real set, a codec."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from evaluation.features.config import ScoresConfig
 from evaluation.features.store import Features
 from evaluation.scores.distances import MIN_IMAGES, frechet, mmd2_subsets, mmd2_u, poly
 from evaluation.scores.prdc import PRDC_TEXT, Prdc, equal_counts, prdc
-from evaluation.scores.record import entry, spread
+from evaluation.scores.record import entry
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 Entries = dict[str, dict[str, object]]
@@ -29,9 +29,9 @@ class Sets(NamedTuple):
     synthetic: np.ndarray
 
 
-def sets_of(parts: Mapping[str, Features], name: str = "features") -> Sets:
-    """Return one array of each part."""
-    return Sets(*(parts[part][name] for part in Sets._fields))
+def sets_of(parts: Mapping[str, Features]) -> Sets:
+    """Return the features of each part."""
+    return Sets(*(parts[part]["features"] for part in Sets._fields))
 
 
 def counts(parts: Mapping[str, Features]) -> dict[str, int]:
@@ -44,96 +44,79 @@ def common_facts(parts: Mapping[str, Features]) -> dict[str, object]:
     """Return what every score of an extractor has in common."""
     meta = parts["synthetic"].meta
     weights = "; ".join(f"{name} {digest}" for name, digest in meta["weights"].items())
-    seeds = ", ".join(str(seed) for seed in meta["seeds"])
-    return {**counts(parts), "backbone": meta["backbone"], "weights": weights or f"random-init seed {seeds}"}
+    return {**counts(parts), "backbone": meta["backbone"], "weights": weights}
 
 
 def distance_entry(
     definition: str,
     statistic: Statistic,
-    by_seed: Sequence[Sets],
+    sets: Sets,
     facts: Mapping[str, object],
     *,
     note: str = "",
     se: float | None = None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Return the row of a distance, the mean over `by_seed`, which are several seeds or one set, with its yardsticks.
+    """Return the row of a distance with its yardsticks.
 
     `floor` is held-out real images in place of synthetic ones, `halves` one random half of the training images against
     the other (each of half the size, so its bias is larger), `codec` the training images after a pass through JPEG 95.
     Each is None where a set is too small.
     """
 
-    def yardstick(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
-        if min(len(side) for both in pairs for side in both) < MIN_IMAGES:
-            return None
-        return float(np.mean([statistic(*both) for both in pairs]))
+    def yardstick(real: np.ndarray, other: np.ndarray) -> float | None:
+        return statistic(real, other) if min(len(real), len(other)) >= MIN_IMAGES else None
 
-    values = [statistic(sets.train, sets.synthetic) for sets in by_seed]
-    order = np.random.default_rng(item_seed("halves")).permutation(len(by_seed[0].train))
+    order = np.random.default_rng(item_seed("halves")).permutation(len(sets.train))
     half, other = np.array_split(order, 2)
     more = {
-        "halves": yardstick([(sets.train[half], sets.train[other]) for sets in by_seed]),
-        "codec": yardstick([(sets.train, sets.codec) for sets in by_seed]),
+        "halves": yardstick(sets.train[half], sets.train[other]),
+        "codec": yardstick(sets.train, sets.codec),
         **(more or {}),
-        **({"values": values} if len(values) > 1 else {}),
     }
-    floor = yardstick([(sets.train, sets.holdout) for sets in by_seed])
-    mean, sd = float(np.mean(values)), spread(values)
-    return entry(mean, definition, sd=sd, se=se, floor=floor, note=note or None, more=more, **facts)
+    value, floor = statistic(sets.train, sets.synthetic), yardstick(sets.train, sets.holdout)
+    return entry(value, definition, se=se, floor=floor, note=note or None, more=more, **facts)
 
 
-def frechet_entry(definition: str, by_seed: Sequence[Sets], facts: Mapping[str, object], note: str = "") -> dict:
+def frechet_entry(definition: str, sets: Sets, facts: Mapping[str, object], note: str = "") -> dict:
     """Return the row of a Frechet distance."""
     unequal, apart = facts["n_real"] != facts["n_synthetic"], facts["n_floor"] != facts["n_synthetic"]
     notes = [note, SMALL, UNEQUAL if unequal else "", FEW_HELD_OUT if apart else ""]
-    return distance_entry(definition, frechet, by_seed, facts, note=" ".join(filter(None, notes)))
+    return distance_entry(definition, frechet, sets, facts, note=" ".join(filter(None, notes)))
 
 
-def kernel_entry(
-    definition: str, by_seed: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str = ""
-) -> dict:
+def kernel_entry(definition: str, sets: Sets, cfg: ScoresConfig, facts: Mapping[str, object], note: str = "") -> dict:
     """Return the row of a KID: unbiased over the whole sets, its jackknife error, and what libraries print."""
-    se = float(np.mean([mmd2_u(sets.train, sets.synthetic, poly)[1] for sets in by_seed]))
-    smallest = min(len(by_seed[0].train), len(by_seed[0].synthetic))
+    se = mmd2_u(sets.train, sets.synthetic, poly)[1]
+    smallest = min(len(sets.train), len(sets.synthetic))
     size = cfg.kid_subset_size
     if size == "auto":
         size = SUBSET_SIZE if smallest >= SUBSET_SIZE else max(MIN_IMAGES, smallest // 2)
     rng = np.random.default_rng(item_seed("kid subsets"))
-    subsets = [
-        mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng) for sets in by_seed
-    ]
-    mean, sd = np.mean(subsets, axis=0)
-    more = {"subsets": {"mean": float(mean), "sd": float(sd), "subsets": cfg.kid_subsets, "size": size}}
-    return distance_entry(definition, lambda a, b: mmd2_u(a, b, poly)[0], by_seed, facts, note=note, se=se, more=more)
+    mean, sd = mmd2_subsets(sets.train, sets.synthetic, poly, subsets=cfg.kid_subsets, size=size, rng=rng)
+    more = {"subsets": {"mean": mean, "sd": sd, "subsets": cfg.kid_subsets, "size": size}}
+    return distance_entry(definition, lambda a, b: mmd2_u(a, b, poly)[0], sets, facts, note=note, se=se, more=more)
 
 
-def prdc_entries(
-    prefix: str, by_seed: Sequence[Sets], cfg: ScoresConfig, facts: Mapping[str, object], note: str
-) -> Entries:
+def prdc_entries(prefix: str, sets: Sets, cfg: ScoresConfig, facts: Mapping[str, object], note: str) -> Entries:
     """Return the rows of precision, recall, density and coverage, at equal numbers of real and synthetic images."""
-    fewest = min(len(by_seed[0].train), len(by_seed[0].synthetic))
-    held_out = len(by_seed[0].holdout)
+    fewest, held_out = min(len(sets.train), len(sets.synthetic)), len(sets.holdout)
     n = min(fewest, held_out) if held_out > cfg.neighbours else fewest  # the floor is read at the same number
-    values, floors = (_prdc(by_seed, Sets._fields.index(name), cfg.neighbours, n) for name in ("synthetic", "holdout"))
-    rows = {}
-    for name, text in PRDC_TEXT.items():
-        mine = [getattr(scores, name) for scores in values]
-        yardstick = [getattr(scores, name) for scores in floors]
-        rows[f"{prefix}{name}"] = entry(
-            None if None in mine else float(np.mean(mine)),
+    scores, floor = (_prdc(sets, Sets._fields.index(name), cfg.neighbours, n) for name in ("synthetic", "holdout"))
+    return {
+        f"{prefix}{name}": entry(
+            getattr(scores, name),
             f"{text} k = {cfg.neighbours}, {n} images of each set.",
-            sd=None if None in mine else spread(mine),
-            floor=None if None in yardstick else float(np.mean(yardstick)),
-            reason=values[0].reason,
-            note=note or None,
+            floor=getattr(floor, name),
+            reason=scores.reason,
+            note=note,
             **facts,
         )
-    return rows
+        for name, text in PRDC_TEXT.items()
+    }
 
 
-def _prdc(by_seed: Sequence[Sets], other: int, k: int, n: int) -> list[Prdc]:
+def _prdc(sets: Sets, other: int, k: int, n: int) -> Prdc:
     rng = np.random.default_rng(item_seed("prdc", other))
-    real, theirs = (places[:n] for places in equal_counts(len(by_seed[0].train), len(by_seed[0][other]), rng))
-    return [prdc(sets.train[real], sets[other][theirs], k) for sets in by_seed]
+    real, theirs = (places[:n] for places in equal_counts(len(sets.train), len(sets[other]), rng))
+    return prdc(sets.train[real], sets[other][theirs], k)

@@ -20,14 +20,14 @@ SCORES = {
         "LPIPS", "lower", True, "Perceptual distance between a synthetic image and the real one whose mask it has."
     ),
     "cmmd": Score("CMMD", "lower", True, "Squared kernel distance between CLIP embeddings, times 1000, V-statistic."),
-    "demo_swd": Score(
-        "SWD, demo", "lower", True, "Sliced Wasserstein distance between patches of Laplacian pyramids; no network."
+    "lite0_frechet": Score(
+        "Frechet distance, lite0", "lower", True, "Frechet distance between features of EfficientNet-Lite0; no FID."
     ),
-    "demo_fd_rand": Score(
-        "FD, demo", "lower", True, "Frechet distance between features of randomly initialised encoders."
-    ),
-    "demo_kid_rand": Score(
-        "KID, demo", "lower", True, "Squared kernel distance between features of randomly initialised encoders."
+    "lite0_kernel": Score(
+        "Kernel distance, lite0",
+        "lower",
+        True,
+        "Squared kernel distance (cubic kernel, unbiased) between features of EfficientNet-Lite0; no KID.",
     ),
     "mask_fidelity": Score(
         "Mask fidelity",
@@ -63,10 +63,10 @@ SCORES = {
     "recall": Score("Recall", "higher", False, "Share of real images among synthetic ones, Inception features."),
     "density": Score("Density", "higher", False, "How many real neighbourhoods hold a synthetic image."),
     "coverage": Score("Coverage", "higher", False, "Share of real neighbourhoods that hold a synthetic image."),
-    "demo_precision": Score("Precision, demo", "higher", False, "Precision in random features."),
-    "demo_recall": Score("Recall, demo", "higher", False, "Recall in random features."),
-    "demo_density": Score("Density, demo", "higher", False, "Density in random features."),
-    "demo_coverage": Score("Coverage, demo", "higher", False, "Coverage in random features."),
+    "lite0_precision": Score("Precision, lite0", "higher", False, "Precision in features of EfficientNet-Lite0."),
+    "lite0_recall": Score("Recall, lite0", "higher", False, "Recall in features of EfficientNet-Lite0."),
+    "lite0_density": Score("Density, lite0", "higher", False, "Density in features of EfficientNet-Lite0."),
+    "lite0_coverage": Score("Coverage, lite0", "higher", False, "Coverage in features of EfficientNet-Lite0."),
     "clip_i_paired": Score("CLIP-I, paired", "neither", False, "CLIP-I over pairs of one mask; copies raise it."),
     "cmmd_unbiased": Score("CMMD, unbiased", "lower", False, "CMMD as a U-statistic."),
     "lpips_unpaired": Score("LPIPS, unpaired", "neither", False, "LPIPS between real and synthetic images at random."),

@@ -18,16 +18,15 @@ def entry(
     n_floor: int | None = None,
     backbone: str | None = None,
     weights: str | None = None,
-    seeds: Sequence[int] = (),
     reason: str | None = None,
     note: str | None = None,
     more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Return a row for JSON.
 
-    `se` is a standard error, `sd` a standard deviation over `seeds` or, without seeds, over images or pairs. `floor` is
-    the same statistic with `n_floor` held-out real images in place of the synthetic ones. `reason` says why the value
-    is None; `note` is what a reader of the number must know.
+    `se` is a standard error, `sd` a standard deviation over images or pairs. `floor` is the same statistic with
+    `n_floor` held-out real images in place of the synthetic ones. `reason` says why the value is None; `note` is what a
+    reader of the number must know.
     """
     return {
         "value": value,
@@ -39,7 +38,6 @@ def entry(
         "n_synthetic": n_synthetic,
         "backbone": backbone,
         "weights": weights,
-        "seeds": list(seeds),
         "definition": definition,
         "reason": reason,
         "note": note,

@@ -21,7 +21,7 @@ from evaluation.scores.families import Entries
 from evaluation.scores.record import entry
 
 Parts = Mapping[str, Features]
-SPREADS = {"demo_fd_rand": "sd", "demo_kid_rand": "sd", "kid": "se", "cmmd_unbiased": "se"}
+SPREADS = {"lite0_kernel": "se", "kid": "se", "cmmd_unbiased": "se"}
 THUMBNAILS = "none: 16x16 tiles of thumbnails, 8 symmetries, 29 windows"
 MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
 
@@ -56,10 +56,9 @@ def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) ->
                 entries |= family(features[name], cfg)
                 continue
             reason = f"needs {MIN_IMAGES} real and {MIN_IMAGES} synthetic images, got {n} and {m}"
-        elif name == "demo":
-            continue
         else:
-            reason = f"scores.extractors in params.yaml lists no {name}, which needs pretrained weights"
+            reason = f"scores.extractors in params.yaml lists no {name}"
+            reason += "" if name == "lite0" else ", which needs pretrained weights"
         entries |= {score: entry(None, text, reason=reason) for score, text in definitions.items()}
     audit, drift = copy_audit(inspected, "thumbnails", cfg), image_drift(inspected)
     n_synthetic = len(inspected["synthetic"])

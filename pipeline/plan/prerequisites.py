@@ -68,15 +68,21 @@ def _encoder(where: str, row: ArchitectureRow) -> Iterator[str]:
     if row.encoder_file and not Path(row.encoder_file).is_file():
         yield f"{where}.encoder_file: {row.encoder_file} does not exist"
     if row.encoder == lite0.NAME:
-        try:
-            lite0.lite0_file()
-        except UserError as error:
-            yield f"{where}.encoder: {': '.join((error.title, *error.problems))}"
+        yield from _lite0(f"{where}.encoder")
+
+
+def _lite0(where: str) -> Iterator[str]:
+    try:
+        lite0.lite0_file()
+    except UserError as error:
+        yield f"{where}: {': '.join((error.title, *error.problems))}"
 
 
 def _weights(extractor: str, params: Params) -> Iterator[str]:
     from evaluation.features.weights import WEIGHTS, fetch_command, look, weights_folder
 
+    if extractor == lite0.NAME:
+        yield from _lite0("scores.extractors")
     for name, file in WEIGHTS.items():
         if file.extractor == extractor:
             found = look(file, weights_folder(params.features.weights_dir))

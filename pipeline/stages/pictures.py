@@ -8,7 +8,7 @@ from pipeline.params.blocks import scored_sets
 READS = {name: f"comparison.{name}" for name in ("baselines", "generators", "masks")}
 READS |= {"extractors": "scores.extractors"}
 FEWEST = 10  # images, or as many as there are real ones: a smaller set would cut all others to its size
-VECTORS = ("inception", "clip_b32", "clip_l336", "demo")  # the first that is extracted is drawn
+VECTORS = ("inception", "clip_b32", "clip_l336", "lite0")  # the first that is extracted is drawn
 
 
 def run(item: dict, params) -> None:
@@ -32,9 +32,8 @@ def run(item: dict, params) -> None:
                 for name, (source, masks, file) in parts.items()
             }
             meta = stored["real"].meta
-            array = f"features_{meta['seeds'][0]}" if extractor == "demo" else "features"
             few = min(FEWEST, len(stored["real"]))
-            vectors = {name: one[array] for name, one in stored.items() if name == "real" or len(one) >= few}
+            vectors = {name: one["features"] for name, one in stored.items() if name == "real" or len(one) >= few}
             points = len(vectors) * min(map(len, vectors.values()))
             if points < FEWEST_POINTS:
                 reason = f"No t-SNE map: {points} images can be drawn, it needs {FEWEST_POINTS}."

@@ -206,6 +206,15 @@ def test_a_name_that_may_not_be_says_what_may_be_for_its_key(section, name, text
     assert found == [f"{section}.{name}: {name!r} is not allowed as a name here: {text}"]
 
 
+def test_the_extractor_of_before_is_refused_with_the_new_line(tmp_path, shipped):
+    shipped["scores"]["extractors"] = ["demo"]
+    shipped["features"]["seeds"] = [0]
+    assert problems_of(tmp_path, shipped) == [
+        "features.seeds: unknown key; allowed: batch, max_unpaired_pairs, weights_dir",
+        "scores.extractors[0]: demo, the scores of random features, is no more: write `extractors: [lite0]`",
+    ]
+
+
 def test_names_of_splits_and_classes_have_rules_of_their_own(tmp_path, shipped):
     base = {"kind": "folder", "path": "x", "size_px": 64, "prompt": ""}
     shipped["datasets"]["mine"] = {**base, "splits": {"train": 0.5, "my test": 0.5}, "classes": {"a/b": 1}}

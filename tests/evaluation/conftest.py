@@ -92,7 +92,7 @@ def measure(judge) -> Callable[..., Scored]:
         real: PairSet,
         holdout: PairSet,
         synthetic: PairSet,
-        cfg: ScoresConfig = ScoresConfig(extractors=("demo",)),  # noqa: B008 (it is frozen)
+        cfg: ScoresConfig = ScoresConfig(extractors=("lite0",)),  # noqa: B008 (it is frozen)
         how: FeaturesConfig = FeaturesConfig(),  # noqa: B008
         weights: Mapping[str, Path] = {},
     ) -> Scored:

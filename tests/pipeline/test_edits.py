@@ -13,7 +13,7 @@ from tests.pipeline.projects import edit
 
 ARCHITECTURES = ("unet", "segformer")
 AFTER_SAMPLES = {
-    *(f"features@phantom-siamese-{masks}-demo" for masks in ("real", "random")),
+    *(f"features@phantom-siamese-{masks}-lite0" for masks in ("real", "random")),
     *(f"{verb}@phantom-siamese-{masks}" for verb in ("inspect", "score") for masks in ("real", "random")),
     *(f"segment@phantom-siamese-{masks}-{row}-1-0" for masks in ("real", "random") for row in ARCHITECTURES),
     *(f"segment_filtered@phantom-siamese-strict-random-{row}-0" for row in ARCHITECTURES),
@@ -135,8 +135,8 @@ def test_another_way_of_making_pairs_is_scored_and_trained_on(reached):
         data["comparison"]["baselines"].append("pasted")
 
     assert reached(lambda: edit(more)) == {
-        "baseline@phantom-pasted", "features_baseline@phantom-pasted-real-demo", "inspect_baseline@phantom-pasted-real",
-        "score_baseline@phantom-pasted-real", "pictures@phantom", "report",
+        "baseline@phantom-pasted", "features_baseline@phantom-pasted-real-lite0",
+        "inspect_baseline@phantom-pasted-real", "score_baseline@phantom-pasted-real", "pictures@phantom", "report",
         *(f"segment_baseline@phantom-pasted-real-{row}-1-0" for row in ARCHITECTURES),
     }  # fmt: skip
 

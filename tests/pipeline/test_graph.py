@@ -21,7 +21,7 @@ pytestmark = pytest.mark.graph
 
 SIAMESE_CHAIN = {
     "refiner@phantom-siamese", "train@phantom-siamese", "sample@phantom-siamese-random",
-    "sample_volume@phantom-siamese-random-2", "features@phantom-siamese-random-demo", "inspect@phantom-siamese-random",
+    "sample_volume@phantom-siamese-random-2", "features@phantom-siamese-random-lite0", "inspect@phantom-siamese-random",
     "score@phantom-siamese-random", "pictures@phantom", "filter@phantom-siamese-random-loose",
     "segment_filtered@phantom-siamese-loose-random-unet-0", "segment@phantom-siamese-random-unet-1-0",
     "segment_volume@phantom-siamese-random-unet-2-0", "report",

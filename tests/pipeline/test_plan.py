@@ -126,6 +126,13 @@ def test_time_is_that_of_the_stage_itself_or_the_last_of_its_kind(ask):
     edit(lambda data: data["masks"]["random"].update(copies=4))
 
 
+def test_the_package_of_lite0_is_asked_for(project, monkeypatch, capsys):
+    monkeypatch.setattr(lite0, "PACKAGE", "not-here-at-all")
+    assert main(["plan"]) == 2
+    line = "scores.extractors: lite0 needs the package not-here-at-all"
+    assert capsys.readouterr().err.count(line) == 1
+
+
 def test_everything_that_is_missing_is_told_at_once_after_the_plan(ask, tmp_path, capsys):
     kept = Path("params.yaml").read_text()
     archive = {"name": "a.zip", "url": ""}
@@ -226,7 +233,7 @@ def test_a_kind_is_what_runs_and_how_large():
     item = {"dataset": "phantom", "generator": "siamese", "masks": "random"}
     assert kind_of("train", item, params).startswith("train siamese ")
     assert kind_of("train", item, params) != kind_of("train", {**item, "generator": "controlnet"}, params)
-    assert kind_of("features", {**run, "extractor": "demo"}, params) == "features demo at 64 px"
+    assert kind_of("features", {**run, "extractor": "lite0"}, params) == "features lite0 at 64 px"
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.sets(st.integers(0, 9)), st.booleans()), max_size=10))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.pairs.errors import UserError
+from data.pretrained import lite0
 from evaluation.features.weights import VARIABLE, WEIGHTS, WeightFile
 from pipeline.commands import weights
 from pipeline.params.schema import Params
@@ -96,6 +97,21 @@ def test_what_cannot_be_had_is_a_user_error_and_the_rest_is_there(capsys, site):
     with pytest.raises(UserError, match=r"known: .* the server answered 404"):
         run("--fetch")
     assert listed(capsys) == {"known": "missing", "new": "present"}
+
+
+def test_lite0_is_listed_and_comes_by_pip(capsys, monkeypatch):
+    run("lite0", "--json")
+    row = json.loads(capsys.readouterr().out)["packages"]["lite0"]
+    assert row == {
+        "package": lite0.PACKAGE, "state": "present", "path": str(lite0.lite0_file()), "sha256_published": lite0.SHA256,
+    }  # fmt: skip
+    monkeypatch.setattr(lite0, "PACKAGE", "not-here-at-all")
+    run()
+    text = capsys.readouterr().out
+    assert "lite0      missing    from the package not-here-at-all" in text
+    assert "pip install not-here-at-all==" in text
+    with pytest.raises(UserError, match="needs the package not-here-at-all"):
+        run("lite0", "--fetch")
 
 
 def test_unknown_names_are_refused_with_the_nearest():

@@ -56,17 +56,17 @@ def tree(tmp_path: Path) -> Tree:
         write_json(tree.path(key), tree.runs[key])
     for dataset, source, masks in sorted(key for key in tree.grid().sets() if key[1] != "duplicate"):
         flat = {
-            "demo_swd": float(rng.uniform(5, 9)),
-            "demo_fd_rand": float(rng.uniform(1, 2)),
-            "demo_fd_rand_sd": 0.125,
+            "lite0_frechet": float(rng.uniform(5, 9)),
+            "lite0_kernel": float(rng.uniform(1, 2)),
+            "lite0_kernel_se": 0.125,
         }
-        flat |= {"demo_kid_rand": None, "mask_fidelity": float(rng.uniform(0.8, 0.9)), "n_real": 12, "n_synthetic": 12}
+        flat |= {"kid": None, "mask_fidelity": float(rng.uniform(0.8, 0.9)), "n_real": 12, "n_synthetic": 12}
         tree.scores[dataset, source, masks] = flat
         write_json(tree.root / "scores" / dataset / f"{source}-{masks}.json", flat)
         details = {
-            "profile": "demo",
-            "demo_fd_rand": {"value": flat["demo_fd_rand"], "sd": 0.125, "floor": 0.375, "seeds": [0, 1, 2]},
-            "demo_kid_rand": {"value": None, "reason": "too few images for <this> score"},
+            "extractors": ["lite0"],
+            "lite0_kernel": {"value": flat["lite0_kernel"], "se": 0.125, "floor": 0.375},
+            "kid": {"value": None, "reason": "too few images for <this> score"},
             "fid": {"value": None, "reason": "needs weights: scores.profile: full"},
         }
         write_json(tree.root / "details" / "scores" / dataset / f"{source}-{masks}.json", details)

@@ -93,7 +93,7 @@ def test_scores_come_with_what_they_are_floors_and_reasons(tree):
     assert "not comparable with the paper's Table 1" in read.text
     assert "0.375" in read.text
     assert "\u00b1 0.125" in read.text
-    assert "\u00b1: standard deviation over seeds" in read.text
+    assert "\u00b1: standard error" in read.text
     assert "Not computed: fid" in read.text
     assert "needs weights: scores.profile: full" in read.text
 
@@ -102,18 +102,18 @@ def test_scores_without_details_still_say_what_they_are(tree):
     for path in sorted((tree.root / "details").rglob("*.json")):
         path.unlink()
     _, read = page_of(tree, tree.grid())
-    assert "Sliced Wasserstein distance" in read.text
-    assert "Not computed: demo_kid_rand" in read.text
+    assert "Frechet distance between features of EfficientNet-Lite0" in read.text
+    assert "Not computed: kid" in read.text
     assert "no reason was recorded" in read.text
 
 
 def test_a_reason_names_the_set_where_others_have_the_value(tree):
     path = tree.root / "details/scores/phantom/siamese-real.json"
-    flat = tree.scores["phantom", "siamese", "real"] | {"demo_swd": None}
+    flat = tree.scores["phantom", "siamese", "real"] | {"lite0_frechet": None}
     write_json(tree.root / "scores/phantom/siamese-real.json", flat)
-    write_json(path, {"demo_swd": {"value": None, "reason": "images too small"}})
+    write_json(path, {"lite0_frechet": {"value": None, "reason": "images too small"}})
     _, read = page_of(tree, tree.grid())
-    assert "Not computed: demo_swd of siamese, real masks" in read.text
+    assert "Not computed: lite0_frechet of siamese, real masks" in read.text
 
 
 def test_a_page_of_nothing_yet(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from evaluation.paper.facts import read_paper
 from evaluation.paper.pages import write_paper
 from evaluation.paper.render import escape, missing, notes, render_csv, render_latex, render_markdown, text_table, title
-from evaluation.paper.tables import DEMO, paper_tables
+from evaluation.paper.tables import LITE0, paper_tables
 from evaluation.paper.values import (
     NO_IMPORT,
     NO_RATERS,
@@ -191,16 +191,18 @@ def test_other_data_under_a_standard_name_are_not_compared(sizes, kinds, told):
     assert cell(build([polyp_run()], kinds=FOLDER)["table2"], "SANet Ours", "Overall mDice").difference is not None
 
 
-def test_demo_scores_never_stand_in_the_papers_columns():
-    demo = {"demo_swd": 0.3, "demo_fd_rand": 11.0, "demo_kid_rand": 0.1}
-    first = build(scores=[scored(**demo), scored("controlnet", **{**demo, "demo_swd": 0.2})])["table1"]
+def test_scores_of_lite0_never_stand_in_the_papers_columns():
+    lite0 = {"lite0_frechet": 0.3, "lite0_kernel": 0.1}
+    first = build(scores=[scored(**lite0), scored("controlnet", **{**lite0, "lite0_frechet": 0.2})])["table1"]
     shown = {column.name: cell(first, "Ours", column.name) for column in first.columns}
-    assert [name for name, value in shown.items() if value.ours.n] == [f"{DEMO} {n}" for n in ("SWD", "FD", "KID")]
-    assert [column.at.group for column in first.columns] == [""] * 7 + [DEMO] * 3
-    assert all(value.paper is None and value.reason == NOT_PRINTED for name, value in shown.items() if DEMO in name)
-    assert cell(first, "ControlNet", f"{DEMO} SWD").best
-    assert not shown[f"{DEMO} SWD"].best
-    real = build(scores=[scored(fid=65.0, **demo)])["table1"]
+    assert [name for name, value in shown.items() if value.ours.n] == [
+        f"{LITE0} {n} distance" for n in ("Frechet", "Kernel")
+    ]
+    assert [column.at.group for column in first.columns] == [""] * 7 + [LITE0] * 2
+    assert all(value.paper is None and value.reason == NOT_PRINTED for name, value in shown.items() if LITE0 in name)
+    assert cell(first, "ControlNet", f"{LITE0} Frechet distance").best
+    assert not shown[f"{LITE0} Frechet distance"].best
+    real = build(scores=[scored(fid=65.0, **lite0)])["table1"]
     assert [column.at.group for column in real.columns] == [""] * 7
     assert cell(real, "Ours", "FID").difference == pytest.approx(65.0 - 62.706)
     assert cell(build(scores=[scored(n=48, fid=65.0)])["table1"], "Ours", "FID").difference is None

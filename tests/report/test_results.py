@@ -16,7 +16,7 @@ def test_every_run_is_read_with_its_numbers(tree):
 def test_every_score_is_read_with_its_details(tree):
     found = {(one.dataset, one.source, one.masks): one for one in read_scores(tree.root)}
     assert {key: one.metrics for key, one in found.items()} == tree.scores
-    assert found["phantom", "controlnet-wc05", "real"].details["demo_fd_rand"]["floor"] == 0.375
+    assert found["phantom", "controlnet-wc05", "real"].details["lite0_kernel"]["floor"] == 0.375
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_the_best_score_follows_its_direction(tree):
     scores = read_scores(tree.root)
     text = text_table(build_table("phantom", [], scores, tree.grid()))
     for name, column, best in (
-        ("demo_swd", "SWD, demo\u00a0\u2193", min),
+        ("lite0_frechet", "Frechet distance, lite0\u00a0\u2193", min),
         ("mask_fidelity", "Mask fidelity\u00a0\u2191", max),
     ):
         at = text.columns.index(column)
@@ -105,9 +105,9 @@ def test_the_best_score_follows_its_direction(tree):
 
 def test_a_null_score_is_a_dash_beside_values(tree):
     scores = read_scores(tree.root)
-    scores[0].metrics["demo_swd"] = None
+    scores[0].metrics["lite0_frechet"] = None
     text = text_table(build_table(scores[0].dataset, [], scores, tree.grid()))
-    column = [row[text.columns.index("SWD, demo\u00a0\u2193")].text for row in text.rows]
+    column = [row[text.columns.index("Frechet distance, lite0\u00a0\u2193")].text for row in text.rows]
     assert column.count(MISSING) == 1
 
 

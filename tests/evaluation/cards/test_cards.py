@@ -80,8 +80,16 @@ def test_a_null_score_without_a_reason_says_so():
     for card in cards(scores=replace(EMPTY, metrics={"fid": None, "kid": 0.25, "kid_se": 0.5})):
         assert "- fid: no reason was recorded" in card
         assert ["KID \u2193", "kid", "0.250 \u00b1 0.500"] in [row[:3] for row in rows(card)]
-        assert "Demo scores" not in card
+        assert "not comparable with those of the paper" not in card
         assert "Mask fidelity was not measured" in card
+
+
+def test_scores_of_lite0_are_set_apart_from_the_papers():
+    for card in cards(scores=replace(EMPTY, metrics={"lite0_kernel": 0.25, "lite0_kernel_se": 0.5})):
+        assert ["Kernel distance, lite0 \u2193", "lite0_kernel", "0.250 \u00b1 0.500"] in [
+            row[:3] for row in rows(card)
+        ]
+        assert "start with lite0_ are of the features of EfficientNet-Lite0 and are not comparable with those" in card
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_every_missing_file_is_named_with_all_that_is_needed(tmp_path):
         assert f"--output {file.name} {file.url}" in text
     assert f"all of them: python -m pipeline weights {' '.join(WEIGHTS)} --fetch" in text
     assert VARIABLE in text
-    assert "scores.extractors: [demo]" in text
+    assert "scores.extractors: [lite0]" in text
 
 
 def test_others_that_are_missing_are_told_but_alone_stop_nothing(add, tmp_path):
