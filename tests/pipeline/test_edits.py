@@ -68,6 +68,7 @@ def reached(project) -> Callable[[Callable], set[str]]:
     return found
 
 
+@pytest.mark.heavy
 def test_a_seed_by_dvc_exp_run(reached):
     """`dvc exp run -S 'comparison.seeds=[0,1]'` changes params.yaml so."""
     assert reached(lambda: apply_overrides("params.yaml", ["comparison.seeds=[0,1]"])) == {

@@ -56,6 +56,7 @@ def check(train: PairSet, holdout: PairSet, fresh: PairSet, folder: Path) -> Non
             assert values[-1] > 2 * values[0], f"{name} under {kind}: {values}"
 
 
+@pytest.mark.heavy
 def test_on_phantoms(save, tmp_path: Path) -> None:
     def drawn(prefix: str, count: int) -> PairSet:
         images, masks = zip(*(draw_phantom(0, f"{prefix}{number}", 64) for number in range(count)), strict=True)

@@ -39,6 +39,7 @@ def scored(sets, measure):
     return measure(sets["real"], sets["holdout"], sets["synthetic"])
 
 
+@pytest.mark.heavy
 def test_flat_scores_and_details(scored, tmp_path: Path) -> None:
     flat, details, _ = scored
     write_json(tmp_path / "flat.json", flat)
@@ -91,6 +92,7 @@ def test_permuted_masks_change_only_what_looks_at_masks(scored, sets, measure) -
     assert permuted["mask_fidelity"] < scored.flat["mask_fidelity"] - 0.3
 
 
+@pytest.mark.heavy
 def test_neither_order_nor_batch_size_matters(scored, sets, measure) -> None:
     backwards = [replace(sets[name], pairs=sets[name].pairs[::-1]) for name in ("real", "holdout")]
     other = measure(*backwards, sets["synthetic"], how=FeaturesConfig(batch=5)).flat
@@ -114,6 +116,7 @@ def test_copies_have_no_distance_and_are_copies(sets, measure) -> None:
     assert found.flat["copy_rate_other"] == 0
 
 
+@pytest.mark.heavy
 def test_one_seed_has_no_spread_and_few_images_no_distance(sets, measure) -> None:
     few = replace(sets["synthetic"], pairs=sets["synthetic"].pairs[:2])
     found = measure(sets["real"], sets["holdout"], few)
