@@ -85,6 +85,7 @@ def test_one_row_an_image(scored, sets) -> None:
     assert {row["nearest"] for row in rows} <= {pair.id for pair in sets["real"].pairs}
 
 
+@pytest.mark.heavy
 def test_permuted_masks_change_only_what_looks_at_masks(scored, sets, measure) -> None:
     permuted = measure(sets["real"], sets["holdout"], sets["permuted"]).flat
     for name in (*SCORES, "demo_density", "copy_rate"):
@@ -101,12 +102,14 @@ def test_neither_order_nor_batch_size_matters(scored, sets, measure) -> None:
     )
 
 
+@pytest.mark.heavy
 def test_floor_is_the_score_of_the_held_out_images(scored, sets, measure) -> None:
     held_out = measure(sets["real"], sets["holdout"], sets["holdout"]).flat
     for name in (*SCORES, "mask_fidelity", "mask_fidelity_permuted"):
         assert scored.details[name]["floor"] == pytest.approx(held_out[name], rel=1e-6)
 
 
+@pytest.mark.heavy
 def test_copies_have_no_distance_and_are_copies(sets, measure) -> None:
     found = measure(sets["real"], sets["holdout"], sets["copies"])
     assert abs(found.flat["demo_fd_rand"]) < 1e-9
