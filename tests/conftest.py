@@ -9,9 +9,10 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # before torch: sum
 
 
 def rank(items: list[pytest.Item]) -> int:
-    """Return 0 for a module that runs DVC's graph, 1 for another heavy one, 2 for the others."""
-    marks = {mark.name for item in items for mark in item.iter_markers()}
-    return 0 if "graph" in marks else 1 if "heavy" in marks else 2
+    """Return 0 for a module that runs DVC's graph, 1 for another whose tests are all heavy, 2 for the others."""
+    if any(item.get_closest_marker("graph") for item in items):
+        return 0
+    return 1 if all(item.get_closest_marker("heavy") for item in items) else 2
 
 
 def pytest_collection_modifyitems(items):

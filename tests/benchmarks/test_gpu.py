@@ -134,7 +134,7 @@ WRITE_ONE = "import json, os, sys, time; open(sys.argv[1], 'a').write(json.dumps
 @pytest.mark.parametrize(
     ("then", "status", "reason"),
     [
-        ("time.sleep(600)", "stopped", "not done after 5 s"),
+        ("time.sleep(600)", "stopped", "not done after 2 s"),
         ("os.kill(os.getpid(), 9)", "failed", "SIGKILL"),
         ("open(sys.argv[1], 'a').write('{\"what\": \"cut'); raise MemoryError('too large')", "failed", "too large"),
         ("pass", "done", None),
@@ -142,7 +142,7 @@ WRITE_ONE = "import json, os, sys, time; open(sys.argv[1], 'a').write(json.dumps
 )
 def test_rows_of_a_part_outlive_it(tmp_path, then, status, reason):
     path = tmp_path / "part.jsonl"
-    outcome = run_part([sys.executable, "-c", WRITE_ONE + then, str(path)], path, 5)
+    outcome = run_part([sys.executable, "-c", WRITE_ONE + then, str(path)], path, 2)
     assert outcome["status"] == status
     assert outcome["rows"] == [{"what": "one"}]
     assert outcome["reason"] is None if reason is None else reason in outcome["reason"]
@@ -152,7 +152,7 @@ def test_what_a_stopped_part_has_started_ends_with_it(tmp_path):
     child = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600'], start_new_session=True); "
     child += "print(p.pid, file=open(sys.argv[1], 'w')); time.sleep(600)"
     pid = tmp_path / "pid"
-    assert run_part([sys.executable, "-c", child, str(pid)], tmp_path / "rows.jsonl", 5)["status"] == "stopped"
+    assert run_part([sys.executable, "-c", child, str(pid)], tmp_path / "rows.jsonl", 2)["status"] == "stopped"
     status = Path("/proc") / pid.read_text().strip() / "status"
     assert not status.exists() or "Z (zombie)" in status.read_text()
 

@@ -33,8 +33,9 @@ from tests.contracts.imports import ROOT
 from tests.pipeline.projects import shrink, stand_in_project
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
-LIGHT = ("masks@phantom-random", "reference@phantom-duplicate", "reference@phantom-real")  # and `prepare`
-TRAINED = (*LIGHT, "inspect_baseline@phantom-flipped-real")  # with the judge six: enough for a warm process
+LIGHT = ("masks@phantom-random", "reference@phantom-duplicate")  # and `prepare`; two at a time in the end
+# with the judge six: enough for a warm process
+TRAINED = (*LIGHT, "reference@phantom-real", "inspect_baseline@phantom-flipped-real")
 TRAINED_EVERY = 10
 PLAIN_EVERY = {"any": 4, "lock": 2}
 COMPARED = ("results", "outputs", "data/processed")

@@ -68,6 +68,7 @@ def reached(project) -> Callable[[Callable], set[str]]:
     return found
 
 
+@pytest.mark.heavy
 def test_a_seed_by_dvc_exp_run(reached):
     """`dvc exp run -S 'comparison.seeds=[0,1]'` changes params.yaml so."""
     assert reached(lambda: apply_overrides("params.yaml", ["comparison.seeds=[0,1]"])) == {
@@ -129,6 +130,7 @@ def test_a_row_that_no_list_names_is_for_the_report_at_most(section, row, stages
     assert reached(lambda: edit(lambda data: data[section].update(other=dict(data[section][row])))) == stages
 
 
+@pytest.mark.heavy
 def test_another_way_of_making_pairs_is_scored_and_trained_on(reached):
     def more(data) -> None:
         data["baselines"]["pasted"] = {"kind": "cut_paste"}

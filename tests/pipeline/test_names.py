@@ -11,7 +11,7 @@ from dvc.repo import Repo
 
 from data.pairs.files import sha256_tree
 from pipeline.cli import main as pipeline
-from tests.pipeline.projects import edit, stand_in_project
+from tests.pipeline.projects import edit, shrink, stand_in_project
 
 pytestmark = pytest.mark.heavy
 
@@ -40,7 +40,7 @@ LISTED = ("x; touch F; #", "../../../docs", "x'; touch F; '")
 def project(tmp_path_factory):
     path = tmp_path_factory.mktemp("names") / "project"
     patch = pytest.MonkeyPatch()
-    stand_in_project(path, lambda params: None, patch)
+    stand_in_project(path, shrink, patch)
     for folder in ("data/downloads/kept", "mine"):
         (path / folder).mkdir(parents=True)
         (path / folder / "file").write_text("kept")
@@ -122,8 +122,8 @@ def test_a_name_in_a_list_neither_runs_nor_deletes(shipped, key, name):
 def test_nor_does_a_seed_that_is_a_text(shipped, seed):
     edit(lambda data: data["comparison"].update(seeds=[seed]))
     before = everything()
-    assert dvc("repro", f"segment@phantom-siamese-real-unet-1-{seed}") != 0
-    assert dvc("repro", "--single-item", f"segment@phantom-siamese-real-unet-1-{seed}") != 0
+    assert dvc("repro", f"segment@phantom-siamese-random-unet-1-{seed}") != 0
+    assert dvc("repro", "--single-item", f"segment@phantom-siamese-random-unet-1-{seed}") != 0
     assert not Path("F").exists()
     assert everything() == before
 

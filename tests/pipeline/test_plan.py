@@ -59,6 +59,7 @@ def times() -> dict[str, int]:
     return {path.stem: path.stat().st_mtime_ns for path in Path(".work/times").glob("*.json")}
 
 
+@pytest.mark.heavy
 def test_a_preset_is_resolved_as_dvc_would_and_nothing_is_touched(ask, project):
     before = sha256_tree(project / "params.yaml"), subprocess.check_output(["git", "status", "--porcelain"])
     found = ask("presets/ablations.yaml")
@@ -78,6 +79,7 @@ def test_a_preset_is_resolved_as_dvc_would_and_nothing_is_touched(ask, project):
     assert all(order.index(need) < order.index(name) for name, needs in expected.items() for need in needs)
 
 
+@pytest.mark.heavy
 def test_states_are_what_dvc_then_does(ask):
     assert repro(*CHEAP) == set(CHEAP)
     done = states(ask())
@@ -97,6 +99,7 @@ def test_states_are_what_dvc_then_does(ask):
     assert {states(ask())[name] for name in CHEAP} == {"up to date"}
 
 
+@pytest.mark.heavy
 def test_a_run_that_the_cache_remembers_is_not_run_again(ask):
     edit(lambda data: data["masks"]["random"].update(seed=1))
     assert states(ask())["masks@phantom-random"] == "to run"
@@ -110,6 +113,7 @@ def test_a_run_that_the_cache_remembers_is_not_run_again(ask):
     assert times() == before, "what comes out of the cache took no time of its own"
 
 
+@pytest.mark.heavy
 def test_time_is_that_of_the_stage_itself_or_the_last_of_its_kind(ask):
     own = json.loads(Path(".work/times/masks@phantom-random.json").read_text())
     assert own["seconds"] > 0
@@ -133,6 +137,7 @@ def test_the_package_of_lite0_is_asked_for(project, monkeypatch, capsys):
     assert capsys.readouterr().err.count(line) == 1
 
 
+@pytest.mark.heavy
 def test_everything_that_is_missing_is_told_at_once_after_the_plan(ask, tmp_path, capsys):
     kept = Path("params.yaml").read_text()
     archive = {"name": "a.zip", "url": ""}
@@ -216,6 +221,7 @@ def test_the_last_record_is_that_of_the_stage_that_ended_last(tmp_path, monkeypa
     assert last_of_its_kind("masks@d", "masks at 64 px", read_records(), "cpu").seconds == 2.0
 
 
+@pytest.mark.heavy
 def test_every_stage_of_every_preset_has_a_kind(project):
     for preset in (Path("params.yaml"), *map(Path, ("ablations", "toy-table1", "toy-table3", "toy-figure7"))):
         params = read_params(preset)

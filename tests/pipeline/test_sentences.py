@@ -56,6 +56,7 @@ def test_a_path_that_dvc_cannot_watch_is_refused_by_all_in_the_same_words(path, 
     assert CANNOT[path] in lines["params"][1][0]
 
 
+@pytest.mark.heavy
 def test_a_path_that_is_not_there_is_named_by_plan_and_repro_alike(told):
     assert told("params", "/nowhere/pairs")[0] == 0
     said = "datasets.mine.path: /nowhere/pairs does not exist: set it to where the data lies"
@@ -63,6 +64,7 @@ def test_a_path_that_is_not_there_is_named_by_plan_and_repro_alike(told):
     assert told("repro", "/nowhere/pairs") == (2, [said])
 
 
+@pytest.mark.heavy
 def test_without_git_repro_and_plan_say_what_to_do(fresh, tmp_path):
     shutil.copytree(fresh, tmp_path / "copy", ignore=shutil.ignore_patterns(".git", ".work", "cache", "tmp"))
     for verb in ("repro", "plan"):

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
 from data.drawing import GAP_PX, HEADER_PX, outlined
@@ -63,6 +64,7 @@ def test_an_empty_mask_has_no_outline_and_the_input_is_kept():
     assert (image == 90).all()
 
 
+@pytest.mark.heavy
 def test_figures_are_the_same_bytes_twice(tree, tmp_path):
     series = {key: points for key, points in volume_series(read_runs(tree.root)).items() if key[0] == "phantom"}
     for name in ("a", "b"):

@@ -126,6 +126,7 @@ def test_a_page_of_nothing_yet(tmp_path):
     assert (tmp_path / "out/figures").is_dir()
 
 
+@pytest.mark.heavy
 def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     digests = []
     pictured = {"phantom": tmp_path / "pictures"}

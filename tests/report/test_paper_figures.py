@@ -134,6 +134,7 @@ def test_losses_have_a_panel_for_each_column_that_holds_something(monkeypatch, t
     assert panels == {"loss": [[[1, 0.5], [2, 0.25]], [[1, 1]]], "val_dice": [[[2, 0.75]]]}
 
 
+@pytest.mark.heavy
 def test_figures_are_the_same_bytes_twice(methods, tmp_path):
     write_text(tmp_path / "a.csv", "step,loss\n1,0.5\n2,0.25\n")
     for name in ("a", "b"):
@@ -148,6 +149,7 @@ def test_figures_are_the_same_bytes_twice(methods, tmp_path):
     )
 
 
+@pytest.mark.heavy
 def test_the_report_shows_the_paper_only_for_its_data_sets(tree, tmp_path):
     write_report(report_of(tree.root, tree.grid(), tree.samples), tmp_path)
     assert "Beside the paper" not in Page((tmp_path / "report.html").read_text()).text
@@ -172,6 +174,7 @@ def test_the_report_shows_the_paper_only_for_its_data_sets(tree, tmp_path):
     assert (tmp_path / "figures/polyps/losses-generators.svg").is_file()
 
 
+@pytest.mark.heavy
 def test_generators_on_the_same_masks_are_drawn_together(tree, methods, tmp_path):
     real, sets = methods
     samples = {("phantom", name, "random"): (real, pairs) for name, pairs in sets.items()}

@@ -109,6 +109,7 @@ def test_every_row_has_a_tree():
     assert set(TREES) == set(CATALOGUE["datasets"])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", TREES)
 def test_a_row_prepares_the_published_number_of_pairs(name, tmp_path):
     row = CATALOGUE["datasets"][name]
@@ -138,6 +139,7 @@ def datasets(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.heavy
 def test_rows_are_listed_printed_and_added_without_touching_the_rest(tmp_path):
     listed = datasets().stdout
     assert "polyps" in listed

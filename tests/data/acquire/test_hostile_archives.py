@@ -31,6 +31,7 @@ def test_the_list_of_a_zip_is_refused_before_it_is_read(tmp_path, monkeypatch):
         unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
 
 
+@pytest.mark.heavy
 def test_the_campaign_finds_nothing_in_a_few_cases():
     counts = archives.run(11, seed=1)
     assert counts["failures"] == []

@@ -260,6 +260,7 @@ def test_the_doctor_takes_a_table_from_the_folder_or_from_here(tmp_path):
         assert (shown["layout"], shown["pairs"], shown["row"]["pairs"]) == ("pairs", 4, "list.csv")
 
 
+@pytest.mark.heavy
 def test_the_doctor_says_what_is_wrong_with_its_options(tmp_path):
     tree(tmp_path, "pics/{id}.jpg", "truth/{id}_t.png")
     for arguments, text in (

@@ -209,6 +209,7 @@ def test_more_copies_leave_the_first_ones_as_they_were(real, tmp_path):
     assert sha256_tree(tmp_path / "four/1/masks") != sha256_tree(tmp_path / "four/2/masks")
 
 
+@pytest.mark.heavy
 def test_another_process_with_other_threads_writes_the_same_bytes(real, tmp_path):
     limits = row()
     write_masks(real, "random", limits, tmp_path / "here")

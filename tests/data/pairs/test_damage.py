@@ -130,6 +130,7 @@ def test_large_pictures_are_no_matter_of_warnings(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.heavy
 def test_the_campaign_finds_nothing_in_a_few_cases():
     counts = campaign.run(22, seed=1)
     assert counts["failures"] == []

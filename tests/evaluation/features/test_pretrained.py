@@ -104,6 +104,7 @@ def toy_clip(monkeypatch: pytest.MonkeyPatch, clip_folder) -> None:
     return folder / "open_clip_model.safetensors"
 
 
+@pytest.mark.heavy
 def test_all_scores_on_toy_networks(inception_file, toy_clip, alexnet_file, draw, save, measure, tmp_path) -> None:
     weights = {
         "inception": inception_file, "clip_b32": toy_clip, "clip_l336": toy_clip, "alexnet": alexnet_file,

@@ -62,6 +62,7 @@ def check(train: PairSet, holdout: PairSet, fresh: PairSet, folder: Path) -> Non
         assert worst["lite0_kernel"]["value"] > 10 * sharp["lite0_kernel"]["se"], kind
 
 
+@pytest.mark.heavy
 def test_on_phantoms(save, tmp_path: Path) -> None:
     def drawn(prefix: str, count: int) -> PairSet:
         images, masks = zip(*(draw_phantom(0, f"{prefix}{number}", 64) for number in range(count)), strict=True)

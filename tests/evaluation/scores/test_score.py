@@ -40,6 +40,7 @@ def scored(sets, measure):
     return measure(sets["real"], sets["holdout"], sets["synthetic"])
 
 
+@pytest.mark.heavy
 def test_flat_scores_and_details(scored, tmp_path: Path) -> None:
     flat, details, _ = scored
     write_json(tmp_path / "flat.json", flat)
@@ -82,6 +83,7 @@ def test_one_row_an_image(scored, sets) -> None:
     assert {row["nearest"] for row in rows} <= {pair.id for pair in sets["real"].pairs}
 
 
+@pytest.mark.heavy
 def test_permuted_masks_change_only_what_looks_at_masks(scored, sets, measure) -> None:
     permuted = measure(sets["real"], sets["holdout"], sets["permuted"]).flat
     for name in (*SCORES, "lite0_density", "copy_rate"):
@@ -89,6 +91,7 @@ def test_permuted_masks_change_only_what_looks_at_masks(scored, sets, measure) -
     assert permuted["mask_fidelity"] < scored.flat["mask_fidelity"] - 0.3
 
 
+@pytest.mark.heavy
 def test_neither_order_nor_batch_size_matters(scored, sets, measure) -> None:
     backwards = [replace(sets[name], pairs=sets[name].pairs[::-1]) for name in ("real", "holdout")]
     other = measure(*backwards, sets["synthetic"], how=FeaturesConfig(batch=5)).flat
@@ -97,12 +100,14 @@ def test_neither_order_nor_batch_size_matters(scored, sets, measure) -> None:
     )
 
 
+@pytest.mark.heavy
 def test_floor_is_the_score_of_the_held_out_images(scored, sets, measure) -> None:
     held_out = measure(sets["real"], sets["holdout"], sets["holdout"]).flat
     for name in (*SCORES, "mask_fidelity", "mask_fidelity_permuted"):
         assert scored.details[name]["floor"] == pytest.approx(held_out[name], rel=1e-6)
 
 
+@pytest.mark.heavy
 def test_copies_have_no_distance_and_are_copies(sets, measure) -> None:
     found = measure(sets["real"], sets["holdout"], sets["copies"])
     assert abs(found.flat["lite0_frechet"]) < 1e-9 * found.details["lite0_frechet"]["floor"]
@@ -113,6 +118,7 @@ def test_copies_have_no_distance_and_are_copies(sets, measure) -> None:
     assert found.flat["copy_rate_other"] == 0
 
 
+@pytest.mark.heavy
 def test_few_images_have_no_distance(sets, measure) -> None:
     few = replace(sets["synthetic"], pairs=sets["synthetic"].pairs[:2])
     found = measure(sets["real"], sets["holdout"], few)

@@ -30,6 +30,7 @@ def good(tmp_path, monkeypatch):
     return LOCK.read_text()
 
 
+@pytest.mark.heavy
 def test_a_lock_that_was_cut_anywhere_is_put_back(good):
     keep_copy()
     rng = random.Random(0)
@@ -41,6 +42,7 @@ def test_a_lock_that_was_cut_anywhere_is_put_back(good):
     assert mend() == []
 
 
+@pytest.mark.heavy
 def test_a_lock_that_grew_before_it_was_cut_is_put_back(good):
     """A stage that was recorded for the first time: the copy is older than what was being written."""
     lines = good.splitlines(keepends=True)

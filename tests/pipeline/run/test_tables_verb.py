@@ -100,7 +100,7 @@ def project(tmp_path_factory):
         for preset in presets_of("toy", *TABLES):
             data["datasets"] = {"phantom": rows["phantom"]}
             if preset.stem == SLOW:
-                data["datasets"] |= {"slow": rows["phantom"] | {"train": 1500}}
+                data["datasets"] |= {"slow": rows["phantom"] | {"train": 500}}
             if preset.stem == BROKEN:
                 data["datasets"] |= {"gone": {"kind": "folder", "path": "nowhere", "size_px": 32, "prompt": "x"}}
                 data["datasets"]["gone"]["splits"] = {"train": "train", "test": "test"}

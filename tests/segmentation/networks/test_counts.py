@@ -41,6 +41,7 @@ def test_counts_of_the_three_for_polyps(network, total, encoder, parts):
     assert {name: count(built.get_submodule(name)) for name in parts} == parts
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("row", "millions"),
     [
@@ -74,6 +75,7 @@ def test_stages_have_the_channels_and_strides_of_the_sources(network, channels):
     assert [(stage.shape[1], stage.shape[2]) for stage in stages] == deepest[::-1]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("network", ["sanet", "polyp_pvt", "ctnet", "plain_unet", "segformer"])
 def test_forward_at_352(network):
     built = whole(network=network).to_empty(device="cpu").eval()

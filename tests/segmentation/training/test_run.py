@@ -56,6 +56,7 @@ def test_batches_made_ahead_are_those_made_in_turn(make_pairs, make_row):
         assert np.array_equal(one[1], two[1])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "schedule": "plateau"}])
 def test_an_interrupted_run_ends_with_the_same_bytes(
     fit, make_pairs, make_row, tmp_path, each_training_forward, monkeypatch, changes

@@ -16,6 +16,7 @@ from segmentation.training.train import train
 SEGFORMER = {"network": "segformer", "encoder": "mit_b0", "decoder_channels": (16,)}
 
 
+@pytest.mark.heavy
 def test_learns_eight_ellipses(fit, make_pairs, make_row):
     real, none = make_pairs(8), make_pairs(0, "none")
     folder, run = fit("a", real, none, make_row(epochs=40))
@@ -90,6 +91,7 @@ def test_the_files_say_what_was_done(fit, make_pairs, make_row, budget, steps):
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "curve.csv", "model.safetensors"]
 
 
+@pytest.mark.heavy
 def test_a_long_curve_is_thinned(fit, make_pairs, make_row):
     folder, run = fit("a", make_pairs(2, size_px=32), make_pairs(0, "none"), make_row(epochs=230, input_px=32))
     steps = [int(line.split(",")[0]) for line in (folder / "curve.csv").read_text().splitlines()[1:]]

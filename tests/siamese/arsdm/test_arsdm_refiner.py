@@ -39,6 +39,7 @@ def refiner(tmp_path_factory, real) -> Path:
     return folder
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_exported_loss_is_that_of_the_segmenter_and_reaches_the_images(refiner, real, count):
     segmenter = load_segmenter(refiner)
@@ -54,6 +55,7 @@ def test_the_exported_loss_is_that_of_the_segmenter_and_reaches_the_images(refin
     assert torch.autograd.grad(found, images)[0].abs().sum() > 0
 
 
+@pytest.mark.heavy
 def test_pairs_alone_train_it_and_requests_sample_it(refiner, real, tmp_path):
     data = load_data(ROW, real, tmp_path / "there are no latents")
     nowhere = tmp_path / "no base model"

@@ -86,6 +86,7 @@ def weights(folder):
     return load_network(folder)[0].state_dict()
 
 
+@pytest.mark.heavy
 def test_the_loss_falls_on_eight_phantoms(run):
     found = losses(run("long", steps=60, batch=4, lr=5e-3, norm_groups=1, reweight_normalize=True))
     assert found[0] == pytest.approx(np.sqrt(2 / np.pi), abs=0.1)  # |eps| of a normal: nothing is predicted yet

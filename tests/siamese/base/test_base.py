@@ -175,6 +175,7 @@ def test_a_checkpoint_in_one_file_becomes_a_base(tmp_path, ema):
     assert torch.equal(load_unet(tmp_path / "base").conv_out.bias, source)
 
 
+@pytest.mark.heavy
 def test_a_row_with_a_checkpoint_of_the_official_code_is_imported_in_place_of_training(tmp_path):
     state = ldm_layout.checkpoint(hint="dhi")
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "merged.ckpt")

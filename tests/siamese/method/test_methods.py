@@ -75,6 +75,7 @@ def test_a_method_without_latents_gets_pairs_alone(real, tmp_path, monkeypatch):
     assert all(np.array_equal(a, b) for a, b in zip(found, (real.images(), real.hints()), strict=True))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ADDED)
 def test_resuming_ends_with_the_bytes_of_an_unbroken_run(name, trained, training_data, base_dir, tmp_path, monkeypatch):
     original, work, out = train_module.draw_batch, tmp_path / "work", tmp_path / "out"

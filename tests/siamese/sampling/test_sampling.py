@@ -59,6 +59,7 @@ def draw(masks, folder, base_dir, images, cfg=SAMPLING):
     return {path.name: np.asarray(Image.open(path)).astype(int) for path in sorted(images.iterdir())}
 
 
+@pytest.mark.heavy
 def test_samples_depend_on_neither_batch_nor_order(masks, generators, base_dir, tmp_path):
     two = draw(masks, generators["siamese"], base_dir, tmp_path / "two")
     one = draw(masks, generators["siamese"], base_dir, tmp_path / "one", SAMPLING.model_copy(update={"batch": 1}))
@@ -158,6 +159,7 @@ with image_writer() as write_later:
 """
 
 
+@pytest.mark.heavy
 def test_a_kill_leaves_no_half_image(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], env=env) as process:

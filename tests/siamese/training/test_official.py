@@ -61,6 +61,7 @@ def test_every_trained_weight_is_loaded_and_no_other(state, networks):
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+@pytest.mark.heavy
 @torch.inference_mode()
 def test_the_networks_compute_what_the_checkpoint_says(state, hint, tmp_path):
     write_stable_diffusion(state, tmp_path, ema=False)

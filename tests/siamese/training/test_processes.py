@@ -23,6 +23,8 @@ from siamese.training.train import train_generator
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
 
+pytestmark = pytest.mark.heavy
+
 TOGETHER = """
 import json, sys
 from pathlib import Path

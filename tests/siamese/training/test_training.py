@@ -147,6 +147,7 @@ def test_what_saves_memory_changes_no_number(train, generators, settings):
     assert close(train(**settings), load_file(generators["siamese"] / "generator.safetensors"))
 
 
+@pytest.mark.heavy
 def test_too_little_memory_halves_the_micro_batch_and_keeps_the_batch(train, monkeypatch, capsys):
     expected = train("one", micro_batch=1)
     original = registry_module.siamese_step
