@@ -5,7 +5,8 @@
 Both autoencoders are trained in turn on the training images of the phantoms in params.yaml, on one thread, and
 reconstruct the held-out test images. For each, the CPU seconds of its training, the PSNR (mean over images, dB), and
 for the Laplacian bands of 2, 4 and 8 px what the reconstruction has of the original's energy (sum of squares), and the
-root of it (amplitude). PICTURES is a folder for originals and reconstructions. The last line is JSON.
+root of it (amplitude), and the kernel distance of lite0 features, times 1000, to the training images: what a generator
+that did all else right would have. PICTURES is a folder for originals and reconstructions. The last line is JSON.
 """
 
 import json
@@ -21,7 +22,16 @@ BANDS = 3
 SHOWN = 8
 
 
-def _measured(vae, images) -> tuple[dict, list]:
+def _kernel_distance(train, decoded) -> float:
+    from data.pretrained.lite0 import lite0_network
+    from evaluation.features.lite0 import lite0_features
+    from evaluation.scores.distances import mmd2_u, poly
+
+    network, pixels = lite0_network(), ((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return 1000 * mmd2_u(lite0_features(network, train), lite0_features(network, pixels), poly)[0]
+
+
+def _measured(vae, train, images) -> tuple[dict, list]:
     """Return what is left of images, uint8 (N, H, W, 3), and [originals, reconstructions] in [-1, 1]."""
     import torch
 
@@ -36,7 +46,7 @@ def _measured(vae, images) -> tuple[dict, list]:
     energy = [float(ours.square().sum() / theirs.square().sum()) for ours, theirs in pairs]
     squares = ((decoded - originals) / 2).square().mean((1, 2, 3))
     values = {"psnr": float((-10 * squares.log10()).mean()), "energy": energy, "amplitude": [x**0.5 for x in energy]}
-    return values, [originals, decoded]
+    return values | {"kernel": _kernel_distance(train, decoded)}, [originals, decoded]
 
 
 def _write_picture(images, path: Path) -> None:
@@ -67,7 +77,7 @@ def main(folder: Path | None) -> None:
             work, start = Path(scratch) / name, time.process_time()
             vae = train_autoencoder(train, shape, params.base.seed, shape.steps, work)
             seconds = time.process_time() - start
-            found[name], pictures = _measured(vae, test)
+            found[name], pictures = _measured(vae, train, test)
             found[name]["cpu_s"] = seconds
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +85,7 @@ def main(folder: Path | None) -> None:
     for name, values in found.items():
         shares = ", ".join(f"{e:.3f} ({a:.2f})" for e, a in zip(values["energy"], values["amplitude"], strict=True))
         quality = f"PSNR {values['psnr']:.2f}, energy (amplitude) at 2/4/8 px: {shares}"
-        sys.stdout.write(f"{name}: {values['cpu_s']:.0f} s, {quality}\n")
+        sys.stdout.write(f"{name}: {values['cpu_s']:.0f} s, {quality}, kernel distance {values['kernel']:.0f}\n")
     sys.stdout.write(json.dumps(found) + "\n")
 
 
