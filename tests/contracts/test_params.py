@@ -181,6 +181,7 @@ SECTIONS = {"training": TrainingConfig, "sampling": SamplingConfig}
 KEYS = [(section, key) for section in SECTIONS for key in SHIPPED[section]]
 
 
+@pytest.mark.heavy
 @settings(max_examples=25, deadline=None)
 @given(st.sets(st.sampled_from(KEYS), min_size=1, max_size=4))
 def test_every_renamed_key_is_mentioned(tmp_path_factory, chosen):

@@ -114,6 +114,7 @@ def plain_tile(small: np.ndarray, side: float, down: float, right: float) -> np.
     return tile / np.maximum(tile.std((0, 1)), 1)
 
 
+@pytest.mark.heavy
 def test_distance_equals_a_plain_loop(pictures) -> None:
     train, holdout, fresh = (thumbnails(one[:25]) for one in pictures)
     found = audit(train, holdout, fresh, train_ids=list(map(str, range(25))), parents=[""] * 25)

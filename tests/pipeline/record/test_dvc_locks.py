@@ -45,6 +45,7 @@ def test_what_flock_has_left_does_not_block_the_first_run_with_hard_links(reposi
     assert not LOCK.exists()
 
 
+@pytest.mark.heavy
 def test_a_lock_that_a_killed_dvc_has_left_is_named_with_what_frees_it(repository):
     stages_to_run([])
     leave_a_lock(LOCK)

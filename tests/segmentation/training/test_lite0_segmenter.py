@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
@@ -14,6 +15,7 @@ from segmentation.training.export_loss import export_loss
 from segmentation.training.losses import structure
 
 
+@pytest.mark.heavy
 def test_a_segmenter_and_its_exported_loss_carry_the_encoders_normalisation(fit, make_pairs, make_row, tmp_path):
     real = make_pairs(6, size_px=48)
     row = make_row(encoder="lite0", decoder_channels=(16, 16, 8, 8, 8), loss="structure")

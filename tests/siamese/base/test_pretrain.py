@@ -6,6 +6,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
@@ -116,6 +117,7 @@ def test_features_of_lite0_see_blur_and_pass_gradients(real):
     )
 
 
+@pytest.mark.heavy
 def test_each_term_changes_the_autoencoder_and_off_is_off(real, base_dir, tmp_path):
     weights = {}
     for name, changes in {
@@ -157,6 +159,7 @@ pretrain(np.load(settings / "images.npy"), "a polyp",
 """
 
 
+@pytest.mark.heavy
 def test_a_killed_pretraining_goes_on_and_ends_with_the_same_bytes(real, tmp_path):
     """Killed while the VAE is trained, killed again while the UNet is, then left alone."""
     cfg = base_of(vae={"steps": 24, "band_energy": 0.02}, unet={"steps": 24, "ema": 0.9}, checkpoint_steps=2)

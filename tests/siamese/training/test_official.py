@@ -131,6 +131,7 @@ def test_hint_encoders_of_different_kinds_are_refused(state, hint):
     assert f"(hint: {hint})" not in second
 
 
+@pytest.mark.heavy
 def test_a_base_model_is_no_trained_checkpoint(state, hint):
     assert "control_model.*" in lines({n: v for n, v in state.items() if not n.startswith("control_model.")}, hint)
     assert "output_blocks.*" in lines({n: v for n, v in state.items() if n.startswith("control_model.")}, hint)

@@ -125,6 +125,7 @@ def test_draws_depend_on_the_position_alone(training_data, base_dir):
     assert all(torch.equal(a[2:], b) for a, b in zip(whole, part, strict=True))
 
 
+@pytest.mark.heavy
 def test_with_every_switch_off_siamese_is_controlnet_to_the_bit(train):
     off = {"noise_consistency": False, "online_augmentation": False}
     row = SiameseRow(method="siamese", hint="hi", hint_widths=CONTROLNET.hint_widths, **off)
