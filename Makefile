@@ -24,7 +24,7 @@ test: install browser slurm
 
 # The inner loop: without the tests that run the graph, open a browser or take seconds each.
 quick: install
-	$(PYTEST) -m "not graph and not heavy"
+	$(PYTEST) -n 3 -m "not graph and not heavy"
 
 # The rating form is tested in a real browser. In a container (root, Debian) it is installed; elsewhere its tests are skipped.
 browser:
