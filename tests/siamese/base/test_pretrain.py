@@ -162,7 +162,7 @@ pretrain(np.load(settings / "images.npy"), "a polyp",
 @pytest.mark.heavy
 def test_a_killed_pretraining_goes_on_and_ends_with_the_same_bytes(real, tmp_path):
     """Killed while the VAE is trained, killed again while the UNet is, then left alone."""
-    cfg = base_of(vae={"steps": 24, "band_energy": 0.02}, unet={"steps": 24, "ema": 0.9}, checkpoint_steps=2)
+    cfg = base_of(vae={"steps": 12, "band_energy": 0.02}, unet={"steps": 12, "ema": 0.9}, checkpoint_steps=2)
     for name in ("whole", "broken"):
         (tmp_path / name / "out").mkdir(parents=True), (tmp_path / name / "work").mkdir()
     pretrain(real.images(), "a polyp", cfg, tmp_path / "whole/out", tmp_path / "whole/work")
