@@ -52,7 +52,7 @@ def _here(value: Value, column: Column) -> Cell:
     if mean is None:
         return Cell(MISSING)
     spread = "" if sd is None else f" {PLUS_MINUS} {sd:.{digits}f}"
-    count = "" if alone else f" ({value.count})"
+    count = "" if alone else f" ({value.runs})"
     return Cell(f"{mean:.{digits}f}{spread}{count}", value.best)
 
 

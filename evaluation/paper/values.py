@@ -65,7 +65,7 @@ class Value(NamedTuple):
     paper: float | None
     reason: str
     asked: int  # runs or scores that the preset asks for
-    count: str = ""  # of the results there are, and of those asked for where these are more
+    runs: str = ""  # the number of the results there are, and of those asked for where these are more
     generators: int = 0  # trainings of the generator behind the results
     best: bool = False  # of our values in the column of its block, as printed
     footnotes: tuple[int, ...] = ()  # numbers in the footnotes of the table
@@ -116,10 +116,10 @@ def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Result
         reason = _why(fitting[0], column)
     else:
         reason = _unlike(column, results, preset, fitting) or ("" if paper is not None else NOT_PRINTED)
-    count = counted(values, asked | values.keys())
+    number = counted(values, asked | values.keys())
     generators = len({generator for generator, _ in values} - {None})
     footnotes = facts.footnotes_at(row, column.name)
-    return Value(ours, paper, reason, len(asked), count, generators, footnotes=footnotes)
+    return Value(ours, paper, reason, len(asked), number, generators, footnotes=footnotes)
 
 
 def _number(result: Result, column: Column) -> float | None:

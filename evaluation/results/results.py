@@ -125,7 +125,8 @@ def read_runs(root: Path) -> list[Run]:
     runs = []
     for path, names, metrics, details in _read(root, "segmentation/*/*", RUN_NAME, problems):
         source, trained, masks, multiple, seed = names
-        key = RunKey(*path.parts[-3:-1], source, masks, int(multiple), int(seed), _number(trained))
+        dataset, architecture = path.parts[-3:-1]
+        key = RunKey(dataset, architecture, source, masks, int(multiple), int(seed), _number(trained))
         runs.append(Run(key, metrics, details))
     _refuse(problems)
     return sorted(runs, key=_in_order)

@@ -50,7 +50,7 @@ def _with_generator_seeds(data: Mapping) -> Mapping:
     seed = mapping(data.get("training")).get(SEED, 0)
     blocks = {name: mapping(data[name]) for name in (*BLOCKS, *EARLIER) if name in data}
     default = {name: {"generator_seeds": [seed] if block.get("generators") else []} for name, block in blocks.items()}
-    return {**data, **{name: default[name] | block for name, block in blocks.items()}}
+    return {**data, **{name: {**default[name], **block} for name, block in blocks.items()}}
 
 
 def _refuse_earlier_blocks(data: Mapping, path: Path) -> None:

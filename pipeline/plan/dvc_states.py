@@ -49,8 +49,9 @@ def verb_and_item(command: str, name: str) -> tuple[str, Item]:
     """Return what `python -m pipeline VERB --key value ...` names, where it is the command of the stage `name`."""
     _, _, _, verb, *options = shlex.split(command.replace("$DVC_STAGE", name.partition("@")[2]))
     pairs = zip(options[::2], options[1::2], strict=True)
-    item: Item = {key[2:]: value for key, value in pairs}
-    item |= {key: int(item[key]) if item[key] else None for key in NUMBERS if key in item}
+    texts = {key[2:]: value for key, value in pairs}
+    numbers = {key: int(texts[key]) if texts[key] else None for key in NUMBERS if key in texts}
+    item: Item = {**texts, **numbers}
     return ("segment", as_segment(item)) if verb == "segment_filtered" else (verb, item)
 
 
