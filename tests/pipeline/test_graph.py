@@ -23,8 +23,8 @@ SIAMESE_CHAIN = {
     "refiner@phantom-siamese", "train@phantom-siamese-0", "sample@phantom-siamese-0-random",
     "sample_volume@phantom-siamese-0-random-2", "features@phantom-siamese-0-random-lite0",
     "inspect@phantom-siamese-0-random", "score@phantom-siamese-0-random", "pictures@phantom",
-    "filter@phantom-siamese-loose-0-random", "segment_filtered@phantom-siamese-loose-0-random-unet-0", "segment@phantom-siamese-0-random-unet-1-0",
-    "segment_volume@phantom-siamese-0-random-unet-2-0", "report",
+    "filter@phantom-siamese-loose-0-random", "segment_filtered@phantom-siamese-loose-0-random-unet-0",
+    "segment@phantom-siamese-0-random-unet-1-0", "segment_volume@phantom-siamese-0-random-unet-2-0", "report",
 }  # fmt: skip
 ONCE, TWICE = "outputs/samples/x1/phantom/siamese-g0-random", "outputs/samples/x2/phantom/siamese-g0-random"
 
