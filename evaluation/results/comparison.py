@@ -85,6 +85,7 @@ class Point(NamedTuple):
     multiple: int
     mdice: Summary
     miou: Summary
+    generators: int = 0  # trainings of the generator behind them
 
 
 def summarize(values: Iterable[float]) -> Summary:
@@ -144,6 +145,10 @@ def _by_seeds(keys: Iterable[RunKey], found: Mapping[RunKey, Metrics], measure: 
     return {key.seeds: value for key in keys if (value := found.get(key, {}).get(measure)) is not None}
 
 
+def _trainings(runs: Iterable[Run]) -> int:
+    return len({run.key.generator_seed for run in runs} - {None})
+
+
 def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     """Return, for each source that adds pairs, the results at multiples 0 (real only), 1, 2, ... that have run.
 
@@ -156,6 +161,9 @@ def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     series = {}
     for kind, by_multiple in groups.items():
         by_multiple[0] = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
-        points = (Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES)) for x in sorted(by_multiple))
+        points = (
+            Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES), _trainings(by_multiple[x]))
+            for x in sorted(by_multiple)
+        )
         series[kind] = tuple(point for point in points if point.mdice.n)
     return series

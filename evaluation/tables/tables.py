@@ -182,6 +182,9 @@ def render_scores_csv(dataset: str, scores: Sequence[Scores]) -> str:
 
 
 def render_series_csv(points: Sequence[Point]) -> str:
-    """Return one curve for `dvc plots`: multiple, mean and standard deviation of mDice and mIoU (0-1), and n."""
-    lines = [[one.multiple, one.mdice.mean, one.mdice.sd, one.miou.mean, one.miou.sd, one.mdice.n] for one in points]
-    return csv_text(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n"], lines)
+    """Return one curve for `dvc plots`: multiple, mean and deviation of mDice and mIoU (0-1), n, generators."""
+    lines = [
+        [one.multiple, one.mdice.mean, one.mdice.sd, one.miou.mean, one.miou.sd, one.mdice.n, one.generators]
+        for one in points
+    ]
+    return csv_text(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n", "generators"], lines)

@@ -9,14 +9,14 @@ import pytest
 
 from data.pairs.files import write_json
 from data.pairs.seeds import item_seed
-from evaluation.results.comparison import build_table
+from evaluation.results.comparison import build_table, volume_series
 from evaluation.results.generators import over_generators
 from evaluation.results.results import Grid, Run, RunKey, Scores, SetKey, read_runs, read_scores
 from evaluation.results.significance import compare_all
 from evaluation.tables.score_section import score_section
 from evaluation.tables.significance_text import ONE_TRAINING, render_csv, sentence
 from evaluation.tables.tables import render_csv as render_runs
-from evaluation.tables.tables import render_scores_csv, text_table
+from evaluation.tables.tables import render_scores_csv, render_series_csv, text_table
 from evaluation.tables.verdict import judge
 
 REAL, TWICE, MADE = ("real", "real", 1), ("duplicate", "real", 1), ("s", "random", 1)
@@ -72,6 +72,9 @@ def test_tables_are_over_both_seeds_and_say_how_many_of_each():
     (row,) = (row for row in text_table(build_table("d", RUNS[:-1], [], GRID)).rows if row[0].text == "s")
     assert row[3].text.endswith("(8 of 3 \u00d7 3)")
     rows = list(csv.DictReader(io.StringIO(render_runs("d", RUNS, GRID))))
+    (points,) = (points for key, points in volume_series(RUNS).items() if key[2] == "s")
+    rows_of_curve = list(csv.DictReader(io.StringIO(render_series_csv(points))))
+    assert [(row["n"], row["generators"]) for row in rows_of_curve] == [("3", "0"), ("9", "3")]
     assert [row["generator_seed"] for row in rows] == [""] * 6 + ["0"] * 3 + ["1"] * 3 + ["4"] * 3
 
 
