@@ -47,7 +47,7 @@ PARTS = {  # in falling order of worth
     "compile": Planned("switch_speed", 0.2, ("--compile",)),
     "default_run_whole": Planned("default_run", 1.0, (), "on a CPU that is `make repro`"),
 }
-TARGETS = ("score@phantom-siamese-random", "segment@phantom-siamese-random-unet-1-0")
+TARGETS = ("score@phantom-siamese-0-random", "segment@phantom-siamese-0-random-unet-1-0")
 
 
 def _arguments() -> argparse.Namespace:

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 
 from data.pairs.errors import UserError, as_user_error
+from pipeline.params.blocks import NUMBERS
 from pipeline.processes import leash
 from pipeline.run import prefork
 
@@ -22,23 +23,26 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "latents": ("cache VAE posteriors and prompt embeddings", ("dataset",)),
     "masks": ("write the masks to sample from", ("dataset", "masks")),
     "refiner": ("train the segmenter that refines a generator, where one does", ("dataset", "generator")),
-    "train": ("train a generator", ("dataset", "generator")),
-    "sample": ("make one image for each mask", ("dataset", "generator", "masks")),
-    "sample_volume": ("make a multiple, or 1x of further masks", ("dataset", "generator", "masks", "multiple")),
+    "train": ("train a generator", ("dataset", "generator", "generator_seed")),
+    "sample": ("make one image for each mask", ("dataset", "generator", "generator_seed", "masks")),
+    "sample_volume": (
+        "make a multiple, or 1x of further masks",
+        ("dataset", "generator", "generator_seed", "masks", "multiple"),
+    ),
     "baseline": ("write the pair sets that need no generator", ("dataset", "source")),
     "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
-    "features": ("extract the features of a pair set", ("dataset", "source", "masks", "extractor")),
-    "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "masks")),
-    "score": ("score a pair set", ("dataset", "source", "masks")),
-    "filter": ("drop pairs of a synthetic set", ("dataset", "generator", "masks", "filter")),
+    "features": ("extract the features of a pair set", ("dataset", "source", "generator_seed", "masks", "extractor")),
+    "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "generator_seed", "masks")),
+    "score": ("score a pair set", ("dataset", "source", "generator_seed", "masks")),
+    "filter": ("drop pairs of a synthetic set", ("dataset", "generator", "generator_seed", "masks", "filter")),
     "pictures": ("draw what the features and audits of a data set show", ("dataset",)),
     "segment": (
         "train and test a segmenter on real and added pairs",
-        ("dataset", "source", "masks", "architecture", "multiple", "seed"),
+        ("dataset", "source", "generator_seed", "masks", "architecture", "multiple", "seed"),
     ),
     "segment_filtered": (
         "the same for a set that a filter has passed",
-        ("dataset", "generator", "filter", "masks", "architecture", "seed"),
+        ("dataset", "generator", "filter", "generator_seed", "masks", "architecture", "seed"),
     ),
     "report": ("write tables, figures and the page from all results", ()),
 }
@@ -64,6 +68,11 @@ def _row_name(value: str, verb: str) -> str:
     return value.partition(f"{verb}@")[2] or value
 
 
+def _number(value: str) -> int | None:
+    """Return a whole number, or None for an empty text: the seed of a generator where no generator made a set."""
+    return int(value) if value else None
+
+
 def _parser(verb: str) -> argparse.ArgumentParser:
     """Return the parser of all verbs; of the commands only that of `verb` is imported and has its arguments."""
     parser = argparse.ArgumentParser(
@@ -73,8 +82,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     for name, (text, options) in VERBS.items():
         stage = verbs.add_parser(name, help=text, description=text)
         for option in options:
-            number = option in ("multiple", "seed")
-            stage.add_argument(f"--{option}", required=True, type=int if number else partial(_row_name, verb=name))
+            kind = _number if option in NUMBERS else partial(_row_name, verb=name)
+            stage.add_argument(f"--{option}", required=True, type=kind)
     for name, (text, module) in COMMANDS.items():
         command = verbs.add_parser(name, help=text)
         if name == verb:

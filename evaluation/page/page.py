@@ -48,9 +48,10 @@ class Picture(NamedTuple):
 class Report:
     """What a report is made of, read once; the tables and tests that follow from it are made once.
 
-    `samples` gives the real training pairs and the x1 set of each added set that is to be shown, `pictured` the folder
-    of PNGs of each data set that the pictures stage left. `losses` gives, for (data set, what was trained), name -> CSV
-    file. `presets` are those of each table of the paper. `provenance` is printed as it is, in its order.
+    `samples` gives the real training pairs and the x1 set of each added set that is to be shown, of a generator that of
+    its first training, `pictured` the folder of PNGs of each data set that the pictures stage left. `losses` gives, for
+    (data set, what was trained), name -> CSV file. `presets` are those of each table of the paper. `provenance` is
+    printed as it is, in its order.
     """
 
     runs: Sequence[Run]
@@ -162,7 +163,7 @@ def render_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
     from jinja2 import Environment, StrictUndefined
 
     grid, tests = report.grid, report.tests
-    current = [one for one in report.scores if (one.dataset, one.source, one.masks) in grid.sets()]
+    current = [one for one in report.scores if one.key in grid.set_keys()]
     scored = {dataset: [one for one in current if one.dataset == dataset] for dataset in grid.datasets()}
     sections = [score_section(dataset, scores) for dataset, scores in scored.items() if scores]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -189,6 +190,7 @@ def render_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
         weights=weights_sentence(asked),
         lite0=any(section.lite0 for section in sections),
         few_seeds=len({key.seed for key in grid.runs}) < FEW_SEEDS,
+        trainings=len({key.generator_seed for key in grid.set_keys()} - {None}),
         earlier=tables.earlier_table(earlier) if earlier else None,
         provenance=report.provenance,
     )

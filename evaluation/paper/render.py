@@ -8,20 +8,21 @@ from data.pairs.files import csv_text
 from evaluation.paper.facts import Column
 from evaluation.paper.tables import LITE0, LITE0_NOTE, PaperTable
 from evaluation.paper.values import TOY, Value
-from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, markdown
+from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, TIMES, Cell, TextTable, markdown
 
 TICK = "\u2713"
 MARKS = "\u1d43\u1d47\u1d9c\u1d48\u1d49\u1da0\u1d4d\u02b0"  # raised a, b, ...
 NOTE = (
-    f"Here: mean {PLUS_MINUS} standard deviation over seeds (number of seeds); bold: our best of a column. "
+    f"Here: mean {PLUS_MINUS} standard deviation over seeds (their number; 2 {TIMES} 3: of generator {TIMES} of "
+    "segmenter; where there is one number the spread over generators is not covered); bold: our best of a column. "
     "Paper: as printed. Difference: here minus paper."
 )
-CSV_HEADER = ("table", "row", "column", "ours", "sd", "n", "paper", "difference", "reason", "footnote")
+CSV_HEADER = ("table", "row", "column", "ours", "sd", "n", "generators", "paper", "difference", "reason", "footnote")
 TEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"\u00a0": "~", MISSING: "--", PLUS_MINUS: r"$\pm$", "\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$"},
-    **{TICK: r"$\surd$"},
+    **{TICK: r"$\surd$", TIMES: r"$\times$"},
     **{raised: rf"\textsuperscript{{{letter}}}" for letter, raised in zip(ascii_lowercase, MARKS, strict=False)},
 }
 
@@ -47,10 +48,11 @@ def text_table(table: PaperTable) -> TextTable:
 
 def _here(value: Value, column: Column) -> Cell:
     (mean, sd, n), digits = value.ours, column.at.digits
+    alone = column.at.images and max(n, value.asked) < 2
     if mean is None:
         return Cell(MISSING)
     spread = "" if sd is None else f" {PLUS_MINUS} {sd:.{digits}f}"
-    count = "" if column.at.images else f" ({n} of {value.asked})" if value.asked > n else f" ({n})"
+    count = "" if alone else f" ({value.runs})"
     return Cell(f"{mean:.{digits}f}{spread}{count}", value.best)
 
 
@@ -119,10 +121,13 @@ def render_csv(table: PaperTable) -> str:
     for row, values in zip(facts.rows, table.values, strict=True):
         for name, on in row.settings.items():
             told = " / ".join(facts.footnotes[n].text for n in facts.footnotes_at(row, name))
-            lines.append([facts.title, row.name, name, None, None, None, int(on), None, "a setting", told])
+            lines.append([facts.title, row.name, name, None, None, None, None, int(on), None, "a setting", told])
         for column, value in zip(table.columns, values, strict=True):
             told = " / ".join(facts.footnotes[n].text for n in value.footnotes)
-            numbers = [None if x is None else round(x, 6) for x in (*value.ours, value.paper, value.difference)]
+            numbers = [
+                None if x is None else round(x, 6)
+                for x in (*value.ours, value.generators, value.paper, value.difference)
+            ]
             lines.append([facts.title, row.name, column.name, *numbers, value.reason, told])
     return csv_text(CSV_HEADER, lines)
 

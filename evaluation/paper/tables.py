@@ -42,7 +42,9 @@ def paper_tables(
     counts whose settings some result has, and nothing else is shown. Nothing is compared with the paper on a data set
     that is not a folder there, or that has not as many images as the paper's.
     """
-    at: dict[Place, list[Result]] = {(one.dataset, one.source, one.masks): [one] for one in scores}
+    at: dict[Place, list[Result]] = {}
+    for one in scores:
+        at.setdefault(one.key[:3], []).append(one)
     for run in runs:
         at.setdefault(run.key[:5], []).append(run)
     results = Results(at, read_paper())

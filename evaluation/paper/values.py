@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from evaluation.paper.facts import Column, Paper, PaperFacts, PaperRow
 from evaluation.results.comparison import Summary, summarize
-from evaluation.results.results import Grid, Run, Scores
+from evaluation.results.results import Grid, Run, Scores, Seeds
+from evaluation.tables.text import counted
 
 TOY = "toy data: the paper's value stands beside for layout only"
 NOT_ASKED, NOT_RUN, NO_IMPORT = "not asked for", "not run yet", "no imported pairs"
@@ -14,7 +15,7 @@ NOT_PRINTED = "the paper prints no number"
 NOT_RECORDED = "it is not recorded with which settings it was made"
 
 Result = Run | Scores
-Place = tuple[Any, ...]  # a RunKey without its seed, or the data set, source and masks of scores
+Place = tuple[Any, ...]  # a RunKey without its seeds, or the data set, source and masks of scores
 
 
 class Preset(NamedTuple):
@@ -64,6 +65,8 @@ class Value(NamedTuple):
     paper: float | None
     reason: str
     asked: int  # runs or scores that the preset asks for
+    runs: str = ""  # the number of the results there are, and of those asked for where these are more
+    generators: int = 0  # trainings of the generator behind the results
     best: bool = False  # of our values in the column of its block, as printed
     footnotes: tuple[int, ...] = ()  # numbers in the footnotes of the table
 
@@ -81,9 +84,15 @@ def place_of(row: PaperRow, column: Column) -> Place:
     return (at.dataset, row.architecture or at.architecture, row.source, row.masks, row.multiple)
 
 
-def asked_for(place: Place, grid: Grid) -> int:
-    """Return how many results of a cell a grid asks for."""
-    return int(place in grid.sets()) if len(place) == 3 else sum(key[:5] == place for key in set(grid.runs))
+def asked_for(place: Place, grid: Grid) -> set[Seeds]:
+    """Return the seeds of the results of a cell that a grid asks for; those of scores have that of no segmenter, 0."""
+    if len(place) == 3:
+        return {(key.generator_seed, 0) for key in grid.set_keys() if key[:3] == place}
+    return {key.seeds for key in grid.runs if key[:5] == place}
+
+
+def _seeds(result: Result) -> Seeds:
+    return result.key.seeds if isinstance(result, Run) else (result.generator_seed, 0)
 
 
 def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Results, preset: Preset) -> Value:
@@ -95,7 +104,8 @@ def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Result
     paper = row.printed[flat.index(column)] if column in flat else None
     lying = results.at.get(place, ())
     fitting = [result for result in lying if results.differing(result, preset) == []]
-    ours = summarize(value for result in fitting if (value := _number(result, column)) is not None)
+    values = {_seeds(result): value for result in fitting if (value := _number(result, column)) is not None}
+    ours = summarize(values.values())
     asked = asked_for(place, preset.grid)
     if not lying:
         imported = row.source in results.paper.imported
@@ -106,7 +116,10 @@ def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Result
         reason = _why(fitting[0], column)
     else:
         reason = _unlike(column, results, preset, fitting) or ("" if paper is not None else NOT_PRINTED)
-    return Value(ours, paper, reason, asked, footnotes=facts.footnotes_at(row, column.name))
+    number = counted(values, asked | values.keys())
+    generators = len({generator for generator, _ in values} - {None})
+    footnotes = facts.footnotes_at(row, column.name)
+    return Value(ours, paper, reason, len(asked), number, generators, footnotes=footnotes)
 
 
 def _number(result: Result, column: Column) -> float | None:

@@ -1,15 +1,21 @@
-"""The comparison that a data set's runs make: settings in rows, architectures in columns, means over seeds."""
+"""The comparison that a data set's runs make: settings in rows, architectures in columns, means over seeds.
+
+A setting has a run for each seed of the segmenter, and where a generator made its pairs for each seed that this one was
+trained with: the two are crossed. What no generator made has the generator seed None.
+"""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evaluation.results.results import BASELINES, REAL, Grid, Metrics, Run, RunKey, Scores
+from evaluation.results.generators import over_generators
+from evaluation.results.results import BASELINES, REAL, Grid, Metrics, Run, RunKey, Scores, Seeds
 
 MEASURES = ("mDice", "mIoU")
 
-BySeed = Mapping[int, float]
+BySeed = Mapping[int, float]  # by the segmenter's
+BySeeds = Mapping[Seeds, float]
 SeriesKey = tuple[str, str, str, str]  # dataset, architecture, source, masks
 
 
@@ -31,14 +37,18 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The runs of one setting with one architecture: how many seeds are asked for, what each finished one gave."""
+    """The runs of one setting with one architecture: which seeds are asked for, what each finished run gave."""
 
-    asked: int
-    values: Mapping[str, BySeed]  # for mDice and mIoU, 0-1
+    asked: tuple[Seeds, ...]
+    values: Mapping[str, BySeeds]  # for mDice and mIoU, 0-1
 
     def summary(self, measure: str) -> Summary:
-        """Return the summary over seeds of mDice or mIoU."""
+        """Return the summary over runs of mDice or mIoU."""
         return summarize(self.values[measure].values())
+
+    def seeds(self, measure: str) -> int:
+        """Return how many seeds of the segmenter have a value."""
+        return len({seed for _, seed in self.values[measure]})
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class Table:
     def baseline(self, source: str, architecture: str) -> BySeed:
         """Return mDice by seed of a baseline, empty where it has not run."""
         rows = [row for row in self.rows if row.setting.source == source]
-        return rows[0].outcomes[architecture].values["mDice"] if rows else {}
+        return by_segmenter_seed(rows[0].outcomes[architecture].values["mDice"]) if rows else {}
 
 
 class Point(NamedTuple):
@@ -75,6 +85,7 @@ class Point(NamedTuple):
     multiple: int
     mdice: Summary
     miou: Summary
+    generators: int = 0  # trainings of the generator behind them
 
 
 def summarize(values: Iterable[float]) -> Summary:
@@ -89,15 +100,24 @@ def summary_of(runs: Iterable[Run], metric: str) -> Summary:
     return summarize(value for run in runs if (value := run.metrics.get(metric)) is not None)
 
 
-def differences(values: BySeed, baseline: BySeed) -> BySeed:
-    """Return value minus baseline for each seed that both have: runs of one seed start from the same weights."""
-    return {seed: values[seed] - baseline[seed] for seed in values if seed in baseline}
+def differences(values: BySeeds, baseline: BySeed) -> BySeeds:
+    """Return value minus baseline for each seed that both have: segmenters of one seed start from the same weights."""
+    return {seeds: values[seeds] - baseline[seeds[1]] for seeds in values if seeds[1] in baseline}
+
+
+def by_segmenter_seed(values: BySeeds) -> BySeed:
+    """Return the mean over generator seeds for each seed of the segmenter."""
+    return {
+        seed: statistics.fmean(value for (_, other), value in values.items() if other == seed)
+        for seed in dict.fromkeys(seed for _, seed in values)
+    }
 
 
 def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid) -> Table:
     """Return the table of the settings that the grid asks for; what has not run yet is an outcome without values."""
     found = {run.key: run.metrics for run in runs}
-    scored = {(one.source, one.masks): one.metrics for one in scores if one.dataset == dataset}
+    wanted = [one for one in scores if one.dataset == dataset and one.key in grid.set_keys()]
+    scored = {(one.source, one.masks): one.metrics for one in over_generators(wanted)}
     keys = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
     rows, seen = [], set()
     for setting in _order(keys, grid.baselines):
@@ -106,7 +126,8 @@ def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], gri
         outcomes = {}
         for name in grid.architectures(dataset):
             mine = [key for key in keys if key.architecture == name and key[2:5] == setting]
-            outcomes[name] = Outcome(len(mine), {measure: _by_seed(mine, found, measure) for measure in MEASURES})
+            values = {measure: _by_seeds(mine, found, measure) for measure in MEASURES}
+            outcomes[name] = Outcome(tuple(key.seeds for key in mine), values)
         rows.append(Row(setting, None if kind in seen else metrics, outcomes))
         seen.add(kind)
     counts = sorted({int(found[key]["images"]) for key in keys if found.get(key, {}).get("images") is not None})
@@ -120,8 +141,12 @@ def _order(keys: Iterable[RunKey], baselines: Sequence[str]) -> list[Setting]:
     return sorted(settings, key=lambda one: (sources.index(one.source), masks.index(one.masks), one.multiple))
 
 
-def _by_seed(keys: Iterable[RunKey], found: Mapping[RunKey, Metrics], measure: str) -> BySeed:
-    return {key.seed: value for key in keys if (value := found.get(key, {}).get(measure)) is not None}
+def _by_seeds(keys: Iterable[RunKey], found: Mapping[RunKey, Metrics], measure: str) -> BySeeds:
+    return {key.seeds: value for key in keys if (value := found.get(key, {}).get(measure)) is not None}
+
+
+def _trainings(runs: Iterable[Run]) -> int:
+    return len({run.key.generator_seed for run in runs} - {None})
 
 
 def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
@@ -136,6 +161,9 @@ def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     series = {}
     for kind, by_multiple in groups.items():
         by_multiple[0] = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
-        points = (Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES)) for x in sorted(by_multiple))
+        points = (
+            Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES), _trainings(by_multiple[x]))
+            for x in sorted(by_multiple)
+        )
         series[kind] = tuple(point for point in points if point.mdice.n)
     return series

@@ -13,11 +13,14 @@ from data.pairs.errors import UserError
 REAL, DUPLICATE = "real", "duplicate"
 BASELINES = (REAL, DUPLICATE)
 
-# source, masks, multiple and seed: generators may have dashes in their names, so names are read from the right
-RUN_NAME = re.compile(r"^(.+)-([^-]+)-x(\d+)-s(\d+)$")
-SCORES_NAME = re.compile(r"^(.+)-([^-]+)$")
+# source, generator seed, masks, multiple and seed, as pipeline/params/paths.py puts them together: generators may have
+# dashes in their names, so names are read from the right
+SET_NAME = r"^(.+?)(?:-g(\d+))?-([^-]+)"
+RUN_NAME = re.compile(SET_NAME + r"-x(\d+)-s(\d+)$")
+SCORES_NAME = re.compile(SET_NAME + "$")
 
 Metrics = Mapping[str, float | None]
+Seeds = tuple[int | None, int]  # of the generator's training, and of the segmenter's
 
 
 class RunKey(NamedTuple):
@@ -29,6 +32,21 @@ class RunKey(NamedTuple):
     masks: str
     multiple: int
     seed: int
+    generator_seed: int | None = None  # of the training of the generator; None where no generator made the pairs
+
+    @property
+    def seeds(self) -> Seeds:
+        """Return both seeds."""
+        return self.generator_seed, self.seed
+
+
+class SetKey(NamedTuple):
+    """What names one added pair set at 1x."""
+
+    dataset: str
+    source: str
+    masks: str
+    generator_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,12 @@ class Scores:
     masks: str
     metrics: Metrics
     details: Mapping[str, Any] = field(default_factory=dict)
+    generator_seed: int | None = None
+
+    @property
+    def key(self) -> SetKey:
+        """Return what names the set."""
+        return SetKey(self.dataset, self.source, self.masks, self.generator_seed)
 
 
 @dataclass(frozen=True)
@@ -57,19 +81,24 @@ class Grid:
 
     runs: tuple[RunKey, ...]
     baselines: tuple[str, ...] = BASELINES  # sources that no generator made
-    made: tuple[tuple[str, str, str], ...] = ()  # (dataset, source, masks) of added sets, trained on or only scored
+    made: tuple[SetKey, ...] = ()  # added sets, trained on or only scored
 
     def datasets(self) -> tuple[str, ...]:
         """Return the data sets, in order."""
-        return tuple(dict.fromkeys([*(key.dataset for key in self.runs), *(dataset for dataset, _, _ in self.made)]))
+        return tuple(dict.fromkeys([*(key.dataset for key in self.runs), *(one.dataset for one in self.made)]))
 
     def architectures(self, dataset: str) -> tuple[str, ...]:
         """Return the architectures that run on a data set, in order."""
         return tuple(dict.fromkeys(key.architecture for key in self.runs if key.dataset == dataset))
 
+    def set_keys(self) -> frozenset[SetKey]:
+        """Return every added set that some run uses, or that is only scored."""
+        added = (SetKey(*key[:1], *key[2:4], key.generator_seed) for key in self.runs if key.source != REAL)
+        return frozenset(added) | {*self.made}
+
     def sets(self) -> frozenset[tuple[str, str, str]]:
-        """Return (dataset, source, masks) of every added set that some run uses, or that is only scored."""
-        return frozenset((key.dataset, key.source, key.masks) for key in self.runs if key.source != REAL) | {*self.made}
+        """Return (dataset, source, masks) of these sets, whatever the seed of the generator."""
+        return frozenset(key[:3] for key in self.set_keys())
 
     def asked(self, runs: Iterable[Run]) -> list[Run]:
         """Return those of the runs that are asked for, in the order of the grid."""
@@ -79,7 +108,12 @@ class Grid:
     def earlier(self, runs: Iterable[Run]) -> list[Run]:
         """Return the runs that lie on disk and that nobody asks for now, sorted."""
         wanted = set(self.runs)
-        return sorted((run for run in runs if run.key not in wanted), key=lambda run: run.key)
+        return sorted((run for run in runs if run.key not in wanted), key=_in_order)
+
+
+def _in_order(run: Run) -> tuple:
+    """Return what runs are sorted by: those without a generator's seed come before those with one."""
+    return (*run.key[:6], -1 if run.key.generator_seed is None else run.key.generator_seed)
 
 
 def read_runs(root: Path) -> list[Run]:
@@ -89,16 +123,17 @@ def read_runs(root: Path) -> list[Run]:
     """
     problems: list[str] = []
     runs = []
-    for path, (source, masks, multiple, seed), metrics, details in _read(root, "segmentation/*/*", RUN_NAME, problems):
+    for path, names, metrics, details in _read(root, "segmentation/*/*", RUN_NAME, problems):
+        source, trained, masks, multiple, seed = names
         dataset, architecture = path.parts[-3:-1]
-        key = RunKey(dataset, architecture, source, masks, int(multiple), int(seed))
+        key = RunKey(dataset, architecture, source, masks, int(multiple), int(seed), _number(trained))
         runs.append(Run(key, metrics, details))
     _refuse(problems)
-    return sorted(runs, key=lambda run: run.key)
+    return sorted(runs, key=_in_order)
 
 
 def read_scores(root: Path, ratings: Path = Path("data/ratings")) -> list[Scores]:
-    """Return the scores of every synthetic set under root/scores, sorted by data set, generator and masks.
+    """Return the scores of every synthetic set under root/scores, sorted by data set, generator, masks and its seed.
 
     Where raters have answered (`mos score` wrote ratings/<data set>.json), theirs are the scores mos and
     mos_confidence.
@@ -107,20 +142,20 @@ def read_scores(root: Path, ratings: Path = Path("data/ratings")) -> list[Scores
     """
     problems: list[str] = []
     scores = []
-    for path, (source, masks), metrics, details in _read(root, "scores/*", SCORES_NAME, problems):
+    for path, (source, trained, masks), metrics, details in _read(root, "scores/*", SCORES_NAME, problems):
         dataset = path.parent.name
         sets = _read_object(ratings / f"{dataset}.json", problems).get("sets")
         rows = sets.get(path.stem, {}) if isinstance(sets, dict) else {}
         rated = {key: rows[key] for key in ("mos", "mos_confidence") if key in rows}
         metrics |= {name: row["value"] for name, row in rated.items() if row["value"] is not None}
-        scores.append(Scores(dataset, source, masks, metrics, details | rated))
+        scores.append(Scores(dataset, source, masks, metrics, details | rated, _number(trained)))
     _refuse(problems)
-    return sorted(scores, key=lambda one: (one.dataset, one.source, one.masks))
+    return sorted(scores, key=lambda one: (*one.key[:3], -1 if one.generator_seed is None else one.generator_seed))
 
 
 def _read(
     root: Path, folders: str, name: re.Pattern[str], problems: list[str]
-) -> Iterator[tuple[Path, tuple[str, ...], dict[str, Any], dict[str, Any]]]:
+) -> Iterator[tuple[Path, tuple[Any, ...], dict[str, Any], dict[str, Any]]]:
     """Yield the path, the groups of the name, the metrics and the details of every result."""
     for path in sorted(root.glob(f"{folders}/*.json")):
         match = name.match(path.stem)
@@ -132,6 +167,10 @@ def _read(
         if bad:
             problems.append(f"{path}: {', '.join(bad)}: neither a number nor null: remove it and run dvc repro")
         yield path, match.groups(), metrics, _read_object(root / "details" / path.relative_to(root), problems)
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _refuse(problems: list[str]) -> None:

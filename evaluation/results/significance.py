@@ -9,13 +9,13 @@ import numpy as np
 from data.pairs.seeds import item_seed
 from evaluation.results.comparison import Setting
 from evaluation.results.crossed_bootstrap import Estimate, compare, holm
-from evaluation.results.results import BASELINES, Grid, Run
+from evaluation.results.results import BASELINES, Grid, Run, Seeds
 
 SCORE = "fg_image/dice"
 BELIEVED = 0.05  # p after correction below this counts as a finding
 
 Image = tuple[str, str]  # test set, id
-SeedScores = Mapping[int, Mapping[Image, float]]
+RunScores = Mapping[Seeds, Mapping[Image, float]]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Comparison:
     """One setting against one baseline, under one architecture.
 
     `adjusted` is p after Holm's correction for the `family`: how many settings and architectures of the data set could
-    be compared with this baseline. Where nothing could be estimated, `reason` says why. Left out are seeds that only
-    one side has, and images that not every run has a score of.
+    be compared with this baseline. Where nothing could be estimated, `reason` says why. Left out are seeds that not
+    both sides and every training of the generator have, and images that not every run has a score of. `trained` says
+    whether a generator made the pairs, so that another training of it would have made others.
     """
 
     architecture: str
@@ -36,6 +37,12 @@ class Comparison:
     family: int = 0
     seeds_left_out: int = 0
     images_left_out: int = 0
+    trained: bool = False
+
+    @property
+    def one_training(self) -> bool:
+        """Return whether a generator made the pairs after a single training, whose spread is not covered."""
+        return self.trained and self.estimate is not None and self.estimate.generators == 1
 
     @property
     def believed(self) -> bool:
@@ -56,11 +63,11 @@ def compare_all(dataset: str, runs: Sequence[Run], grid: Grid, score: str = SCOR
     """
     keys = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
     scores = {run.key: _image_scores(run, score) for run in grid.asked(runs) if run.key.dataset == dataset}
-    sides: dict[tuple[str, Setting], dict[int, Mapping[Image, float]]] = {}
+    sides: dict[tuple[str, Setting], dict[Seeds, Mapping[Image, float]]] = {}
     for key in keys:
         sides.setdefault((key.architecture, Setting(*key[2:5])), {})
         if scores.get(key):
-            sides[key.architecture, Setting(*key[2:5])][key.seed] = scores[key]
+            sides[key.architecture, Setting(*key[2:5])][key.seeds] = scores[key]
     found: list[Comparison] = []
     matched: dict[tuple[str, ...], list[tuple[int, np.ndarray]]] = {}
     baselines = {(architecture, setting.source): values for (architecture, setting), values in sides.items()}
@@ -88,20 +95,35 @@ def _image_scores(run: Run, score: str) -> dict[Image, float]:
 
 
 def _match(
-    comparison: Comparison, values: SeedScores, against: SeedScores
+    comparison: Comparison, values: RunScores, against: RunScores
 ) -> tuple[Comparison, tuple[str, ...], np.ndarray | None]:
-    """Return the comparison with what was left out, the test set of each image and (seeds, images) differences."""
-    seeds = sorted(set(values) & set(against))
+    """Return the comparison with what was left out, the test set of each image and the differences.
+
+    These are (generators, seeds, images): of the seeds of segmenters that each training of the generator has, and the
+    baseline.
+    """
+    generators = list(dict.fromkeys(generator for generator, _ in values))
+    by_side = [{seed for _, seed in against}, *({s for g, s in values if g == generator} for generator in generators)]
+    seeds = sorted(set.intersection(*by_side)) if generators else []
     if not seeds:
         return replace(comparison, reason="no seed of which both sides have scores of images"), (), None
-    every = [set(side[seed]) for side in (values, against) for seed in seeds]
+    made = [[values[generator, seed] for seed in seeds] for generator in generators]
+    real = [against[None, seed] for seed in seeds]
+    every = [set(scores) for row in (*made, real) for scores in row]
     images = sorted(set.intersection(*every))
     left_out = len(set.union(*every)) - len(images)
-    comparison = replace(comparison, seeds_left_out=len(set(values) ^ set(against)), images_left_out=left_out)
+    comparison = replace(
+        comparison,
+        seeds_left_out=len(set.union(*by_side)) - len(seeds),
+        images_left_out=left_out,
+        trained=generators != [None],
+    )
     names = tuple(name for name, _ in images)
     if not images or min(names.count(name) for name in set(names)) < 2:
         return replace(comparison, reason="a test set has fewer than two images that all runs have"), (), None
-    differences = [[values[seed][image] - against[seed][image] for image in images] for seed in seeds]
+    differences = [
+        [[one[image] - other[image] for image in images] for one, other in zip(row, real, strict=True)] for row in made
+    ]
     return comparison, names, np.array(differences)
 
 

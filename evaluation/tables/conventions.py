@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from evaluation.results.comparison import summary_of
 from evaluation.results.results import Grid, Run
 from evaluation.tables.tables import by_setting, setting_name
-from evaluation.tables.text import MISSING, Cell, markdown, percent
+from evaluation.tables.text import MISSING, TIMES, Cell, counted, markdown, percent
 
 # metric of results/segmentation -> column; docs/evaluation.md says what each is and which table of the paper uses it
 COLUMNS = {
@@ -26,10 +26,16 @@ COLUMNS = {
     "e_measure_max": "max E",
 }
 NOTE = (
-    "All from one pass of predictions, in %, mean over seeds. Table 2 of the paper has the 256 thresholds; Table 3 has "
+    f"All from one pass of predictions, in %, mean over seeds (of the generator {TIMES} of the segmenter, where the "
+    "generator has several). Table 2 of the paper has the 256 thresholds; Table 3 has "
     "for UNet the pooled Dice of the lesion beside the pooled IoU of both classes, and for SegFormer both classes per "
     "image. Columns cannot be compared with one another: docs/evaluation.md."
 )
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    seeds = [run.key.seeds for run in runs]
+    return counted(seeds, seeds)
 
 
 def render_conventions(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
@@ -39,6 +45,6 @@ def render_conventions(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
     for (_, architecture, setting), group in by_setting(asked).items():
         means = [summary_of(group, name).mean for name in COLUMNS]
         texts = [MISSING if mean is None else percent(mean) for mean in means]
-        rows.append([Cell(text) for text in (architecture, setting_name(setting), *texts, str(len(group)))])
+        rows.append([Cell(text) for text in (architecture, setting_name(setting), *texts, _seeds(group))])
     lines = markdown(["Architecture", "Trained on", *COLUMNS.values(), "Seeds"], rows, 2)
     return "\n".join([f"# {dataset}: every convention", "", *lines, "", NOTE, ""])

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from evaluation.results.generators import SPREADS, over_generators
 from evaluation.results.results import Run, Scores
 from evaluation.scores.glossary import by_importance, score
 from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
 
-SPREADS = ("_sd", "_se")
 COUNTS = {"n_real": "Real images", "n_synthetic": "Synthetic images"}
 FACTS = {
     "backbone": "features",
@@ -60,7 +60,11 @@ def weights_sentence(runs: Iterable[Run]) -> str:
 
 
 def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
-    """Return what the report says about the scores of one data set; `scores` are those of its synthetic sets."""
+    """Return what the report says about the scores of one data set; `scores` are those of its synthetic sets.
+
+    Sets of one generator that was trained several times are one column: mean and standard deviation over its seeds.
+    """
+    scores = over_generators(scores)
     entries = [_entries(one) for one in scores]
     by_name = {name: [one.get(name, {}) for one in entries] for name in by_importance(set().union(*entries))}
     shown = {name: row for name, row in by_name.items() if any(entry.get("value") is not None for entry in row)}
@@ -72,7 +76,7 @@ def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
     for name, title in COUNTS.items():
         counts = [one.metrics.get(name) for one in scores]
         rows.append([Cell(title), *(Cell(MISSING if n is None else f"{n:.0f}") for n in counts), Cell("")])
-    columns = ["Score", *(f"{one.source}, {one.masks} masks" for one in scores), "Floor"]
+    columns = ["Score", *map(_name, scores), "Floor"]
     return ScoreSection(
         dataset,
         values=TextTable([], columns, rows),
@@ -80,6 +84,11 @@ def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
         missing=_missing(scores, by_name),
         lite0=any(name.startswith("lite0_") for name in shown),
     )
+
+
+def _name(one: Scores) -> str:
+    seeds = one.details.get("generator_seeds", ())
+    return f"{one.source}, {one.masks} masks" + (f", {len(seeds)} trainings" if seeds else "")
 
 
 def _entries(one: Scores) -> Mapping[str, Entry]:
@@ -110,6 +119,8 @@ def _number(value: object) -> float | None:
 def _spread(entry: Entry) -> tuple[float, str] | None:
     """Return what stands behind the sign and what it is: the standard error if known, else the standard deviation."""
     sd, se = _number(entry.get("sd")), _number(entry.get("se"))
+    if sd is not None and (trainings := entry.get("trainings")):
+        return sd, f"standard deviation over {trainings} trainings of the generator"
     if se is not None:
         return se, "standard error"
     return None if sd is None else (sd, "standard deviation")
@@ -135,6 +146,6 @@ def _missing(scores: Sequence[Scores], by_name: Mapping[str, Sequence[Entry]]) -
     for name, row in by_name.items():
         gaps = [(one, entry) for one, entry in zip(scores, row, strict=True) if entry and entry["value"] is None]
         for one, entry in gaps:
-            where = "" if len(gaps) == len(scores) else f" of {one.source}, {one.masks} masks"
+            where = "" if len(gaps) == len(scores) else f" of {_name(one)}"
             reasons.setdefault(str(entry.get("reason") or "no reason was recorded"), {})[name + where] = None
     return [(", ".join(names), reason) for reason, names in reasons.items()]

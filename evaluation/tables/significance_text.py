@@ -10,11 +10,13 @@ from evaluation.results.significance import BELIEVED, Comparison
 from evaluation.tables.tables import NAMES, setting_name
 from evaluation.tables.text import MISSING, TIMES, Cell, TextTable, markdown, percent
 
-COLUMNS = ("points", "95 % interval", "p", "p, Holm", f"seeds {TIMES} images")
+ONE_TRAINING = "one generator: its spread is not covered"
+COLUMNS = ("points", "95 % interval", "p", "p, Holm", f"generators {TIMES} seeds {TIMES} images")
 NOTE = (
     "Differences of mDice in points: mean over seeds and test images of the setting minus the baseline, pair by pair. "
-    "The 95 % interval is of that comparison alone and covers new images and new seeds; with one seed it covers new "
-    "images only, and how much another seed would change is unknown. Holm: p corrected for all comparisons with that "
+    "The 95 % interval is of that comparison alone and covers new images, new seeds of the segmenter and new trainings "
+    "of the generator as far as there are several of each: with one seed how much another would change is unknown, and "
+    "of one generator the spread is not covered. Holm: p corrected for all comparisons with that "
     f"baseline. Bold: that p is below {BELIEVED}, with at least two seeds. {MISSING}: could not be compared, the CSV "
     "file says why. How, and how far to trust it: docs/evaluation.md."
 )
@@ -29,9 +31,13 @@ def sentence(comparison: Comparison) -> str:
     size = percent(estimate.mean, "+")
     several = "" if comparison.family == 1 else f" after correction for {comparison.family} comparisons"
     count = f"{estimate.seeds} seeds" if estimate.seeds > 1 else "1 seed"
+    count = f"{estimate.generators} generators {TIMES} {count}" if estimate.generators > 1 else count
     corrected = f"p {_p_text(comparison.adjusted, '= ')}{several}"
     facts = f"95 % interval {_interval(estimate)}, {corrected}; {count}, {estimate.images} images"
-    only = "" if estimate.seeds > 1 else "; over images only: how much another seed would change is unknown"
+    only = (
+        "" if estimate.seeds > 1 else f"; over {_covers(estimate)} only: how much another seed would change is unknown"
+    )
+    only += f"; {ONE_TRAINING}" if comparison.one_training else ""
     if not comparison.believed:
         alone = f" Without correction p {_p_text(estimate.p, '= ')}." if estimate.p < BELIEVED else ""
         text = f"No evidence that s{synthetic} change what {comparison.architecture} reaches against {against}"
@@ -41,11 +47,17 @@ def sentence(comparison: Comparison) -> str:
         text = f"This one {comparison.architecture} with s{synthetic} is {verb} than the one with {against}"
         return f"{text}: {size} points ({facts}{only})."
     verb = "helped" if estimate.mean > 0 else "hurt"
-    return f"S{synthetic} {verb} {comparison.architecture}: {size} points against {against} ({facts})."
+    return f"S{synthetic} {verb} {comparison.architecture}: {size} points against {against} ({facts}{only})."
 
 
 def _interval(estimate: Estimate) -> str:
     return f"{percent(estimate.low, '+')} to {percent(estimate.high, '+')}"
+
+
+def _covers(estimate: Estimate) -> str:
+    """Return what an interval is over."""
+    parts = {"images": True, "seeds": estimate.seeds > 1, "generators": estimate.generators > 1}
+    return " and ".join(name for name, several in parts.items() if several)
 
 
 def _p_text(p: float, equals: str = "") -> str:
@@ -71,8 +83,10 @@ def _cells(comparison: Comparison) -> list[Cell]:
     estimate = comparison.estimate
     if estimate is None:
         return [Cell(MISSING)] * len(COLUMNS)
-    span = _interval(estimate) + (" (images only)" if estimate.seeds == 1 else "")
-    texts = [span, _p_text(estimate.p), _p_text(comparison.adjusted), f"{estimate.seeds} {TIMES} {estimate.images}"]
+    span = _interval(estimate) + (f" ({_covers(estimate)} only)" if estimate.seeds == 1 else "")
+    generators = f"{estimate.generators if comparison.trained else MISSING} {TIMES} "
+    count = f"{generators}{estimate.seeds} {TIMES} {estimate.images}"
+    texts = [span, _p_text(estimate.p), _p_text(comparison.adjusted), count]
     return [Cell(percent(estimate.mean, "+"), comparison.found), *map(Cell, texts)]
 
 
@@ -91,13 +105,13 @@ def render_markdown(dataset: str, comparisons: Sequence[Comparison]) -> str:
 
 def render_csv(dataset: str, comparisons: Sequence[Comparison]) -> str:
     """Return one line a comparison, 0-1, rounded to what the draws can carry; the reason where there is no value."""
-    measured = ("mean", "low", "high", "p", "seeds", "images")
+    measured = ("mean", "low", "high", "p", "seeds", "images", "generators")
     lines = []
     for comparison in comparisons:
         estimate = comparison.estimate
         values = [*(getattr(estimate, name, None) for name in measured), comparison.adjusted]
         rounded = [None if value is None else round(value, 6) for value in values]
-        covers = "" if estimate is None else "images and seeds" if estimate.seeds > 1 else "images"
+        covers = "" if estimate is None else _covers(estimate)
         key = [dataset, comparison.architecture, *comparison.setting, comparison.baseline]
         counts = [comparison.family, comparison.seeds_left_out, comparison.images_left_out]
         lines.append([*key, *rounded, *counts, covers, comparison.reason])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from data.pairs.files import csv_text
 from evaluation.results.comparison import (
     MEASURES,
+    BySeeds,
     Outcome,
     Point,
     Setting,
@@ -14,17 +15,30 @@ from evaluation.results.comparison import (
     summarize,
     summary_of,
 )
-from evaluation.results.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores
+from evaluation.results.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores, SetKey
 from evaluation.scores.glossary import SCORES
-from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, TIMES, Cell, TextTable, markdown, number, percent
+from evaluation.tables.text import (
+    ARROWS,
+    MISSING,
+    PLUS_MINUS,
+    TIMES,
+    Cell,
+    TextTable,
+    counted,
+    markdown,
+    number,
+    percent,
+)
 
 NAMES = {REAL: "real pairs only", DUPLICATE: "real pairs twice"}
 
 NOTE = (
     f"mDice and mIoU: of the foreground, per test image, in %; mean {PLUS_MINUS} standard deviation over seeds, with "
-    "the number of seeds behind mDice. Gain: mDice minus that of real pairs only, seed by seed, in points. Volume: "
-    f"synthetic pairs as a multiple of the real ones; scores are those of {TIMES}1. Bold: best mean among the cells "
-    f"with the most seeds. {MISSING}: asked for, but not there yet or not computable."
+    f"the number of seeds behind mDice; 2 {TIMES} 3 are all pairs of 2 seeds of the generator and 3 of the segmenter, "
+    "else the generator was trained once, and its spread is not covered. Gain: mDice minus that of real pairs only, "
+    "seed by seed, in points. Volume: synthetic pairs as a multiple of the real ones; scores are those of "
+    f"{TIMES}1, over the seeds of the generator where there are several. Bold: best mean among the cells with the most "
+    f"seeds of the segmenter. {MISSING}: asked for, but not there yet or not computable."
 )
 
 
@@ -33,13 +47,12 @@ def setting_name(setting: Setting) -> str:
     return NAMES.get(setting.source, f"{setting.source}, {setting.masks} masks, {TIMES}{setting.multiple}")
 
 
-def summary_text(summary: Summary, asked: int | None, sign: str = "") -> str:
-    """Return "71.2 +- 1.0 (2 of 3)": percentages, the seeds there are and those asked for; without these for None."""
+def summary_text(summary: Summary, count: str = "", sign: str = "") -> str:
+    """Return "71.2 +- 1.0 (2 of 3)": percentages, and what `counted` says where it is given."""
     if summary.mean is None:
         return MISSING
     spread = "" if summary.sd is None else f" {PLUS_MINUS} {percent(summary.sd)}"
-    count = f" ({summary.n})" if summary.n == asked else f" ({summary.n} of {asked})"
-    return f"{percent(summary.mean, sign)}{spread}{count if asked is not None else ''}"
+    return f"{percent(summary.mean, sign)}{spread}{count and f' ({count})'}"
 
 
 def text_table(table: Table) -> TextTable:
@@ -62,14 +75,18 @@ def text_table(table: Table) -> TextTable:
     for name in headline:
         texts = ["" if row.scores is None else number(row.scores.get(name)) for row in table.rows]
         values = [None if text in ("", MISSING) else float(text) for text in texts]
+        spreads = [(row.scores or {}).get(f"{name}_sd") for row in table.rows]  # over generator seeds
+        texts = [
+            text if sd is None else f"{text} {PLUS_MINUS} {number(sd)}" for text, sd in zip(texts, spreads, strict=True)
+        ]
         columns.append((SCORES[name].label + ARROWS[SCORES[name].better], _mark(texts, values, SCORES[name].better)))
     groups += [("Synthetic images", len(headline))] if headline else []
     for architecture in table.architectures:
         outcomes = [row.outcomes[architecture] for row in table.rows]
         real = table.baseline(REAL, architecture)
-        gains = [summarize(differences(one.values["mDice"], real).values()) for one in outcomes]
+        gains = [differences(one.values["mDice"], real) for one in outcomes]
         texts = [
-            "" if setting.source == REAL or not one.asked else summary_text(gain, _unusual(gain, one), "+")
+            "" if setting.source == REAL or not one.asked else summary_text(*_beside(gain, one), "+")
             for setting, one, gain in zip(settings, outcomes, gains, strict=True)
         ]
         columns.append(("mDice %" + ARROWS["higher"], _outcome_cells(outcomes, "mDice")))
@@ -80,19 +97,22 @@ def text_table(table: Table) -> TextTable:
     return TextTable(groups, [title for title, _ in columns], rows)
 
 
-def _unusual(summary: Summary, outcome: Outcome) -> int | None:
-    """Return how many seeds were asked for where the summary is over other seeds than the mDice beside it."""
-    return None if summary.n == outcome.summary("mDice").n else outcome.asked
+def _beside(values: BySeeds, outcome: Outcome) -> tuple[Summary, str]:
+    """Return the summary, and its number of runs where it is over others than the mDice beside it."""
+    unusual = len(values) != len(outcome.values["mDice"])
+    return summarize(values.values()), counted(values, outcome.asked) if unusual else ""
 
 
 def _outcome_cells(outcomes: Sequence[Outcome], measure: str) -> list[Cell]:
-    sums = [one.summary(measure) for one in outcomes]
-    most = max((one.n for one in sums), default=0)
-    texts = [
-        summary_text(one, outcome.asked if measure == "mDice" else _unusual(one, outcome)) if outcome.asked else ""
-        for one, outcome in zip(sums, outcomes, strict=True)
-    ]
-    means = [round(100 * one.mean, 1) if one.mean is not None and one.n == most else None for one in sums]
+    texts, means = [], []
+    most = max((one.seeds(measure) for one in outcomes), default=0)
+    for one in outcomes:
+        values = one.values[measure]
+        summary, count = _beside(values, one)
+        count = counted(values, one.asked) if measure == "mDice" else count
+        texts.append(summary_text(summary, count) if one.asked else "")
+        full = summary.mean is not None and one.seeds(measure) == most
+        means.append(round(100 * summary.mean, 1) if full else None)
     return _mark(texts, means, "higher")
 
 
@@ -122,7 +142,9 @@ def earlier_table(runs: Sequence[Run]) -> TextTable:
     """Return the printable table of runs that nobody asks for now, one row a setting."""
     rows = []
     for (dataset, architecture, setting), group in by_setting(runs).items():
-        sums = [summary_text(summary_of(group, name), len(group)) for name in MEASURES]
+        seeds = {name: [run.key.seeds for run in group if run.metrics.get(name) is not None] for name in MEASURES}
+        every = [run.key.seeds for run in group]
+        sums = [summary_text(summary_of(group, name), counted(seeds[name], every)) for name in MEASURES]
         rows.append([Cell(text) for text in (dataset, architecture, setting_name(setting), *sums)])
     return TextTable([], ["Data set", "Architecture", "Trained on", "mDice %", "mIoU %"], rows)
 
@@ -155,11 +177,14 @@ def render_scores_csv(dataset: str, scores: Sequence[Scores]) -> str:
     """Return one line a synthetic set with every score as it was read; empty where it could not be computed."""
     mine = [one for one in scores if one.dataset == dataset]
     names = sorted({name for one in mine for name in one.metrics})
-    lines = [[dataset, one.source, one.masks, *(one.metrics.get(name) for name in names)] for one in mine]
-    return csv_text(["dataset", "source", "masks", *names], lines)
+    lines = [[*one.key, *(one.metrics.get(name) for name in names)] for one in mine]
+    return csv_text([*SetKey._fields, *names], lines)
 
 
 def render_series_csv(points: Sequence[Point]) -> str:
-    """Return one curve for `dvc plots`: multiple, mean and standard deviation of mDice and mIoU (0-1), and n."""
-    lines = [[one.multiple, one.mdice.mean, one.mdice.sd, one.miou.mean, one.miou.sd, one.mdice.n] for one in points]
-    return csv_text(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n"], lines)
+    """Return one curve for `dvc plots`: multiple, mean and deviation of mDice and mIoU (0-1), n, generators."""
+    lines = [
+        [one.multiple, one.mdice.mean, one.mdice.sd, one.miou.mean, one.miou.sd, one.mdice.n, one.generators]
+        for one in points
+    ]
+    return csv_text(["multiple", "mDice", "mDice_sd", "mIoU", "mIoU_sd", "n", "generators"], lines)

@@ -1,7 +1,10 @@
 """Tables of text: how numbers are printed, what marks the best, and the one renderer of Markdown."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from evaluation.results.results import Seeds
 
 MISSING = "\u2013"
 PLUS_MINUS = "\u00b1"
@@ -42,6 +45,18 @@ def number(value: float | None) -> str:
     if abs(value) < ROUNDING:
         return "0.00"
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+
+
+def counted(found: Iterable[Seeds], asked: Iterable[Seeds]) -> str:
+    """Return the number of runs, "3", or where there are several generator seeds "2 x 3": these times segmenter seeds.
+
+    Where some are missing it is the number that there are "of" those asked for.
+    """
+    found, asked = set(found), set(asked)
+    trained = Counter(generator for generator, _ in asked)
+    crossed = len(trained) > 1 and len(set(trained.values())) == 1
+    whole = f"{len(trained)} {TIMES} {trained.total() // len(trained)}" if crossed else str(len(asked))
+    return whole if found == asked else f"{len(found)} of {whole}"
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[Cell]], left: int) -> list[str]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal
 
-from evaluation.results.comparison import BySeed, Table, differences, summarize
+from evaluation.results.comparison import BySeed, Outcome, Table, by_segmenter_seed, differences, summarize
 from evaluation.results.results import BASELINES, DUPLICATE, REAL
 from evaluation.results.significance import Comparison
-from evaluation.tables.significance_text import sentence
+from evaluation.tables.significance_text import ONE_TRAINING, sentence
 from evaluation.tables.tables import NAMES, setting_name, summary_text, tested_on
 from evaluation.tables.text import percent
 
@@ -37,8 +37,9 @@ class Verdict:
 def judge(table: Table, architecture: str, tests: Sequence[Comparison] = ()) -> Verdict:
     """Return the verdict on the best synthetic setting against real pairs only and against real pairs used twice.
 
-    Best is the highest mean mDice among the settings with the most seeds. Comparisons are made seed by seed. `tests` of
-    the data set decide whether more than chance is behind it; without them no gain is called one.
+    Best is the highest mean mDice among the settings with the most runs. Comparisons are made seed by seed of the
+    segmenter, of means over the trainings of the generator. `tests` of the data set decide whether more than chance is
+    behind it; without them no gain is called one.
     """
     real, twice = (table.baseline(name, architecture) for name in (REAL, DUPLICATE))
     rows = [row for row in table.rows if row.setting.source not in table.baselines and row.outcomes[architecture].asked]
@@ -48,12 +49,13 @@ def judge(table: Table, architecture: str, tests: Sequence[Comparison] = ()) -> 
         return Verdict(table.dataset, architecture, "open", "Nothing to compare yet", (lacking,))
     rank = attrgetter("n", "mean")
     best = max(done, key=lambda row: rank(row.outcomes[architecture].summary("mDice")))
-    values = best.outcomes[architecture].values["mDice"]
-    gains, over_twice = differences(values, real), differences(values, twice)
+    outcome = best.outcomes[architecture]
+    values = by_segmenter_seed(outcome.values["mDice"])
+    gains, over_twice = (by_segmenter_seed(differences(outcome.values["mDice"], one)) for one in (real, twice))
     mine = [one for one in tests if (one.architecture, one.setting) == (architecture, best.setting)]
     tone, headline = _headline(gains, over_twice, mine)
     name = setting_name(best.setting)
-    sentences = [_comparison(name, values, real, twice), *_evidence(gains, over_twice)]
+    sentences = [_comparison(name, values, real, twice), *_evidence(gains, over_twice), *_trainings(outcome, real)]
     sentences += [sentence(one) for one in mine if one.estimate is not None]
     sentences += tested_on(table)
     if len(done) > 1:
@@ -102,13 +104,13 @@ def _headline(gains: BySeed, over_twice: BySeed, tests: Sequence[Comparison]) ->
 def _comparison(name: str, values: BySeed, real: BySeed, twice: BySeed) -> str:
     parts = [f"The best synthetic setting, {name}, reaches mDice {percent(summarize(values.values()).mean)} %"]
     for title, baseline in (("real pairs only", real), ("real pairs used twice", twice)):
-        summary = summarize(differences(values, baseline).values())
+        summary = summarize(values[seed] - baseline[seed] for seed in values if seed in baseline)
         if summary.mean is None:
             parts.append(f"no seed to compare with {title}")
             continue
         shared = summarize(baseline[seed] for seed in baseline if seed in values)
         seeds = f"{summary.n} seed{'s' if summary.n > 1 else ''}"
-        gain = summary_text(summary, None, "+")
+        gain = summary_text(summary, sign="+")
         parts.append(f"{gain} points against {title} ({percent(shared.mean)} %, {seeds})")
     return "; ".join(parts) + "."
 
@@ -122,3 +124,20 @@ def _evidence(gains: BySeed, over_twice: BySeed) -> list[str]:
         if by_seed
     ]
     return [f"It is higher in {' and in '.join(counts)}."]
+
+
+def _trainings(outcome: Outcome, real: BySeed) -> list[str]:
+    """Return what the trainings of the generator say of its spread; nothing where none made the pairs."""
+    values = outcome.values["mDice"]
+    generators = dict.fromkeys(generator for generator, _ in values if generator is not None)
+    if len(generators) == 1:
+        return [f"{ONE_TRAINING.capitalize()}."]
+    gains = differences(values, real)
+    means = [
+        summarize(gain for (other, _), gain in gains.items() if other == generator).mean for generator in generators
+    ]
+    known = [mean for mean in means if mean is not None]
+    if len(known) < 2:
+        return []
+    told = ", ".join(percent(mean, "+") for mean in known)
+    return [f"Its {len(known)} generators, one a seed of training, gain {told} points against real pairs only."]

@@ -1,6 +1,7 @@
 """Checks between sections of params.yaml: names that lists give, blocks that build on others, values that must fit."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import product
@@ -15,6 +16,8 @@ from pipeline.params.schema import Params
 from siamese.config.rows import HintRow, downsampling
 from siamese.config.sections import NEEDS, PretrainedHere
 
+SEEDED = re.compile(r"-g\d+$")  # the end of what a generator is called in paths
+
 
 def _names(data: Any, *keys: str) -> list:
     """Return the list or the keys of the mapping that lie at data[key][key]..., or nothing where there is none."""
@@ -28,7 +31,7 @@ def check_lists(data: Any) -> Iterable[str]:
     kinds = ("datasets", "baselines", "generators", "masks", "architectures", "filters")
     rows = {name: _names(data, name) for name in kinds}
     for block in BLOCKS:
-        for key in (*rows, "references", "seeds", "multiples"):
+        for key in (*rows, "references", "generator_seeds", "seeds", "multiples"):
             names = _names(data, block, key)
             names = [name for name in names if isinstance(name, str | int)]  # what else stands there is no name
             times = Counter(names)
@@ -61,13 +64,24 @@ def _check_extension(params: Params, block: str) -> Iterable[str]:
     grid, comparison = getattr(params, block), params.comparison
     if not grid.datasets:  # switched off
         return
-    for key in ("datasets", "generators", "seeds", *(["masks"] if block == "filtered" else [])):
+    for key in ("datasets", "generators", "generator_seeds", "seeds", *(["masks"] if block == "filtered" else [])):
         for name in getattr(grid, key):
             if name not in getattr(comparison, key):
                 yield f"{block}.{key}: {name} must be in comparison.{key} too, where its 1x runs are"
     for name in grid.architectures:
         if name not in comparison.architectures and params.architectures[name].real_pairs:
             yield f"{block}.architectures: {name} must be in comparison.architectures too, where its 1x runs are"
+
+
+def _check_generator_seeds(params: Params) -> Iterable[str]:
+    """Yield a line for generators without a seed to train them with, and for names that such a seed makes double."""
+    for block in BLOCKS:
+        grid = getattr(params, block)
+        if grid.datasets and grid.generators and not grid.generator_seeds:
+            yield f"{block}.generator_seeds: is empty although generators are named: give some, such as [0]"
+    for name in params.baselines:
+        if SEEDED.search(name):
+            yield f"baselines.{name}: a name that ends so is that of a generator and its training seed: rename it"
 
 
 def _check_volume(params: Params) -> Iterable[str]:
@@ -119,6 +133,7 @@ def check_values(params: Params) -> Iterable[str]:
     yield from _check_comparison(params)
     yield from _check_extension(params, "volume")
     yield from _check_extension(params, "filtered")
+    yield from _check_generator_seeds(params)
     yield from _check_references(params)
     yield from _check_paths(params)
     passed = Counter(f"{generator}-{row}" for generator in params.generators for row in params.filters)

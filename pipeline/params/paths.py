@@ -10,6 +10,14 @@ def downloads(name: str) -> Path:
     return Path("data/downloads") / name
 
 
+def seeded(source: str, generator_seed: int | None) -> str:
+    """Return what a source is called in paths: a generator by its training seed too, all else, without one, as it is.
+
+    evaluation/results/results.py takes such names apart.
+    """
+    return source if generator_seed is None else f"{source}-g{generator_seed}"
+
+
 def raw(name: str) -> Path:
     """Return the folder that the archives of a download are unpacked into."""
     return Path("data/raw") / name
@@ -46,9 +54,9 @@ def refiner(dataset: str, name: str) -> Path:
     return Path("outputs/refiners") / dataset / name
 
 
-def generator(dataset: str, name: str) -> Path:
-    """Return the folder of a trained generator."""
-    return Path("outputs/generators") / dataset / name
+def generator(dataset: str, name: str, seed: int) -> Path:
+    """Return the folder of a generator that was trained with a seed."""
+    return Path("outputs/generators") / dataset / seeded(name, seed)
 
 
 def masks(dataset: str, name: str, copy: int | None = None) -> Path:
@@ -58,7 +66,7 @@ def masks(dataset: str, name: str, copy: int | None = None) -> Path:
 
 
 def samples(dataset: str, source: str, mask_name: str, multiple: int = 1) -> Path:
-    """Return the pair set that is added to the real pairs."""
+    """Return the pair set that is added to the real pairs; here and below a generator's `source` is a seeded one."""
     return Path("outputs/samples") / f"x{multiple}" / dataset / f"{source}-{mask_name}"
 
 

@@ -12,7 +12,7 @@ from data.prepare.config import Dataset
 from evaluation.audit.filters import FilterRow
 from evaluation.features.config import FeaturesConfig, ScoresConfig
 from segmentation.config.architectures import ArchitectureRow
-from siamese.config.sections import Base, Generator, SamplingConfig, TrainingConfig
+from siamese.config.sections import Base, Generator, SamplingConfig, TrainingSection
 
 # DVC splits names at dots, stage names at @, and reads results/<source>-<masks>-x<multiple> back from the right.
 LONGEST = 40  # letters of a name: five of them make the name of one stage and its log, which may have 255
@@ -26,13 +26,14 @@ class Grid(Config):
 
     datasets: tuple[Name, ...]
     generators: tuple[Name, ...]
+    generator_seeds: tuple[Seed, ...] = Field(description="of training: each generator is trained once for each")
     masks: tuple[MaskName, ...]
     architectures: tuple[Name, ...]
-    seeds: tuple[Seed, ...]
+    seeds: tuple[Seed, ...] = Field(description="of the segmenters' training")
 
 
 class Comparison(Grid):
-    """What is compared at 1x: every data set with every source, architecture and seed."""
+    """What is compared at 1x: every data set with every source, architecture and pair of seeds."""
 
     references: tuple[Name, ...] = Field(description="of real and duplicate: what synthetic sets are compared with")
     baselines: tuple[Name, ...] = Field(description="other ways of making pairs, trained on and scored like generators")
@@ -61,7 +62,7 @@ class Params(Config):
     base: Base
     baselines: dict[Name, Baseline] = Field(description="pair sets that need no generator of ours")
     generators: dict[Name, Generator]
-    training: TrainingConfig
+    training: TrainingSection
     masks: dict[MaskName, Masks]
     sampling: SamplingConfig
     architectures: dict[Name, ArchitectureRow]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from data.pairs.errors import UserError
+from pipeline.params.blocks import NUMBERS
 from pipeline.params.presets import composed
 from pipeline.record.dvc_locks import held_locks, locked
 from pipeline.record.recording import file_system
@@ -27,6 +28,9 @@ ADVICE = {
 CHECK = "check"  # the stage that all others come after, when params.yaml has changed: it takes a second
 
 
+Item = dict[str, str | int | None]
+
+
 class Planned(NamedTuple):
     """A stage, what it waits for, and what is known of its outputs.
 
@@ -35,17 +39,19 @@ class Planned(NamedTuple):
 
     name: str
     verb: str
-    item: dict[str, str | int]
+    item: Item
     state: State
     needs: set[str]
     bytes: int | None
 
 
-def verb_and_item(command: str, name: str) -> tuple[str, dict[str, str | int]]:
+def verb_and_item(command: str, name: str) -> tuple[str, Item]:
     """Return what `python -m pipeline VERB --key value ...` names, where it is the command of the stage `name`."""
     _, _, _, verb, *options = shlex.split(command.replace("$DVC_STAGE", name.partition("@")[2]))
     pairs = zip(options[::2], options[1::2], strict=True)
-    item = {key[2:]: int(value) if key in ("--multiple", "--seed") else value for key, value in pairs}
+    texts = {key[2:]: value for key, value in pairs}
+    numbers = {key: int(texts[key]) if texts[key] else None for key in NUMBERS if key in texts}
+    item: Item = {**texts, **numbers}
     return ("segment", as_segment(item)) if verb == "segment_filtered" else (verb, item)
 
 

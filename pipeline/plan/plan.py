@@ -79,7 +79,7 @@ def _written(stage: Planned, params: Params) -> int | None:
         "baseline": [0 if stage.item.get("source") == "real" else 1],
         "sample": [1],
         "filter": [1],
-        "sample_volume": [int(stage.item.get("multiple", 1))],
+        "sample_volume": [int(stage.item.get("multiple") or 1)],
     }
     if stage.verb not in multiples:
         return stage.bytes

@@ -109,5 +109,7 @@ def dependencies(stage: str, graph: Mapping[str, Any], params: Mapping[str, Any]
         if variables is None:
             return []
         values |= variables
+        for local in entry.get("vars", ()):
+            values |= local
     deps = entry.get("do", entry).get("deps", ())
     return sorted(Path(_filled(next(iter(dep)) if isinstance(dep, dict) else dep, values)) for dep in deps)

@@ -22,7 +22,7 @@ def run(item: dict, params) -> None:
     from evaluation.features.images import Images, image_sets
     from evaluation.features.store import write_features
 
-    dataset, source, masks = item["dataset"], item["source"], item["masks"]
+    dataset, source, masks = item["dataset"], paths.seeded(item["source"], item["generator_seed"]), item["masks"]
     real = read_pairs(paths.processed(dataset, "train"))
     images = image_sets(paths.processed(dataset), None if source == "real" else paths.samples(dataset, source, masks))
     if source == "real":

@@ -13,7 +13,7 @@ def run(item: dict, params) -> None:
     from evaluation.features.store import write_features
     from segmentation.inference.predict import load_segmenter
 
-    dataset, source, masks = item["dataset"], item["source"], item["masks"]
+    dataset, source, masks = item["dataset"], paths.seeded(item["source"], item["generator_seed"]), item["masks"]
     images = image_sets(paths.processed(dataset), None if source == "real" else paths.samples(dataset, source, masks))
     inspected = inspect_images(images, load_segmenter(paths.judge(dataset)), batch=params.features.batch)
     with whole_folder(paths.inspected(dataset, source, masks)) as out:

@@ -3,16 +3,19 @@
 from data.pairs.files import whole_folder
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
-from pipeline.params.blocks import scored_sets
+from pipeline.params.blocks import of_first_seed, scored_sets
 
-READS = {name: f"comparison.{name}" for name in ("baselines", "generators", "masks")}
+READS = {name: f"comparison.{name}" for name in ("baselines", "generators", "generator_seeds", "masks")}
 READS |= {"extractors": "scores.extractors"}
 FEWEST = 10  # images, or as many as there are real ones: a smaller set would cut all others to its size
 VECTORS = ("inception", "clip_b32", "clip_l336", "lite0")  # the first that is extracted is drawn
 
 
 def run(item: dict, params) -> None:
-    """Write results/pictures/<dataset>/: tsne.png and .csv, colour.png, and copies-<set>.png for each synthetic set."""
+    """Write results/pictures/<dataset>/: tsne.png, colour.png, and copies-<set>.png for each synthetic set.
+
+    Of a generator with several seeds these are of the first: more of them would not be told apart.
+    """
     from evaluation.audit.colour import set_histogram
     from evaluation.audit.filters import read_table
     from evaluation.features.store import read_features
@@ -21,7 +24,8 @@ def run(item: dict, params) -> None:
     from evaluation.figures.sheets import copy_sheet
 
     dataset = item["dataset"]
-    sets = {f"{source}-{masks}": (source, masks) for source, masks in scored_sets(params)}
+    first = of_first_seed(scored_sets(params))
+    sets = {f"{source}-{masks}": (paths.seeded(source, seed), masks) for source, masks, seed in first}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
     train = read_pairs(paths.processed(dataset, "train"))
     extractor = next((name for name in VECTORS if name in params.extractors), None)

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from data.acquire.catalogue import terms_of
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
-from pipeline.params.blocks import BLOCKS, asked_runs, shown_sets
+from pipeline.params.blocks import BLOCKS, added_sets, asked_runs, of_first_seed
 from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.yaml_text import load_yaml
 from pipeline.record.settings import fingerprints
@@ -29,17 +29,24 @@ VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations
 
 
 def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
-    """Return the files of losses by (data set, generators or architecture): of segmenters those of their first seed."""
+    """Return the files of losses by (data set, generators or architecture): those of the first seeds."""
     losses: dict[tuple[str, str], dict[str, Path]] = {}
-    for dataset, name in product(comparison.datasets, comparison.generators):
-        losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name) / "loss.csv"
+    trained = of_first_seed(product(comparison.datasets, comparison.generators, comparison.generator_seeds))
+    for dataset, name, seed in trained:
+        losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name, seed) / "loss.csv"
     first = min((run.seed for run in runs), default=0)
-    for dataset, architecture, source, masks, multiple, seed in runs:
+    for dataset, architecture, source, masks, multiple, seed, generator_seed in of_first_seed(runs):
         if seed == first:
-            name = paths.run_name(source, masks, multiple, seed)
+            name = paths.run_name(paths.seeded(source, generator_seed), masks, multiple, seed)
             losses.setdefault((dataset, architecture), {})[name] = paths.curve(dataset, architecture, name)
     there = {place: {name: path for name, path in files.items() if path.is_file()} for place, files in losses.items()}
     return {place: files for place, files in there.items() if files}  # imported weights have none
+
+
+def _set_keys(params) -> tuple:
+    from evaluation.results.results import SetKey
+
+    return tuple(SetKey(*key) for key in added_sets(params))
 
 
 def _presets() -> dict[str, list]:
@@ -56,7 +63,7 @@ def _presets() -> dict[str, list]:
         for path in presets_of(kind, table):
             text = composed(path)
             params = check_text(text, path)
-            grid = Grid(tuple(RunKey(*key) for key in asked_runs(params)), made=tuple(shown_sets(params)))
+            grid = Grid(tuple(RunKey(*key) for key in asked_runs(params)), made=_set_keys(params))
             kinds = {name: row.kind for name, row in params.datasets.items()}
             presets.setdefault(table, []).append(Preset(str(path), grid, fingerprints(load_yaml(text, path)), kinds))
     return presets
@@ -74,12 +81,13 @@ def run(item: dict, params) -> None:
 
     comparison = params.comparison
     samples = {}
-    for dataset, source, masks in shown_sets(params):
+    for dataset, source, masks, seed in of_first_seed(added_sets(params)):
         real = read_pairs(paths.processed(dataset, "train"))
-        samples[dataset, source, masks] = (real, read_pairs(paths.samples(dataset, source, masks)))
+        synthetic = read_pairs(paths.samples(dataset, paths.seeded(source, seed), masks))
+        samples[dataset, source, masks] = (real, synthetic)
     versions = {name: version(name) for name in VERSIONS}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
-    grid = Grid(runs, (*comparison.references, *comparison.baselines), tuple(samples))
+    grid = Grid(runs, (*comparison.references, *comparison.baselines), _set_keys(params))
     report = Report(
         read_runs(paths.RESULTS),
         read_scores(paths.RESULTS),
@@ -90,9 +98,10 @@ def run(item: dict, params) -> None:
         presets=_presets() if read_paper().sizes.keys() & set(grid.datasets()) else {},
         provenance=provenance(params, versions),
     )
-    scores = {(one.dataset, one.source, one.masks): one for one in report.scores}
-    synthetic = sorted(key for key in grid.sets() if key[1] not in grid.baselines)
-    write_all(params, [scores.get(key) or Scores(*key, metrics={}) for key in synthetic], versions)
+    scores = {one.key: one for one in report.scores}
+    carded = sorted(key for key in grid.set_keys() if key.source not in grid.baselines)
+    unscored = {key: Scores(*key[:3], {}, generator_seed=key.generator_seed) for key in carded}
+    write_all(params, [scores.get(key, unscored[key]) for key in carded], versions)
     write_report(report, paths.RESULTS)
 
 

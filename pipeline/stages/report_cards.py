@@ -21,16 +21,19 @@ CARDS = paths.RESULTS / "cards"
 
 
 def write_all(params, scores: Iterable[Scores], versions: Mapping[str, str]) -> None:
-    """Write results/cards/<dataset>/<generator>-<masks>/ for every set of `scores`; the folder is replaced whole."""
+    """Write results/cards/<dataset>/<generator>-g<generator_seed>-<masks>/ for every set of `scores`, all or none."""
     with whole_folder(CARDS) as out:
         for one in scores:
-            facts = card_facts(params, one.dataset, one.source, one.masks, versions=versions)
+            facts = card_facts(params, *one.key, versions=versions)
+            name_of_set = f"{paths.seeded(one.source, one.generator_seed)}-{one.masks}"
             for name, text in render_cards(facts, one).items():
-                write_text(out / one.dataset / f"{one.source}-{one.masks}" / name, text)
+                write_text(out / one.dataset / name_of_set / name, text)
 
 
-def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mapping[str, str]) -> CardFacts:
-    """Return what is known of one synthetic set; `source` is a generator, or <generator>-<filter>.
+def card_facts(
+    params, dataset: str, source: str, masks: str, seed: int | None, *, versions: Mapping[str, str]
+) -> CardFacts:
+    """Return what is known of one synthetic set; `source` is a generator, or <generator>-<filter>, trained with `seed`.
 
     `params` has the sections that the report stage reads. Hashes are those that the sampler wrote into the images.
 
@@ -39,7 +42,8 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
     generator, filter_name = split_source(source, params.generators)
     row = params.generators[generator]
     multiples = _multiples(params, dataset, source, masks)
-    synthetic = read_pairs(paths.samples(dataset, source, masks, multiples[0]))
+    name_on_disk = paths.seeded(source, seed)
+    synthetic = read_pairs(paths.samples(dataset, name_on_disk, masks, multiples[0]))
     with Image.open(synthetic.folder / synthetic.pairs[0].image) as image:
         made_by = image.info
     base, on_hub = base_of(params.base, made_by.get("base"))
@@ -55,14 +59,16 @@ def card_facts(params, dataset: str, source: str, masks: str, *, versions: Mappi
         generator_sha256=made_by.get("generator", "").rpartition(" ")[2] or None,
         base=base,
         base_on_hub=on_hub,
-        training=_plain(training),
-        sampling=_plain(params.sampling) if NEEDS[row.method].latents else {},
+        training=_plain(training) | {"seed": seed},
+        sampling=_plain(params.sampling) | {"seed": params.sampling.seed + (seed or 0)}
+        if NEEDS[row.method].latents
+        else {},
         masks=masks,
         mask_row=_plain(params.masks[masks]),
         pairs=len(synthetic.pairs),
         multiples=multiples,
         versions=versions,
-        filters=_filters(params, dataset, source, masks, filter_name),
+        filters=_filters(params, dataset, name_on_disk, masks, filter_name),
         unlabelled=_unlabelled(params, dataset),
         near_copies=NEEDS[row.method].near_copies,
         **terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads),

@@ -13,7 +13,8 @@ def sample_multiple(item: dict, sampling, multiple: int, masks_in: Callable[[Pat
     """Write the pair set of the masks of copies 1 to `multiple`, which lie in a folder each of `masks_in(work)`.
 
     Images stay in .work by the hash of their masks, so that a larger multiple draws only what is new, and a crash loses
-    one batch.
+    one batch. Each training seed of a generator has its own noise, from sampling.seed + that seed, or else what the
+    noise does would look the same in all of them.
     """
     from data.pairs.assemble import write_synthetic
     from data.pairs.manifest import read_pairs
@@ -22,8 +23,9 @@ def sample_multiple(item: dict, sampling, multiple: int, masks_in: Callable[[Pat
     from siamese.method.checkpoint import read_config
     from siamese.sampling.sample import provenance_of, sample_images
 
-    dataset, name = item["dataset"], item["generator"]
-    base_dir, folder = paths.base(dataset), paths.generator(dataset, name)
+    dataset, seed = item["dataset"], item["generator_seed"]
+    base_dir, folder = paths.base(dataset), paths.generator(dataset, item["generator"], seed)
+    name, sampling = folder.name, sampling.model_copy(update={"seed": sampling.seed + seed})
     sampler = load(folder, base_dir, sampling)
     base = {"base": base_info(base_dir)["sha256"]} if sampler.needs.latents else {}
     digest = sha256_tree(*sorted(folder.glob("*.safetensors")))
@@ -44,5 +46,5 @@ def sample_multiple(item: dict, sampling, multiple: int, masks_in: Callable[[Pat
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/samples/x1/<dataset>/<generator>-<masks>/."""
+    """Write outputs/samples/x1/<dataset>/<generator>-g<generator_seed>-<masks>/."""
     sample_multiple(item, params.sampling, 1, lambda _: paths.masks(item["dataset"], item["masks"]))

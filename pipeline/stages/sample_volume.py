@@ -10,7 +10,10 @@ READS = {"sampling": "sampling", "row": "masks.{masks}"}
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/samples/x<multiple>/<dataset>/<generator>-<masks>/; what a smaller one has drawn is taken over."""
+    """Write outputs/samples/x<multiple>/<dataset>/<generator>-g<generator_seed>-<masks>/.
+
+    What a smaller multiple has drawn is taken over.
+    """
 
     def write_copies(work: Path) -> Path:
         from data.masks.masks import write_masks  # after the hash of the code, which `sample` has without it

@@ -13,7 +13,7 @@ def run(item: dict, params) -> None:
     from evaluation.scores.audit_scores import COLUMNS
     from evaluation.scores.score import read_sets, score
 
-    dataset, source, masks = item["dataset"], item["source"], item["masks"]
+    dataset, source, masks = item["dataset"], paths.seeded(item["source"], item["generator_seed"]), item["masks"]
     name = f"{source}-{masks}"
     real, added = (paths.features(dataset, *names) for names in (("real", "real"), (source, masks)))
     features = read_sets(real, added, params.scores.extractors)

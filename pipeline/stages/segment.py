@@ -25,10 +25,11 @@ def run(item: dict, params) -> None:
     from segmentation.training.train import CURVE, train
 
     dataset, architecture = item["dataset"], item["architecture"]
-    name = paths.run_name(item["source"], item["masks"], item["multiple"], item["seed"])
+    source = paths.seeded(item["source"], item["generator_seed"])
+    name = paths.run_name(source, item["masks"], item["multiple"], item["seed"])
     prepared = Prepared(paths.processed(dataset))
     real, val, tests = prepared.train, prepared.val, prepared.tests()
-    added = read_pairs(paths.samples(dataset, item["source"], item["masks"], item["multiple"]))
+    added = read_pairs(paths.samples(dataset, source, item["masks"], item["multiple"]))
     fingerprint = {"row": params.row.model_dump(mode="json"), "code": code_fingerprint("data", "segmentation")}
     pair_sets = [real, added, *tests.values(), *([val] if val else [])]
     fingerprint |= {"pairs": [sha256_file(pairs.folder / MANIFEST) for pairs in pair_sets]}

@@ -7,7 +7,7 @@ READS = {"generator": "generators.{generator}", "training": "training"}
 
 
 def run(item: dict, params) -> None:
-    """Write outputs/generators/<dataset>/<generator>/, resuming from .work after a crash.
+    """Write outputs/generators/<dataset>/<generator>-g<generator_seed>/, resuming from .work after a crash.
 
     A row with `weights` imports that checkpoint and trains nothing.
 
@@ -15,19 +15,19 @@ def run(item: dict, params) -> None:
     """
     from data.pairs.manifest import read_pairs
     from data.pairs.training import accelerator
-    from siamese.config.sections import NEEDS
+    from siamese.config.sections import NEEDS, TrainingConfig
     from siamese.fit import fit, load_data
     from siamese.training.import_official import import_generator
     from siamese.training.loop import Run
 
-    dataset, name = item["dataset"], item["generator"]
-    base_dir = paths.base(dataset)
+    dataset, name, seed = item["dataset"], item["generator"], item["generator_seed"]
+    base_dir, generator = paths.base(dataset), paths.generator(dataset, name, seed)
     steps = params.training.steps_of.get(dataset, params.training.steps)
-    training = params.training.model_copy(update={"steps": steps, "steps_of": {}})
+    training = TrainingConfig(**params.training.model_dump() | {"steps": steps, "steps_of": {}}, seed=seed)
     data = load_data(params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
     if getattr(params.generator, "weights", None):
         if is_main_process():
-            with whole_folder(paths.generator(dataset, name)) as out:
+            with whole_folder(generator) as out:
                 import_generator(params.generator, data.context, base_dir, out)
         return
     encoded = (paths.latents(dataset), base_dir) if NEEDS[params.generator.method].latents else ()
@@ -38,7 +38,7 @@ def run(item: dict, params) -> None:
         "code": code_fingerprint("data", "siamese"),
     }
     with (
-        work_folder(f"train/{dataset}/{name}", fingerprint) as work,
-        whole_folder(paths.generator(dataset, name)) as out,
+        work_folder(f"train/{dataset}/{generator.name}", fingerprint) as work,
+        whole_folder(generator) as out,
     ):
         fit(data, params.generator, Run(training, base_dir, out, work, paths.refiner(dataset, name)))

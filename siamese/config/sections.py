@@ -104,8 +104,8 @@ NEEDS: dict[str, Needs] = {
 }
 
 
-class TrainingConfig(Config):
-    """How every generator is trained."""
+class TrainingSection(Config):
+    """How every generator is trained; the seeds of training are lists of the blocks that say what runs."""
 
     steps: Count = Field(description="optimiser steps, N of the paper")
     steps_of: dict[str, Count] = Field(default={}, description="data set -> steps in place of these")
@@ -128,6 +128,11 @@ class TrainingConfig(Config):
     compile: bool = Field(default=False, description="torch.compile the blocks of the networks")
     prompt_dropout: Probability = Field(description="share of pairs trained with the empty prompt")
     checkpoint_steps: Count = Field(description="steps between two checkpoints to resume from")
+
+
+class TrainingConfig(TrainingSection):
+    """One training of a generator."""
+
     seed: int = Field(ge=0)
 
 
@@ -137,7 +142,7 @@ class SamplingConfig(Config):
     steps: int = Field(ge=1, le=200, description="of the 1000 of training; the paper takes 50")
     guidance: float = Field(ge=1, description="classifier-free guidance on the prompt; 1 switches it off")
     batch: Count = Field(description="images denoised together; does not change an image")
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, description="of the noise; a generator's training seed is added to it")
     solver: Literal["ddim", "dpm++"] = Field(default="ddim", description="dpm++ needs fewer steps for a like image")
     spacing: Literal["leading", "trailing"] = Field(
         default="leading",

@@ -113,8 +113,8 @@ def test_the_default_run_gives_times_and_values_beside_those_of_the_commit(tmp_p
     assert first["wall_s"] > 0
     assert {row["stage"] for row in others if row["what"] == "stage"} == {"prepare@phantom", "masks@phantom-real"}
     values = {row["name"]: row for row in others if row["what"] == "value"}
-    fidelity = values["scores/phantom/siamese-random mask_fidelity"]
-    recorded = json.loads((ROOT / "results/scores/phantom/siamese-random.json").read_text())["mask_fidelity"]
+    fidelity = values["scores/phantom/siamese-g0-random mask_fidelity"]
+    recorded = json.loads((ROOT / "results/scores/phantom/siamese-g0-random.json").read_text())["mask_fidelity"]
     assert (fidelity["value"], fidelity["recorded_cpu"]) == (None, recorded)
     assert "not of the targets" in fidelity["reason"]
 

@@ -35,7 +35,7 @@ from tests.pipeline.projects import shrink, stand_in_project
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
 LIGHT = ("masks@phantom-random", "reference@phantom-duplicate")  # and `prepare`; two at a time in the end
 # with the judge six: enough for a warm process
-TRAINED = (*LIGHT, "reference@phantom-real", "inspect_baseline@phantom-flipped-real")
+TRAINED = (*LIGHT, "reference@phantom-real", "inspect_baseline@phantom-flipped--real")
 TRAINED_EVERY = 10
 PLAIN_EVERY = {"any": 4, "lock": 2}
 COMPARED = ("results", "outputs", "data/processed")

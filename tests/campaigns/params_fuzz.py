@@ -145,7 +145,7 @@ def grown(text: str, chooser: random.Random) -> str:
     many = chooser.choice([200, 999, 1_001, 40_000, 75_000])
     return chooser.choice(
         [
-            lambda: text.replace("seeds: [0]", f"seeds: [{', '.join(map(str, range(many)))}]", 1),
+            lambda: text.replace("  seeds: [0]", f"  seeds: [{', '.join(map(str, range(many)))}]", 1),
             lambda: text.replace(
                 "\ngenerators:\n", "\ngenerators:\n" + "".join(f"  g{n}: {{}}\n" for n in range(many)), 1
             ),

@@ -92,8 +92,11 @@ def test_paths_are_those_of_dvc_yaml():
         "filter": "F",
         "multiple": 2,
         "seed": 3,
+        "generator_seed": 4,
+        "g": "-g",
     }
-    run, filtered = paths.run_name("S", "M", 2, 3), paths.run_name("G-F", "M", 1, 3)
+    source, passed = paths.seeded("S", 4), paths.seeded("G-F", 4)
+    run, filtered = paths.run_name(source, "M", 2, 3), paths.run_name(passed, "M", 1, 3)
     ours = {
         "acquire": {paths.raw("D")},
         "prepare": {paths.processed("D"), paths.unlabelled("D")},
@@ -101,20 +104,20 @@ def test_paths_are_those_of_dvc_yaml():
         "latents": {paths.latents("D")},
         "masks": {paths.masks("D", "M")},
         "refiner": {paths.refiner("D", "G")},
-        "train": {paths.generator("D", "G")},
+        "train": {paths.generator("D", "G", 4)},
         "reference": {paths.samples("D", "S", "real")},
-        "sample": {paths.samples("D", "G", "M")},
-        "sample_volume": {paths.samples("D", "G", "M", 2)},
+        "sample": {paths.samples("D", paths.seeded("G", 4), "M")},
+        "sample_volume": {paths.samples("D", paths.seeded("G", 4), "M", 2)},
         "judge": {paths.judge("D")},
         "segment": {
             paths.segmenter("D", "A", run),
             paths.RESULTS / f"details/segmentation/D/A/{run}.json",
             paths.curve("D", "A", run),
         },
-        "features": {paths.features("D", "S", "M", "E")},
-        "inspect": {paths.inspected("D", "S", "M")},
-        "score": {paths.scored("D", "S", "M"), paths.RESULTS / "details/scores/D/S-M.json"},
-        "filter": {paths.samples("D", "G-F", "M"), paths.RESULTS / "details/filters/D/G-F-M.json"},
+        "features": {paths.features("D", source, "M", "E")},
+        "inspect": {paths.inspected("D", source, "M")},
+        "score": {paths.scored("D", source, "M"), paths.RESULTS / f"details/scores/D/{source}-M.json"},
+        "filter": {paths.samples("D", passed, "M"), paths.RESULTS / f"details/filters/D/{passed}-M.json"},
         "pictures": {paths.RESULTS / "pictures/D"},
         "segment_filtered": {
             paths.segmenter("D", "A", filtered),
@@ -129,16 +132,30 @@ def test_paths_are_those_of_dvc_yaml():
 
 
 def test_a_person_can_read_it():
-    """Each body stands once: a stage without its own `deps` takes all but its matrix over."""
+    """Each body stands once: a stage without its own `deps` takes all but its matrix over, and the sign of a seed."""
     assert len(TEXT.splitlines()) <= 230
     bodies = [(stage["cmd"], *stage["deps"]) for stage in STAGES.values()]
-    groups = re.findall(r"^  (\w+):\n    <<: \*\w+\n((?:    .*\n)+)", TEXT, re.MULTILINE)
+    merged = r"<<: (?:\*\w+|\[(?:\*bare|&bare \{vars: \[\{g: \"\"\}\]\}), \*\w+\])"
+    groups = re.findall(rf"^  (\w+):\n    {merged}\n((?:    .*\n)+)", TEXT, re.MULTILINE)
     taken_over = [name for name, own in groups if "deps:" not in own]
     assert all(
-        re.fullmatch(r"    matrix: \{[^}]*(\$\{[^}]*\}[^}]*)*\}\n", own) for name, own in groups if name in taken_over
+        re.fullmatch(r"    matrix: (?:\*\w+|(?:&\w+ )?\{[^}]*(\$\{[^}]*\}[^}]*)*\})\n", own)
+        for name, own in groups
+        if name in taken_over
     )
     assert len(set(bodies)) == len(bodies) - len(taken_over)
     assert not re.search(r"_\d:", TEXT)
+
+
+def test_only_sets_of_generators_have_a_training_seed_in_their_names():
+    with Repo(str(ROOT)) as repo:
+        outs = {out.def_path for stage in repo.index.graph for out in stage.outs}
+    for made in ("generators/phantom/siamese-g0", "samples/x1/phantom/siamese-strict-g0-random"):
+        assert f"outputs/{made}" in outs
+    for other in ("samples/x1/phantom/real-real", "features/phantom/real-real/lite0", "inspected/phantom/real-real"):
+        assert f"outputs/{other}" in outs
+    assert "results/segmentation/phantom/unet/duplicate-real-x1-s0.json" in outs
+    assert "results/segmentation/phantom/unet/siamese-g0-random-x2-s0.json" in outs
 
 
 def test_the_graph_of_the_shipped_params_has_no_clash():

@@ -1,5 +1,6 @@
 """A params.yaml of an earlier version is refused with the lines that take its place, ready to paste."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.params.blocks import asked_runs
+from pipeline.params.earlier import EarlierBlocksError
 from pipeline.params.presets import sections
-from pipeline.params.read import EarlierBlocksError, check_text, read_params
+from pipeline.params.read import check_text, read_params
 from tests.contracts.imports import ROOT
 
 EMPTY = {"datasets": [], "generators": [], "masks": [], "architectures": [], "seeds": []}
@@ -59,16 +61,16 @@ WHOLE = {  # the earlier toy-all with fewer rows
 
 
 def earlier_runs(blocks: dict) -> set[tuple]:
-    """Return what the earlier version asked for: (data set, architecture, source, masks, multiple, seed)."""
+    """Return what the earlier version asked for, as `asked_runs` does: every generator was trained with one seed, 0."""
     found = set()
     for name in ("comparison", "second", "third", "other_masks", "volume", "second_volume", "filtered"):
         block = blocks[name]
         sets = list(product(block["generators"], block["masks"]))
         if name == "filtered":
             sets = [(f"{one}-{row}", masks) for (one, masks), row in product(sets, block["filters"])]
-        sets += [(one, "real") for one in block.get("baselines", [])]
+        sets = [(*added, 0) for added in sets] + [(one, "real", None) for one in block.get("baselines", [])]
         places = product(block["datasets"], block["architectures"], sets, block.get("multiples", [1]), block["seeds"])
-        found |= {(*place, *added, multiple, seed) for *place, added, multiple, seed in places}
+        found |= {(*place, *added[:2], multiple, seed, added[2]) for *place, added, multiple, seed in places}
     return found
 
 
@@ -152,3 +154,33 @@ def test_the_lists_alone_tell_an_earlier_file(tmp_path):
     del blocks["comparison"]["scored_baselines"]
     with pytest.raises(EarlierBlocksError):
         check_text(text_of(blocks, ""), tmp_path / "params.yaml")
+
+
+def of_one_seed(seed: int) -> str:
+    """Return the shipped params.yaml as it was when a generator had one seed, in `training`."""
+    lines = (ROOT / "params.yaml").read_text().splitlines(keepends=True)
+    kept = (line for line in lines if not line.startswith("  generator_seeds:"))
+    return "".join(kept).replace("\ntraining:\n", f"\ntraining:\n  seed: {seed}\n")
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_seed_of_training_becomes_a_list_of_each_block(seed, tmp_path):
+    old = of_one_seed(seed)
+    with pytest.raises(EarlierBlocksError) as refused:
+        check_text(old, tmp_path / "params.yaml")
+    assert "remove training.seed, and put these lines into the blocks" in refused.value.title
+    lines = YAML(typ="safe").load("\n".join(refused.value.problems))
+    assert lines == {name: {"generator_seeds": [seed]} for name in ("comparison", "volume", "filtered")}
+    new = YAML(typ="safe").load(old)
+    del new["training"]["seed"]
+    for name, block in lines.items():
+        new[name] |= block
+    assert {run[-1] for run in asked_runs(check_text(json.dumps(new), tmp_path / "new.yaml"))} == {seed, None}
+
+
+def test_earlier_blocks_get_the_seed_too(tmp_path):
+    text = text_of(DEFAULT, (ROOT / "params.yaml").read_text()).replace("\ntraining:\n", "\ntraining:\n  seed: 5\n")
+    with pytest.raises(EarlierBlocksError) as refused:
+        check_text(text, tmp_path / "params.yaml")
+    assert "remove training.seed, and put these lines in the place of comparison" in refused.value.title
+    assert [line for line in refused.value.problems if "generator_seeds" in line] == ["  generator_seeds: [5]"] * 3

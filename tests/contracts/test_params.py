@@ -273,6 +273,24 @@ def test_a_block_without_data_sets_is_switched_off(tmp_path, shipped):
     assert problems_of(tmp_path, shipped) == []
 
 
+def test_seeds_of_generators_are_those_that_train_them(tmp_path, shipped):
+    shipped["volume"]["generator_seeds"] = [0, 2]
+    shipped["baselines"]["pasted-g1"] = {"kind": "cut_paste"}
+    assert problems_of(tmp_path, shipped) == [
+        "volume.generator_seeds: 2 must be in comparison.generator_seeds too, where its 1x runs are",
+        "baselines.pasted-g1: a name that ends so is that of a generator and its training seed: rename it",
+    ]
+    del shipped["baselines"]["pasted-g1"]
+    shipped["comparison"]["generator_seeds"] = shipped["volume"]["generator_seeds"] = []
+    shipped["filtered"] |= {"datasets": [], "generator_seeds": [0, 0]}
+    assert problems_of(tmp_path, shipped) == ["filtered.generator_seeds: 0 stands twice"]
+    shipped["filtered"]["generator_seeds"] = []
+    assert problems_of(tmp_path, shipped) == [
+        f"{name}.generator_seeds: is empty although generators are named: give some, such as [0]"
+        for name in ("comparison", "volume")
+    ]
+
+
 def test_masks_of_one_generator_stand_in_the_volume_at_1x(tmp_path, shipped):
     shipped["comparison"]["masks"] = ["real"]
     shipped["filtered"]["masks"] = ["real"]

@@ -23,10 +23,13 @@ CASES = {
     "aliases": (LAUGHS, "stands for more than 50000 values"),
     "an alias in itself": ("a: &a [*a]", "stands for what it lies in"),
     "seeds": (
-        SHIPPED.replace("seeds: [0]", f"seeds: [{', '.join(map(str, range(1001)))}]", 1),
+        SHIPPED.replace("  seeds: [0]", f"  seeds: [{', '.join(map(str, range(1001)))}]", 1),
         "more than 1000 entries",
     ),
-    "many seeds": (SHIPPED.replace("seeds: [0]", f"seeds: [{', '.join(['1'] * 80_000)}]", 1), "more than 50000 values"),
+    "many seeds": (
+        SHIPPED.replace("  seeds: [0]", f"  seeds: [{', '.join(['1'] * 80_000)}]", 1),
+        "more than 50000 values",
+    ),
     "size": ("x: " + "y" * MOST_BYTES, "at most 500000 are read"),
     "a tag": ("x: !!bool maybe", "does not fit the kind"),
     "python": ("x: !!python/object/apply:os.system [id]", "could not determine a constructor"),
@@ -43,7 +46,7 @@ CASES = {
     "thousands of digits": (SHIPPED.replace("steps: 700", "steps: " + "9" * 5000), "does not fit the kind"),
     "no number": (SHIPPED.replace("guidance: 1.0", "guidance: .nan"), "sampling.guidance: must be a finite number"),
     "endless": (SHIPPED.replace("guidance: 1.0", "guidance: -.inf"), "sampling.guidance: must be"),
-    "text for a list": (SHIPPED.replace("seeds: [0]", "seeds: zero", 1), "comparison.seeds: must be"),
+    "text for a list": (SHIPPED.replace("  seeds: [0]", "  seeds: zero", 1), "comparison.seeds: must be"),
     "two documents": (f"{SHIPPED}\n---\nx: 1\n", "another document"),
     "extends a number": ("extends: 1\n", "extends must be a list of files"),
     "extends nothing": ("extends:\n", "extends must be a list of files"),
@@ -92,7 +95,7 @@ def test_many_rows_and_names_are_checked_in_linear_time(tmp_path):
         f"  g{n}: {{method: siamese, hint: dhi, hint_widths: [4, 8, 16, 32]}}\n" for n in range(MOST_ENTRIES - 2)
     )
     text = SHIPPED.replace("\ngenerators:\n", f"\ngenerators:\n{rows}").replace(
-        "seeds: [0]", f"seeds: {list(range(1000))}", 1
+        "  seeds: [0]", f"  seeds: {list(range(1000))}", 1
     )
     (tmp_path / "params.yaml").write_text(text)
     start = time.monotonic()

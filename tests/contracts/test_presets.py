@@ -55,7 +55,7 @@ def cells(key: str, facts) -> set[tuple]:
 def asked(key: str, name: str) -> set[tuple]:
     """Return the same of what a preset asks for."""
     comparison = read_params(ROOT / f"presets/{name}.yaml").comparison
-    scored = {(key, dataset, *made) for dataset in comparison.datasets for made in scored_sets(comparison)}
+    scored = {(key, dataset, *made) for dataset in comparison.datasets for *made, _ in scored_sets(comparison)}
     return scored | {(key, *run) for run in runs_of(name)}
 
 
@@ -92,7 +92,7 @@ def test_dvc_resolves_every_toy_preset_without_a_clash(name, tmp_path, monkeypat
         names = {stage.addressing for stage in repo.index.graph}
     segmenters = {name for name in names if name.startswith("segment")}
     assert len(segmenters) == len(set(asked_runs(params)))
-    assert {f"train@{dataset}-siamese" for dataset in params.comparison.datasets} <= names
+    assert {f"train@{dataset}-siamese-0" for dataset in params.comparison.datasets} <= names
 
 
 def test_sections_are_taken_whole_and_keep_their_comments(tmp_path):

@@ -25,16 +25,16 @@ NETWORK = {
 TOY = {
     "comparison": {
         "datasets": ["phantom"], "references": ["real", "duplicate"],
-        "baselines": ["flipped"], "generators": ["controlnet", "siamese"],
+        "baselines": ["flipped"], "generators": ["controlnet", "siamese"], "generator_seeds": [0],
         "masks": ["random"], "architectures": ["unet"], "seeds": [0],
     },
     "volume": {
-        "datasets": ["phantom"], "generators": ["siamese"], "masks": ["random"], "architectures": ["unet"],
-        "seeds": [0], "multiples": [2],
+        "datasets": ["phantom"], "generators": ["siamese"], "generator_seeds": [0], "masks": ["random"],
+        "architectures": ["unet"], "seeds": [0], "multiples": [2],
     },
     "filtered": {
-        "datasets": ["phantom"], "generators": ["siamese"], "masks": ["random"], "filters": ["loose"],
-        "architectures": ["unet"], "seeds": [0],
+        "datasets": ["phantom"], "generators": ["siamese"], "generator_seeds": [0], "masks": ["random"],
+        "filters": ["loose"], "architectures": ["unet"], "seeds": [0],
     },
     "baselines": {
         "real": {"kind": "real"}, "duplicate": {"kind": "duplicate"},

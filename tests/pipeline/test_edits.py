@@ -1,5 +1,6 @@
 """Which stages an edit of params.yaml reaches, as DVC resolves dvc.yaml; tests/pipeline/test_graph.py runs some."""
 
+import re
 import shutil
 from collections.abc import Callable
 
@@ -13,15 +14,16 @@ from tests.pipeline.projects import edit
 
 ARCHITECTURES = ("unet", "segformer")
 AFTER_SAMPLES = {
-    *(f"features@phantom-siamese-{masks}-lite0" for masks in ("real", "random")),
-    *(f"{verb}@phantom-siamese-{masks}" for verb in ("inspect", "score") for masks in ("real", "random")),
-    *(f"segment@phantom-siamese-{masks}-{row}-1-0" for masks in ("real", "random") for row in ARCHITECTURES),
-    *(f"segment_filtered@phantom-siamese-strict-random-{row}-0" for row in ARCHITECTURES),
-    *(f"segment_volume@phantom-siamese-random-{row}-2-0" for row in ARCHITECTURES),
-    "filter@phantom-siamese-random-strict", "pictures@phantom", "report",
+    *(f"features@phantom-siamese-0-{masks}-lite0" for masks in ("real", "random")),
+    *(f"{verb}@phantom-siamese-0-{masks}" for verb in ("inspect", "score") for masks in ("real", "random")),
+    *(f"segment@phantom-siamese-0-{masks}-{row}-1-0" for masks in ("real", "random") for row in ARCHITECTURES),
+    *(f"segment_filtered@phantom-siamese-strict-0-random-{row}-0" for row in ARCHITECTURES),
+    *(f"segment_volume@phantom-siamese-0-random-{row}-2-0" for row in ARCHITECTURES),
+    "filter@phantom-siamese-strict-0-random", "pictures@phantom", "report",
 }  # fmt: skip
-SAMPLES = {f"sample@phantom-siamese-{masks}" for masks in ("real", "random")} | {
-    "sample_volume@phantom-siamese-random-2"
+MADE = ("features", "inspect", "sample", "score", "segment")  # for each training of a generator of the comparison
+SAMPLES = {f"sample@phantom-siamese-0-{masks}" for masks in ("real", "random")} | {
+    "sample_volume@phantom-siamese-0-random-2"
 }
 
 
@@ -73,13 +75,13 @@ def test_a_seed_by_dvc_exp_run(reached):
     """`dvc exp run -S 'comparison.seeds=[0,1]'` changes params.yaml so."""
     assert reached(lambda: apply_overrides("params.yaml", ["comparison.seeds=[0,1]"])) == {
         *(
-            f"segment@phantom-{generator}-{masks}-{row}-1-1"
+            f"segment@phantom-{generator}-0-{masks}-{row}-1-1"
             for generator in ("controlnet", "siamese")
             for masks in ("real", "random")
             for row in ARCHITECTURES
         ),
         *(
-            f"segment_reference@phantom-{name}-real-{row}-1-1"
+            f"segment_reference@phantom-{name}--real-{row}-1-1"
             for name in ("real", "duplicate")
             for row in ARCHITECTURES
         ),
@@ -87,22 +89,47 @@ def test_a_seed_by_dvc_exp_run(reached):
     }
 
 
+def of_seed(name: str, seed: int) -> str:
+    """Return the name of the same stage after another training of its generator."""
+    return re.sub(r"-0-(?=real-|random|real$)", f"-{seed}-", name)
+
+
+@pytest.mark.heavy
+def test_another_training_of_the_generators_reaches_nothing_of_the_first(reached):
+    """`dvc exp run -S 'comparison.generator_seeds=[0,1]'` changes params.yaml so; volume and filtered keep theirs."""
+    found = reached(lambda: apply_overrides("params.yaml", ["comparison.generator_seeds=[0,1]"]))
+    more = {name for name in AFTER_SAMPLES | SAMPLES if name.split("@")[0] in MADE}
+    more = {of_seed(name, 1) for name in more} | {"train@phantom-siamese-1"}
+    more |= {name.replace("siamese", "controlnet") for name in more}
+    assert found == more | {"pictures@phantom", "report"}
+
+
+def test_another_training_of_the_larger_sets_is_that_of_the_comparison(reached):
+    def more(data) -> None:
+        for block in ("comparison", "volume", "filtered"):
+            data[block]["generator_seeds"] = [0, 1]
+
+    found = reached(lambda: edit(more))
+    assert {of_seed(name, 1) for name in AFTER_SAMPLES | SAMPLES} <= found
+    assert not found & (AFTER_SAMPLES | SAMPLES | {"train@phantom-siamese-0"}) - {"pictures@phantom", "report"}
+
+
 def test_a_multiple_draws_that_multiple(reached):
     assert reached(lambda: edit(lambda data: data["volume"].update(multiples=[2, 3]))) == {
-        "sample_volume@phantom-siamese-random-3",
-        *(f"segment_volume@phantom-siamese-random-{row}-3-0" for row in ARCHITECTURES),
+        "sample_volume@phantom-siamese-0-random-3",
+        *(f"segment_volume@phantom-siamese-0-random-{row}-3-0" for row in ARCHITECTURES),
         "report",
     }
 
 
 def test_a_switch_of_one_generator_leaves_the_others(reached):
     found = reached(lambda: edit(lambda data: data["generators"]["siamese"].update(w_c=0.5)))
-    assert found == {"refiner@phantom-siamese", "train@phantom-siamese"} | SAMPLES | AFTER_SAMPLES
+    assert found == {"refiner@phantom-siamese", "train@phantom-siamese-0"} | SAMPLES | AFTER_SAMPLES
 
 
 def test_moved_masks_are_drawn_anew_and_no_generator_is_trained(reached):
     found = reached(lambda: edit(lambda data: data["masks"]["random"].update(seed=1)))
-    assert {"masks@phantom-random", "sample_volume@phantom-siamese-random-2", "pictures@phantom"} <= found
+    assert {"masks@phantom-random", "sample_volume@phantom-siamese-0-random-2", "pictures@phantom"} <= found
     assert not any(name.startswith(("train", "base", "reference")) or "-real-" in name for name in found)
 
 
@@ -112,7 +139,7 @@ def test_a_data_set_leaves_those_that_are_there(reached):
         data["comparison"]["datasets"].append("mine")
 
     found = reached(lambda: edit(more))
-    assert {"prepare@mine", "base@mine", "sample@mine-siamese-random", "pictures@mine"} <= found
+    assert {"prepare@mine", "base@mine", "sample@mine-siamese-0-random", "pictures@mine"} <= found
     assert {name for name in found if "@mine" not in name} == {"report"}
 
 
@@ -137,9 +164,9 @@ def test_another_way_of_making_pairs_is_scored_and_trained_on(reached):
         data["comparison"]["baselines"].append("pasted")
 
     assert reached(lambda: edit(more)) == {
-        "baseline@phantom-pasted", "features_baseline@phantom-pasted-real-lite0",
-        "inspect_baseline@phantom-pasted-real", "score_baseline@phantom-pasted-real", "pictures@phantom", "report",
-        *(f"segment_baseline@phantom-pasted-real-{row}-1-0" for row in ARCHITECTURES),
+        "baseline@phantom-pasted", "features_baseline@phantom-pasted--real-lite0",
+        "inspect_baseline@phantom-pasted--real", "score_baseline@phantom-pasted--real", "pictures@phantom", "report",
+        *(f"segment_baseline@phantom-pasted--real-{row}-1-0" for row in ARCHITECTURES),
     }  # fmt: skip
 
 
@@ -152,5 +179,5 @@ def test_masks_of_one_generator_need_no_place_in_the_comparison(reached):
         data["volume"]["multiples"] = [1]
 
     found = reached(lambda: edit(alone))
-    assert {"sample_volume@phantom-siamese-random-1", "segment_volume@phantom-siamese-random-unet-1-0"} <= found
+    assert {"sample_volume@phantom-siamese-0-random-1", "segment_volume@phantom-siamese-0-random-unet-1-0"} <= found
     assert not any(name.startswith(("score", "features", "masks")) and "random" in name for name in found)

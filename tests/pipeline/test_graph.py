@@ -20,13 +20,13 @@ from tests.pipeline.projects import GIT, NETWORK, edit, repro, several, to_run
 pytestmark = pytest.mark.graph
 
 SIAMESE_CHAIN = {
-    "refiner@phantom-siamese", "train@phantom-siamese", "sample@phantom-siamese-random",
-    "sample_volume@phantom-siamese-random-2", "features@phantom-siamese-random-lite0", "inspect@phantom-siamese-random",
-    "score@phantom-siamese-random", "pictures@phantom", "filter@phantom-siamese-random-loose",
-    "segment_filtered@phantom-siamese-loose-random-unet-0", "segment@phantom-siamese-random-unet-1-0",
-    "segment_volume@phantom-siamese-random-unet-2-0", "report",
+    "refiner@phantom-siamese", "train@phantom-siamese-0", "sample@phantom-siamese-0-random",
+    "sample_volume@phantom-siamese-0-random-2", "features@phantom-siamese-0-random-lite0",
+    "inspect@phantom-siamese-0-random", "score@phantom-siamese-0-random", "pictures@phantom",
+    "filter@phantom-siamese-loose-0-random", "segment_filtered@phantom-siamese-loose-0-random-unet-0",
+    "segment@phantom-siamese-0-random-unet-1-0", "segment_volume@phantom-siamese-0-random-unet-2-0", "report",
 }  # fmt: skip
-ONCE, TWICE = "outputs/samples/x1/phantom/siamese-random", "outputs/samples/x2/phantom/siamese-random"
+ONCE, TWICE = "outputs/samples/x1/phantom/siamese-g0-random", "outputs/samples/x2/phantom/siamese-g0-random"
 
 
 def test_the_first_run_builds_everything(finished, monkeypatch):
@@ -45,7 +45,7 @@ def test_the_first_run_builds_everything(finished, monkeypatch):
 
 def drawn(project: Path) -> dict[Path, int]:
     """Return when each image of siamese for random masks was drawn."""
-    folder = project / ".work/sample/phantom/siamese/random"
+    folder = project / ".work/sample/phantom/siamese-g0/random"
     return {path.relative_to(project): path.stat().st_mtime_ns for path in folder.glob("*/*/train-*.png")}
 
 
@@ -73,9 +73,9 @@ def test_another_multiple_runs_only_its_segmenters(project):
     before = drawn(project)
     edit(lambda p: p["volume"].update(multiples=[2, 3]))
     assert repro() == {
-        "sample_volume@phantom-siamese-random-3", "segment_volume@phantom-siamese-random-unet-3-0", "report",
+        "sample_volume@phantom-siamese-0-random-3", "segment_volume@phantom-siamese-0-random-unet-3-0", "report",
     }  # fmt: skip
-    assert len(read_pairs(Path("outputs/samples/x3/phantom/siamese-random"))) == 36
+    assert len(read_pairs(Path("outputs/samples/x3/phantom/siamese-g0-random"))) == 36
     assert len(before) == 24
     assert before.items() <= drawn(project).items()
 
@@ -95,14 +95,14 @@ def test_metrics_and_plots_can_be_read(project, capsys):
     assert dvc(["metrics", "show", "results/segmentation"]) == 0
     shown = capsys.readouterr().out
     assert "mDice" in shown
-    assert "siamese-random-x2-s0.json" in shown
+    assert "siamese-g0-random-x2-s0.json" in shown
     edit(lambda p: p["architectures"]["unet"].update(lr=1.0e-2))
-    repro("segment_reference@phantom-real-real-unet-1-0")
+    repro("segment_reference@phantom-real--real-unet-1-0")
     capsys.readouterr()
     assert dvc(["metrics", "diff", "--targets", "results/segmentation"]) == 0
     changed = capsys.readouterr().out
     assert "real-real-x1-s0.json" in changed
-    assert "siamese-random-x2-s0.json" not in changed
+    assert "siamese-g0-random-x2-s0.json" not in changed
     assert dvc(["plots", "show", "results/plots", "--out", "plots"]) == 0
     assert "multiple" in Path("plots/index.html").read_text()
 

@@ -122,8 +122,8 @@ def test_a_name_in_a_list_neither_runs_nor_deletes(shipped, key, name):
 def test_nor_does_a_seed_that_is_a_text(shipped, seed):
     edit(lambda data: data["comparison"].update(seeds=[seed]))
     before = everything()
-    assert dvc("repro", f"segment@phantom-siamese-random-unet-1-{seed}") != 0
-    assert dvc("repro", "--single-item", f"segment@phantom-siamese-random-unet-1-{seed}") != 0
+    assert dvc("repro", f"segment@phantom-siamese-0-random-unet-1-{seed}") != 0
+    assert dvc("repro", "--single-item", f"segment@phantom-siamese-0-random-unet-1-{seed}") != 0
     assert not Path("F").exists()
     assert everything() == before
 
@@ -132,7 +132,7 @@ def test_nor_does_a_seed_that_is_a_text(shipped, seed):
 def test_nor_does_a_multiple_that_is_a_text(shipped, multiple):
     edit(lambda data: data["volume"].update(multiples=[multiple]))
     before = everything()
-    for arguments in (["repro"], ["repro", "--single-item", f"sample_volume@phantom-siamese-random-{multiple}"]):
+    for arguments in (["repro"], ["repro", "--single-item", f"sample_volume@phantom-siamese-0-random-{multiple}"]):
         assert dvc(*arguments) != 0
     assert not Path("F").exists()
     assert everything() == before

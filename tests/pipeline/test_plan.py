@@ -107,7 +107,7 @@ def test_a_run_that_the_cache_remembers_is_not_run_again(ask):
     edit(lambda data: data["masks"]["random"].update(seed=0))
     found = states(ask())
     assert found["masks@phantom-random"] == "cached"
-    assert found["sample@phantom-siamese-random"] == "to run"
+    assert found["sample@phantom-siamese-0-random"] == "to run"
     before = times()
     repro("masks@phantom-random")
     assert times() == before, "what comes out of the cache took no time of its own"
@@ -122,9 +122,9 @@ def test_time_is_that_of_the_stage_itself_or_the_last_of_its_kind(ask):
     found = {stage["stage"]: stage for stage in ask()["stages"]}
     assert found["masks@phantom-random"]["seconds"] == own["seconds"]
     assert found["masks@phantom-random"]["measured_on"] == "masks@phantom-random"
-    assert found["train@phantom-siamese"]["seconds"] is None
-    assert found["train@phantom-siamese"]["measured_on"] is None
-    assert found["sample@phantom-siamese-random"]["bytes"] == pytest.approx(
+    assert found["train@phantom-siamese-0"]["seconds"] is None
+    assert found["train@phantom-siamese-0"]["measured_on"] is None
+    assert found["sample@phantom-siamese-0-random"]["bytes"] == pytest.approx(
         found["prepare@phantom"]["bytes"] * 12 / 16, abs=1
     )
     edit(lambda data: data["masks"]["random"].update(copies=4))

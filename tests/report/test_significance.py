@@ -53,7 +53,7 @@ def test_each_synthetic_setting_meets_both_baselines_seed_by_seed():
     runs = three_seeds()
     found = compared(runs)
     assert list(found) == [("unet", s, b) for b in ("real", "duplicate") for s in (S1, S2)]
-    by_key = {one.key: one.metrics["mDice"] for one in runs}
+    by_key = {one.key[:6]: one.metrics["mDice"] for one in runs}
     for (architecture, setting, baseline), one in found.items():
         against = {"real": REAL, "duplicate": TWICE}[baseline]
         gaps = [by_key["d", architecture, *setting, s] - by_key["d", architecture, *against, s] for s in range(3)]

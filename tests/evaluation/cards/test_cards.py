@@ -177,18 +177,18 @@ def test_the_pipeline_gathers_facts_from_params_and_images(tmp_path, monkeypatch
     real, added = phantom(tmp_path / "in")
     image = added.image(added.pairs[0])
     for source, target in ((real["train"], paths.processed("phantom", "train")),
-                           (added, paths.samples("phantom", "siamese", "random"))):  # fmt: skip
+                           (added, paths.samples("phantom", "siamese-g0", "random"))):  # fmt: skip
         target.parent.mkdir(parents=True)
         source.folder.rename(target)
-    first = paths.samples("phantom", "siamese", "random") / added.pairs[0].image
-    write_image(first, image, {"generator": f"siamese {'d' * 64}", "base": "e" * 64})
-    facts = card_facts(PARAMS, "phantom", "siamese", "random", versions=VERSIONS)
+    first = paths.samples("phantom", "siamese-g0", "random") / added.pairs[0].image
+    write_image(first, image, {"generator": f"siamese-g0 {'d' * 64}", "base": "e" * 64})
+    facts = card_facts(PARAMS, "phantom", "siamese", "random", 0, versions=VERSIONS)
     assert (facts.real_pairs, facts.pairs, facts.multiples) == (6, 6, (1, 2))
     assert (facts.generator_sha256, facts.base["sha256"]) == ("d" * 64, "e" * 64)
     assert facts.licence is None
     shipped = [one for one in SHIPPED if (one.source, one.masks) == ("siamese", "random")]
     write_all(PARAMS, shipped, VERSIONS)
-    card = (CARDS / "phantom/siamese-random/DATASET_CARD.md").read_text()
+    card = (CARDS / "phantom/siamese-g0-random/DATASET_CARD.md").read_text()
     assert "drawn by this project's code" in card
     assert UNKNOWN in card
     assert str(tmp_path) not in card
@@ -198,12 +198,12 @@ def test_a_filtered_set_names_its_generator_and_its_counts(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     real, added = phantom(tmp_path / "in")
     for source, target in ((real["train"], paths.processed("phantom", "train")),
-                           (added, paths.samples("phantom", "siamese-strict", "random"))):  # fmt: skip
+                           (added, paths.samples("phantom", "siamese-strict-g0", "random"))):  # fmt: skip
         target.parent.mkdir(parents=True)
         source.folder.rename(target)
-    counts = paths.RESULTS / "filters/phantom/siamese-strict-random.json"
+    counts = paths.RESULTS / "filters/phantom/siamese-strict-g0-random.json"
     write_json(counts, {"kept": 6, "dropped": {"copy": 2}})
-    facts = card_facts(PARAMS, "phantom", "siamese-strict", "random", versions=VERSIONS)
+    facts = card_facts(PARAMS, "phantom", "siamese-strict", "random", 0, versions=VERSIONS)
     assert facts.generator_sha256 is None  # these images do not say
     dataset, model = cards(facts)
     assert dataset.split("---\n")[2].startswith("\n# Synthetic pairs of phantom: siamese-strict, random masks\n")

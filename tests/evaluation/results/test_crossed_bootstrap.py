@@ -99,6 +99,43 @@ def test_after_holm_a_family_without_effects_has_a_finding_at_most_5_times_in_10
     assert np.mean(p.min(1) < 0.05) > 0.07  # what the correction is for
 
 
+TRAININGS = {  # standard deviations of generators, of seeds, of what is between them, of images
+    "generators": (0.05, 0.0, 0.0, 0.05),
+    "seeds": (0.0, 0.05, 0.0, 0.05),
+    "between": (0.0, 0.0, 0.05, 0.05),
+    "all": (0.02, 0.02, 0.02, 0.1),
+}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("spread", TRAININGS)
+def test_three_trainings_of_a_generator_hold_a_known_effect(spread):
+    """One of them would miss it far more often where trainings differ."""
+    rng, (generator_sd, seed_sd, between_sd, image_sd) = np.random.default_rng(0), TRAININGS[spread]
+    n = len(STRATA)
+
+    def drawn() -> np.ndarray:
+        crossed = rng.normal(0, generator_sd, (3, 1, 1)) + rng.normal(0, seed_sd, (1, 3, 1))
+        crossed = crossed + rng.normal(0, between_sd, (3, 3, 1)) + rng.normal(0, 0.1, (3, 3, n))
+        return 0.04 + crossed + rng.normal(0, image_sd, n) + rng.normal(0, image_sd / 2, (3, 1, n))
+
+    differences = [drawn() for _ in range(300)]
+    found = compare(differences, STRATA, rng, 500)
+    assert {(one.generators, one.seeds, one.images) for one in found} == {(3, 3, n)}
+    assert np.mean([one.low <= 0.04 <= one.high for one in found]) >= 0.92
+    if spread == "generators":
+        alone = compare([one[0] for one in differences], STRATA, rng, 500)
+        assert np.mean([one.low <= 0.04 <= one.high for one in alone]) < 0.75
+
+
+def test_generators_alone_are_students_t_where_seeds_and_images_are_alike():
+    moves = np.array([0.01, 0.03, 0.08])
+    (one,) = compare([np.tile(moves[:, None, None], (1, 4, 60))], STRATA, np.random.default_rng(0))
+    exact = ttest_1samp(moves, 0)
+    assert (one.low, one.high) == pytest.approx(tuple(exact.confidence_interval(0.95)), rel=0.01)
+    assert one.p == pytest.approx(exact.pvalue, rel=0.02)
+
+
 def test_an_effect_that_is_there_is_found():
     for effect in (0.15, -0.15):
         found = estimates(5, effect, number=100, **SPREADS["both"])

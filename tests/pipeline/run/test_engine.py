@@ -17,7 +17,7 @@ from tests.pipeline.projects import edit, several, shrink, stand_in_project, to_
 
 pytestmark = pytest.mark.graph
 
-REAL, DUPLICATE = "segment_reference@phantom-real-real-unet-1-0", "segment_reference@phantom-duplicate-real-unet-1-0"
+REAL, DUPLICATE = "segment_reference@phantom-real--real-unet-1-0", "segment_reference@phantom-duplicate--real-unet-1-0"
 
 
 def entries(folder: Path) -> dict:
@@ -45,7 +45,7 @@ def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(project):
     edit(lambda data: data.update(judge={**data["judge"], "encoder": "tu-nonesuch"}))  # a copy: YAML has one for both
     edit(lambda data: data["comparison"].update(seeds=[0, 1]))
     further = REAL.removesuffix("0") + "1"
-    done = several("--jobs", "2", "score@phantom-siamese-random", further)
+    done = several("--jobs", "2", "score@phantom-siamese-0-random", further)
     assert done.returncode == 2
     named = re.search(r"1 stages failed, (\d+) that need them did not run\n  judge@phantom:", done.stderr)
     assert named, done.stderr

@@ -17,8 +17,11 @@ from tests.pipeline.projects import edit, to_run
 
 pytestmark = pytest.mark.graph
 
-GENERATOR = ["--dataset", "phantom", "--generator", "controlnet"]
-TRAINED, DRAWN = Path("outputs/generators/phantom/controlnet"), Path("outputs/samples/x1/phantom/controlnet-random")
+GENERATOR = ["--dataset", "phantom", "--generator", "controlnet", "--generator_seed", "0"]
+TRAINED, DRAWN = (
+    Path("outputs/generators/phantom/controlnet-g0"),
+    Path("outputs/samples/x1/phantom/controlnet-g0-random"),
+)
 
 
 def largest_difference(found: Path, expected: Path) -> float:

@@ -219,7 +219,7 @@ def test_a_job_whose_time_is_nearly_over_and_one_that_is_preempted_are_queued_ag
     assert "life 3" in log
 
 
-TRAIN, OUT = "train@phantom-controlnet", Path("outputs/generators/phantom/controlnet")
+TRAIN, OUT = "train@phantom-controlnet-0", Path("outputs/generators/phantom/controlnet-g0")
 
 
 @pytest.fixture
