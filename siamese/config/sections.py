@@ -6,7 +6,15 @@ from pydantic import Field
 
 from data.pairs.config import Config, Count, Probability
 from siamese.config.arsdm import ArsdmRow
-from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow, Widths, downsampling
+from siamese.config.rows import (
+    AdcRow,
+    ControlNetImageRow,
+    ControlNetRow,
+    SiameseRow,
+    T2IAdapterRow,
+    Widths,
+    downsampling,
+)
 
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -79,7 +87,8 @@ Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discrimi
 
 
 Generator = Annotated[
-    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | ArsdmRow, Field(discriminator="method")
+    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow,
+    Field(discriminator="method"),
 ]
 
 
@@ -101,6 +110,7 @@ NEEDS: dict[str, Needs] = {
     "controlnet_image": Needs(reference=True, near_copies=True),
     "arsdm": Needs(latents=False),
     "t2i_adapter": Needs(),
+    "adc": Needs(),
 }
 
 

@@ -16,7 +16,8 @@ from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import seeded
 from siamese.base.load import base_info, load_unet, reduction
 from siamese.config.sections import Generator
-from siamese.method.registry import METHODS, Networks
+from siamese.method.networks import Networks
+from siamese.method.registry import METHODS
 
 WEIGHTS = "generator.safetensors"
 
@@ -29,16 +30,24 @@ class Trained(NamedTuple):
     row: Any  # of params.yaml, one of the classes in siamese.config.rows
 
 
-def build_networks(row: Any, base_dir: Path, seed: int = 0) -> Networks:
+def build_networks(row: Any, base_dir: Path, seed: int = 0, *, teacher: bool = True) -> Networks:
     """Return the networks of a method as they are before training, from the base model.
 
-    First weights that are drawn are a function of `seed`; the global generator is left as it was.
+    First weights that are drawn are a function of `seed`; the global generator is left as it was. `teacher`: with those
+    that training alone needs.
 
     Raises: UserError when the number of hint widths does not fit the VAE.
     """
     unet = load_unet(base_dir)
-    factor = reduction(base_dir, "vae")
-    return seeded(lambda: METHODS[row.method].build(row, unet, factor), seed)
+    factor, method = reduction(base_dir, "vae"), METHODS[row.method]
+
+    def build() -> Networks:
+        networks = method.build(row, unet, factor)
+        if method.teacher and teacher:
+            networks = networks._replace(teacher=method.teacher(row, networks))
+        return networks
+
+    return seeded(build, seed)
 
 
 def _kind(generator: Mapping[str, Any]) -> str:
@@ -84,7 +93,7 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     state = load_file(folder / WEIGHTS)
     context = state.pop("context")
     row = TypeAdapter(Generator).validate_json(json.dumps(config["generator"]))
-    networks = build_networks(row, base_dir)
+    networks = build_networks(row, base_dir, teacher=False)
     load_flat_state(networks.saved(), state)
     for network in networks.all():
         network.eval().requires_grad_(False)

@@ -19,9 +19,9 @@ def mse_per_sample(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tenso
     return squares.flatten(1).mean(1)
 
 
-def consistency_loss(mask_pred: Tensor, mix_pred: Tensor) -> Tensor:
+def consistency_loss(mask_pred: Tensor, mix_pred: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return |e_m - sg[e_mix]|^2 of each sample (Eq. 9); the image branch is the anchor and gets no gradient here."""
-    return mse_per_sample(mask_pred, mix_pred.detach())
+    return mse_per_sample(mask_pred, mix_pred.detach(), weights)
 
 
 def augmented_latents(noisy_latents: Tensor, sigmas: Tensor, noise: Tensor, mix_pred: Tensor) -> Tensor:

@@ -25,13 +25,19 @@ def adaptive_weights(masks: Tensor, *, normalize: bool) -> Tensor:
     return torch.where(mean > 0, weights / mean.clamp_min(torch.finfo(mean.dtype).tiny), torch.ones_like(weights))
 
 
+def lesion_cells(mask_hints: Tensor, latents: Tensor) -> Tensor:
+    """Return the lesion on the grid of latents (B, C, h, w), float32 (B, 1, h, w), 0 or 1, by nearest neighbour.
+
+    Mask hints are (B, 3, H, W) in [0, 1], and lesion is what is not 0.
+    """
+    return functional.interpolate((mask_hints[:, :1] > 0).float(), latents.shape[2:], mode="nearest")
+
+
 def row_weights(row: LatentRow, mask_hints: Tensor, latents: Tensor) -> Tensor | None:
     """Return the W that a row asks for, float32 (B, 1, h, w) for latents (B, C, h, w), or None.
 
-    Mask hints are (B, 3, H, W) in [0, 1], and lesion is what is not 0. They are resized to the latents by nearest
-    neighbour, and r is the lesion's share there.
+    r is the lesion's share on the latents' grid, see `lesion_cells`.
     """
     if row.loss_reweight == "none":
         return None
-    lesion = functional.interpolate((mask_hints[:, :1] > 0).float(), latents.shape[2:], mode="nearest")
-    return adaptive_weights(lesion, normalize=row.reweight_normalize)
+    return adaptive_weights(lesion_cells(mask_hints, latents), normalize=row.reweight_normalize)

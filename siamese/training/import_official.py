@@ -85,7 +85,7 @@ def import_generator(row: HintRow, context: Tensor, base_dir: Path, out_dir: Pat
         raise ValueError("the row names no checkpoint")
     path = Path(row.weights).expanduser()
     state = read_checkpoint(path, row.weights_sha256)
-    networks = build_networks(row, base_dir)
+    networks = build_networks(row, base_dir, teacher=False)
     load_official(state, networks.controlnet, networks.unet)
     imported = {"path": str(path), "sha256": sha256_file(path)}
     config = {"generator": row.model_dump(mode="json"), "imported": imported, "base": base_info(base_dir)["sha256"]}

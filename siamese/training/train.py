@@ -15,7 +15,8 @@ from siamese.base.load import base_info, load_scheduler
 from siamese.base.training_state import TrainingState
 from siamese.config.sections import TrainingConfig
 from siamese.method.checkpoint import build_networks, save_generator
-from siamese.method.registry import Networks, training_step
+from siamese.method.networks import Networks
+from siamese.method.registry import training_step
 from siamese.method.step import TERMS, Augmented, Batch, online_step
 from siamese.training.loop import MicroBatch, Run, one_training, run_steps
 
@@ -78,7 +79,7 @@ def training_networks(row: Any, cfg: TrainingConfig, base_dir: Path, device: tor
     """Return the networks as they are before the first step, on their device, compiled where cfg says so."""
     networks = build_networks(row, base_dir, item_seed(cfg.seed, "weights"))
     for network in networks.all():
-        network.train(network is not networks.unet)
+        network.train(network not in (networks.unet, networks.teacher.get("decoder")))
         place(network, device)
         if cfg.gradient_checkpointing and getattr(network, "_supports_gradient_checkpointing", False):
             network.enable_gradient_checkpointing()
@@ -99,7 +100,7 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
     cfg, scheduler = run.cfg, load_scheduler(run.base_dir)
     with one_training(cfg) as accelerator:
         networks = training_networks(row, cfg, run.base_dir, accelerator.device)
-        state = TrainingState(networks.all(), networks.saved(), cfg, accelerator, cfg.ema)
+        state = TrainingState(networks.all(), networks.resumed(), cfg, accelerator, cfg.ema)
 
         def add_gradients(step: int, micro_batches: Sequence[MicroBatch], share: Tensor) -> Tensor:
             computed: list[dict[str, Tensor]] = []

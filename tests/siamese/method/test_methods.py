@@ -19,7 +19,7 @@ from data.pairs.manifest import read_pairs
 from data.pairs.seeds import item_seed
 from siamese.base.checkpoint_files import flat_state
 from siamese.base.load import load_unet
-from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
+from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.config.sections import NEEDS, Generator
 from siamese.fit import FIT, fit, load_data
 from siamese.load import LOAD, load
@@ -38,6 +38,7 @@ ALL_ROWS = {
     "siamese": SiameseRow(method="siamese", **HI),
     **{mode: ControlNetImageRow(method="controlnet_image", mode=mode, **HI) for mode in IMAGE_MODES},
     "t2i_adapter": T2IAdapterRow(method="t2i_adapter"),
+    "adc": AdcRow(method="adc", **HI),
 }
 ADDED = [name for name in ALL_ROWS if name not in ("controlnet", "siamese")]
 

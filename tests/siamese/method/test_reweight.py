@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
+from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
 from siamese.method.losses import mse_per_sample
@@ -20,6 +20,7 @@ ROWS = {
     "siamese": SiameseRow(method="siamese", **HI),
     "controlnet_image": ControlNetImageRow(method="controlnet_image", **HI),
     "t2i_adapter": T2IAdapterRow(method="t2i_adapter"),
+    "adc": AdcRow(method="adc", **HI),
 }
 
 

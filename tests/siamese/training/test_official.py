@@ -13,6 +13,15 @@ from tests.siamese.base import ldm_layout
 from tests.siamese.base.ldm_layout import UNET
 from tests.siamese.base.test_single_file import double, draw, tags, weights_below
 
+TEACHER_OF_ADC = {  # names in checkpoints of ADC's code, which is otherwise laid out alike
+    name: torch.rand(3)
+    for name in (
+        "image_control_model.zero_convs.0.0.bias",
+        f"{UNET}image_output_blocks.0.0.bias",
+        f"{UNET}image_out.2.bias",
+    )
+}
+
 
 @pytest.fixture(scope="module", params=["hi", "dhi"])
 def hint(request):
@@ -52,7 +61,7 @@ def trained_source(state):
 def test_every_trained_weight_is_loaded_and_no_other(state, networks):
     controlnet, unet = networks
     before = frozen_part(unet)
-    load_official(state, controlnet, unet)
+    load_official(state | TEACHER_OF_ADC, controlnet, unet)
     decoder = [value for module in decoder_modules(unet).values() for value in module.state_dict().values()]
     expected = tags(trained_source(state))
     assert tags([*controlnet.state_dict().values(), *decoder]) == expected
