@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Count, Probability
 from siamese.config.arsdm import ArsdmRow
@@ -161,7 +161,19 @@ class SamplingConfig(Config):
     guidance_rescale: Probability = Field(
         default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
     )
-    guided_share: Probability = Field(default=1.0, description="share of the steps, from the first on, with guidance")
+    guided_from: Probability = Field(default=0.0, description="share of the steps, from the first on, before guidance")
+    guided_share: Probability = Field(
+        default=1.0, description="share of the steps, from the first on, at which guidance ends"
+    )
     encoder_every: Count = Field(
         default=1, description="steps that share one pass of ControlNet and the UNet's encoder"
     )
+
+    @model_validator(mode="after")
+    def _guidance_begins_before_it_ends(self) -> "SamplingConfig":
+        if self.guided_from > self.guided_share:
+            raise ValueError(
+                f"guided_from {self.guided_from:g} lies behind guided_share {self.guided_share:g}; both are shares of "
+                "all steps, and guidance acts between them"
+            )
+        return self

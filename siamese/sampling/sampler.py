@@ -37,6 +37,16 @@ def rescale_guidance(noise: Tensor, with_prompt: Tensor, share: float) -> Tensor
     return noise * (share * factor + (1 - share))
 
 
+def guided_range(cfg: SamplingConfig) -> range:
+    """Return the steps that are guided, in one piece: limited-interval guidance by share of the steps.
+
+    Kynkäänniemi et al., Applying Guidance in a Limited Interval, 2404.07724, who bound it by the noise; solvers and
+    spacings differ in their noise at a step.
+    """
+    first, end = round(cfg.guided_from * cfg.steps), round(cfg.guided_share * cfg.steps)
+    return range(first, end) if cfg.guidance > 1 and first < end else range(0)
+
+
 @torch.inference_mode()
 def denoise(
     trained: Trained,
@@ -60,15 +70,15 @@ def denoise(
     both_prompts = torch.cat([empty, prompt])
     solver = SOLVERS[cfg.solver](scheduler, cfg)
     solver.set_timesteps(cfg.steps)
-    guided_steps = round(cfg.guided_share * cfg.steps) if cfg.guidance > 1 else 0
+    guided_steps = guided_range(cfg)
     adapted_steps = round(condition.adapter_share * cfg.steps)
     (all_times,) = moved([solver.timesteps], latents.device)
     for index, timestep in enumerate(solver.timesteps):  # on the CPU, where the solver looks up its coefficients
-        guided = index < guided_steps
+        guided = index in guided_steps
         inputs = torch.cat([latents, latents]) if guided else latents
         acting, text = (doubled, both_prompts) if guided else (condition, prompt)
         times = all_times[index].expand(len(inputs))
-        if index % cfg.encoder_every == 0 or index in (guided_steps, adapted_steps):
+        if index % cfg.encoder_every == 0 or index in (guided_steps.start, guided_steps.stop, adapted_steps):
             residuals = summed_residuals(acting, inputs, times, text)
             adapter = acting.adapter if index < adapted_steps else ()
             features = unet_encode(unet, inputs, times, text, adapter)

@@ -21,11 +21,12 @@ from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet, read_pairs
 from siamese.base.devices import FAST_HEAD, NarrowHeads, head_size, place
 from siamese.base.load import load_scheduler, load_unet, load_vae
+from siamese.config.sections import SamplingConfig
 from siamese.load import load
 from siamese.method.checkpoint import load_generator
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import WAITING, image_writer, sample_images
-from siamese.sampling.sampler import denoise, rescale_guidance, start_noise
+from siamese.sampling.sampler import denoise, guided_range, rescale_guidance, start_noise
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING
 from tests.siamese.method.test_host import Traffic
@@ -259,6 +260,51 @@ def test_guidance_on_part_of_the_steps(trained, base_dir):
     half = clean(trained, base_dir, guided_share=0.5)
     assert not torch.allclose(half, everywhere, atol=1e-4)
     assert not torch.allclose(half, nowhere, atol=1e-4)
+
+
+def test_the_guided_steps_are_those_of_the_interval():
+    def steps(**settings):
+        cfg = SAMPLING.model_copy(update={"steps": 50, "guidance": 9.0, **settings})
+        return list(guided_range(cfg))
+
+    assert steps() == list(range(50))  # as without these keys
+    assert steps(guided_share=0.5) == list(range(25))
+    assert steps(guided_from=0.2, guided_share=0.8) == list(range(10, 40))
+    assert steps(guided_from=0.5, guided_share=0.5) == steps(guidance=1.0) == steps(guided_share=0.0) == []
+
+
+@pytest.mark.parametrize(("solver", "every"), [("ddim", 1), ("ddim", 3), ("dpm++", 3)])
+def test_guidance_in_an_interval(trained, base_dir, solver, every):
+    """An empty interval is no guidance to the bit, and both ends of an interval count."""
+
+    def images(**settings):
+        return clean(trained, base_dir, steps=4, solver=solver, encoder_every=every, **settings)
+
+    nowhere, inner = images(guidance=1.0), images(guided_from=0.25, guided_share=0.5)
+    assert torch.equal(images(guided_from=0.5, guided_share=0.5), nowhere)
+    others = (nowhere, images(guided_share=0.5), images(guided_from=0.25))
+    assert not any(torch.allclose(inner, other, atol=1e-4) for other in others)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_both_ends_of_the_interval_compute_the_features_anew(trained, base_dir, monkeypatch, every):
+    original, sizes = sampler_module.unet_encode, {}
+
+    def sized(unet, inputs, times, *rest):
+        sizes[int(times[0])] = len(inputs)
+        return original(unet, inputs, times, *rest)
+
+    monkeypatch.setattr(sampler_module, "unet_encode", sized)
+    clean(trained, base_dir, encoder_every=every, guided_from=0.5, guided_share=0.88)  # 4 of 8 steps, up to the 7th
+    count = len(NOISE)
+    steps = dict(zip(range(8), [count] * 4 + [2 * count] * 3 + [count], strict=True))
+    anew = range(8) if every == 1 else (0, 3, 4, 6, 7)
+    assert list(sizes.values()) == [steps[step] for step in anew]
+
+
+def test_an_interval_that_ends_before_it_begins_is_refused():
+    with pytest.raises(ValueError, match=r"guided_from 0\.7 lies behind guided_share 0\.5"):
+        SamplingConfig.model_validate({**SAMPLING.model_dump(), "guided_from": 0.7, "guided_share": 0.5})
 
 
 @pytest.mark.parametrize(("every", "share", "passes"), [(1, 1.0, 8), (3, 1.0, 3), (3, 0.5, 4), (8, 1.0, 1)])
