@@ -10,9 +10,10 @@ from benchmarks.networks.measuring import autocast, seconds_of
 from benchmarks.networks.sd15 import Networks
 from siamese.base.devices import place
 from siamese.config.sections import SiameseRow
+from siamese.method.batch import Batch
 from siamese.method.control import decoder_modules
 from siamese.method.loss_weights import loss_weights
-from siamese.method.step import Batch, siamese_step
+from siamese.method.step import siamese_step
 from tests.siamese.method.oracle import official_step
 
 NUM_STEPS = 3000

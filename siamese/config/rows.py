@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Count, Probability
+from siamese.config.loss_switches import LossSwitches
 
 Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
 
@@ -30,25 +31,12 @@ class GeneratorRow(Config):
         return self.model_dump(include={"steps", "batch", "lr"}, exclude_none=True)
 
 
-class LatentRow(GeneratorRow):
+class LatentRow(LossSwitches, GeneratorRow):
     """What every method on latents can be told; the defaults are the paper's."""
 
-    loss_reweight: Literal["none", "arsdm"] = Field(
-        default="none", description="arsdm weighs lesion and background of the denoising losses as ArSDM does"
-    )
-    reweight_normalize: bool = Field(
-        default=False,
-        description="divide these weights by their mean; ArSDM does not, and an empty mask teaches nothing",
-    )
     t_sampling: Literal["uniform", "cubic"] = Field(
         default="uniform", description="law of the training timesteps; cubic prefers noisy ones, (1 - u^3) * 1000"
     )
-
-    @model_validator(mode="after")
-    def _weights_are_there(self) -> "LatentRow":
-        if self.reweight_normalize and self.loss_reweight == "none":
-            raise ValueError("reweight_normalize does nothing with loss_reweight: none; set loss_reweight: arsdm")
-        return self
 
     @property
     def siamese(self) -> "SiameseRow | None":
@@ -104,6 +92,15 @@ class SiameseRow(HintRow):
     image_weight: Literal["linear_ramp", "constant"] = Field(
         default="linear_ramp", description="w_i of Eq. 5: step / steps as in the paper, or 1"
     )
+    image_share: float = Field(default=1.0, ge=0, description="factor of w_i; ADC's code has 0.25 of a constant one")
+    consistency_gate: Literal["none", "gain", "band"] = Field(
+        default="none",
+        description="gain: weigh L_c of a sample by g = 1 - L_i / L_m, the image branch's gain; band: by 4 g (1 - g)",
+    )
+    consistency_reweight: Literal["none", "ratio"] = Field(
+        default="none",
+        description="ratio: lesion and background weigh alike in L_c, by ArSDM's weights over their mean",
+    )
     augment_after: float = Field(
         default=1 / 3, ge=0, le=1, description="online augmentation starts after this share of the steps"
     )
@@ -111,6 +108,13 @@ class SiameseRow(HintRow):
     image_branch_trains_decoder: bool = Field(
         default=False, description="whether L_i changes the decoder's weights; the official code drops that gradient"
     )
+
+    @model_validator(mode="after")
+    def _consistency_is_there(self) -> "SiameseRow":
+        asked = [key for key in ("consistency_gate", "consistency_reweight") if getattr(self, key) != "none"]
+        if asked and not self.noise_consistency:
+            raise ValueError(f"{' and '.join(asked)}: does nothing with noise_consistency: false")
+        return self
 
     @property
     def siamese(self) -> "SiameseRow | None":

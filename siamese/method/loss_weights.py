@@ -4,7 +4,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from siamese.config.loss_switches import LossSwitches
 from siamese.config.rows import ControlNetImageRow, SiameseRow
+from siamese.method.additions import Additions
 
 
 class LossWeights(NamedTuple):
@@ -17,6 +19,9 @@ class LossWeights(NamedTuple):
     online: Tensor  # w_a of Eq. 13, (B,) bool, beside the timesteps: which samples are augmented online
     lesion: Tensor | None = None  # W of `siamese.method.reweight`, (B, 1, h, w); not the paper's
     waiting: list[Any] | None = None  # takes the augmented samples, for one pass at the end of the optimiser step
+    gate: str = "none"  # of L_c, see `siamese.method.gate`; the rest is not the paper's either
+    agreement: Tensor | None = None  # weights of the cells in L_c, (B, 1, h, w)
+    additions: Additions | None = None
 
 
 def image_ramp(step: int, num_steps: int, row: SiameseRow | ControlNetImageRow) -> float:
@@ -32,9 +37,21 @@ def loss_weights(step: int, num_steps: int, timesteps: Tensor, row: SiameseRow) 
     """
     late = row.online_augmentation and step > num_steps * row.augment_after
     return LossWeights(
-        image=image_ramp(step, num_steps, row),
+        image=row.image_share * image_ramp(step, num_steps, row),
         mask=row.w_m,
         consistency=row.w_c if row.noise_consistency else 0.0,
         image_trains_decoder=row.image_branch_trains_decoder,
         online=(timesteps <= row.augment_t_max) & late,
+        gate=row.consistency_gate,
     )
+
+
+def snr_weights(row: LossSwitches, sigmas: Tensor) -> Tensor | None:
+    """Return min(SNR, gamma) / SNR of each sample, (B,), or None; SNR = abar / (1 - abar), sigmas sqrt(1 - abar).
+
+    Hang et al., Efficient Diffusion Training via Min-SNR Weighting Strategy, ICCV 2023, for predicted noise.
+    """
+    if row.snr_gamma is None:
+        return None
+    variance = sigmas.square()
+    return (row.snr_gamma * variance / (1 - variance)).clamp_max(1)

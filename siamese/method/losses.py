@@ -20,8 +20,16 @@ def mse_per_sample(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tenso
 
 
 def consistency_loss(mask_pred: Tensor, mix_pred: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return |e_m - sg[e_mix]|^2 of each sample (Eq. 9); the image branch is the anchor and gets no gradient here."""
+    """Return |e_m - sg[e_mix]|^2 of each sample (Eq. 9); the image branch is the anchor and gets no gradient here.
+
+    weights: as in `mse_per_sample`.
+    """
     return mse_per_sample(mask_pred, mix_pred.detach(), weights)
+
+
+def weighed_sum(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the sum of losses (B,), each times the weight of its sample where there are any."""
+    return losses.sum() if weights is None else (weights * losses).sum()
 
 
 def augmented_latents(noisy_latents: Tensor, sigmas: Tensor, noise: Tensor, mix_pred: Tensor) -> Tensor:

@@ -11,13 +11,15 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
+from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, LatentRow, SiameseRow, T2IAdapterRow
 from siamese.method.adc import adc_step, adc_teacher
+from siamese.method.additions import Additions
+from siamese.method.batch import Batch
 from siamese.method.control import Condition, encoded_hint
-from siamese.method.loss_weights import image_ramp, loss_weights
+from siamese.method.loss_weights import image_ramp, loss_weights, snr_weights
 from siamese.method.networks import Networks, adapter_networks, control_networks
-from siamese.method.reweight import row_weights
-from siamese.method.step import Augmented, Batch, condition_step, siamese_step
+from siamese.method.reweight import agreement_weights, row_weights
+from siamese.method.step import Augmented, condition_step, siamese_step
 
 
 class Method(NamedTuple):
@@ -73,6 +75,12 @@ METHODS: dict[str, Method] = {
 }
 
 
+def figures(row: LatentRow) -> tuple[str, ...]:
+    """Return what the step of a row logs beside TERMS, and what is no part of its loss."""
+    gated = row.siamese is not None and row.siamese.consistency_gate != "none"
+    return ("gain",) if gated else ()
+
+
 def training_step(
     nets: Networks,
     row: Any,
@@ -84,12 +92,16 @@ def training_step(
 ) -> dict[str, Tensor]:
     """Add the gradients of share * sum of the loss in step `step`, from 0, of `steps`.
 
-    Returns the loss terms that the method has, names of siamese.method.step.TERMS, for each sample, (B,). `waiting`
-    takes the samples whose pass comes at the end of the optimiser step; None: they have it at once.
+    Returns for each sample, (B,), the loss terms that the method has, names of siamese.method.step.TERMS, and the
+    row's `figures`. `waiting` takes the samples whose pass comes at the end of the optimiser step; None: they have it
+    at once.
     """
     lesion = row_weights(row, batch.mask_hint, batch.noisy_latents)
+    additions = Additions(snr=snr_weights(row, batch.sigmas))
     if paper := row.siamese:
         weights = loss_weights(step, steps, batch.timesteps, paper)._replace(lesion=lesion, waiting=waiting)
+        cells = agreement_weights(paper, batch.mask_hint, batch.noisy_latents)
+        weights = weights._replace(agreement=cells, additions=additions)
         return siamese_step(nets.controlnet, nets.unet, batch, weights, share)
     if isinstance(row, AdcRow):
         return adc_step(nets, row, batch, share, lesion)
@@ -97,4 +109,5 @@ def training_step(
     if isinstance(row, ControlNetImageRow):
         ramp, term = image_ramp(step, steps, row), "image"
     condition = METHODS[row.method].condition(nets, row, batch.mask_hint, batch.image_hint, ramp)
-    return {term: condition_step(nets.unet, condition, batch, share, lesion)}
+    loss = condition_step(nets.unet, condition, batch, share, lesion, additions)
+    return {term: loss, **additions.figures}

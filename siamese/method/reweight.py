@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from siamese.config.rows import LatentRow
+from siamese.config.rows import LatentRow, SiameseRow
 
 
 def adaptive_weights(masks: Tensor, *, normalize: bool) -> Tensor:
@@ -38,6 +38,13 @@ def row_weights(row: LatentRow, mask_hints: Tensor, latents: Tensor) -> Tensor |
 
     r is the lesion's share on the latents' grid, see `lesion_cells`.
     """
-    if row.loss_reweight == "none":
+    if row.loss_reweight != "arsdm":
         return None
     return adaptive_weights(lesion_cells(mask_hints, latents), normalize=row.reweight_normalize)
+
+
+def agreement_weights(row: SiameseRow, mask_hints: Tensor, latents: Tensor) -> Tensor | None:
+    """Return W / mean(W) for the cells of L_c, as `row_weights`, or None."""
+    if row.consistency_reweight == "none":
+        return None
+    return adaptive_weights(lesion_cells(mask_hints, latents), normalize=True)

@@ -12,7 +12,8 @@ at once, while the decoder's weights are constants (D' of the paper); ControlNet
 (spec 1.6). Only one decoder graph is ever alive.
 
 `loss_reweight: arsdm` weighs the cells of the denoising losses L_m, L_i and L_m'. L_c stays as it is: it compares two
-predictions with each other and none with the noise.
+predictions with each other and none with the noise; `consistency_reweight` is for that. Terms are logged as they are
+before the weights of terms and samples: w_c, the gate of L_c, min-SNR.
 """
 
 import contextlib
@@ -24,6 +25,8 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from siamese.base.devices import moved, rows_of
+from siamese.method.additions import Additions
+from siamese.method.batch import Batch
 from siamese.method.control import (
     Condition,
     control_residuals,
@@ -34,22 +37,11 @@ from siamese.method.control import (
     unet_decode,
     unet_encode,
 )
+from siamese.method.gate import GATES, gain
 from siamese.method.loss_weights import LossWeights
-from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample
+from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample, weighed_sum
 
 TERMS = ("mask", "image", "consistency", "online")
-
-
-class Batch(NamedTuple):
-    """One batch at its noisy latents."""
-
-    noisy_latents: Tensor  # (B, C, h, w): z_t
-    timesteps: Tensor  # (B,) int64, on the CPU: what they select is known there without asking the device
-    sigmas: Tensor  # (B,): sqrt(1 - abar_t)
-    noise: Tensor  # (B, C, h, w): eps
-    context: Tensor  # (B, 77, D): prompt embeddings
-    mask_hint: Tensor  # (B, 3, H, W) in [0, 1]
-    image_hint: Tensor  # (B, 3, H, W) in [0, 1]
 
 
 class Augmented(NamedTuple):
@@ -75,7 +67,12 @@ def _constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
 
 
 def condition_step(
-    unet: UNet2DConditionModel, condition: Condition, batch: Batch, share: float | Tensor, lesion: Tensor | None = None
+    unet: UNet2DConditionModel,
+    condition: Condition,
+    batch: Batch,
+    share: float | Tensor,
+    lesion: Tensor | None = None,
+    additions: Additions | None = None,
 ) -> Tensor:
     """Add the gradients of share * sum of |e - eps|^2 under one condition and return it for each sample, (B,).
 
@@ -83,12 +80,13 @@ def condition_step(
     adapter acts inside the UNet's encoder, so gradients flow through that; ControlNets join after it. lesion: weights
     of the cells, (B, 1, h, w).
     """
+    additions = additions or Additions()
     (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
     with torch.set_grad_enabled(bool(condition.adapter)):
         features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context, condition.adapter)
     residuals = summed_residuals(condition, batch.noisy_latents, timesteps, batch.context)
     loss = mse_per_sample(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
-    (share * loss.sum()).backward()
+    (share * weighed_sum(loss, additions.snr)).backward()
     return loss.detach()
 
 
@@ -98,10 +96,11 @@ def mask_step(
     batch: Batch,
     share: float | Tensor,
     lesion: Tensor | None = None,
+    additions: Additions | None = None,
 ) -> Tensor:
     """Add the gradients of share * sum of L_m and return L_m of each sample, (B,): the whole step of ControlNet."""
     condition = Condition((encoded_hint(controlnet, batch.mask_hint),))
-    return condition_step(unet, condition, batch, share, lesion)
+    return condition_step(unet, condition, batch, share, lesion, additions)
 
 
 def _augmented(batch: Batch, weights: LossWeights, mix_pred: Tensor, rows: list[int], loss: Tensor) -> Augmented:
@@ -142,10 +141,12 @@ def siamese_step(
 ) -> dict[str, Tensor]:
     """Add the gradients of share * sum over the batch of L_m + L_i + w_c L_c + L_m' and return each term, (B,).
 
+    With a gate of L_c also "gain", see `siamese.method.gate`, and the figures of `weights.additions`.
     `share` is 1 / (pairs of the optimiser step), times the loss scale in half precision, so that micro-batches and
     processes add up to one mean. L_m' counts only the samples that Eq. 13 selects and is still divided by all of them.
     With `weights.waiting` these samples go there, and "online" is 0 until `online_step` has taken them.
     """
+    additions = weights.additions or Additions()
     (timesteps,) = moved([batch.timesteps], batch.noisy_latents.device)
     with torch.no_grad():
         features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context)
@@ -160,12 +161,17 @@ def siamese_step(
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
         mix_pred = unet_decode(unet, features, mixed, batch.context)
         image_loss = mse_per_sample(mix_pred, batch.noise, weights.lesion)
-        (share * image_loss.sum()).backward()
+        (share * weighed_sum(image_loss, additions.snr)).backward()
 
     mask_pred = unet_decode(unet, features, mask, batch.context)
     mask_loss = mse_per_sample(mask_pred, batch.noise, weights.lesion)
-    consistency = consistency_loss(mask_pred, mix_pred)
-    (share * (mask_loss.sum() + weights.consistency * consistency.sum())).backward()
+    consistency = consistency_loss(mask_pred, mix_pred, weights.agreement)
+    gate = None
+    if weights.gate != "none":
+        additions.figures["gain"] = gain(mask_pred, mix_pred, batch.noise)
+        gate = GATES[weights.gate](additions.figures["gain"])
+    pulled = weights.consistency * weighed_sum(consistency, gate)
+    (share * (weighed_sum(mask_loss, additions.snr) + pulled)).backward()
     torch.autograd.backward(residuals, [leaf.grad for leaf in leaves])
 
     online = torch.zeros_like(mask_loss)
@@ -177,4 +183,4 @@ def siamese_step(
         else:
             weights.waiting.append(augmented)
     terms = (mask_loss.detach(), image_loss.detach(), consistency.detach(), online)
-    return dict(zip(TERMS, terms, strict=True))
+    return {**dict(zip(TERMS, terms, strict=True)), **additions.figures}

@@ -60,16 +60,18 @@ def run_steps(
     state: TrainingState,
     accelerator: Accelerator,
     add_gradients: AddGradients,
+    figures: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Take every step from the last checkpoint on, each on cfg.batch of so many pairs; log the terms.
 
+    `figures` are logged behind the terms and are no part of the loss.
     A step sees cfg.batch pairs, however many processes and micro-batches share them. Averaged weights, where there are
     any, are in place of the last ones then. Returns what the generator's config.json says of the run; the first process
     has written loss.csv.
 
     Raises: UserError when a term is not finite, with the step.
     """
-    cfg, work = run.cfg, run.work
+    cfg, work, names = run.cfg, run.work, (*terms, *figures)
     method, device, processes = row.method, accelerator.device, accelerator.num_processes
     mine = slice(accelerator.process_index, None, processes)
     most = math.ceil(cfg.batch / processes)
@@ -86,9 +88,9 @@ def run_steps(
         say(f"resumed at step {start} of {cfg.steps}")
 
     def log(step: int, means: list[float]) -> None:
-        check_losses(method, step, cfg.steps, dict(zip(terms, means, strict=True)), advice)
+        check_losses(method, step, cfg.steps, dict(zip(names, means, strict=True)), advice)
         state.rows.append([step, *means])
-        bar.set_postfix(loss=f"{sum(means):.3f}", refresh=False)
+        bar.set_postfix(loss=f"{sum(means[: len(terms)]):.3f}", refresh=False)
 
     losses, one_pair = LateReader(log), torch.tensor(1 / cfg.batch, device=device)
     for step in range(start, cfg.steps):
@@ -117,7 +119,7 @@ def run_steps(
     if state.average:
         state.average.copy_to(state.parameters)
     if accelerator.is_main_process:
-        state.write_losses(run.out / "loss.csv", terms)
+        state.write_losses(run.out / "loss.csv", names)
     settings = {"generator": row.model_dump(mode="json"), "training": cfg.model_dump(mode="json")}
     return {**settings, "precision": accelerator.mixed_precision, "pairs": pairs}
 

@@ -14,10 +14,11 @@ from siamese.base.latents import TrainingData, image_hints, mask_hints
 from siamese.base.load import base_info, load_scheduler
 from siamese.base.training_state import TrainingState
 from siamese.config.sections import TrainingConfig
+from siamese.method.batch import Batch
 from siamese.method.checkpoint import build_networks, save_generator
 from siamese.method.networks import Networks
-from siamese.method.registry import training_step
-from siamese.method.step import TERMS, Augmented, Batch, online_step
+from siamese.method.registry import figures, training_step
+from siamese.method.step import TERMS, Augmented, online_step
 from siamese.training.loop import MicroBatch, Run, one_training, run_steps
 
 COMPILED_VARIANTS = 64
@@ -93,11 +94,12 @@ def training_networks(row: Any, cfg: TrainingConfig, base_dir: Path, device: tor
 def train_generator(data: TrainingData, row: Any, run: Run) -> None:
     """Train a generator and write it with loss.csv; only the first process writes.
 
-    `row` is one of the classes in config/rows.py. A loss term that the method does not have is 0 in loss.csv.
+    `row` is one of the classes in config/rows.py. A loss term that the method does not have is 0 in loss.csv; some
+    switches log figures beside the terms there.
 
     Raises: UserError when a loss is not finite, with the step and the term, or when memory does not suffice.
     """
-    cfg, scheduler = run.cfg, load_scheduler(run.base_dir)
+    cfg, scheduler, names = run.cfg, load_scheduler(run.base_dir), (*TERMS, *figures(row))
     with one_training(cfg) as accelerator:
         networks = training_networks(row, cfg, run.base_dir, accelerator.device)
         state = TrainingState(networks.all(), networks.resumed(), cfg, accelerator, cfg.ema)
@@ -112,10 +114,10 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
             if waiting:
                 with accelerator.autocast():
                     online_step(networks.controlnet, networks.unet, waiting, share, len(micro_batches[0][0]))
-            sums = [terms[name].sum() if name in terms else share.new_zeros(()) for terms in computed for name in TERMS]
-            return torch.stack(sums).view(len(computed), len(TERMS)).sum(0)
+            sums = [terms[name].sum() if name in terms else share.new_zeros(()) for terms in computed for name in names]
+            return torch.stack(sums).view(len(computed), len(names)).sum(0)
 
-        config = run_steps(row, len(data.mean), TERMS, run, state, accelerator, add_gradients)
+        config = run_steps(row, len(data.mean), TERMS, run, state, accelerator, add_gradients, figures(row))
         if accelerator.is_main_process:
             config["base"] = base_info(run.base_dir)["sha256"]
             save_generator(networks, data.context, config, run.out)

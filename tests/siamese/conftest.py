@@ -10,9 +10,9 @@ from siamese.base.devices import seeded
 from siamese.base.latents import cache_latents, load_training_data
 from siamese.base.pretrain import pretrain
 from siamese.config.sections import ControlNetRow, PretrainedHere, SamplingConfig, SiameseRow, TrainingConfig
+from siamese.method.batch import Batch
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder
-from siamese.method.step import Batch
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
 

@@ -87,6 +87,14 @@ def test_loss_terms_are_logged(generators):
         assert (float(rows[-1]["image"]) > 0) == (name == "siamese")
 
 
+def test_the_gain_is_logged_where_a_gate_reads_it_and_nowhere_else(train, generators, tmp_path):
+    train("gated", SIAMESE.model_copy(update={"consistency_gate": "gain", "image_weight": "constant"}), steps=2)
+    header, *lines = (tmp_path / "gated/loss.csv").read_text().splitlines()
+    assert header == "step,mask,image,consistency,online,gain"
+    assert all(len(line.split(",")) == 6 for line in lines)
+    assert (generators["siamese"] / "loss.csv").read_text().splitlines()[0] == "step,mask,image,consistency,online"
+
+
 def test_losses_are_those_of_the_golden_file(generators):
     """A change that is meant to keep the numbers keeps these; others replace the file and say why in the commit."""
     golden = np.loadtxt(ROOT / "tests/golden/siamese_losses.csv", delimiter=",", skiprows=1)

@@ -1,0 +1,13 @@
+"""What switches add to the losses of one step; none of it is the paper's."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class Additions:
+    """Nothing, as it stands."""
+
+    figures: dict[str, Tensor] = field(default_factory=dict)  # takes what is logged beside the terms, (B,) each
+    snr: Tensor | None = None  # weights of the samples in L_m and L_i, (B,); never in L_m', which lives at small t
