@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,12 +45,19 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.opt
 }
 
 
+class Companion(NamedTuple):
+    """A network that learns beside the generator, by an optimiser of its own, and is no part of it."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
 class TrainingState:
     """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run.
 
     What has requires_grad set in the networks is trained; `saved` is what a checkpoint holds, by name. `ema` is the
     decay of the averaged weights, None for none; its options are those of diffusers' EMAModel. `rng` is a
-    generator on the CPU whose draws go on where they were.
+    generator on the CPU whose draws go on where they were. `companion` is in the checkpoints to resume from alone.
 
     Raises: UserError when the optimiser's package is missing.
     """
@@ -64,10 +71,13 @@ class TrainingState:
         ema: float | None,
         *,
         rng: torch.Generator | None = None,
+        companion: Companion | None = None,
         **ema_options: Any,
     ) -> None:
-        self.saved, self.rng = saved, rng
+        self.saved, self.rng, self.companion = saved, rng, companion
         self.parameters = [p for net in networks for p in net.parameters() if p.requires_grad]
+        beside = companion.network.parameters() if companion else ()
+        self.learning = [*self.parameters, *beside]  # all that a step gives gradients to
         self.optimizer = OPTIMIZERS[cfg.optimizer](self.parameters, lr=cfg.lr, weight_decay=cfg.weight_decay)
         self.schedule = SCHEDULES[cfg.schedule](self.optimizer, cfg)
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=accelerator.mixed_precision == "fp16")
@@ -79,6 +89,8 @@ class TrainingState:
         """Take one optimiser step with the gradients that are there."""
         scale = self.scaler.get_scale() if self.average else 0.0
         self.scaler.step(self.optimizer)
+        if self.companion:
+            self.scaler.step(self.companion.optimizer)
         self.scaler.update()
         self.schedule.step()
         # smaller: half precision overflowed, and nothing was changed
@@ -87,7 +99,8 @@ class TrainingState:
 
     def _beside_weights(self) -> dict:
         values = {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
-        return values | ({"average": self.average} if self.average else {})
+        values |= {"average": self.average} if self.average else {}
+        return values | ({f"companion {k}": v for k, v in self.companion._asdict().items()} if self.companion else {})
 
     def save(self, work: Path, step: int) -> None:
         """Write a checkpoint to resume from beside the last one, rename it, then drop the last one."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from siamese.method.law import Law
+
 
 @dataclass
 class Additions:
@@ -11,3 +13,4 @@ class Additions:
 
     figures: dict[str, Tensor] = field(default_factory=dict)  # takes what is logged beside the terms, (B,) each
     snr: Tensor | None = None  # weights of the samples in L_m and L_i, (B,); never in L_m', which lives at small t
+    law: Law | None = None  # learns the weights of the cells in L_m, L_i and L_m'

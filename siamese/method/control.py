@@ -141,12 +141,10 @@ def unet_encode(
     return EncoderFeatures(skips, mid, time)
 
 
-def unet_decode(
+def decoder_features(
     unet: UNet2DConditionModel, features: EncoderFeatures, residuals: Residuals | None, context: Tensor
 ) -> Tensor:
-    """Return the predicted noise D(E(z_t), c), (B, 4, h, w): the trained half of the UNet, up blocks and output.
-
-    Without residuals it is D(E(z_t)).
+    """Return what the last up block of the UNet gives, (B, width, h, w), which `predicted_noise` takes.
 
     The latent sides must be multiples of the UNet's downsampling; `siamese.base.latents.check_size` checks it.
     """
@@ -158,7 +156,22 @@ def unet_decode(
         used, skips = tuple(skips[-count:]), skips[:-count]
         extra = {"encoder_hidden_states": context} if getattr(block, "has_cross_attention", False) else {}
         sample = block(hidden_states=sample, temb=features.time, res_hidden_states_tuple=used, **extra)
-    return unet.conv_out(unet.conv_act(unet.conv_norm_out(sample)))
+    return sample
+
+
+def predicted_noise(unet: UNet2DConditionModel, decoded: Tensor) -> Tensor:
+    """Return the noise, (B, 4, h, w), from what `decoder_features` gave."""
+    return unet.conv_out(unet.conv_act(unet.conv_norm_out(decoded)))
+
+
+def unet_decode(
+    unet: UNet2DConditionModel, features: EncoderFeatures, residuals: Residuals | None, context: Tensor
+) -> Tensor:
+    """Return the predicted noise D(E(z_t), c), (B, 4, h, w): the trained half of the UNet, up blocks and output.
+
+    Without residuals it is D(E(z_t)).
+    """
+    return predicted_noise(unet, decoder_features(unet, features, residuals, context))
 
 
 def decoder_modules(unet: UNet2DConditionModel) -> dict[str, torch.nn.Module]:

@@ -16,6 +16,7 @@ from siamese.method.adc import adc_step, adc_teacher
 from siamese.method.additions import Additions
 from siamese.method.batch import Batch
 from siamese.method.control import Condition, encoded_hint
+from siamese.method.law import LAW_FIGURES, Law
 from siamese.method.loss_weights import image_ramp, loss_weights, snr_weights
 from siamese.method.networks import Networks, adapter_networks, control_networks
 from siamese.method.reweight import agreement_weights, row_weights
@@ -78,7 +79,7 @@ METHODS: dict[str, Method] = {
 def figures(row: LatentRow) -> tuple[str, ...]:
     """Return what the step of a row logs beside TERMS, and what is no part of its loss."""
     gated = row.siamese is not None and row.siamese.consistency_gate != "none"
-    return ("gain",) if gated else ()
+    return (*(("gain",) if gated else ()), *(LAW_FIGURES if row.loss_reweight == "law" else ()))
 
 
 def training_step(
@@ -89,15 +90,18 @@ def training_step(
     steps: int,
     share: float | Tensor,
     waiting: list[Augmented] | None = None,
+    learned: Law | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradients of share * sum of the loss in step `step`, from 0, of `steps`.
 
     Returns for each sample, (B,), the loss terms that the method has, names of siamese.method.step.TERMS, and the
     row's `figures`. `waiting` takes the samples whose pass comes at the end of the optimiser step; None: they have it
-    at once.
+    at once. `learned` are the weights of `loss_reweight: law`.
     """
     lesion = row_weights(row, batch.mask_hint, batch.noisy_latents)
-    additions = Additions(snr=snr_weights(row, batch.sigmas))
+    if row.loss_reweight == "law" and learned is None:
+        raise ValueError("loss_reweight: law needs its network")
+    additions = Additions(snr=snr_weights(row, batch.sigmas), law=learned)
     if paper := row.siamese:
         weights = loss_weights(step, steps, batch.timesteps, paper)._replace(lesion=lesion, waiting=waiting)
         cells = agreement_weights(paper, batch.mask_hint, batch.noisy_latents)

@@ -30,9 +30,11 @@ from siamese.method.batch import Batch
 from siamese.method.control import (
     Condition,
     control_residuals,
+    decoder_features,
     decoder_modules,
     encoded_hint,
     mix_residuals,
+    predicted_noise,
     summed_residuals,
     unet_decode,
     unet_encode,
@@ -85,7 +87,11 @@ def condition_step(
     with torch.set_grad_enabled(bool(condition.adapter)):
         features = unet_encode(unet, batch.noisy_latents, timesteps, batch.context, condition.adapter)
     residuals = summed_residuals(condition, batch.noisy_latents, timesteps, batch.context)
-    loss = mse_per_sample(unet_decode(unet, features, residuals, batch.context), batch.noise, lesion)
+    decoded = decoder_features(unet, features, residuals, batch.context)
+    predicted = predicted_noise(unet, decoded)
+    if additions.law:
+        lesion = additions.law.learn(decoded, predicted, batch, share, additions.figures)
+    loss = mse_per_sample(predicted, batch.noise, lesion)
     (share * weighed_sum(loss, additions.snr)).backward()
     return loss.detach()
 
@@ -156,6 +162,12 @@ def siamese_step(
     residuals = control_residuals(controlnet, latents, times, context, encoded)
     leaves = [level.detach().requires_grad_() for level in residuals]
     mask, image = zip(*(leaf.chunk(2) for leaf in leaves), strict=True)
+
+    if additions.law:  # its weights come from the mask branch, whose pass for L_m comes after L_i
+        with torch.no_grad():
+            decoded = decoder_features(unet, features, mask, batch.context)
+            predicted = predicted_noise(unet, decoded)
+        weights = weights._replace(lesion=additions.law.learn(decoded, predicted, batch, share, additions.figures))
 
     with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)

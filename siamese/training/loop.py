@@ -102,7 +102,7 @@ def run_steps(
             starts = range(0, len(indices), micro)
             return add_gradients(step, [(indices[i : i + micro], positions[i : i + micro]) for i in starts], share)
 
-        sums, fitting = accumulate(compute, micro, state.parameters, accelerator, cfg)
+        sums, fitting = accumulate(compute, micro, state.learning, accelerator, cfg)
         if fitting < micro:
             say(f"out of memory: now {fitting} pairs at a time on each, still {cfg.batch} a step")
         micro = fitting
@@ -114,7 +114,7 @@ def run_steps(
             if accelerator.is_main_process:
                 state.save(work, step + 1)
     losses.flush()
-    check_weights(method, cfg.steps, state.parameters, advice)
+    check_weights(method, cfg.steps, state.learning, advice)
     bar.close()
     if state.average:
         state.average.copy_to(state.parameters)

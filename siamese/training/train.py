@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
+from torch.optim import AdamW
 
 from data.pairs.seeds import item_seed
 from siamese.base.devices import moved, place
 from siamese.base.latents import TrainingData, image_hints, mask_hints
 from siamese.base.load import base_info, load_scheduler
-from siamese.base.training_state import TrainingState
+from siamese.base.training_state import Companion, TrainingState
 from siamese.config.sections import TrainingConfig
 from siamese.method.batch import Batch
 from siamese.method.checkpoint import build_networks, save_generator
+from siamese.method.law import build_law
 from siamese.method.networks import Networks
 from siamese.method.registry import figures, training_step
 from siamese.method.step import TERMS, Augmented, online_step
@@ -102,7 +104,9 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
     cfg, scheduler, names = run.cfg, load_scheduler(run.base_dir), (*TERMS, *figures(row))
     with one_training(cfg) as accelerator:
         networks = training_networks(row, cfg, run.base_dir, accelerator.device)
-        state = TrainingState(networks.all(), networks.resumed(), cfg, accelerator, cfg.ema)
+        law = build_law(row, networks.unet, cfg.seed, accelerator.device)
+        companion = Companion(law.network, AdamW(law.network.parameters(), lr=row.law_lr)) if law else None
+        state = TrainingState(networks.all(), networks.resumed(), cfg, accelerator, cfg.ema, companion=companion)
 
         def add_gradients(step: int, micro_batches: Sequence[MicroBatch], share: Tensor) -> Tensor:
             computed: list[dict[str, Tensor]] = []
@@ -110,7 +114,7 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
             for indices, positions in micro_batches:
                 batch = draw_batch(data, indices, positions, scheduler, cfg, accelerator.device, row.t_sampling)
                 with accelerator.autocast():
-                    computed.append(training_step(networks, row, batch, step, cfg.steps, share, waiting))
+                    computed.append(training_step(networks, row, batch, step, cfg.steps, share, waiting, law))
             if waiting:
                 with accelerator.autocast():
                     online_step(networks.controlnet, networks.unet, waiting, share, len(micro_batches[0][0]))
