@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from data.pairs.config import Config
+from data.pairs.config import Config, Count
 
 Timestep = Annotated[int, Field(ge=0, le=999)]
 
 
 class LossSwitches(Config):
-    """Weights of cells and samples in the denoising losses."""
+    """Weights of cells and samples in the denoising losses, and a loss on the layout."""
 
     loss_reweight: Literal["none", "arsdm", "law"] = Field(
         default="none",
@@ -35,6 +35,11 @@ class LossSwitches(Config):
     snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="weigh samples in L_m and L_i by min(SNR, gamma) / SNR; min-SNR takes 5"
     )
+    layout_loss: float = Field(
+        default=0.0, ge=0, description="weight of a loss that finds the mask again in the denoised latents; 0: off"
+    )
+    layout_t_max: Timestep = Field(default=400, description="and only at timesteps up to this one, included")
+    layout_steps: Count = Field(default=500, description="steps of the small segmenter on latents that judges it")
 
     @model_validator(mode="after")
     def _every_switch_acts(self) -> "LossSwitches":
@@ -43,9 +48,12 @@ class LossSwitches(Config):
             problems.append(
                 f"reweight_normalize does nothing with loss_reweight: {self.loss_reweight}; set loss_reweight: arsdm"
             )
+        needed = {"law_": ("loss_reweight: law", self.loss_reweight == "law")}
+        needed["layout_"] = ("layout_loss above 0", self.layout_loss > 0)
         for name, field in LossSwitches.model_fields.items():
-            if name.startswith("law_") and self.loss_reweight != "law" and getattr(self, name) != field.default:
-                problems.append(f"{name} does nothing without loss_reweight: law")
+            asked, there = next((value for prefix, value in needed.items() if name.startswith(prefix)), ("", True))
+            if not there and getattr(self, name) != field.default:
+                problems.append(f"{name} does nothing without {asked}")
         if self.law_t[0] > self.law_t[1]:
             problems.append(f"law_t: the first timestep {self.law_t[0]} is behind the last one {self.law_t[1]}")
         if problems:

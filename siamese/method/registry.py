@@ -17,6 +17,7 @@ from siamese.method.additions import Additions
 from siamese.method.batch import Batch
 from siamese.method.control import Condition, encoded_hint
 from siamese.method.law import LAW_FIGURES, Law
+from siamese.method.layout import LAYOUT_FIGURES, Layout
 from siamese.method.loss_weights import image_ramp, loss_weights, snr_weights
 from siamese.method.networks import Networks, adapter_networks, control_networks
 from siamese.method.reweight import agreement_weights, row_weights
@@ -79,7 +80,8 @@ METHODS: dict[str, Method] = {
 def figures(row: LatentRow) -> tuple[str, ...]:
     """Return what the step of a row logs beside TERMS, and what is no part of its loss."""
     gated = row.siamese is not None and row.siamese.consistency_gate != "none"
-    return (*(("gain",) if gated else ()), *(LAW_FIGURES if row.loss_reweight == "law" else ()))
+    asked = {("gain",): gated, LAW_FIGURES: row.loss_reweight == "law", LAYOUT_FIGURES: row.layout_loss > 0}
+    return tuple(name for names, there in asked.items() if there for name in names)
 
 
 def training_step(
@@ -91,17 +93,20 @@ def training_step(
     share: float | Tensor,
     waiting: list[Augmented] | None = None,
     learned: Law | None = None,
+    layout: Layout | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradients of share * sum of the loss in step `step`, from 0, of `steps`.
 
     Returns for each sample, (B,), the loss terms that the method has, names of siamese.method.step.TERMS, and the
     row's `figures`. `waiting` takes the samples whose pass comes at the end of the optimiser step; None: they have it
-    at once. `learned` are the weights of `loss_reweight: law`.
+    at once. `learned` and `layout` are what `loss_reweight: law` and `layout_loss` need.
     """
     lesion = row_weights(row, batch.mask_hint, batch.noisy_latents)
     if row.loss_reweight == "law" and learned is None:
         raise ValueError("loss_reweight: law needs its network")
-    additions = Additions(snr=snr_weights(row, batch.sigmas), law=learned)
+    if row.layout_loss and layout is None:
+        raise ValueError("layout_loss needs its segmenter")
+    additions = Additions(snr=snr_weights(row, batch.sigmas), law=learned, layout=layout)
     if paper := row.siamese:
         weights = loss_weights(step, steps, batch.timesteps, paper)._replace(lesion=lesion, waiting=waiting)
         cells = agreement_weights(paper, batch.mask_hint, batch.noisy_latents)

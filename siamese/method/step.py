@@ -92,7 +92,10 @@ def condition_step(
     if additions.law:
         lesion = additions.law.learn(decoded, predicted, batch, share, additions.figures)
     loss = mse_per_sample(predicted, batch.noise, lesion)
-    (share * weighed_sum(loss, additions.snr)).backward()
+    total = weighed_sum(loss, additions.snr)
+    if additions.layout:
+        total = total + additions.layout.loss(predicted, batch, additions.figures)
+    (share * total).backward()
     return loss.detach()
 
 
@@ -182,8 +185,10 @@ def siamese_step(
     if weights.gate != "none":
         additions.figures["gain"] = gain(mask_pred, mix_pred, batch.noise)
         gate = GATES[weights.gate](additions.figures["gain"])
-    pulled = weights.consistency * weighed_sum(consistency, gate)
-    (share * (weighed_sum(mask_loss, additions.snr) + pulled)).backward()
+    total = weighed_sum(mask_loss, additions.snr) + weights.consistency * weighed_sum(consistency, gate)
+    if additions.layout:
+        total = total + additions.layout.loss(mask_pred, batch, additions.figures)
+    (share * total).backward()
     torch.autograd.backward(residuals, [leaf.grad for leaf in leaves])
 
     online = torch.zeros_like(mask_loss)

@@ -18,6 +18,7 @@ from siamese.config.sections import TrainingConfig
 from siamese.method.batch import Batch
 from siamese.method.checkpoint import build_networks, save_generator
 from siamese.method.law import build_law
+from siamese.method.layout import build_layout
 from siamese.method.networks import Networks
 from siamese.method.registry import figures, training_step
 from siamese.method.step import TERMS, Augmented, online_step
@@ -105,6 +106,7 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
     with one_training(cfg) as accelerator:
         networks = training_networks(row, cfg, run.base_dir, accelerator.device)
         law = build_law(row, networks.unet, cfg.seed, accelerator.device)
+        layout = build_layout(row, data, scheduler, cfg.seed, run.work, accelerator)
         companion = Companion(law.network, AdamW(law.network.parameters(), lr=row.law_lr)) if law else None
         state = TrainingState(networks.all(), networks.resumed(), cfg, accelerator, cfg.ema, companion=companion)
 
@@ -114,7 +116,7 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
             for indices, positions in micro_batches:
                 batch = draw_batch(data, indices, positions, scheduler, cfg, accelerator.device, row.t_sampling)
                 with accelerator.autocast():
-                    computed.append(training_step(networks, row, batch, step, cfg.steps, share, waiting, law))
+                    computed.append(training_step(networks, row, batch, step, cfg.steps, share, waiting, law, layout))
             if waiting:
                 with accelerator.autocast():
                     online_step(networks.controlnet, networks.unet, waiting, share, len(micro_batches[0][0]))

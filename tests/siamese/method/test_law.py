@@ -157,6 +157,8 @@ def test_weights_of_the_mask_branch_count_in_all_three_losses(make_networks, mak
 
 
 def test_a_step_needs_the_network(make_batch):
+    with pytest.raises(ValueError, match="needs its segmenter"):
+        training_step(None, row_of(loss_reweight="none", layout_loss=0.05), make_batch([1]), 0, 1, 1.0)
     with pytest.raises(ValueError, match="needs its network"):
         training_step(None, row_of(), make_batch([1]), 0, 1, 1.0)
 
