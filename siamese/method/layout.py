@@ -19,6 +19,7 @@ from diffusers import DDIMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
+from tqdm import tqdm
 
 from data.pairs.errors import UserError
 from data.pairs.seeds import item_seed
@@ -48,21 +49,13 @@ def train_segmenter(
 
     At timestep t it sees z0 + u (sigma_t / sqrt(abar_t)) noise, u uniform in [0, 1): the error of a one-step estimate
     lies between nothing and all of the noise.
-
-    Raises: UserError when the sides of the latents are no multiple of 4.
     """
-    height, width = data.mean.shape[2:]
-    if height % 4 or width % 4:
-        raise UserError(
-            f"layout_loss needs latents whose sides are multiples of 4, here {height} x {width}",
-            ["another size_px of the data set", "or layout_loss: 0"],
-        )
     rng = torch.Generator().manual_seed(item_seed(seed, "layout batches"))
     network = seeded(lambda: build_segmenter(data.mean.shape[1]), item_seed(seed, "layout")).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, row.layout_steps + 1)
     lesions = lesion_cells(mask_hints(data.masks), data.mean)
-    for _ in range(row.layout_steps):
+    for _ in tqdm(range(row.layout_steps), desc="layout", unit="step", mininterval=5):
         chosen = torch.randint(0, len(data.mean), (BATCH,), generator=rng)
         timesteps = torch.randint(0, row.layout_t_max + 1, (BATCH,), generator=rng)
         latents = data.mean[chosen] + data.std[chosen] * torch.randn(data.mean[chosen].shape, generator=rng)
@@ -122,10 +115,16 @@ def build_layout(
 
     The first process trains it and leaves it in `work`, where the others, and a run that is resumed, read it.
 
-    Raises: UserError as `train_segmenter`.
+    Raises: UserError when the sides of the latents are no multiple of 4.
     """
     if not row.layout_loss:
         return None
+    height, width = data.mean.shape[2:]
+    if height % 4 or width % 4:
+        raise UserError(
+            f"layout_loss needs latents whose sides are multiples of 4, here {height} x {width}",
+            ["another size_px of the data set", "or layout_loss: 0"],
+        )
     file = work / "layout.safetensors"
     if accelerator.is_main_process and not file.is_file():
         trained = train_segmenter(data, row, scheduler, seed, accelerator.device)

@@ -1,12 +1,24 @@
 """The weights of the loss terms. The only place that sees the step number (Eq. 13)."""
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from siamese.config.loss_switches import LossSwitches
 from siamese.config.rows import ControlNetImageRow, SiameseRow
-from siamese.method.additions import Additions
+from siamese.method.law import Law
+from siamese.method.layout import Layout
+
+
+@dataclass
+class Additions:
+    """What switches add to the losses of one step; nothing, as it stands. None of it is the paper's."""
+
+    figures: dict[str, Tensor] = field(default_factory=dict)  # takes what is logged beside the terms, (B,) each
+    snr: Tensor | None = None  # weights of the samples in L_m and L_i, (B,); never in L_m', which lives at small t
+    law: Law | None = None  # learns the weights of the cells in L_m, L_i and L_m'
+    layout: Layout | None = None  # a loss beside L_m
 
 
 class LossWeights(NamedTuple):

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, LatentRow, SiameseRow, T2IAdapterRow
 from siamese.method.adc import adc_step, adc_teacher
-from siamese.method.additions import Additions
 from siamese.method.batch import Batch
 from siamese.method.control import Condition, encoded_hint
 from siamese.method.law import LAW_FIGURES, Law
 from siamese.method.layout import LAYOUT_FIGURES, Layout
-from siamese.method.loss_weights import image_ramp, loss_weights, snr_weights
+from siamese.method.loss_weights import Additions, image_ramp, loss_weights, snr_weights
 from siamese.method.networks import Networks, adapter_networks, control_networks
 from siamese.method.reweight import agreement_weights, row_weights
 from siamese.method.step import Augmented, condition_step, siamese_step
@@ -78,7 +77,7 @@ METHODS: dict[str, Method] = {
 
 
 def figures(row: LatentRow) -> tuple[str, ...]:
-    """Return what the step of a row logs beside TERMS, and what is no part of its loss."""
+    """Return what the step of a row logs beside TERMS: the gain, the learned weights, the loss on the layout."""
     gated = row.siamese is not None and row.siamese.consistency_gate != "none"
     asked = {("gain",): gated, LAW_FIGURES: row.loss_reweight == "law", LAYOUT_FIGURES: row.layout_loss > 0}
     return tuple(name for names, there in asked.items() if there for name in names)

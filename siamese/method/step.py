@@ -25,7 +25,6 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 from siamese.base.devices import moved, rows_of
-from siamese.method.additions import Additions
 from siamese.method.batch import Batch
 from siamese.method.control import (
     Condition,
@@ -40,7 +39,7 @@ from siamese.method.control import (
     unet_encode,
 )
 from siamese.method.gate import GATES, gain
-from siamese.method.loss_weights import LossWeights
+from siamese.method.loss_weights import Additions, LossWeights
 from siamese.method.losses import augmented_latents, consistency_loss, mse_per_sample, weighed_sum
 
 TERMS = ("mask", "image", "consistency", "online")

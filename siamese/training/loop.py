@@ -64,7 +64,7 @@ def run_steps(
 ) -> dict[str, Any]:
     """Take every step from the last checkpoint on, each on cfg.batch of so many pairs; log the terms.
 
-    `figures` are logged behind the terms and are no part of the loss.
+    `figures` are logged behind the terms, and not in the loss that the progress bar shows.
     A step sees cfg.batch pairs, however many processes and micro-batches share them. Averaged weights, where there are
     any, are in place of the last ones then. Returns what the generator's config.json says of the run; the first process
     has written loss.csv.

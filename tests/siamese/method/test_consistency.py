@@ -5,9 +5,8 @@ import torch
 from pydantic import ValidationError
 
 from siamese.config.rows import SiameseRow
-from siamese.method.additions import Additions
 from siamese.method.gate import GATES, gain
-from siamese.method.loss_weights import loss_weights, snr_weights
+from siamese.method.loss_weights import Additions, loss_weights, snr_weights
 from siamese.method.registry import figures
 from siamese.method.reweight import agreement_weights
 from siamese.method.step import mask_step, online_step, siamese_step

@@ -6,7 +6,6 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from siamese.config.rows import SiameseRow
-from siamese.method.additions import Additions
 from siamese.method.control import (
     Condition,
     decoder_features,
@@ -16,7 +15,7 @@ from siamese.method.control import (
     unet_encode,
 )
 from siamese.method.law import LAW_FIGURES, Law, LawNetwork, bounded, objective, prior_of, region_means
-from siamese.method.loss_weights import loss_weights
+from siamese.method.loss_weights import Additions, loss_weights
 from siamese.method.registry import training_step
 from siamese.method.reweight import adaptive_weights
 from siamese.method.step import siamese_step

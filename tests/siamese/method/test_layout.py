@@ -13,9 +13,8 @@ from siamese.base.devices import seeded
 from siamese.base.latents import TrainingData
 from siamese.config.rows import SiameseRow
 from siamese.method import layout as layout_module
-from siamese.method.additions import Additions
 from siamese.method.layout import Layout, build_layout, build_segmenter, train_segmenter
-from siamese.method.loss_weights import loss_weights
+from siamese.method.loss_weights import Additions, loss_weights
 from siamese.method.step import mask_step, siamese_step
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
@@ -120,10 +119,10 @@ def test_the_segmenter_is_trained_once_and_read_by_a_run_that_is_resumed(tmp_pat
     assert build_layout(PAPER, data, SCHEDULER, 0, tmp_path / "unused", accelerator()) is None
 
 
-def test_latents_that_do_not_fit_are_refused():
+def test_latents_that_do_not_fit_are_refused(tmp_path):
     data = squares(1)
     with pytest.raises(UserError, match="multiples of 4, here 6 x 8"):
-        train_segmenter(data._replace(mean=data.mean[:, :, :6]), row_of(), SCHEDULER, 0, "cpu")
+        build_layout(row_of(), data._replace(mean=data.mean[:, :, :6]), SCHEDULER, 0, tmp_path, accelerator())
 
 
 def test_it_reads_nothing_from_the_device(make_batch):
