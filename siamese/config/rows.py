@@ -183,6 +183,15 @@ class AdcRow(HintRow):
     )
 
     @model_validator(mode="after")
+    def _reads_every_switch(self) -> "AdcRow":
+        switches = {"snr_gamma": self.snr_gamma, "layout_loss": self.layout_loss}
+        asked = [name for name, value in switches.items() if value]
+        asked += ["loss_reweight: law"] if self.loss_reweight == "law" else []
+        if asked:
+            raise ValueError(f"{', '.join(asked)}: the step of adc does not read it; the other methods do")
+        return self
+
+    @model_validator(mode="after")
     def _weights_to_normalize(self) -> "AdcRow":
         if self.distill_normalize and self.distill_weights == "uniform":
             raise ValueError("distill_normalize does nothing with distill_weights: uniform; set distill_weights: ratio")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from siamese.config.rows import SiameseRow
+from siamese.config.rows import AdcRow, SiameseRow
 from siamese.method.gate import GATES, gain
 from siamese.method.loss_weights import Additions, loss_weights, snr_weights
 from siamese.method.registry import figures
@@ -137,3 +137,9 @@ def test_min_snr_weighs_each_sample_of_a_plain_step(make_networks, make_batch):
 def test_switches_that_do_nothing_are_refused():
     with pytest.raises(ValidationError, match="consistency_gate: does nothing with noise_consistency: false"):
         change(consistency_gate="gain", noise_consistency=False)
+
+
+@pytest.mark.parametrize("switch", [{"snr_gamma": 5.0}, {"layout_loss": 0.05}, {"loss_reweight": "law"}])
+def test_adc_refuses_what_its_step_does_not_read(switch):
+    with pytest.raises(ValidationError, match="the step of adc does not read it"):
+        AdcRow(method="adc", hint="dhi", hint_widths=(4, 8, 16), **switch)
