@@ -12,7 +12,7 @@ VECTORS = ("inception", "clip_b32", "clip_l336", "lite0")  # the first that is e
 
 
 def run(item: dict, params) -> None:
-    """Write results/pictures/<dataset>/: tsne.png, colour.png, and copies-<set>.png for each synthetic set.
+    """Write results/pictures/<dataset>/: tsne.png and .csv, colour.png, and copies-<set>.png for each synthetic set.
 
     Of a generator with several seeds these are of the first: more of them would not be told apart.
     """
