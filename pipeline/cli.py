@@ -34,7 +34,10 @@ VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "features": ("extract the features of a pair set", ("dataset", "source", "generator_seed", "masks", "extractor")),
     "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "generator_seed", "masks")),
     "score": ("score a pair set", ("dataset", "source", "generator_seed", "masks")),
-    "filter": ("drop pairs of a synthetic set", ("dataset", "generator", "generator_seed", "masks", "filter")),
+    "filter": (
+        "drop pairs of a synthetic set, or keep the best of several draws",
+        ("dataset", "generator", "generator_seed", "masks", "filter"),
+    ),
     "pictures": ("draw what the features and audits of a data set show", ("dataset",)),
     "segment": (
         "train and test a segmenter on real and added pairs",

@@ -169,6 +169,12 @@ def write_image(path: Path, image: Array, text: Mapping[str, str] | None = None)
     _write_png(path, Image.fromarray(image), text or {})
 
 
+def png_text(path: Path) -> dict[str, str]:
+    """Return the text that `write_image` put into a file."""
+    with Image.open(path) as file:
+        return {key: str(value) for key, value in getattr(file, "text", {}).items()}
+
+
 def write_mask(path: Path, mask: Array, classes: int = 1) -> None:
     """Write uint8 (H, W) in {0..classes} as a one-channel PNG of `levels(classes)`: {0, 255} for one class."""
     most = mask.max(initial=0)

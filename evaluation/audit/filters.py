@@ -1,28 +1,36 @@
-"""Filters: which synthetic pairs are worth training on, decided from the table that the score stage writes."""
+"""Filters: which synthetic pairs are worth training on, decided from the table that the score stage writes.
+
+Of the rows here best_of.py does another kind, which keeps the number of pairs, and match_colour.py the colours.
+"""
 
 import csv
 import itertools
 import math
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Probability
 from data.pairs.errors import UserError
-from data.pairs.files import of_cell, whole_folder
-from data.pairs.manifest import PairSet, write_manifest
+from data.pairs.files import copy_file, of_cell, sha256_file, whole_folder
+from data.pairs.image_io import png_text, write_image
+from data.pairs.manifest import PairSet, file_names, write_manifest
+from evaluation.audit.match_colour import Match, Recolour
 
 CRITERIA = ("mask_fidelity", "colour_drift", "copy")
 
 Row = Mapping[str, str]
 
 
+BAND = (0.5, 0.95)
+
+
 class FilterRow(Config):
-    """What a synthetic pair must satisfy to be kept."""
+    """What a synthetic pair must satisfy to be kept, or how one of several is chosen, and what colours it gets."""
 
     min_mask_fidelity: Probability | None = Field(
         default=None, description="Dice of the judge on the image against its mask: at least this, 0-1"
@@ -32,11 +40,43 @@ class FilterRow(Config):
     )
     drop_copies: bool = Field(default=False, description="drop what the copy audit takes for a training image")
 
+    best_of: int | None = Field(
+        default=None, ge=2, description="so many images are drawn for each mask and one is kept, so no pair is dropped"
+    )
+    fidelity: tuple[Probability, Probability] | None = Field(
+        default=None,
+        description="for best_of: [low, high] of the judge's Dice, within which an image is preferred; where none lies "
+        f"in it, the nearest to it is kept. Left out: {list(BAND)}",
+    )
+    prefer: Literal["far", "near"] | None = Field(
+        default=None,
+        description="for best_of, of the images within the band: that farthest from its nearest training image, which "
+        "adds most, or that nearest to one, which looks most real. Left out: far",
+    )
+    match_colour: Match | None = Field(
+        default=None,
+        description="mean and deviation of each Lab channel become those of parent: the real image of the mask; "
+        "domain: the mean over the training images of its domain",
+    )
+
     @model_validator(mode="after")
     def _filters_something(self) -> "FilterRow":
-        if not self.criteria():
-            raise ValueError("needs at least one of min_mask_fidelity, max_colour_drift and drop_copies: true")
+        if not (self.criteria() or self.best_of or self.match_colour):
+            raise ValueError(
+                "needs at least one of min_mask_fidelity, max_colour_drift, drop_copies: true, best_of and match_colour"
+            )
+        if self.best_of and self.criteria():
+            raise ValueError("best_of keeps the number of pairs, so nothing that drops pairs goes with it")
+        if (self.fidelity or self.prefer) and not self.best_of:
+            raise ValueError("fidelity and prefer are for best_of, which is left out")
+        if self.band[0] >= self.band[1]:
+            raise ValueError(f"fidelity must be [low, high] with low < high, got {list(self.band)}")
         return self
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Return the judge's Dice that best_of looks for, low and high."""
+        return self.fidelity or BAND
 
     def criteria(self) -> tuple[str, ...]:
         """Return the columns of the table that are looked at, in the order of CRITERIA."""
@@ -98,9 +138,14 @@ def _few(problems: Sequence[str], at_most: int = 10) -> list[str]:
 
 
 def filter_pairs(
-    synthetic: PairSet, table: Path, filter_row: FilterRow, out: Path, source: str
+    synthetic: PairSet,
+    table: Path,
+    filter_row: FilterRow,
+    out: Path,
+    source: str,
+    recolour: Recolour | None = None,
 ) -> dict[str, int | float | None]:
-    """Write the pairs that pass as a pair set of that source, files copied byte by byte, and return the counts.
+    """Write the pairs that pass as a pair set of that source, as `write_set` does, and return the counts.
 
     `dropped_<criterion>` counts the pairs that fail it, so a pair may count more than once; it is None for what the
     filter does not look at. Mask fidelities are means over the pairs with a value, 0-1.
@@ -119,12 +164,7 @@ def filter_pairs(
             f"the filter {source} keeps none of {len(ids)} pairs: choose thresholds by the values that there are",
             [_distribution(criterion, rows.values()) for criterion in filter_row.criteria()],
         )
-    with whole_folder(out) as folder:
-        for pair in kept:
-            for name in (pair.image, pair.mask):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(synthetic.folder / name, folder / name)
-        write_manifest(folder, [replace(pair, source=source) for pair in kept])
+    write_set(replace(synthetic, pairs=tuple(kept)), out, source, recolour)
     failed = [criterion for reasons in decided.values() for criterion in reasons]
     looked_at = filter_row.criteria()
     return {
@@ -135,6 +175,26 @@ def filter_pairs(
         "mask_fidelity_before": _mean_fidelity(rows.values()),
         "mask_fidelity_after": _mean_fidelity(rows[pair.id] for pair in kept),
     }
+
+
+def write_set(kept: PairSet, out: Path, source: str, recolour: Recolour | None = None) -> None:
+    """Write a pair set of that source: files byte by byte, or images in other colours, with a line on it in their text.
+
+    The paths of `kept` may lead anywhere.
+    """
+    with whole_folder(out) as folder:
+        rows = []
+        for pair in kept.pairs:
+            image, mask = file_names(pair.id)
+            copy_file(kept.folder / pair.mask, folder / mask)
+            if recolour:
+                changed, colours = recolour(pair, kept.image(pair))
+                write_image(folder / image, changed, {**png_text(kept.folder / pair.image), "colours": colours})
+            else:
+                copy_file(kept.folder / pair.image, folder / image)
+            digest = sha256_file(folder / image)
+            rows.append(replace(pair, image=image, mask=mask, source=source, image_sha256=digest))
+        write_manifest(folder, rows)
 
 
 def _values(criterion: str, rows: Iterable[Row]) -> list[float]:

@@ -35,6 +35,9 @@ def missing(verb: str, item: Mapping, params: Params) -> Iterator[str]:
             yield from _encoder("judge", params.judge)
         case "segment":
             yield from _encoder(f"architectures.{item['architecture']}", params.architectures[item["architecture"]])
+        case "filter":
+            if params.filters[item["filter"]].best_of:
+                yield from _lite0(f"filters.{item['filter']}.best_of")
         case "features":
             yield from _weights(item["extractor"], params)
 

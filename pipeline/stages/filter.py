@@ -1,10 +1,21 @@
-"""filter: a synthetic set without the pairs that a row of `filters` drops."""
+"""filter: a synthetic set without the pairs that a row of `filters` drops, or with the best of several draws."""
+
+from dataclasses import replace
 
 from data.pairs.files import write_json
-from data.pairs.manifest import read_pairs
+from data.pairs.manifest import PairSet, read_pairs
 from pipeline.params import paths
+from pipeline.stages.sample import opened_generator
 
-READS = {"row": "filters.{filter}"}
+READS = {"row": "filters.{filter}", "sampling": "sampling", "features": "features"}
+
+
+def further_draws(item: dict, sampling, synthetic: PairSet, count: int) -> list[PairSet]:
+    """Return `count` more sets of the same pairs, each with images of seeds of its own, which stay in .work."""
+    with opened_generator(item, sampling, f"{item['masks']}-draws") as (_, images_of):
+        folders = [images_of(synthetic, draw) for draw in range(2, count + 2)]
+    whole = [replace(pair, mask=str((synthetic.folder / pair.mask).absolute())) for pair in synthetic.pairs]
+    return [PairSet(folder, tuple(replace(pair, image=f"{pair.id}.png") for pair in whole)) for folder in folders]
 
 
 def run(item: dict, params) -> None:
@@ -12,14 +23,27 @@ def run(item: dict, params) -> None:
 
     Raises: UserError when nothing would be left, or a measure that the filter needs could not be computed.
     """
-    from evaluation.audit.filters import filter_pairs
-
-    dataset, masks, seed = item["dataset"], item["masks"], item["generator_seed"]
+    dataset, masks, seed, row = item["dataset"], item["masks"], item["generator_seed"], params.row
     generator = paths.seeded(item["generator"], seed)
     source = paths.seeded(f"{item['generator']}-{item['filter']}", seed)
     synthetic = read_pairs(paths.samples(dataset, generator, masks))
-    table, out = paths.scored(dataset, generator, masks), paths.samples(dataset, source, masks)
-    counts = filter_pairs(synthetic, table, params.row, out, source)
+    train = read_pairs(paths.processed(dataset, "train"))
+    draws = further_draws(item, params.sampling, synthetic, row.best_of - 1) if row.best_of else []
+
+    from evaluation.audit.filters import filter_pairs, write_set
+    from evaluation.audit.match_colour import recolour_to
+
+    recolour = recolour_to(train, row.match_colour, synthetic.pairs) if row.match_colour else None
+    out = paths.samples(dataset, source, masks)
+    if row.best_of:
+        from evaluation.audit.best_of import best_of
+        from segmentation.inference.predict import load_segmenter
+
+        judge = load_segmenter(paths.judge(dataset))
+        kept, counts = best_of([synthetic, *draws], train, judge, row, params.features)
+        write_set(kept, out, source, recolour)
+    else:
+        counts = filter_pairs(synthetic, paths.scored(dataset, generator, masks), row, out, source, recolour)
     name = f"{dataset}/{source}-{masks}.json"
-    write_json(paths.RESULTS / "details/filters" / name, {"row": params.row.model_dump(), **counts})
+    write_json(paths.RESULTS / "details/filters" / name, {"row": row.model_dump(), **counts})
     write_json(paths.RESULTS / "filters" / name, counts)

@@ -64,6 +64,20 @@ class MultiScale(Config):
         return [max(STRIDE, round(input_px * factor / STRIDE) * STRIDE) for factor in self.factors]
 
 
+class Curriculum(Config):
+    """Synthetic pairs at first, real ones at the end: a drawn pair is synthetic with a chance that falls to zero.
+
+    The chance is share * max(0, 1 - done / until), where `done` is the share of the run's epochs that is over.
+    """
+
+    share: Probability = Field(description="chance that a drawn pair is synthetic, in the first epoch")
+    until: Probability = Field(description="share of the run after which pairs are real alone; 0: from its start")
+
+    def chance(self, done: float) -> float:
+        """Return the chance that a drawn pair is synthetic, in an epoch before which the share `done` is over."""
+        return self.share * max(0.0, 1 - done / self.until) if self.until else 0.0
+
+
 class ArchitectureRow(NetworkConfig):
     """A network and how it is trained."""
 
@@ -100,6 +114,11 @@ class ArchitectureRow(NetworkConfig):
     budget: Literal["equal_epochs", "equal_steps"] = Field(
         description="equal_epochs: added pairs mean more optimiser steps, as in the paper; equal_steps: as many steps "
         "as the real pairs alone would get, whatever is added"
+    )
+    synthetic: Curriculum | None = Field(
+        default=None,
+        description="left out, all pairs are mixed, each once an epoch; with it an epoch draws as many pairs as there "
+        "are real ones under either budget, and real and duplicate, which add no synthetic pair, stay as they are",
     )
     augment: Augmentation = Augmentation()
     colour_exchange: ColourExchange | None = None
@@ -145,6 +164,7 @@ class ArchitectureRow(NetworkConfig):
             "keep: best_test chooses weights alone: no early_stop and no schedule: plateau with it": (
                 self.acts_on_validation and self.keep == "best_test"
             ),
+            "synthetic: ends on real pairs, so it needs real_pairs: true": self.synthetic and not self.real_pairs,
             f"normalize: {lite0.NAME} was trained with half, got {self.normalize}: leave it out": (
                 self.encoder == lite0.NAME and self.normalize != "half"
             ),

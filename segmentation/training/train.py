@@ -1,6 +1,5 @@
 """Training a segmenter on real pairs and whatever was added to them."""
 
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -56,8 +55,10 @@ def train(
     planned = len(real)
     used, added, looked_at = validation_sets(row, real, synthetic, val, tests, seed)
     used, added = chosen_pairs(used, added, row)
-    pairs = TrainingPairs(used, added, row, seed, ahead=accelerator.device.type != "cpu")
     batches = count_batches(row, planned if row.budget == "equal_steps" else len(used), len(added))
+    pairs = TrainingPairs(used, added, row, seed, batches=batches, ahead=accelerator.device.type != "cpu")
+    if row.synthetic and not pairs.curriculum:
+        sys.stderr.write(f"{settings or row.network}: no synthetic pairs are added, so `synthetic` changes nothing\n")
     steps = batches * (len(row.scales.factors) if row.scales and row.scales.draw == "each" else 1)
     with torch.random.fork_rng():  # the layers draw their weights, and drop paths, from the global generator only
         torch.manual_seed(item_seed("weights", seed))
@@ -81,6 +82,8 @@ def train(
         "kept_epoch": run.best_epoch if run.weights else run.epochs,
         "validation_pairs": sum(len(pair_set) for pair_set in looked_at),
     }
+    if pairs.curriculum:
+        facts["synthetic_draws"] = pairs.synthetic_draws(min(run.epochs * pairs.in_epoch, batches))
     if digest := weights_hash(row):
         facts["encoder_sha256"] = digest
     if accelerator.is_main_process:
@@ -94,7 +97,7 @@ def _train_epochs(run: Run, pairs: TrainingPairs, batches: int, work: Path | Non
 
     started = saved = time.monotonic()
     bar = tqdm(total=run.steps, initial=len(run.losses), desc=run.settings, mininterval=5)
-    in_epoch = math.ceil(len(pairs.keys) / run.row.batch)
+    in_epoch = pairs.in_epoch
     while run.epochs * in_epoch < batches and not run.stopped:
         left = batches - run.epochs * in_epoch  # the last epoch may be cut short by the budget
         for number, batch in zip(range(min(in_epoch, left)), pairs.epoch(run.epochs), strict=False):

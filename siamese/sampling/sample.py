@@ -104,18 +104,21 @@ def sample_images(
     folder: Path,
     provenance: dict[str, str],
     real: PairSet | None = None,
+    draw: int = 1,
 ) -> None:
     """Write folder/<mask id>.png for every mask that has none yet; the processes take turns at the batches.
 
     `real` are the training pairs, for methods that need the image of each mask. The PNGs carry `provenance`, the mask's
     id and the seed as text. Batches are always the same slices of the list, and a batch with a missing image is drawn
-    again whole, so that neither an interruption nor the number of processes changes a byte.
+    again whole, so that neither an interruption nor the number of processes changes a byte. Each `draw` of a mask has a
+    seed of its own.
 
     Raises: UserError when memory does not suffice, and as `own_parents`.
     """
     processes = accelerator()
     processes.wait_for_everyone()  # until the main one holds the folder's lock
     parents = own_parents(masks, real) if sampler.needs.reference else {}
+    again = (draw,) if draw > 1 else ()
     starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
     shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process)
     with image_writer() as write:
@@ -127,7 +130,7 @@ def sample_images(
                 Request(
                     id=pair.id,
                     mask=masks.hint(pair),
-                    seed=item_seed(cfg.seed, "sample", pair.id),
+                    seed=item_seed(cfg.seed, "sample", pair.id, *again),
                     reference=real.image(parents[pair.id]) if real and parents else None,
                 )
                 for pair in pairs
@@ -135,6 +138,7 @@ def sample_images(
             try:
                 for request, image in zip(requests, sampler.sample(requests), strict=True):
                     text = {**provenance, "mask": request.id, "seed": str(request.seed)}
+                    text |= {"draw": str(draw)} if again else {}
                     write(folder / f"{request.id}.png", image, text)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
