@@ -162,7 +162,7 @@ def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     for kind, by_multiple in groups.items():
         by_multiple[0] = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
         points = (
-            Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES), _trainings(by_multiple[x]))
+            Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES), generators=_trainings(by_multiple[x]))
             for x in sorted(by_multiple)
         )
         series[kind] = tuple(point for point in points if point.mdice.n)
