@@ -149,6 +149,11 @@ def _trainings(runs: Iterable[Run]) -> int:
     return len({run.key.generator_seed for run in runs} - {None})
 
 
+def _point(multiple: int, runs: Sequence[Run]) -> Point:
+    mdice, miou = (summary_of(runs, name) for name in MEASURES)
+    return Point(multiple, mdice, miou, _trainings(runs))
+
+
 def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     """Return, for each source that adds pairs, the results at multiples 0 (real only), 1, 2, ... that have run.
 
@@ -161,9 +166,6 @@ def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     series = {}
     for kind, by_multiple in groups.items():
         by_multiple[0] = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
-        points = (
-            Point(x, *(summary_of(by_multiple[x], name) for name in MEASURES), generators=_trainings(by_multiple[x]))
-            for x in sorted(by_multiple)
-        )
+        points = (_point(x, by_multiple[x]) for x in sorted(by_multiple))
         series[kind] = tuple(point for point in points if point.mdice.n)
     return series
