@@ -16,15 +16,15 @@ tables: install
 paper: install
 	python -m pipeline tables paper
 
-# Two workers of one thread each; the tests of a module stay together.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers of one thread each, since many tests wait for processes; the tests of a module stay together.
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: install browser slurm
 	$(PYTEST)
 
 # The inner loop: without the tests that run the graph, open a browser or take seconds each.
 quick: install
-	$(PYTEST) -n 3 -m "not graph and not heavy"
+	$(PYTEST) -m "not graph and not heavy"
 
 # The rating form is tested in a real browser. In a container (root, Debian) it is installed; elsewhere its tests are skipped.
 browser:
