@@ -158,6 +158,10 @@ class SamplingConfig(Config):
         default="leading",
         description="of ddim's steps; trailing begins at pure noise, which few steps need for contrast",
     )
+    eta: Probability = Field(
+        default=0.0,
+        description="of ddim: share of the training process's noise that each step adds anew; 1: sharper images",
+    )
     guidance_rescale: Probability = Field(
         default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
     )
@@ -168,6 +172,12 @@ class SamplingConfig(Config):
     encoder_every: Count = Field(
         default=1, description="steps that share one pass of ControlNet and the UNet's encoder"
     )
+
+    @model_validator(mode="after")
+    def _eta_is_ddims(self) -> "SamplingConfig":
+        if self.eta and self.solver != "ddim":
+            raise ValueError(f"eta {self.eta:g} is of solver ddim; {self.solver} adds no noise: remove it")
+        return self
 
     @model_validator(mode="after")
     def _guidance_begins_before_it_ends(self) -> "SamplingConfig":

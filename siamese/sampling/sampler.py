@@ -56,12 +56,14 @@ def denoise(
     cfg: SamplingConfig,
     *,
     images: Tensor | None = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Tensor:
     """Return clean latents (B, C, h, w) from noise, for mask hints (B, 3, H, W) in [0, 1].
 
-    images: the hints of methods that see the real image, as the mask hints. `scheduler` gives the noise schedule. DDIM
-    has eta 0. Guidance acts on the prompt alone: both halves keep every hint, as in the official sampler (spec 1.4, row
-    16). Hints do not depend on the timestep, so they are encoded once.
+    images: the hints of methods that see the real image, as the mask hints. `scheduler` gives the noise schedule. Where
+    cfg.eta is not 0, the generator of each image gives the noise of its steps (DDIM, Eq. 12 and 16). Guidance acts on
+    the prompt alone: both halves keep every hint, as in the official sampler (spec 1.4, row 16). Hints do not depend on
+    the timestep, so they are encoded once.
     """
     unet, context, count = trained.networks.unet, trained.context.to(latents.device), len(latents)
     condition = METHODS[trained.row.method].condition(trained.networks, trained.row, hints, images, 1.0)
@@ -90,7 +92,10 @@ def denoise(
             noise = without + cfg.guidance * (with_prompt - without)
             if cfg.guidance_rescale:
                 noise = rescale_guidance(noise, with_prompt, cfg.guidance_rescale)
-        latents = solver.step(noise, timestep, latents).prev_sample
+        anew = {}
+        if cfg.eta:
+            anew = {"eta": cfg.eta, "variance_noise": drawn(generators, latents.shape[1:]).to(latents.device)}
+        latents = solver.step(noise, timestep, latents, **anew).prev_sample
     return latents
 
 
@@ -105,9 +110,19 @@ def decode_images(vae: AutoencoderKL, latents: Tensor) -> Iterator[Tensor]:
         yield (image / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
 
 
+def generators_of(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Return a generator for each image, on the CPU."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def drawn(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
+    """Return the next noise of each generator, (B, *shape)."""
+    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+
+
 def start_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     """Return the noise that images start from, (B, *shape), each a function of its own seed."""
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    return drawn(generators_of(seeds), shape)
 
 
 def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMScheduler, cfg: SamplingConfig) -> Sampler:
@@ -129,9 +144,10 @@ def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMSchedule
         images = [request.reference for request in requests if request.reference is not None]
         shown = image_hints(np.stack(images), device) if needs.reference else None
         side = hints.shape[-1] // downsampling(vae.config.block_out_channels)
-        noise = start_noise([request.seed for request in requests], (vae.config.latent_channels, side, side))
+        generators = generators_of([request.seed for request in requests])
+        noise = drawn(generators, (vae.config.latent_channels, side, side)).to(device)
         with processes.autocast():
-            latents = denoise(trained, scheduler, noise.to(device), hints, cfg, images=shown)
+            latents = denoise(trained, scheduler, noise, hints, cfg, images=shown, generators=generators)
         for image in decode_images(vae, latents.float()):
             yield (image * 255).round().to(torch.uint8).numpy()
 

@@ -37,25 +37,26 @@ def plain_pipeline(folder, base_dir, row, **scheduler):
     return pipeline
 
 
-@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize(("spacing", "eta"), [("leading", 0.0), ("trailing", 1.0)])
 @pytest.mark.parametrize("method", sorted(ROWS))
-def test_it_draws_our_images(real, generators, base_dir, tmp_path, method, spacing):
-    """The scheduler is the one of the base model, and trailing is one key of it."""
+def test_it_draws_our_images(real, generators, base_dir, tmp_path, method, spacing, eta):
+    """The scheduler is the one of the base model, trailing is one key of it, and noise comes from one generator."""
     write_masks(real, "real", RealMasks(kind="real", copies=1), tmp_path / "masks")
     masks, folder = read_pairs(tmp_path / "masks/1"), generators[method]
-    cfg = SAMPLING.model_copy(update={"spacing": spacing, "steps": 8})
+    cfg = SAMPLING.model_copy(update={"spacing": spacing, "steps": 8, "eta": eta})
     sample_images(masks, load(folder, base_dir, cfg), cfg, tmp_path / "images", {})
     trailing = {"timestep_spacing": "trailing"} if spacing == "trailing" else {}
     ours, theirs, others = [], [], []
     for pair in masks.pairs[:2]:
         image = Image.open(tmp_path / f"images/{pair.id}.png")
-        noise = torch.randn((1, 4, 16, 16), generator=torch.Generator().manual_seed(int(image.text["seed"])))
         hint = Image.open(masks.folder / pair.mask).convert("RGB")
         ours.append(np.asarray(image).astype(int))
         for images, settings in ((theirs, trailing), (others, {**trailing, "clip_sample": True})):
+            generator = torch.Generator().manual_seed(int(image.text["seed"]))
             drawn = plain_pipeline(folder, base_dir, ROWS[method], **settings)(
-                "a polyp", image=hint, latents=noise, height=32, width=32, num_inference_steps=8, guidance_scale=2.0
-            )
+                "a polyp", image=hint, generator=generator, eta=eta, height=32, width=32, num_inference_steps=8,
+                guidance_scale=2.0, latents=torch.randn((1, 4, 16, 16), generator=generator),
+            )  # fmt: skip
             images.append(np.asarray(drawn.images[0]).astype(int))
     assert np.abs(np.stack(ours) - np.stack(theirs)).max() <= 1
     assert np.abs(np.stack(ours) - np.stack(others)).max() > 1  # as the scheduler was saved until now

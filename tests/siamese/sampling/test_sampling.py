@@ -26,7 +26,7 @@ from siamese.load import load
 from siamese.method.checkpoint import load_generator
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import WAITING, image_writer, sample_images
-from siamese.sampling.sampler import denoise, guided_range, rescale_guidance, start_noise
+from siamese.sampling.sampler import denoise, generators_of, guided_range, rescale_guidance, start_noise
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING
 from tests.siamese.method.test_host import Traffic
@@ -207,6 +207,20 @@ def test_images_are_those_of_diffusers_pipeline(trained, base_dir, solver):
         **prompts, image=HINTS, latents=NOISE, num_inference_steps=8, guidance_scale=5.0, output_type="latent"
     ).images
     assert torch.allclose(clean(trained, base_dir, solver=solver), theirs, atol=1e-4)
+
+
+def test_noise_of_the_steps_is_each_images_own(trained, base_dir):
+    """With eta 1 an image alone is what it is beside another; with 0 no generator is asked."""
+    cfg, scheduler = SAMPLING.model_copy(update={"steps": 4, "eta": 1.0}), load_scheduler(base_dir)
+    both = denoise(trained, scheduler, NOISE, HINTS, cfg, generators=generators_of([3, 4]))
+    alone = denoise(trained, scheduler, NOISE[1:], HINTS[1:], cfg, generators=generators_of([4]))
+    assert torch.allclose(both[1:], alone, atol=1e-4)
+    assert not torch.allclose(both, clean(trained, base_dir, steps=4, guidance=SAMPLING.guidance), atol=1e-2)
+
+
+def test_eta_is_of_ddim_alone():
+    with pytest.raises(ValueError, match="eta 1 is of solver ddim; dpm\\+\\+ adds no noise"):
+        SamplingConfig.model_validate({**SAMPLING.model_dump(), "solver": "dpm++", "eta": 1.0})
 
 
 def test_rescaled_guidance_is_that_of_diffusers(trained, base_dir):
