@@ -12,7 +12,7 @@ from tests.data.prepare.test_unlabelled import lone
 from tests.pipeline.projects import edit, repro
 
 pytestmark = pytest.mark.graph
-TARGETS = ("base@clinic", "features_real@clinic-real-real-lite0")
+TARGETS = ("base@clinic", "features_real@clinic-real--real-lite0")
 
 
 def test_an_edit_among_images_without_masks_reruns_the_base_alone(fresh):
