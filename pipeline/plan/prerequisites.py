@@ -33,7 +33,7 @@ def missing(verb: str, item: Mapping, params: Params) -> Iterator[str]:
                 yield f"generators.{item['generator']}.weights: {weights} does not exist"
         case "judge":
             yield from _encoder("judge", params.judge)
-        case "segment":
+        case "segment" | "segment_filtered":
             yield from _encoder(f"architectures.{item['architecture']}", params.architectures[item["architecture"]])
         case "filter":
             if params.filters[item["filter"]].best_of:
@@ -53,6 +53,8 @@ def _archives(name: str, params: Params) -> Iterator[str]:
 
 def _base(params: Params) -> Iterator[str]:
     base = params.base
+    if base.kind == "pretrain" and base.vae.perceptual:
+        yield from _lite0("base.vae.perceptual")
     if base.kind == "single_file" and not Path(base.path).expanduser().is_file():
         yield f"base.path: {base.path} does not exist: name the checkpoint that you have"
     if base.kind != "diffusers" or Path(base.model).expanduser().is_dir():

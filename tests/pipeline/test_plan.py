@@ -132,9 +132,12 @@ def test_time_is_that_of_the_stage_itself_or_the_last_of_its_kind(ask):
 
 def test_the_package_of_lite0_is_asked_for(project, monkeypatch, capsys):
     monkeypatch.setattr(lite0, "PACKAGE", "not-here-at-all")
+    edit(lambda data: data["base"]["vae"].update(perceptual=0.1))
     assert main(["plan"]) == 2
-    line = "scores.extractors: lite0 needs the package not-here-at-all"
-    assert capsys.readouterr().err.count(line) == 1
+    said = capsys.readouterr().err
+    edit(lambda data: data["base"]["vae"].update(perceptual=0.0))
+    for key in ("scores.extractors", "base.vae.perceptual"):
+        assert said.count(f"{key}: lite0 needs the package not-here-at-all") == 1, said
 
 
 @pytest.mark.heavy
