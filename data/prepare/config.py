@@ -15,10 +15,6 @@ class DatasetRow(Config):
     path: WholePath = Field(description="what it is read from or drawn by; DVC watches it for changes")
     size_px: int = Field(ge=32, multiple_of=32, description="side of the square that pairs are stretched to")
     prompt: str = Field(description="text for the generator; empty makes guidance do nothing")
-    mirrored: bool = Field(
-        default=False,
-        description="generators on latents train on mirrored and turned copies of each pair too, as the base does",
-    )
     licence: str | None = Field(default=None, description="terms of the pairs, for the cards; else those of a download")
     page: str | None = Field(default=None, description="where the pairs come from, for the cards")
     citation: str | None = Field(default=None, description="how to cite them, for the cards")

@@ -13,4 +13,4 @@ def run(item: dict, params) -> None:
 
     real = read_pairs(paths.processed(item["dataset"], "train"))
     with whole_folder(paths.latents(item["dataset"])) as out:
-        cache_latents(real, params.row.prompt, paths.base(item["dataset"]), out, mirrored=params.row.mirrored)
+        cache_latents(real, params.row.prompt, paths.base(item["dataset"]), out)

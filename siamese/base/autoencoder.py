@@ -12,7 +12,7 @@ from torch import Tensor
 from data.pairs.seeds import item_seed
 from data.pairs.training import accelerator
 from siamese.base.devices import moved, norm_groups, seeded
-from siamese.base.latents import MIRRORS, to_signed
+from siamese.base.latents import to_signed
 from siamese.base.sharpness import Loss, band_energy, laplacian_l1, perceptual_loss
 from siamese.base.steps import train_steps
 from siamese.config.sections import VaeShape
@@ -20,6 +20,7 @@ from siamese.config.sections import VaeShape
 KL_WEIGHT = 1e-6
 START_LOG_VARIANCE = -10.0
 LEAST_DEVIATION = 1e-6  # of a channel that says nothing
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))  # axes: as it is, mirrored twice, turned
 AT_ONCE = 16
 
 

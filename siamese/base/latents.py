@@ -1,6 +1,5 @@
 """What the generators train on, computed once: VAE posteriors, prompt embeddings, and the pairs as hints."""
 
-import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +13,6 @@ from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
 from data.pairs.training import accelerator
 from siamese.base.load import base_info, encode_prompts, load_vae, reduction
-
-MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))  # axes: as it is, mirrored twice, turned
 
 
 def to_signed(images: np.ndarray) -> Tensor:
@@ -43,22 +40,19 @@ def check_size(base_dir: Path, size_px: int) -> None:
         raise UserError(f"size_px {size_px} does not fit the base model: its images need a multiple of {multiple} px")
 
 
-def cache_latents(
-    real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, mirrored: bool = False, batch: int = 2
-) -> None:
+def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, batch: int = 2) -> None:
     """Write the posterior of every training image and the embeddings of the prompt and of the empty one.
 
     latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;
-    with `mirrored` (4 N, C, h, w), in the order of MIRRORS; context, float32 (2, 77, D). A draw mean + std * noise is
-    the same in distribution as encoding at every step.
+    context, float32 (2, 77, D). A draw mean + std * noise is the same in distribution as encoding at every step.
     """
     check_size(base_dir, real.image(real.pairs[0]).shape[0])
     vae = load_vae(base_dir).to(accelerator().device)
     means, stds = [], []
-    for axes, start in itertools.product(MIRRORS if mirrored else MIRRORS[:1], range(0, len(real), batch)):
+    for start in range(0, len(real), batch):
         images = np.stack([real.image(pair) for pair in real.pairs[start : start + batch]])
         with torch.inference_mode():
-            posterior = vae.encode(to_signed(images).flip(axes).to(vae.device)).latent_dist
+            posterior = vae.encode(to_signed(images).to(vae.device)).latent_dist
         means.append(posterior.mean.cpu() * vae.config.scaling_factor)
         stds.append(posterior.std.cpu() * vae.config.scaling_factor)
     tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "context": encode_prompts(base_dir, [prompt, ""])}
@@ -68,29 +62,19 @@ def cache_latents(
 
 
 class TrainingData(NamedTuple):
-    """All training pairs of one data set in memory, once or in each of MIRRORS."""
+    """All training pairs of one data set in memory."""
 
     mean: Tensor  # (N, C, h, w)
     std: Tensor  # (N, C, h, w)
     context: Tensor  # (2, 77, D): the prompt, the empty prompt
     images: np.ndarray  # uint8 (N, H, W, 3)
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
-    copies: int = 1  # of each pair
 
 
 def load_training_data(real: PairSet, latents_dir: Path) -> TrainingData:
     """Return the cached latents with the pairs that they were made from."""
     tensors = load_file(latents_dir / "latents.safetensors")
-    copies = len(tensors["mean"]) // len(real)
-    images, masks = (_mirrors(arrays, copies) for arrays in (real.images(), real.hints()))
-    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], images, masks, copies)
-
-
-def _mirrors(arrays: np.ndarray, copies: int) -> np.ndarray:
-    """Return arrays (N, H, W, ...) in the first `copies` of MIRRORS, (copies N, H, W, ...)."""
-    if copies == 1:
-        return arrays
-    return np.concatenate([np.flip(arrays, tuple(3 + axis for axis in axes)) for axes in MIRRORS[:copies]])
+    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.hints())
 
 
 class PixelData(NamedTuple):

@@ -125,6 +125,5 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
 
         config = run_steps(row, len(data.mean), TERMS, run, state, accelerator, add_gradients, figures(row))
         if accelerator.is_main_process:
-            config["pairs"] = len(data.mean) // data.copies
             config["base"] = base_info(run.base_dir)["sha256"]
             save_generator(networks, data.context, config, run.out)

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -21,7 +20,7 @@ from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.base import load as load_module
 from siamese.base import reference as base_module
-from siamese.base.latents import MIRRORS, cache_latents, check_size, load_training_data, to_signed
+from siamese.base.latents import cache_latents, check_size, load_training_data
 from siamese.base.load import (
     base_info,
     encode_prompts,
@@ -64,25 +63,6 @@ def test_latents_are_the_same_bytes_in_every_process(real, base_dir, tmp_path):
         (tmp_path / name).mkdir()
         cache_latents(real, "a polyp", base_dir, tmp_path / name)
     assert len({sha256_tree(tmp_path / name) for name in ("a", "b", "c", "d")}) == 1
-
-
-def test_mirrored_pairs_are_encoded_as_such_and_their_masks_go_with_them(real, base_dir, tmp_path):
-    (tmp_path / "one").mkdir(), (tmp_path / "four").mkdir()
-    cache_latents(real, "a polyp", base_dir, tmp_path / "one")
-    cache_latents(real, "a polyp", base_dir, tmp_path / "four", mirrored=True)
-    one, four = (load_training_data(real, tmp_path / name) for name in ("one", "four"))
-    count = len(real)
-    assert (one.copies, four.copies, len(four.mean)) == (1, 4, 4 * count)
-    vae = load_vae(base_dir)
-    for number, axes in enumerate(MIRRORS):
-        part = slice(number * count, (number + 1) * count)
-        flipped = [1 + axis % 2 for axis in axes]
-        assert np.array_equal(four.images[part], np.flip(one.images, flipped))
-        assert np.array_equal(four.masks[part], np.flip(one.masks, flipped))
-        with torch.inference_mode():
-            mean = vae.encode(to_signed(four.images[part].copy())).latent_dist.mean * vae.config.scaling_factor
-        assert torch.allclose(four.mean[part], mean, atol=1e-5)
-    assert torch.equal(four.mean[:count], one.mean)
 
 
 def test_latents_have_unit_size_and_keep_the_image(training_data, base_dir):
