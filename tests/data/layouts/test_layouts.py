@@ -132,7 +132,7 @@ def test_groups_that_lie_in_two_sub_folders_are_refused(tmp_path):
 def test_a_near_duplicate_across_splits_is_reported_and_refused_unless_it_is_allowed_by_name(tmp_path):
     trees.folders(tmp_path / "raw")
     with Image.open(tmp_path / "raw/train/images/train0.jpg") as picture:
-        picture.resize((60, 60)).resize((64, 64)).save(tmp_path / "raw/test/images/test1.jpg", quality=60)
+        picture.resize((60, 60)).resize((64, 64)).save(tmp_path / "raw/test/images/test1.jpg", quality=90)
     codes = {fault["code"] for fault in examine(tmp_path / "raw")[0]["faults"]}
     assert "near_duplicate_across_splits" in codes
     splits = {"train": "train", "test": "test"}
