@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
 from pipeline.record import lock_file
 from pipeline.record.lock_file import BUSY, COPY, DVC_LOCK, LOCK, keep_copy, mend
-from pipeline.record.recording import file_system
+from pipeline.record.recording import file_system, of_stage, with_stage
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import GIT
 
@@ -144,3 +145,31 @@ def test_dvc_s_writes_change_the_file_whole_or_not_at_all(good):
     with fs.open(busy, "w", encoding="utf-8") as file:
         file.write("{}")
     assert BUSY.read_text() == "{}"
+
+
+def names(text: str) -> list[str]:
+    return list(YAML(typ="safe").load(text)["stages"])
+
+
+def test_dvc_sees_and_writes_the_entry_of_its_stage_and_the_others_stay_as_they_are(good):
+    stages = names(good)
+    fs, lock = file_system(stage=stages[1]), os.path.abspath(LOCK)
+    with fs.open(lock, encoding="utf-8") as file:
+        part = file.read()
+    assert names(part) == [stages[1]]
+    with fs.open(lock, "w+", encoding="utf-8") as file:
+        file.write(part.replace("cmd: python", "cmd: nice python"))
+    assert names(LOCK.read_text()) == stages
+    assert len(set(LOCK.read_text().splitlines()) ^ set(good.splitlines())) == 2
+    with fs.open(lock, "w+", encoding="utf-8") as file:
+        file.write(part)
+    assert LOCK.read_text() == good
+    assert of_stage(good, "a stage that never ran") == ""
+    fifth = part.replace(f"  {stages[1]}:", "  new:")
+    assert with_stage(good, fifth) == good + fifth[fifth.index("  new:") :]
+
+
+def test_a_dvc_lock_of_another_layout_is_left_to_dvc(good):
+    flow = '{"schema": "2.0", "stages": {}}\n'
+    assert of_stage(flow, "check") == flow
+    assert with_stage(flow, good) == good
