@@ -28,11 +28,12 @@ def _entries(text: str) -> dict[str, str] | None:
 
 
 def of_stage(text: str, stage: str) -> str:
-    """Return a dvc.lock with the entry of one stage: DVC takes seconds to read and write those of some hundred."""
+    """Return a dvc.lock with the entry of one stage: DVC takes seconds to read and write those of some hundred.
+
+    For a stage that has none it is that of another, because DVC takes no dvc.lock without any.
+    """
     entries = _entries(text)
-    if entries is None:
-        return text
-    return HEAD + entries[stage] if stage in entries else ""
+    return HEAD + entries.get(stage, next(iter(entries.values()))) if entries else text
 
 
 def with_stage(text: str, part: str) -> str:
