@@ -160,7 +160,7 @@ class SamplingConfig(Config):
     )
     eta: Probability = Field(
         default=0.0,
-        description="of ddim: share of the training process's noise that each step adds anew; 1: sharper images",
+        description="of ddim: share of the training process's noise that each step adds anew; effect: docs/methods.md",
     )
     guidance_rescale: Probability = Field(
         default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
