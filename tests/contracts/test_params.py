@@ -247,6 +247,7 @@ def test_a_block_that_is_pasted_at_the_end_is_to_be_merged(tmp_path):
     )
 
 
+@pytest.mark.heavy
 def test_problems_come_in_the_same_order_whatever_the_hashes(tmp_path, shipped):
     for name in ("beta", "alpha", "gamma"):
         shipped["datasets"][name] = shipped["datasets"]["phantom"]

@@ -176,6 +176,7 @@ def test_everything_that_is_missing_is_told_at_once_after_the_plan(ask, tmp_path
     assert "Traceback" not in said.err
 
 
+@pytest.mark.heavy
 def test_the_package_of_an_encoder_is_missing_where_it_is_not_installed(ask, monkeypatch, capsys):
     kept = Path("params.yaml").read_text()
     edit(lambda data: data["architectures"]["unet"].update(encoder="lite0"))

@@ -161,6 +161,7 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     assert all(link.startswith("data:image/png;base64,") for link in links)
 
 
+@pytest.mark.heavy
 def test_folders_are_replaced_whole(tree, tmp_path):
     stale = tmp_path / "out/tables/gone.md"
     write_text(stale, "old")

@@ -147,6 +147,7 @@ def test_concat6_sees_six_channels(networks_of, make_batch, hint):
     assert torch.equal(condition.control[0].features, networks.controlnet.controlnet_cond_embedding(both))
 
 
+@pytest.mark.heavy
 def test_siamese_image_branch_trains_the_weights_of_siamese(training_data, base_dir, tmp_path):
     """To the bit: the mode differs from the method in sampling alone."""
     rows = {"ours": row_of("siamese_image_branch", "dhi"), "theirs": None}

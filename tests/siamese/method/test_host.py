@@ -59,6 +59,7 @@ AUGMENTED = ("siamese", "siamese_image_branch", "dense", "weighted")
 CASES = [(name, *case) for name in ROWS for case in ((0, False), (40, True))] + [(n, 40, False) for n in AUGMENTED]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("name", "k", "late"), CASES)
 def test_a_step_reads_nothing_from_the_device(name, k, late, training_data, base_dir):
     """On tensors without numbers a read would raise too; the batch goes there by one copy and its timesteps by one."""

@@ -37,6 +37,7 @@ def plain_pipeline(folder, base_dir, row, **scheduler):
     return pipeline
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("spacing", "eta"), [("leading", 0.0), ("trailing", 1.0)])
 @pytest.mark.parametrize("method", sorted(ROWS))
 def test_it_draws_our_images(real, generators, base_dir, tmp_path, method, spacing, eta):

@@ -151,6 +151,7 @@ def test_a_frozen_decoder_stays_as_it_was(train, base_dir):
     assert all(torch.equal(before[name], value) for name, value in decoder.items())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("settings", [{"micro_batch": 1}, {"micro_batch": 2}, {"gradient_checkpointing": True}])
 def test_what_saves_memory_changes_no_number(train, generators, settings):
     assert close(train(**settings), load_file(generators["siamese"] / "generator.safetensors"))
