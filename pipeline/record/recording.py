@@ -18,6 +18,7 @@ from pipeline.record.settings import PARAMS, TEXT
 RECORDS = (LOCK.name, "rwlock")  # what DVC writes in place, again and again
 MOST = 100_000  # bytes of params.yaml that go by the environment
 HEAD = "schema: '2.0'\nstages:\n"
+LONGEST = 100  # letters of a stage's name: from 128 on YAML lays its entry out in another way
 ENTRY = re.compile(r"^  ([^\s'\"?#].*):\n(?:   .*\n|\n)*", re.MULTILINE)
 
 
@@ -33,7 +34,9 @@ def of_stage(text: str, stage: str) -> str:
     For a stage that has none it is that of another, because DVC takes no dvc.lock without any.
     """
     entries = _entries(text)
-    return HEAD + entries.get(stage, next(iter(entries.values()))) if entries else text
+    if not entries or len(stage) > LONGEST:
+        return text
+    return HEAD + entries.get(stage, next(iter(entries.values())))
 
 
 def with_stage(text: str, part: str) -> str:

@@ -173,3 +173,4 @@ def test_a_dvc_lock_of_another_layout_is_left_to_dvc(good):
     flow = '{"schema": "2.0", "stages": {}}\n'
     assert of_stage(flow, "check") == flow
     assert with_stage(flow, good) == good
+    assert of_stage(good, "long" * 40) == good
