@@ -162,6 +162,11 @@ class SamplingConfig(Config):
         default=0.0,
         description="of ddim: share of the training process's noise that each step adds anew; effect: docs/methods.md",
     )
+    mask_guidance: float = Field(
+        default=1.0,
+        ge=1,
+        description="guidance on the mask, away from the noise without it: masks are followed more closely; 1: off",
+    )
     guidance_rescale: Probability = Field(
         default=0.0, description="share of the way back to the unguided contrast, against over-saturated images"
     )

@@ -37,14 +37,14 @@ def rescale_guidance(noise: Tensor, with_prompt: Tensor, share: float) -> Tensor
     return noise * (share * factor + (1 - share))
 
 
-def guided_range(cfg: SamplingConfig) -> range:
-    """Return the steps that are guided, in one piece: limited-interval guidance by share of the steps.
+def guided_range(cfg: SamplingConfig, scale: float) -> range:
+    """Return the steps in which a guidance of this scale acts, in one piece: limited-interval guidance by their share.
 
     Kynkäänniemi et al., Applying Guidance in a Limited Interval, 2404.07724, who bound it by the noise; solvers and
     spacings differ in their noise at a step.
     """
     first, end = round(cfg.guided_from * cfg.steps), round(cfg.guided_share * cfg.steps)
-    return range(first, end) if cfg.guidance > 1 and first < end else range(0)
+    return range(first, end) if scale > 1 and first < end else range(0)
 
 
 @torch.inference_mode()
@@ -62,8 +62,9 @@ def denoise(
 
     images: the hints of methods that see the real image, as the mask hints. `scheduler` gives the noise schedule. Where
     cfg.eta is not 0, the generator of each image gives the noise of its steps (DDIM, Eq. 12 and 16). Guidance acts on
-    the prompt alone: both halves keep every hint, as in the official sampler (spec 1.4, row 16). Hints do not depend on
-    the timestep, so they are encoded once.
+    the prompt alone: both halves keep every hint, as in the official sampler (spec 1.4, row 16). Mask guidance is
+    classifier-free guidance (Ho & Salimans, 2207.12598, Eq. 6) on the hints instead: the noise goes away from what the
+    same decoder gives without them. Hints do not depend on the timestep, so they are encoded once.
     """
     unet, context, count = trained.networks.unet, trained.context.to(latents.device), len(latents)
     condition = METHODS[trained.row.method].condition(trained.networks, trained.row, hints, images, 1.0)
@@ -72,7 +73,7 @@ def denoise(
     both_prompts = torch.cat([empty, prompt])
     solver = SOLVERS[cfg.solver](scheduler, cfg)
     solver.set_timesteps(cfg.steps)
-    guided_steps = guided_range(cfg)
+    guided_steps, mask_guided_steps = guided_range(cfg, cfg.guidance), guided_range(cfg, cfg.mask_guidance)
     adapted_steps = round(condition.adapter_share * cfg.steps)
     (all_times,) = moved([solver.timesteps], latents.device)
     for index, timestep in enumerate(solver.timesteps):  # on the CPU, where the solver looks up its coefficients
@@ -87,6 +88,10 @@ def denoise(
         else:
             features = features._replace(time=time_embedding(unet, times, inputs.dtype))
         noise = unet_decode(unet, features, residuals, text).to(latents.dtype)  # guidance and solver in full precision
+        if index in mask_guided_steps:
+            bare = unet_encode(unet, inputs, times, text) if adapter else features
+            unseen = unet_decode(unet, bare, None, text).to(latents.dtype)
+            noise = unseen + cfg.mask_guidance * (noise - unseen)
         if guided:
             without, with_prompt = noise.chunk(2)
             noise = without + cfg.guidance * (with_prompt - without)

@@ -21,14 +21,17 @@ from data.pairs.image_io import write_image
 from data.pairs.manifest import PairSet, read_pairs
 from siamese.base.devices import FAST_HEAD, NarrowHeads, head_size, place
 from siamese.base.load import load_scheduler, load_unet, load_vae
+from siamese.config.rows import T2IAdapterRow
 from siamese.config.sections import SamplingConfig
 from siamese.load import load
 from siamese.method.checkpoint import load_generator
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import WAITING, image_writer, sample_images
 from siamese.sampling.sampler import denoise, generators_of, guided_range, rescale_guidance, start_noise
+from siamese.training.loop import Run
+from siamese.training.train import train_generator
 from tests.contracts.imports import ROOT
-from tests.siamese.conftest import SAMPLING
+from tests.siamese.conftest import SAMPLING, TRAINING
 from tests.siamese.method.test_host import Traffic
 
 
@@ -279,7 +282,7 @@ def test_guidance_on_part_of_the_steps(trained, base_dir):
 def test_the_guided_steps_are_those_of_the_interval():
     def steps(**settings):
         cfg = SAMPLING.model_copy(update={"steps": 50, "guidance": 9.0, **settings})
-        return list(guided_range(cfg))
+        return list(guided_range(cfg, cfg.guidance))
 
     assert steps() == list(range(50))  # as without these keys
     assert steps(guided_share=0.5) == list(range(25))
@@ -314,6 +317,50 @@ def test_both_ends_of_the_interval_compute_the_features_anew(trained, base_dir, 
     steps = dict(zip(range(8), [count] * 4 + [2 * count] * 3 + [count], strict=True))
     anew = range(8) if every == 1 else (0, 3, 4, 6, 7)
     assert list(sizes.values()) == [steps[step] for step in anew]
+
+
+def test_mask_guidance_goes_away_from_the_noise_without_the_mask(trained, base_dir, monkeypatch):
+    original, predicted = sampler_module.unet_decode, []
+
+    def watched(unet, features, residuals, text):
+        predicted.append((residuals is None, original(unet, features, residuals, text)))
+        return predicted[-1][1]
+
+    plain = clean(trained, base_dir, guidance=1.0, steps=1)
+    monkeypatch.setattr(sampler_module, "unet_decode", watched)
+    found = clean(trained, base_dir, guidance=1.0, steps=1, mask_guidance=3.0)
+    (_, seen), (is_bare, unseen) = predicted
+    assert is_bare
+    solver = sampler_module.SOLVERS["ddim"](load_scheduler(base_dir), SAMPLING)
+    solver.set_timesteps(1)
+    assert torch.equal(found, solver.step(unseen + 3.0 * (seen - unseen), solver.timesteps[0], NOISE).prev_sample)
+    assert not torch.equal(found, plain)
+
+
+def test_mask_guidance_keeps_to_the_interval_and_off_is_what_it_was(trained, base_dir):
+    nowhere = clean(trained, base_dir, guidance=1.0)
+    assert torch.equal(clean(trained, base_dir, guidance=1.0, mask_guidance=1.0), nowhere)
+    assert torch.equal(clean(trained, base_dir, guidance=1.0, mask_guidance=2.0, guided_share=0.0), nowhere)
+    late = clean(trained, base_dir, guidance=1.0, mask_guidance=2.0, guided_from=0.5)
+    everywhere = clean(trained, base_dir, guidance=1.0, mask_guidance=2.0)
+    assert not torch.equal(late, everywhere)
+    assert not torch.equal(late, nowhere)
+
+
+def test_mask_guidance_of_an_adapter_encodes_without_it(training_data, base_dir, tmp_path, monkeypatch):
+    run = Run(TRAINING.model_copy(update={"steps": 1}), base_dir, tmp_path / "out", tmp_path / "work")
+    run.out.mkdir()
+    train_generator(training_data, T2IAdapterRow(method="t2i_adapter"), run)
+    trained, original, adapters = load_generator(run.out, base_dir), sampler_module.unet_encode, []
+
+    def watched(unet, inputs, times, text, adapter=()):
+        adapters.append(len(adapter))
+        return original(unet, inputs, times, text, adapter)
+
+    monkeypatch.setattr(sampler_module, "unet_encode", watched)
+    clean(trained, base_dir, guidance=1.0, steps=1, mask_guidance=2.0)
+    assert adapters[0] > 0
+    assert adapters[1:] == [0]
 
 
 def test_an_interval_that_ends_before_it_begins_is_refused():
