@@ -7,7 +7,7 @@ from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.config.sections import SamplingConfig
 from siamese.method.checkpoint import read_config
 from siamese.method.registry import METHODS
-from siamese.sampling.sample import Sampler
+from siamese.sampling.requests import Sampler
 from siamese.sampling.sampler import load_latent_sampler
 
 # each reads a trained generator of one method

@@ -101,6 +101,9 @@ class Needs(NamedTuple):
 
     latents: bool = True  # trains on cached VAE latents and samples with the base model
     reference: bool = False  # samples see the real image that the mask belongs to, so a mask that was moved has none
+    normal: bool = False  # trains and samples with images without a lesion: key `normal` of the data-set row
+    emits_masks: bool = False  # makes the mask with the image, so that only ids and numbers of real masks count
+    unconditional: bool = False  # and this mask comes from no training pair, so that the pair has no parent
     near_copies: bool = False  # samples are near copies of training images, which nobody should publish as new ones
 
 
