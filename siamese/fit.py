@@ -11,11 +11,16 @@ from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData, check_one_class, load_training_data
 from siamese.config.sections import NEEDS
 from siamese.method.registry import METHODS
+from siamese.singan_seg.train import train_singan_seg
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
 
 # each trains one method on what `load_data` gave for its row, and writes the generator to run.out
-FIT: dict[str, Callable[[Any, Any, Run], None]] = {**dict.fromkeys(METHODS, train_generator), "arsdm": train_arsdm}
+FIT: dict[str, Callable[[Any, Any, Run], None]] = {
+    **dict.fromkeys(METHODS, train_generator),
+    "arsdm": train_arsdm,
+    "singan_seg": train_singan_seg,
+}
 
 
 def load_data(row: Any, real: PairSet, latents_dir: Path, pool: PairSet | None = None) -> Any:

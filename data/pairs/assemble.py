@@ -10,7 +10,7 @@ from data.pairs.files import copy_file, sha256_file, write_table
 from data.pairs.image_io import png_text, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, file_names, write_manifest
 
-PROVENANCE = ("id", "parent", "normal", "attempts")
+PROVENANCE = ("id", "parent", "normal", "attempts", "fallback")
 
 
 def write_pair(folder: Path, pair: Pair, image: np.ndarray, labels: np.ndarray) -> Pair:

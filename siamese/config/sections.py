@@ -15,6 +15,7 @@ from siamese.config.rows import (
     Widths,
     downsampling,
 )
+from siamese.config.singan_seg import SinganSegRow
 
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -87,7 +88,7 @@ Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discrimi
 
 
 Generator = Annotated[
-    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow,
+    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow | SinganSegRow,
     Field(discriminator="method"),
 ]
 
@@ -114,6 +115,7 @@ NEEDS: dict[str, Needs] = {
     "arsdm": Needs(latents=False),
     "t2i_adapter": Needs(),
     "adc": Needs(),
+    "singan_seg": Needs(latents=False, emits_masks=True, near_copies=True),
 }
 
 

@@ -59,7 +59,8 @@ def test_the_masks_of_the_set_are_the_emitted_ones(masks, tmp_path):
         assert not np.array_equal(pairs.labels(pair), masks.labels(asked))
         corner = np.argwhere(pairs.labels(pair)).max(0) + 1
         assert pairs.labels(pair).sum() == corner.prod()
-    assert provenance(pairs)[0] == {"id": pairs.pairs[0].id, "parent": "train-0000", "normal": "", "attempts": "10"}
+    told = {"parent": "train-0000", "normal": "", "attempts": "10", "fallback": ""}
+    assert provenance(pairs)[0] == {"id": pairs.pairs[0].id, **told}
 
 
 def test_a_mask_of_no_training_pair_has_no_parent(masks, tmp_path):
