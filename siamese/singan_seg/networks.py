@@ -17,12 +17,14 @@ State = dict[str, Tensor]
 def layer_stack(pyramids: int, channels: Sequence[int]) -> nn.Sequential:
     """Return 3x3 convolutions without padding, all but the last normalised and rectified, a group for each pyramid.
 
-    With one image a batch, statistics of the normalisation are of one channel of one image: nothing is shared.
+    With one image a batch, statistics of the normalisation are of one channel of one image: nothing is shared. Biases
+    before a normalisation are not trained: their gradient is zero but for rounding, of which Adam would make steps.
     """
     layers: list[nn.Module] = []
     for number, (before, after) in enumerate(pairwise(channels)):
         layers.append(nn.Conv2d(pyramids * before, pyramids * after, 3, groups=pyramids))
         if number < len(channels) - 2:
+            layers[-1].bias.requires_grad_(False)
             layers += [nn.BatchNorm2d(pyramids * after), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers)
 

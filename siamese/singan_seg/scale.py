@@ -37,6 +37,10 @@ class Noise:
         return torch.stack(drawn).to(self.like)
 
 
+def _trained(network: torch.nn.Module) -> list[Tensor]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
 class ScaleTraining:
     """The two networks of the next scale of some pyramids, and what they learn from."""
 
@@ -69,7 +73,7 @@ class ScaleTraining:
         amplitude = self.row.noise_share * missing if self.scale else torch.ones_like(missing)
         pyramids.amplitudes.append(amplitude)
         self.optimizers = [
-            torch.optim.Adam(network.parameters(), lr=self.row.lr, betas=(0.5, 0.999))
+            torch.optim.Adam(_trained(network), lr=self.row.lr, betas=(0.5, 0.999))
             for network in (self.generator, self.discriminator)
         ]
 
@@ -131,7 +135,7 @@ class ScaleTraining:
         """Take a step on the sum: the gradient of each weight is that of its own pyramid's loss."""
         network, optimizer = (self.generator, self.discriminator)[which], self.optimizers[which]
         optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward(inputs=list(network.parameters()))
+        losses.sum().backward(inputs=_trained(network))
         optimizer.step()
 
     def finish(self) -> Discriminator:

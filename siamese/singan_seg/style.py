@@ -68,9 +68,9 @@ def transfer(network: nn.Sequential, content: Tensor, style: Tensor, steps: int,
 
 def build_features(vgg: int) -> nn.Sequential:
     """Return the layers of a VGG up to the last that counts and its rectifier, with drawn weights."""
-    from torchvision.models import vgg16, vgg19
+    from torchvision.models.vgg import cfgs, make_layers
 
-    layers = {16: vgg16, 19: vgg19}[vgg](weights=None).features[: CONTENT + 2]
+    layers = make_layers(cfgs[{16: "D", 19: "E"}[vgg]])[: CONTENT + 2]
     for layer in layers:
         if isinstance(layer, nn.ReLU):
             layer.inplace = False
