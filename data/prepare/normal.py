@@ -13,7 +13,7 @@ from data.pairs.manifest import Pair, class_names, complete, content, file_names
 from data.pairs.prepared import POOL, TRAIN
 from data.pairs.resize import letterbox_box, resize_image
 from data.pairs.seeds import item_seed
-from data.prepare.config import FolderDataset, PhantomDataset
+from data.prepare.config import FolderDataset, PhantomDataset, Style
 from data.prepare.normal_config import Normal
 from data.prepare.phantom_styles import draw_pair
 from data.prepare.unlabelled import Labelled, Use, nearest_held_out, write_lone
@@ -35,7 +35,9 @@ def normal_sources(row: FolderDataset, problems: list[str], unused: list[str]) -
     return [sources[place] for place in order[: row.normal.limit or len(sources)]]
 
 
-def _from_folder(row: FolderDataset, sources: Sequence[Source], known: Labelled, folder: Path) -> tuple[list, list]:
+def _from_folder(
+    row: FolderDataset, sources: Sequence[Source], known: Labelled, folder: Path
+) -> tuple[list[Pair], list[str]]:
     images, problems = write_lone(row, sources, known, folder, USE)
     pairs = []
     for image in images:
@@ -51,7 +53,8 @@ def _from_folder(row: FolderDataset, sources: Sequence[Source], known: Labelled,
 
 def _drawn(row: PhantomDataset, count: int) -> Iterator[Drawn]:
     for number in range(count):
-        pair_id, style = f"{SPLIT}-{number:04d}", ("same", "colour")[number % row.domains]
+        pair_id = f"{SPLIT}-{number:04d}"
+        style: Style = "colour" if number % row.domains else "same"
         image, _ = draw_pair(row.look, style, row.seed, pair_id, row.size_px, lesion=False)
         domain = "phantom" if style == "same" else f"phantom-{style}"
         yield Pair(pair_id, *file_names(pair_id), SPLIT, "real", domain), image
@@ -82,6 +85,12 @@ def _crops(row: Normal, seed: int, size_px: int, train: Sequence[Pair], folder: 
         yield made, resize_image(np.ascontiguousarray(image), size_px, antialias=False)
 
 
+def _made(row: FolderDataset | PhantomDataset, normal: Normal, train: Sequence[Pair], folder: Path) -> Iterator[Drawn]:
+    if isinstance(row, PhantomDataset) and normal.count:
+        return _drawn(row, normal.count)
+    return _crops(normal, row.seed, row.size_px, train, folder)
+
+
 def write_normal(
     row: FolderDataset | PhantomDataset, sources: Sequence[Source], train: Sequence[Pair], known: Labelled, folder: Path
 ) -> list[str]:
@@ -90,13 +99,13 @@ def write_normal(
     `sources` are those of the row's folder, `train` the training pairs in folder/train, `known` the held-out pairs: an
     image that nearly equals one of these is a fault. Where a row asks for none the manifest has no rows.
     """
-    pool, problems, pairs = folder / POOL, [], []
-    if row.normal and row.normal.path is not None and isinstance(row, FolderDataset):
+    pool = folder / POOL
+    pairs: list[Pair] = []
+    problems: list[str] = []
+    if isinstance(row, FolderDataset) and row.normal and row.normal.path is not None:
         pairs, problems = _from_folder(row, sources, known, pool)
     elif row.normal:
-        drawn = isinstance(row, PhantomDataset) and row.normal.count
-        images = _drawn(row, drawn) if drawn else _crops(row.normal, row.seed, row.size_px, train, folder)
-        for pair, image in images:
+        for pair, image in _made(row, row.normal, train, folder):
             pairs.append(write_pair(pool, pair, image, np.zeros(image.shape[:2], np.uint8)))
             if nearest := nearest_held_out(image, pairs[-1].image_sha256, known):
                 held_out, likeness = nearest

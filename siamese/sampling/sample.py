@@ -77,23 +77,23 @@ def sample_images(
     processes.wait_for_everyone()  # until the main one holds the folder's lock
     parents = own_parents(masks, real) if sampler.needs.reference else {}
     pools = Pools(real, normal)
-    if sampler.needs.emits_masks:
+    if emits := sampler.needs.emits_masks:
         check_one_class(masks.pairs)
     starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
     shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process)
     with image_writer() as write:
         for start in shown:
             pairs = masks.pairs[start : start + cfg.batch]
-            files = [drawn_files(folder, pair.id)[: 1 + sampler.needs.emits_masks] for pair in pairs]
-            if all(path.is_file() for paths in files for path in paths):
+            files = [drawn_files(folder, pair.id) for pair in pairs]
+            if all(image.is_file() and (mask.is_file() or not emits) for image, mask in files):
                 continue
             requests = requests_for(masks, pairs, sampler.needs, cfg.seed, pools, parents, draw)
             try:
                 drawn = sampler.sample([request for request, _ in requests])
-                for (image_path, *mask_path), (_, text), made in zip(files, requests, drawn, strict=True):
+                for (image_path, mask_path), (_, text), made in zip(files, requests, drawn, strict=True):
                     image, labels, own_text = made if isinstance(made, Drawn) else Drawn(made)
-                    for path in mask_path:
-                        write(path, labels, None)
+                    if emits and labels is not None:
+                        write(mask_path, labels, None)
                     write(image_path, image, {**provenance, **text, **own_text})
             except RuntimeError as error:
                 if not is_out_of_memory(error):

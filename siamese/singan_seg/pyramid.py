@@ -32,10 +32,10 @@ class Pyramids(NamedTuple):
     first_noise: Tensor  # (1, K, h, w): z* of the coarsest scale; that of all others is zero
     amplitudes: list[Tensor]  # of the noise of each scale, (K,)
 
-    @property
-    def count(self) -> int:
-        """The number of pyramids."""
-        return self.first_noise.shape[1]
+    def _zero(self, scale: int) -> Tensor:
+        """Return zeros (1, K * 4, h, w) at a scale."""
+        channels = self.first_noise.shape[1] * CHANNELS
+        return torch.zeros(1, channels, *self.scales.sides[scale]).to(self.first_noise)
 
     def noise(self, scale: int, fresh: Tensor | None) -> Tensor:
         """Return the noise of a scale, (1, K * 4, h, w): from a fresh draw, or z* for None."""
@@ -44,8 +44,7 @@ class Pyramids(NamedTuple):
             return drawn.repeat_interleave(CHANNELS, dim=1)  # one channel, the same in all
         amplitude = self.amplitudes[scale].repeat_interleave(CHANNELS).view(1, -1, 1, 1)
         if fresh is None:
-            sides = self.scales.sides[scale]
-            return torch.zeros(1, self.count * CHANNELS, *sides).to(self.first_noise)
+            return self._zero(scale)
         return amplitude * fresh
 
     def before(self, scale: int, draw: Draw | None, start: int = 0) -> Tensor:
@@ -53,7 +52,7 @@ class Pyramids(NamedTuple):
 
         `draw` None: the chain of z*, as in scales before `start`. Zero at the coarsest scale.
         """
-        image = torch.zeros(1, self.count * CHANNELS, *self.scales.sides[0]).to(self.first_noise)
+        image = self._zero(0)
         for number in range(scale):
             image = self.generators[number](self.noise(number, self.drawn(number, draw, start)), image)
             image = resize(image, 1 / self.scales.factor, self.scales.sides[number + 1], self.row)

@@ -226,6 +226,7 @@ def test_the_rate_drops_after_four_fifths(reals):
     assert rates == pytest.approx([5e-3] * 4 + [5e-4] * 4)
 
 
+@pytest.mark.heavy
 def test_reconstruction_alone_finds_the_image_and_no_training_leaves_what_was_there(reals):
     row = TINY.model_copy(update={"iterations": 250, "alpha": 1e6, "d_steps": 0, "rec_noise": "fixed", "width": 16,
                                   "width_most": 16, "lr": 1e-2, "requantize": False})  # fmt: skip
