@@ -1,6 +1,6 @@
 """SinGAN-Seg as a row under `generators`; the defaults are those of its released code (Thambawita et al. 2022)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ Weight = Annotated[float, Field(ge=0)]
 class SinganSegRow(GeneratorRow):
     """A pyramid of small GANs for each training pair, on images of four channels: red, green, blue and mask."""
 
+    reads_training: ClassVar[bool] = False
     method: Literal["singan_seg"]
     min_size: int = Field(default=25, ge=7, description="side of the coarsest scale, in px")
     max_size: Count = Field(default=250, description="largest side of the finest scale; larger images are reduced")
