@@ -5,23 +5,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
 from siamese.arsdm.train import train_arsdm
-from siamese.base.latents import PixelData, load_training_data
+from siamese.base.latents import PixelData, check_one_class, load_training_data
 from siamese.config.sections import NEEDS
 from siamese.method.registry import METHODS
+from siamese.singan_seg.train import train_singan_seg
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
 
 # each trains one method on what `load_data` gave for its row, and writes the generator to run.out
-FIT: dict[str, Callable[[Any, Any, Run], None]] = {**dict.fromkeys(METHODS, train_generator), "arsdm": train_arsdm}
+FIT: dict[str, Callable[[Any, Any, Run], None]] = {
+    **dict.fromkeys(METHODS, train_generator),
+    "arsdm": train_arsdm,
+    "singan_seg": train_singan_seg,
+}
 
 
-def load_data(row: Any, real: PairSet, latents_dir: Path) -> Any:
-    """Return what the method of a row trains on: a TrainingData of cached latents, or a PixelData of pairs alone."""
-    if NEEDS[row.method].latents:
-        return load_training_data(real, latents_dir)
-    return PixelData(real.images(), real.hints())
+def load_data(row: Any, real: PairSet, latents_dir: Path, pool: PairSet | None = None) -> Any:
+    """Return what the method of a row trains on: a TrainingData of cached latents, or a PixelData of pairs alone.
+
+    `pool` are images without a lesion, for the methods that need them.
+
+    Raises: UserError when it is needed and empty, and for several classes of lesion where the method makes its masks.
+    """
+    needs = NEEDS[row.method]
+    if needs.emits_masks:
+        check_one_class(real.pairs)
+    if needs.normal and not pool:
+        raise UserError(f"{row.method} trains on images without a lesion: give `normal` in the row of the data set")
+    normals = pool.images() if needs.normal and pool else None
+    if needs.latents:
+        return load_training_data(real, latents_dir, normals)
+    return PixelData(real.images(), real.hints(), normals, tuple(pair.id for pair in real.pairs))
 
 
 def fit(data: Any, row: Any, run: Run) -> None:

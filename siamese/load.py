@@ -7,13 +7,15 @@ from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.config.sections import SamplingConfig
 from siamese.method.checkpoint import read_config
 from siamese.method.registry import METHODS
-from siamese.sampling.sample import Sampler
+from siamese.sampling.requests import Sampler
 from siamese.sampling.sampler import load_latent_sampler
+from siamese.singan_seg.sampler import load_pyramid_sampler
 
 # each reads a trained generator of one method
 LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {
     **dict.fromkeys(METHODS, load_latent_sampler),
     "arsdm": load_pixel_sampler,
+    "singan_seg": load_pyramid_sampler,
 }
 
 

@@ -1,14 +1,16 @@
-"""Writing pairs and pair sets: one pair, duplicates, and masks with the images that were made for them."""
+"""Writing pairs and pair sets: one pair, duplicates, and images with the masks that they were made for, or with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from data.pairs.files import copy_file, sha256_file
-from data.pairs.image_io import write_image, write_mask
+from data.pairs.files import copy_file, sha256_file, write_table
+from data.pairs.image_io import png_text, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, file_names, write_manifest
+
+PROVENANCE = ("id", "parent", "normal", "attempts", "fallback")
 
 
 def write_pair(folder: Path, pair: Pair, image: np.ndarray, labels: np.ndarray) -> Pair:
@@ -30,13 +32,40 @@ def write_duplicate(real: PairSet, folder: Path) -> PairSet:
     return write_manifest(folder, rows)
 
 
+def drawn_files(folder: Path, pair_id: str) -> tuple[Path, Path]:
+    """Return where sampling puts an image, and the mask that came with it where the method makes its own."""
+    return folder / f"{pair_id}.png", folder / f"{pair_id}.mask.png"
+
+
+def _drawn_row(pair: Pair, mask: Path, text: Mapping[str, str]) -> Pair:
+    """Return the row of a mask with what the text of its image says of where the mask came from."""
+    if not mask.is_file():
+        return pair
+    if parent := text.get("parent", ""):
+        return replace(pair, parent=parent)
+    return replace(pair, parent="", donor="", group="", box="")  # a lesion of no training pair
+
+
 def write_synthetic(mask_sets: Sequence[PairSet], images: Sequence[Path], source: str, folder: Path) -> PairSet:
-    """Write sets of masks, each with the images of the same ids from its folder; masks are copied byte by byte."""
+    """Write sets of masks, each with the images of the same ids from its folder; masks are copied byte by byte.
+
+    A mask that came with its image takes the place of the one of that id. Where images say of what normal image or in
+    how many attempts they were made, provenance.csv says so too.
+    """
     rows: list[Pair] = []
+    provenance = []
     for masks, drawn in zip(mask_sets, images, strict=True):
         for pair in masks.pairs:
-            image, _ = file_names(pair.id)
-            copy_file(drawn / f"{pair.id}.png", folder / image)
-            copy_file(masks.folder / pair.mask, folder / pair.mask)
-            rows.append(replace(pair, image=image, source=source, image_sha256=sha256_file(folder / image)))
+            (image, mask), names = drawn_files(drawn, pair.id), file_names(pair.id)
+            text = png_text(image)
+            row = replace(_drawn_row(pair, mask, text), image=names[0], source=source)
+            copy_file(image, folder / row.image)
+            copy_file(mask if mask.is_file() else masks.folder / pair.mask, folder / row.mask)
+            digest = sha256_file(folder / row.image)
+            rows.append(complete(folder, row) if mask.is_file() else replace(row, image_sha256=digest))
+            if mask.is_file() or "normal" in text:
+                told = {key: text.get(key, "") for key in PROVENANCE[2:]}
+                provenance.append({"id": pair.id, "parent": row.parent, **told})
+    if provenance:
+        write_table(folder / "provenance.csv", PROVENANCE, provenance)
     return write_manifest(folder, rows)

@@ -14,6 +14,7 @@ from data.pairs.manifest import MANIFEST, PairSet, read_pairs
 from data.pairs.parallel import threaded
 
 TRAIN, VAL = "train", "val"
+POOL = Path("pools/normal")  # images without a lesion, two levels deep, so that they are no split
 NATIVE = "native"  # folder of test sets at their own sizes
 UNLABELLED = "unlabelled"  # folder of images without masks, where it is not elsewhere
 

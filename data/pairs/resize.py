@@ -40,19 +40,23 @@ def soften_mask(mask: Array, size_px: int) -> Array:
     return resize_pillow(mask * np.uint8(255), size_px)
 
 
+def letterbox_box(size: Size, size_px: int) -> Box:
+    """Return the box of an image of this width and height in a square of the side `size_px`, which it fills one way."""
+    scale = size_px / max(size)
+    inner_w, inner_h = (max(1, round(side * scale)) for side in size)
+    return (size_px - inner_w) // 2, (size_px - inner_h) // 2, inner_w, inner_h
+
+
 def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, Box]:
     """Return image and mask as squares of the side `size_px` that keep their proportions, and the box they lie in.
 
     The longer side fills the square, and what is left on both sides of the shorter one is black and no lesion.
     """
-    height, width = image.shape[:2]
-    scale = size_px / max(height, width)
-    inner_w, inner_h = (max(1, round(side * scale)) for side in (width, height))
-    box = ((size_px - inner_w) // 2, (size_px - inner_h) // 2, inner_w, inner_h)
+    box = letterbox_box((image.shape[1], image.shape[0]), size_px)
     framed = np.zeros((size_px, size_px, 3), np.uint8)
     framed_mask = np.zeros((size_px, size_px), np.uint8)
-    crop(framed, box)[:] = resize_image(image, (inner_w, inner_h), antialias=antialias)
-    crop(framed_mask, box)[:] = resize_mask(mask, (inner_w, inner_h))
+    crop(framed, box)[:] = resize_image(image, box[2:], antialias=antialias)
+    crop(framed_mask, box)[:] = resize_mask(mask, box[2:])
     return framed, framed_mask, box
 
 

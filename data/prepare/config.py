@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.pairs.config import ClassName, Config, Count, Share, SplitName, Values, WholePath
+from data.prepare.normal_config import Normal
 from data.readers.config import Slices, Which, unlabelled_problems, which_problems
 
 
@@ -15,6 +16,9 @@ class DatasetRow(Config):
     path: WholePath = Field(description="what it is read from or drawn by; DVC watches it for changes")
     size_px: int = Field(ge=32, multiple_of=32, description="side of the square that pairs are stretched to")
     prompt: str = Field(description="text for the generator; empty makes guidance do nothing")
+    normal: Normal | None = Field(
+        default=None, description="images without a lesion, for the methods that need some (docs/methods.md)"
+    )
     licence: str | None = Field(default=None, description="terms of the pairs, for the cards; else those of a download")
     page: str | None = Field(default=None, description="where the pairs come from, for the cards")
     citation: str | None = Field(default=None, description="how to cite them, for the cards")
@@ -51,7 +55,9 @@ class PhantomDataset(DatasetRow):
     def _test_sets_are_clear(self) -> "PhantomDataset":
         if (self.test is None) == (not self.tests):
             raise ValueError("needs either test or tests")
-        taken = sorted({"train", "val", "native"} & set(self.tests))
+        if self.normal and self.normal.path:
+            raise ValueError("normal: path is for folders of pairs: give count, which are drawn, or crops")
+        taken = sorted({"train", "val", "native", "pools"} & set(self.tests))
         if taken:
             raise ValueError(f"tests: {', '.join(taken)} cannot name a test set, take another")
         return self
@@ -140,8 +146,9 @@ class FolderDataset(DatasetRow):
         names = self.split_names()
         if self.splits and ("train" not in names or not set(names) - {"train", "val"}):
             raise ValueError(f"splits must name train and at least one test set, got {sorted(names)}")
-        if "native" in names:
-            raise ValueError("splits: native is the name of the folder of native_tests, take another")
+        for name, what in {"native": "native_tests", "pools": "images without a lesion"}.items():
+            if name in names:
+                raise ValueError(f"splits: {name} is the name of the folder of {what}, take another")
         texts = {name: value for name, value in self.splits.items() if isinstance(value, str)}
         said = [f"{name}: {value!r}" for name, value in texts.items() if SHARE_AS_TEXT.fullmatch(value)]
         if said:
@@ -163,6 +170,8 @@ class FolderDataset(DatasetRow):
         problems = which_problems(self.which(), self.layout)
         cut = "train" in self.limit or str(self.splits.get("train", "")).endswith("]")
         problems += unlabelled_problems(self.unlabelled_names(), cut=cut)
+        if self.normal and self.normal.count:
+            problems.append("normal: count is for drawn pairs: give path, a folder without lesions, or crops")
         if self.slices and self.sequence_likeness:
             problems.append("sequence_likeness is not for slices: those of one volume stay together anyhow")
         if problems:

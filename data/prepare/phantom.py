@@ -83,12 +83,16 @@ def _pits(rng: np.random.Generator, size_px: int) -> Array:
 
 
 def draw_lesion(
-    rng: np.random.Generator, size_px: int, radii: tuple[float, float]
+    rng: np.random.Generator, size_px: int, radii: tuple[float, float] | None
 ) -> tuple[float, tuple[float, float], Array]:
-    """Return radius and centre of a lesion as shares of the side, and its coverage, which lies wholly in the frame."""
-    radius = rng.uniform(*radii)
+    """Return radius and centre of a lesion as shares of the side, and its coverage, which lies wholly in the frame.
+
+    radii None: the coverage is empty.
+    """
+    radius = rng.uniform(*(radii or RADII))
     x, y = rng.uniform(1.25 * radius, 1 - 1.25 * radius, 2)
-    return radius, (x, y), coverage(outline(rng, size_px, radius, (x, y)), size_px)
+    inside = coverage(outline(rng, size_px, radius, (x, y)), size_px)
+    return radius, (x, y), inside if radii else np.zeros_like(inside)
 
 
 def finished(rng: np.random.Generator, image: Array, inside: Array, noise: float) -> tuple[Array, Array]:
@@ -97,10 +101,12 @@ def finished(rng: np.random.Generator, image: Array, inside: Array, noise: float
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), (inside > 0.5).astype(np.uint8)
 
 
-def draw_phantom(seed: int, pair_id: str, size_px: int, radii: tuple[float, float] = RADII) -> tuple[Array, Array]:
+def draw_phantom(
+    seed: int, pair_id: str, size_px: int, radii: tuple[float, float] | None = RADII
+) -> tuple[Array, Array]:
     """Return the image, uint8 (size, size, 3), and the mask, uint8 (size, size) in {0, 1}, of one phantom.
 
-    radii: smallest and largest radius of a lesion as shares of the side.
+    radii: smallest and largest radius of a lesion as shares of the side; None draws none.
     """
     rng = np.random.default_rng(item_seed("phantom", seed, pair_id))
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32) / size_px

@@ -78,7 +78,7 @@ def _hairs(rng: np.random.Generator, size_px: int) -> Array:
     return np.clip(cv2.resize(big, (size_px, size_px), interpolation=cv2.INTER_AREA), 0, 1)
 
 
-def _draw_skin(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[Array, Array]:
+def _draw_skin(seed: int, pair_id: str, size_px: int, radii: Radii | None) -> tuple[Array, Array]:
     """Return image and mask of a pigmented lesion on skin, as a dermatoscope shows it, with spots and hairs."""
     rng = np.random.default_rng(item_seed("skin", seed, pair_id))
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32) / size_px
@@ -118,7 +118,7 @@ def _weave(rng: np.random.Generator, size_px: int) -> Array:
     return (0.5 * np.sin(u) + 0.5 * np.sin(v)).astype(np.float32)
 
 
-def _draw_surface(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[Array, Array]:
+def _draw_surface(seed: int, pair_id: str, size_px: int, radii: Radii | None) -> tuple[Array, Array]:
     """Return image and mask of a stain in woven cloth, whose creases, damp places and shadows are harmless."""
     rng = np.random.default_rng(item_seed("surface", seed, pair_id))
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32) / size_px
@@ -148,10 +148,12 @@ def _draw_surface(seed: int, pair_id: str, size_px: int, radii: Radii) -> tuple[
 LOOKS = {"endoscopy": draw_phantom, "skin": _draw_skin, "surface": _draw_surface}
 
 
-def draw_pair(look: Look, style: Style, seed: int, pair_id: str, size_px: int) -> tuple[Array, Array]:
+def draw_pair(
+    look: Look, style: Style, seed: int, pair_id: str, size_px: int, *, lesion: bool = True
+) -> tuple[Array, Array]:
     """Return the image, uint8 (size, size, 3), and the mask, uint8 (size, size) in {0, 1}, of one drawn pair."""
     change = CHANGES[style]
-    image, mask = LOOKS[look](seed, pair_id, size_px, change.radii)
+    image, mask = LOOKS[look](seed, pair_id, size_px, change.radii if lesion else None)
     if style == "same":
         return image, mask
     rng = np.random.default_rng(item_seed("style", style, seed, pair_id))

@@ -17,13 +17,14 @@ from data.pairs.files import whole_folder, write_text
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet, file_names, id_problem, read_pairs, write_manifest
 from data.pairs.parallel import threaded
-from data.pairs.prepared import NATIVE, UNLABELLED, write_lone_images
+from data.pairs.prepared import NATIVE, TRAIN, UNLABELLED, write_lone_images
 from data.pairs.resize import letterbox, resize_image, resize_mask
 from data.prepare.config import Dataset, FolderDataset, PhantomDataset, Style
 from data.prepare.likeness import SIDE, near_duplicates, thumbnail
+from data.prepare.normal import normal_sources, write_normal
 from data.prepare.phantom_styles import draw_pair
 from data.prepare.splits import split_sources, torn_hints
-from data.prepare.unlabelled import labelled, write_unlabelled
+from data.prepare.unlabelled import labelled, write_lone
 from data.prepare.unlabelled_files import outside, unlabelled_sources
 from data.readers.config import REST
 from data.readers.reading import memory_for, read_source, size_text
@@ -100,7 +101,7 @@ def _prepare_folder(row: FolderDataset, folder: Path, unlabelled: Path) -> Itera
     rest: list[Source] = []
     splits = split_sources(row, problems, unused, rest if REST in row.unlabelled_names() else None)
     problems, unused = outside(row, problems), outside(row, unused)
-    lone = unlabelled_sources(row, rest, problems, unused)
+    lone, normal = unlabelled_sources(row, rest, problems, unused), normal_sources(row, problems, unused)
     if unused:
         sys.stderr.write("\n".join([f"{row.path}: {len(unused)} files are not read", *unused[:SHOWN], ""]))
     if hint := torn_hints(splits):
@@ -115,14 +116,16 @@ def _prepare_folder(row: FolderDataset, folder: Path, unlabelled: Path) -> Itera
         else:
             thumbnails[len(written)] = result.thumbnail
             written.append(result._replace(thumbnail=None))
+    pairs = [result.pair for result in written]
+    known = labelled(pairs, thumbnails[: len(written)])
     if lone:
-        known = labelled([result.pair for result in written], thumbnails[: len(written)])
-        problems += write_unlabelled(row, lone, known, unlabelled)
+        problems += write_lone(row, lone, known, unlabelled)[1]
+    problems += write_normal(row, normal, [pair for pair in pairs if pair.split == TRAIN], known, folder)
     if not problems:
         facts = {split: [result.facts for result in written if result.pair.split == split] for split in splits}
         problems = set_problems(facts, inverted=row.inverted_masks)
     if not problems:
-        problems, let_in = leaks([result.pair for result in written], thumbnails, row.allow_duplicates)
+        problems, let_in = leaks(pairs, thumbnails, row.allow_duplicates)
     if problems:
         raise UserError(to_mend(row.path, problems), problems)
     hints = [] if row.inverted_masks is False else set_hints([result.facts for result in written])
@@ -135,11 +138,12 @@ def _prepare_folder(row: FolderDataset, folder: Path, unlabelled: Path) -> Itera
     natives = [result.native for result in written if result.native]
     for split in {pair.split for pair in natives}:
         write_manifest(folder / NATIVE / split, [pair for pair in natives if pair.split == split])
-    yield from (result.pair for result in written)
+    yield from pairs
 
 
 def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
     """Yield the drawn pairs, written to folder/<split>; the domain is `phantom`, or `phantom-` and the style."""
+    pairs, thumbnails = [], [np.zeros((0, SIDE * SIDE), np.float32)]
     known: tuple[Style, ...] = ("same", "colour")[: row.domains]  # what training and validation take in turn
     splits: dict[str, tuple[int, tuple[Style, ...]]] = {"train": (row.train, known), "val": (row.val or 0, known)}
     splits |= {name: (test.count, (test.style,)) for name, test in row.tests.items()}
@@ -150,14 +154,20 @@ def _draw_phantoms(row: PhantomDataset, folder: Path) -> Iterator[Pair]:
             pair_id, style = f"{split}-{number:04d}", styles[number % len(styles)]
             domain = "phantom" if style == "same" else f"phantom-{style}"
             pair = Pair(pair_id, *file_names(pair_id), split, "real", domain)
-            yield write_pair(folder / split, pair, *draw_pair(row.look, style, row.seed, pair_id, row.size_px))
+            image, mask = draw_pair(row.look, style, row.seed, pair_id, row.size_px)
+            pairs.append(write_pair(folder / split, pair, image, mask))
+            thumbnails += [thumbnail(image)[None]] if row.normal else []
+    held_out = labelled(pairs if row.normal else [], np.concatenate(thumbnails))
+    if problems := write_normal(row, (), [pair for pair in pairs if pair.split == TRAIN], held_out, folder):
+        raise UserError(to_mend(row.path, problems), problems)
+    yield from pairs
 
 
 def prepare(row: Dataset, out_dir: Path, unlabelled_dir: Path | None = None) -> dict[str, PairSet]:
     """Return the prepared pair sets by split and write them to out_dir/<split>; out_dir appears whole or not at all.
 
     Images without masks go to unlabelled_dir, with images.csv, be there any or not; where none is given, those that a
-    row names go to out_dir/unlabelled.
+    row names go to out_dir/unlabelled. Images without a lesion go to out_dir/pools/normal, be there any or not.
 
     Images are square PNGs of the row's size, masks are {0, 255}. With native_tests, test sets lie in out_dir/native/ at
     their own sizes too.

@@ -1,4 +1,4 @@
-"""Images without masks: they pretrain the base and serve nothing else, and none of val or a test set is among them."""
+"""Images without masks, to pretrain the base or without a lesion, and none of val or a test set is among them."""
 
 import hashlib
 import sys
@@ -33,6 +33,17 @@ class Labelled(NamedTuple):
     groups: frozenset[str]  # of held-out pairs
 
 
+class Use(NamedTuple):
+    """What images without masks are for, in words."""
+
+    key: str  # of the row
+    does: str  # "... images <does>"
+    keeps: str  # what allow_duplicates does to one that val or a test set holds
+
+
+BASE = Use("unlabelled", "pretrain the base without masks", "keeps it from the base")
+
+
 class Outcome(NamedTuple):
     """What came of one image; `text` says what is wrong with it."""
 
@@ -59,7 +70,7 @@ def _place(source: Source, root: Path) -> str:
     return one_line(f"{place} {source.id}" if source.reader else place, 1000)
 
 
-def _nearest(image: np.ndarray, digest: str, known: Labelled) -> tuple[Pair, float] | None:
+def nearest_held_out(image: np.ndarray, digest: str, known: Labelled) -> tuple[Pair, float] | None:
     """Return the held-out pair whose image is this one, or nearly, and their correlation; None where there is none."""
     if digest in known.hashes:
         return known.held_out[known.hashes[digest]], 1.0
@@ -70,7 +81,7 @@ def _nearest(image: np.ndarray, digest: str, known: Labelled) -> tuple[Pair, flo
     return (known.held_out[place], float(likeness[place])) if likeness[place] >= DUPLICATE_CORRELATION else None
 
 
-def _prepare_image(row: FolderDataset, folder: Path, known: Labelled, source: Source) -> Outcome:
+def _prepare_image(row: FolderDataset, folder: Path, known: Labelled, use: Use, source: Source) -> Outcome:
     """Write an image as training images are prepared, unless it is one of the labelled images."""
     place = _place(source, Path(row.path))
     with memory_for(source):
@@ -88,12 +99,12 @@ def _prepare_image(row: FolderDataset, folder: Path, known: Labelled, source: So
         write_image(path, small)
         lone = LoneImage(own_id, f"images/{own_id}.png", place, size_text(image), sha256_file(path))
         outcome = Outcome("taken", "", lone, holds_two_values(image))
-        if nearest := _nearest(image, lone.image_sha256, known):
+        if nearest := nearest_held_out(image, lone.image_sha256, known):
             pair, likeness = nearest
             alike = f"{place} and {pair.split}/{pair.id} are nearly the same image (correlation {likeness:.4f})"
-            what_to_do = f"remove it, or set allow_duplicates: [{pair.id}], which keeps it from the base"
+            what_to_do = f"remove it, or set allow_duplicates: [{pair.id}], which {use.keeps}"
             allowed = {pair.id, "*"} & set(row.allow_duplicates)
-            outcome = Outcome("allowed") if allowed else Outcome("held out", f"unlabelled: {alike}: {what_to_do}")
+            outcome = Outcome("allowed") if allowed else Outcome("held out", f"{use.key}: {alike}: {what_to_do}")
         elif lone.image_sha256 in known.train_hashes:
             outcome = Outcome("training image")
     if outcome.kind != "taken":
@@ -101,8 +112,8 @@ def _prepare_image(row: FolderDataset, folder: Path, known: Labelled, source: So
     return outcome
 
 
-def _report(counts: Counter[str], grouped: int, images: Sequence[LoneImage]) -> Iterator[str]:
-    yield f"{len(images)} images pretrain the base without masks"
+def _report(use: Use, counts: Counter[str], grouped: int, images: Sequence[LoneImage]) -> Iterator[str]:
+    yield f"{len(images)} images {use.does}"
     if number := counts["training image"]:
         yield f"{number} are training images anyhow, and not taken twice"
     if number := counts["allowed"]:
@@ -113,8 +124,10 @@ def _report(counts: Counter[str], grouped: int, images: Sequence[LoneImage]) -> 
         yield f"{number} are there more than once"
 
 
-def write_unlabelled(row: FolderDataset, sources: Sequence[Source], known: Labelled, folder: Path) -> list[str]:
-    """Write the images and images.csv to the folder, say how many, and return what is wrong with them.
+def write_lone(
+    row: FolderDataset, sources: Sequence[Source], known: Labelled, folder: Path, use: Use = BASE
+) -> tuple[list[LoneImage], list[str]]:
+    """Write the images and images.csv to the folder, say how many, and return them and what is wrong with them.
 
     An image that nearly equals one of val or a test set is a fault; one of a group of theirs is left out, and so is one
     that equals a training image.
@@ -124,18 +137,19 @@ def write_unlabelled(row: FolderDataset, sources: Sequence[Source], known: Label
     problems: list[str] = []
     images: list[LoneImage] = []
     like_masks = 0
-    title = "unlabelled"
-    for outcome in threaded(lambda source: _prepare_image(row, folder, known, source), free, title=title, unit="image"):
+    key = use.key
+    outcomes = threaded(lambda source: _prepare_image(row, folder, known, use, source), free, title=key, unit="image")
+    for outcome in outcomes:
         counts[outcome.kind] += 1
         problems += [outcome.text] if outcome.text else []
         images += [outcome.image] if outcome.image else []
         like_masks += outcome.like_a_mask
     if like_masks * 2 > len(images):
         what_to_do = "name folders of images"
-        problems.append(f"unlabelled: {like_masks} of {len(images)} images hold two values, as masks do: {what_to_do}")
-    told = list(_report(counts, len(sources) - len(free), images))
+        problems.append(f"{key}: {like_masks} of {len(images)} images hold two values, as masks do: {what_to_do}")
+    told = list(_report(use, counts, len(sources) - len(free), images))
     if sources and not images and not problems:
-        problems.append(f"unlabelled: no image is left; {'; '.join(told[1:])}")
+        problems.append(f"{key}: no image is left; {'; '.join(told[1:])}")
     write_lone_images(folder, images)
-    sys.stderr.write(f"{row.path}: unlabelled: {'; '.join(told)}\n")
-    return problems
+    sys.stderr.write(f"{row.path}: {key}: {'; '.join(told)}\n")
+    return images, problems

@@ -41,12 +41,15 @@ def _not_watched(link: Path) -> str:
     return f"{link}: is a link to a folder, in which DVC sees no change: {what_to_do}"
 
 
-def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[str]) -> list[Source]:
-    """Return the images below a folder of the row's path; whatever else is there is named in one of the two lists."""
+def images_of(row: FolderDataset, key: str, name: str, problems: list[str], unused: list[str]) -> list[Source]:
+    """Return the images below a folder of the row's path; whatever else is there is named in one of the two lists.
+
+    `key` is the one of the row that names the folder.
+    """
     root = Path(row.path)
     folder = root / name
     if not folder.is_dir():
-        problems.append(f"unlabelled: {folder} is not a folder: name one in path that holds images without masks")
+        problems.append(f"{key}: {folder} is not a folder: name one in path that holds images without masks")
         return []
     if _linked(folder, root):
         problems.append(_not_watched(folder))
@@ -58,7 +61,7 @@ def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[
     else:
         masks = f" and its mask {pair.masks[0].name}" if pair.masks else ""
         what_to_do = "name folders of images alone, such as the one of these images"
-        problems.append(f"unlabelled: {folder} holds pairs, such as {pair.image}{masks}: {what_to_do}")
+        problems.append(f"{key}: {folder} holds pairs, such as {pair.image}{masks}: {what_to_do}")
         return []
     sources = []
     for entry in entries(folder):
@@ -73,7 +76,7 @@ def _images_of(row: FolderDataset, name: str, problems: list[str], unused: list[
         elif entry.kind != "folder":  # a folder that is named like a picture
             problems.append(f"{path}: {why_not_read(entry)}")
     if not sources:
-        problems.append(f"unlabelled: {folder} holds no image that can be read")
+        problems.append(f"{key}: {folder} holds no image that can be read")
     volumes = [source for source in sources if is_volume(source.image)]
     if row.slices and volumes:
         keep = "all" if row.slices.keep == "lesion" else row.slices.keep  # nobody says which slices hold one
@@ -100,11 +103,12 @@ def unlabelled_sources(
     if REST in row.unlabelled_names() and not rest:
         problems.append("unlabelled: rest is empty, for limit leaves out no training image: lower it, or remove rest")
     for name in _folders(row):
-        sources += _images_of(row, name, problems, unused)
+        sources += images_of(row, "unlabelled", name, problems, unused)
     return list({(source.image, source.reader): source for source in reversed(sources)}.values())[::-1]
 
 
 def outside(row: FolderDataset, lines: Sequence[str]) -> list[str]:
     """Return the lines that do not begin with a file of the row's folders of images without masks."""
-    folders = tuple(f"{Path(row.path) / name}/" for name in _folders(row))
+    normal = [row.normal.path] if row.normal and row.normal.path else []
+    folders = tuple(f"{Path(row.path) / name}/" for name in (*_folders(row), *normal))
     return [line for line in lines if not line.startswith(folders)]

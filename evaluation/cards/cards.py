@@ -51,6 +51,7 @@ class CardFacts:
     filters: Row = field(default_factory=dict)  # what was filtered, with counts; empty where nothing was recorded
     unlabelled: int = 0  # images without masks that the base was pretrained on
     near_copies: bool = False  # the method gives images that are close to training images by design
+    own_masks: bool = False  # the method made the masks with their images
 
 
 def render_cards(facts: CardFacts, scores: Scores) -> dict[str, str]:

@@ -72,6 +72,7 @@ class Table:
     architectures: tuple[str, ...]
     rows: tuple[Row, ...]
     baselines: tuple[str, ...] = BASELINES
+    own_masks: frozenset[str] = frozenset()  # sources that made their masks themselves
 
     def baseline(self, source: str, architecture: str) -> BySeed:
         """Return mDice by seed of a baseline, empty where it has not run."""
@@ -131,7 +132,8 @@ def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], gri
         rows.append(Row(setting, None if kind in seen else metrics, outcomes))
         seen.add(kind)
     counts = sorted({int(found[key]["images"]) for key in keys if found.get(key, {}).get("images") is not None})
-    return Table(dataset, tuple(counts), grid.architectures(dataset), tuple(rows), grid.baselines)
+    architectures = grid.architectures(dataset)
+    return Table(dataset, tuple(counts), architectures, tuple(rows), grid.baselines, grid.own_masks)
 
 
 def _order(keys: Iterable[RunKey], baselines: Sequence[str]) -> list[Setting]:

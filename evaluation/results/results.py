@@ -82,6 +82,7 @@ class Grid:
     runs: tuple[RunKey, ...]
     baselines: tuple[str, ...] = BASELINES  # sources that no generator made
     made: tuple[SetKey, ...] = ()  # added sets, trained on or only scored
+    own_masks: frozenset[str] = frozenset()  # generators that made the masks of their sets themselves
 
     def datasets(self) -> tuple[str, ...]:
         """Return the data sets, in order."""

@@ -32,6 +32,9 @@ from evaluation.tables.text import (
 
 NAMES = {REAL: "real pairs only", DUPLICATE: "real pairs twice"}
 
+OWN = "own"
+OWN_NOTE = f"Masks {OWN}: the generator made each mask with its image."
+
 NOTE = (
     f"mDice and mIoU: of the foreground, per test image, in %; mean {PLUS_MINUS} standard deviation over seeds, with "
     f"the number of seeds behind mDice; 2 {TIMES} 3 are all pairs of 2 seeds of the generator and 3 of the segmenter, "
@@ -63,7 +66,7 @@ def text_table(table: Table) -> TextTable:
     settings = [row.setting for row in table.rows]
     columns: list[tuple[str, list[Cell]]] = [
         ("Trained on", [Cell(NAMES.get(one.source, one.source)) for one in settings]),
-        ("Masks", [Cell("" if one.source in table.baselines else one.masks) for one in settings]),
+        ("Masks", [Cell(_masks(one, table)) for one in settings]),
         ("Volume", [Cell("" if one.source in NAMES else f"{TIMES}{one.multiple}") for one in settings]),
     ]
     groups = [("", 3)]
@@ -95,6 +98,12 @@ def text_table(table: Table) -> TextTable:
         groups.append((architecture, 3))
     rows = [list(cells) for cells in zip(*(cells for _, cells in columns), strict=True)]
     return TextTable(groups, [title for title, _ in columns], rows)
+
+
+def _masks(setting: Setting, table: Table) -> str:
+    if setting.source in table.baselines:
+        return ""
+    return OWN if setting.source in table.own_masks else setting.masks
 
 
 def _beside(values: BySeeds, outcome: Outcome) -> tuple[Summary, str]:
@@ -156,7 +165,8 @@ def render_markdown(table: Table) -> str:
         f"{group} {column}" if group in table.architectures else column
         for group, column in zip(text.group_names(), text.columns, strict=True)
     ]
-    note = " ".join([*tested_on(table), NOTE])
+    own = [OWN_NOTE] if any(_masks(row.setting, table) == OWN for row in table.rows) else []
+    note = " ".join([*tested_on(table), NOTE, *own])
     return "\n".join([f"# {table.dataset}", "", *markdown(titles, text.rows, 3), "", note, ""])
 
 

@@ -102,16 +102,34 @@ def _check_volume(params: Params) -> Iterable[str]:
             yield f"masks.{name}.copies: must be at least {most}, the largest of volume.multiples"
 
 
-def _check_references(params: Params) -> Iterable[str]:
-    """Yield a line for every generator that needs the real image of each mask, and is given masks that have none."""
+def _check_masks(params: Params) -> Iterable[str]:
+    """Yield a line for every generator that takes real masks alone, and is given others."""
     for block, grid in (("comparison", params.comparison), ("volume", params.volume)):
         moved = [name for name in grid.masks if not isinstance(params.masks[name], RealMasks)]
         for name in grid.generators:
-            if moved and NEEDS[params.generators[name].method].reference:
+            needs = NEEDS[params.generators[name].method]
+            if moved and (needs.reference or needs.emits_masks):
+                why = "samples each mask with its own real image" if needs.reference else "makes its own masks"
                 yield (
-                    f"{block}.generators: {name} samples each mask with its own real image, so {block}.masks must all "
-                    f"be of kind real, got {', '.join(moved)}: masks of a few generators can stand in volume"
+                    f"{block}.generators: {name} {why}, so {block}.masks must all be of kind real, got "
+                    f"{', '.join(moved)}: masks of a few generators can stand in volume"
                 )
+
+
+def _check_data(params: Params) -> Iterable[str]:
+    """Yield a line for every data set of the comparison that lacks what a generator trains on."""
+    for dataset, name in product(params.comparison.datasets, params.comparison.generators):
+        row, needs = params.datasets[dataset], NEEDS[params.generators[name].method]
+        if needs.normal and not row.normal:
+            yield (
+                f"datasets.{dataset}.normal: generators.{name} trains on images without a lesion: say where they are, "
+                "such as normal: {path: train/good}, or normal: {crops: 200}, squares of training images"
+            )
+        if needs.emits_masks and len(getattr(row, "classes", ())) > 1:
+            yield (
+                f"datasets.{dataset}.classes: generators.{name} makes its own masks, with one class of lesion: leave "
+                "classes out, then all of them are lesion"
+            )
 
 
 def _check_paths(params: Params) -> Iterable[str]:
@@ -134,7 +152,8 @@ def check_values(params: Params) -> Iterable[str]:
     yield from _check_extension(params, "volume")
     yield from _check_extension(params, "filtered")
     yield from _check_generator_seeds(params)
-    yield from _check_references(params)
+    yield from _check_masks(params)
+    yield from _check_data(params)
     yield from _check_paths(params)
     passed = Counter(f"{generator}-{row}" for generator in params.generators for row in params.filters)
     for name, count in passed.items():

@@ -34,6 +34,11 @@ def processed(dataset: str, split: str | None = None) -> Path:
     return folder / split if split else folder
 
 
+def normal(dataset: str) -> Path:
+    """Return the folder of images without a lesion, a pair set with empty masks, which may hold none."""
+    return Path("data/processed") / dataset / "pools" / "normal"
+
+
 def unlabelled(dataset: str) -> Path:
     """Return the folder of prepared images without masks, apart from the pairs, so that they rerun the base alone."""
     return Path("data/unlabelled") / dataset

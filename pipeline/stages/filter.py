@@ -1,9 +1,11 @@
 """filter: a synthetic set without the pairs that a row of `filters` drops, or with the best of several draws."""
 
 from dataclasses import replace
+from pathlib import Path
 
+from data.pairs.assemble import drawn_files
 from data.pairs.files import write_json
-from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.manifest import Pair, PairSet, complete, read_pairs
 from pipeline.params import paths
 from pipeline.stages.sample import opened_generator
 
@@ -14,8 +16,14 @@ def further_draws(item: dict, sampling, synthetic: PairSet, count: int) -> list[
     """Return `count` more sets of the same pairs, each with images of seeds of its own, which stay in .work."""
     with opened_generator(item, sampling, f"{item['masks']}-draws") as (_, images_of):
         folders = [images_of(synthetic, draw) for draw in range(2, count + 2)]
-    whole = [replace(pair, mask=str((synthetic.folder / pair.mask).absolute())) for pair in synthetic.pairs]
-    return [PairSet(folder, tuple(replace(pair, image=f"{pair.id}.png") for pair in whole)) for folder in folders]
+
+    def drawn(folder: Path, pair: Pair) -> Pair:
+        image, mask = drawn_files(folder, pair.id)
+        if mask.is_file():  # this draw's own
+            return complete(folder, replace(pair, image=image.name, mask=mask.name))
+        return replace(pair, image=image.name, mask=str((synthetic.folder / pair.mask).absolute()))
+
+    return [PairSet(folder, tuple(drawn(folder, pair) for pair in synthetic.pairs)) for folder in folders]
 
 
 def run(item: dict, params) -> None:

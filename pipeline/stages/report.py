@@ -20,6 +20,7 @@ from pipeline.params.blocks import BLOCKS, added_sets, asked_runs, of_first_seed
 from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.yaml_text import load_yaml
 from pipeline.record.settings import fingerprints
+from siamese.config.sections import NEEDS
 
 ROWS = ("datasets", "downloads", "base", "generators", "training", "masks", "sampling", "filters")
 READS = {name: name for name in (*BLOCKS, *ROWS)}
@@ -47,6 +48,12 @@ def _set_keys(params) -> tuple:
     from evaluation.results.results import SetKey
 
     return tuple(SetKey(*key) for key in added_sets(params))
+
+
+def _own_masks(params) -> frozenset[str]:
+    """Return the generators that make their masks themselves, also with the names of the filters behind them."""
+    names = [name for name, row in params.generators.items() if NEEDS[row.method].emits_masks]
+    return frozenset([*names, *(f"{name}-{filtered}" for name in names for filtered in params.filters)])
 
 
 def _presets() -> dict[str, list]:
@@ -87,7 +94,7 @@ def run(item: dict, params) -> None:
         samples[dataset, source, masks] = (real, synthetic)
     versions = {name: version(name) for name in VERSIONS}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
-    grid = Grid(runs, (*comparison.references, *comparison.baselines), _set_keys(params))
+    grid = Grid(runs, (*comparison.references, *comparison.baselines), _set_keys(params), _own_masks(params))
     report = Report(
         read_runs(paths.RESULTS),
         read_scores(paths.RESULTS),

@@ -59,7 +59,7 @@ def card_facts(
         generator_sha256=made_by.get("generator", "").rpartition(" ")[2] or None,
         base=base,
         base_on_hub=on_hub,
-        training=_plain(training) | {"seed": seed},
+        training=(_plain(training) if row.reads_training else {}) | {"seed": seed},
         sampling=_plain(params.sampling) | {"seed": params.sampling.seed + (seed or 0)}
         if NEEDS[row.method].latents
         else {},
@@ -71,6 +71,7 @@ def card_facts(
         filters=_filters(params, dataset, name_on_disk, masks, filter_name),
         unlabelled=_unlabelled(params, dataset),
         near_copies=NEEDS[row.method].near_copies,
+        own_masks=NEEDS[row.method].emits_masks,
         **terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads),
     )
 

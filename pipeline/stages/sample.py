@@ -29,17 +29,19 @@ def opened_generator(item: dict, sampling, scratch: str) -> Iterator[tuple[Path,
     name, sampling = folder.name, sampling.model_copy(update={"seed": sampling.seed + seed})
     sampler = load(folder, base_dir, sampling)
     base = {"base": base_info(base_dir)["sha256"]} if sampler.needs.latents else {}
-    digest = sha256_tree(*sorted(folder.glob("*.safetensors")))
+    digest = sha256_tree(*sorted(folder.rglob("*.safetensors")))
     provenance = {"generator": f"{name} {digest}", **base, **provenance_of(sampler)}
     row = read_config(folder)["generator"]  # some of its keys change images and no weight
     fingerprint = {**provenance, "row": row, "sampling": sampling.model_dump(mode="json")}
     fingerprint |= {"code": code_fingerprint("data.pairs", "siamese")}
     real = read_pairs(paths.processed(dataset, "train")) if sampler.needs.reference else None
+    pool = read_pairs(paths.normal(dataset)) if sampler.needs.normal else None
+    fingerprint |= {"normal": sha256_tree(pool.folder)} if pool else {}
     with work_folder(f"sample/{dataset}/{name}/{scratch}", fingerprint, keep=True) as work:
 
         def images_of(masks: PairSet, draw: int = 1) -> Path:
             images = work / (sha256_tree(masks.folder)[:16] + (f"-draw{draw}" if draw > 1 else ""))
-            sample_images(masks, sampler, sampling, images, provenance, real, draw)
+            sample_images(masks, sampler, sampling, images, provenance, real, draw, pool)
             return images
 
         yield work, images_of

@@ -24,15 +24,17 @@ def run(item: dict, params) -> None:
     base_dir, generator = paths.base(dataset), paths.generator(dataset, name, seed)
     steps = params.training.steps_of.get(dataset, params.training.steps)
     training = TrainingConfig(**params.training.model_dump() | {"steps": steps, "steps_of": {}}, seed=seed)
-    data = load_data(params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset))
+    needs = NEEDS[params.generator.method]
+    pool = read_pairs(paths.normal(dataset)) if needs.normal else None
+    data = load_data(params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset), pool)
     if getattr(params.generator, "weights", None):
         if is_main_process():
             with whole_folder(generator) as out:
                 import_generator(params.generator, data.context, base_dir, out)
         return
-    encoded = (paths.latents(dataset), base_dir) if NEEDS[params.generator.method].latents else ()
+    further = (*((paths.latents(dataset), base_dir) if needs.latents else ()), *([pool.folder] if pool else ()))
     fingerprint = {
-        "data": sha256_tree(paths.processed(dataset, "train"), paths.refiner(dataset, name), *encoded),
+        "data": sha256_tree(paths.processed(dataset, "train"), paths.refiner(dataset, name), *further),
         "params": [params.generator.model_dump(mode="json"), training.model_dump(mode="json")],
         "precision": accelerator().mixed_precision,
         "code": code_fingerprint("data", "siamese"),

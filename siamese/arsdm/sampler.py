@@ -10,7 +10,7 @@ from data.pairs.training import accelerator
 from siamese.arsdm.denoise import check_size, denoise, mask_tensor
 from siamese.arsdm.network import load_network
 from siamese.config.sections import NEEDS, SamplingConfig
-from siamese.sampling.sample import Request, Sampler
+from siamese.sampling.requests import Request, Sampler
 
 
 def load_pixel_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> Sampler:

@@ -1,6 +1,7 @@
 """What the generators train on, computed once: VAE posteriors, prompt embeddings, and the pairs as hints."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import PairSet
+from data.pairs.manifest import Pair, PairSet, class_names
 from data.pairs.training import accelerator
 from siamese.base.load import base_info, encode_prompts, load_vae, reduction
 
@@ -69,12 +70,13 @@ class TrainingData(NamedTuple):
     context: Tensor  # (2, 77, D): the prompt, the empty prompt
     images: np.ndarray  # uint8 (N, H, W, 3)
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
+    normals: np.ndarray | None = None  # uint8 (M, H, W, 3): images without a lesion, for the methods that need them
 
 
-def load_training_data(real: PairSet, latents_dir: Path) -> TrainingData:
-    """Return the cached latents with the pairs that they were made from."""
+def load_training_data(real: PairSet, latents_dir: Path, normals: np.ndarray | None = None) -> TrainingData:
+    """Return the cached latents with the pairs that they were made from, and images without a lesion."""
     tensors = load_file(latents_dir / "latents.safetensors")
-    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.hints())
+    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.hints(), normals)
 
 
 class PixelData(NamedTuple):
@@ -82,3 +84,15 @@ class PixelData(NamedTuple):
 
     images: np.ndarray  # uint8 (N, H, W, 3)
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
+    normals: np.ndarray | None = None  # uint8 (M, H, W, 3): images without a lesion, for the methods that need them
+    ids: tuple[str, ...] = ()  # of the pairs
+
+
+def check_one_class(pairs: Sequence[Pair]) -> None:
+    """Raise UserError when pairs have several classes of lesion, which no method that emits masks tells apart."""
+    if names := next((pair.classes for pair in pairs if len(class_names(pair)) > 1), ""):
+        classes = ", ".join(names.split("|"))
+        raise UserError(
+            f"this generator makes its own masks, with one class of lesion; these pairs have {classes}",
+            ["take another generator, or leave `classes` out of the data-set row: then all of them are lesion"],
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,7 @@ def downsampling(channels: Sequence[int]) -> int:
 class GeneratorRow(Config):
     """Values of the training section that a method needs otherwise, such as ArSDM's steps or an adapter's rate."""
 
+    reads_training: ClassVar[bool] = True  # false: of the section only the seed counts
     steps: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="in place of training.steps and steps_of"
     )

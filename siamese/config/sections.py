@@ -15,6 +15,7 @@ from siamese.config.rows import (
     Widths,
     downsampling,
 )
+from siamese.config.singan_seg import SinganSegRow
 
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -87,7 +88,7 @@ Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discrimi
 
 
 Generator = Annotated[
-    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow,
+    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow | SinganSegRow,
     Field(discriminator="method"),
 ]
 
@@ -101,6 +102,9 @@ class Needs(NamedTuple):
 
     latents: bool = True  # trains on cached VAE latents and samples with the base model
     reference: bool = False  # samples see the real image that the mask belongs to, so a mask that was moved has none
+    normal: bool = False  # trains and samples with images without a lesion: key `normal` of the data-set row
+    emits_masks: bool = False  # makes the mask with the image, so that only ids and numbers of real masks count
+    unconditional: bool = False  # and this mask comes from no training pair, so that the pair has no parent
     near_copies: bool = False  # samples are near copies of training images, which nobody should publish as new ones
 
 
@@ -111,6 +115,7 @@ NEEDS: dict[str, Needs] = {
     "arsdm": Needs(latents=False),
     "t2i_adapter": Needs(),
     "adc": Needs(),
+    "singan_seg": Needs(latents=False, emits_masks=True, near_copies=True),
 }
 
 

@@ -18,7 +18,7 @@ from siamese.config.sections import NEEDS, SamplingConfig
 from siamese.method.checkpoint import Trained, load_generator
 from siamese.method.control import summed_residuals, time_embedding, unet_decode, unet_encode
 from siamese.method.registry import METHODS
-from siamese.sampling.sample import Request, Sampler
+from siamese.sampling.requests import Request, Sampler
 
 SOLVERS: dict[str, Callable[[DDIMScheduler, SamplingConfig], SchedulerMixin]] = {
     "ddim": lambda schedule, cfg: DDIMScheduler.from_config(schedule.config, timestep_spacing=cfg.spacing),

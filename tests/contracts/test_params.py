@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from data.pairs.errors import UserError
+from data.prepare.normal_config import Normal
+from pipeline.params import checks
 from pipeline.params.read import load_params, read_params
-from siamese.config.sections import SamplingConfig, TrainingConfig
+from siamese.config.sections import Needs, SamplingConfig, TrainingConfig
 from tests.contracts.imports import ROOT
 
 YAML_SAFE = YAML(typ="safe")
@@ -325,3 +327,25 @@ def test_a_stage_sees_only_what_it_declares():
     assert vars(params).keys() == {"row"}
     with pytest.raises(UserError, match="--dataset: there is no 'nothing'"):
         load_params({"row": "datasets.{dataset}"}, {"dataset": "nothing"}, ROOT / "params.yaml")
+
+
+EMITTING = {"method": "singan_seg", "min_size": 16, "max_size": 32}
+
+
+def test_a_generator_that_makes_its_own_masks_refuses_moved_ones(tmp_path, shipped):
+    shipped["generators"]["own"] = EMITTING
+    shipped["comparison"]["generators"] = ["controlnet", "siamese", "own"]
+    (problem,) = problems_of(tmp_path, shipped)
+    assert "comparison.generators: own makes its own masks, so comparison.masks must all be of kind real" in problem
+    shipped["comparison"]["masks"] = ["real"]
+    shipped["volume"]["datasets"] = shipped["filtered"]["datasets"] = []
+    assert problems_of(tmp_path, shipped) == []
+
+
+def test_a_generator_of_normal_images_names_both_keys(monkeypatch):
+    params = read_params(ROOT / "params.yaml")
+    monkeypatch.setitem(checks.NEEDS, "siamese", Needs(normal=True, emits_masks=True))
+    (problem,) = checks._check_data(params)
+    assert problem.startswith("datasets.phantom.normal: generators.siamese trains on images without a lesion")
+    row = params.datasets["phantom"].model_copy(update={"normal": Normal(count=4)})
+    assert list(checks._check_data(params.model_copy(update={"datasets": {"phantom": row}}))) == []

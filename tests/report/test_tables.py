@@ -111,6 +111,15 @@ def test_a_null_score_is_a_dash_beside_values(tree):
     assert column.count(MISSING) == 1
 
 
+def test_generators_that_make_their_masks_have_their_own():
+    runs = runs_of({REAL: {0: 0.5}, S1: {0: 0.6}, S2: {0: 0.6}})
+    grid = Grid(tuple(run.key for run in runs), own_masks=frozenset({"s"}))
+    assert {name[1] for name in cells_of(runs, grid)} == {"", "own"}
+    page = render_markdown(build_table("d", runs, [], grid))
+    assert "the generator made each mask with its image" in page
+    assert "own" not in render_markdown(build_table("d", runs, [], Grid(grid.runs)))
+
+
 def test_markdown_is_rectangular_and_escapes_bars():
     runs = runs_of({REAL: {0: 0.5}, ("a|b", "real", 1): {0: 0.6}})
     page = render_markdown(build_table("d", runs, [], Grid(tuple(run.key for run in runs))))

@@ -122,6 +122,14 @@ def test_front_matter_names_size_task_and_base_model():
     assert "base model that was made elsewhere" in dataset
 
 
+def test_own_masks_are_not_called_those_of_real_pairs():
+    dataset, model = cards(replace(FACTS, own_masks=True))
+    assert "The masks are the generator's own" in dataset
+    assert "those of the real training pairs" not in dataset
+    assert "with masks of its own" in model
+    assert not any("own masks" in card or "generator's own" in card for card in cards())
+
+
 def test_the_warning_of_near_copies_appears_only_then():
     assert not any("near cop" in card.lower() for card in cards())
     for card in cards(replace(FACTS, near_copies=True)):

@@ -17,7 +17,7 @@ from siamese.arsdm.train import REFINER, load_refinement
 from siamese.config.arsdm import ArsdmRow
 from siamese.fit import fit, load_data
 from siamese.load import load
-from siamese.sampling.sample import Request
+from siamese.sampling.requests import Request
 from siamese.training.loop import Run
 from tests.siamese.conftest import SAMPLING, TRAINING
 

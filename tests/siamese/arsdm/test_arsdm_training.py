@@ -20,7 +20,7 @@ from siamese.arsdm.step import add_step_gradients, draw_batch
 from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData
 from siamese.config.sections import TrainingConfig
-from siamese.sampling.sample import Request
+from siamese.sampling.requests import Request
 from siamese.training.loop import Run
 from tests.siamese.arsdm.test_arsdm import TINY
 from tests.siamese.conftest import SAMPLING

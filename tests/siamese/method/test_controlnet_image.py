@@ -21,7 +21,8 @@ from siamese.method.checkpoint import Trained, load_generator
 from siamese.method.control import control_residuals, decoder_modules, summed_residuals, unet_decode, unet_encode
 from siamese.method.registry import METHODS, Networks, control_networks, training_step
 from siamese.sampling import sampler as sampler_module
-from siamese.sampling.sample import Request, own_parents, sample_images
+from siamese.sampling.requests import Request, own_parents
+from siamese.sampling.sample import sample_images
 from siamese.sampling.sampler import denoise, latent_sampler, start_noise
 from siamese.training.loop import Run
 from tests.siamese.conftest import SAMPLING, TRAINING
