@@ -23,10 +23,13 @@ FIT: dict[str, Callable[[Any, Any, Run], None]] = {
 }
 
 
-def load_data(row: Any, real: PairSet, latents_dir: Path, pool: PairSet | None = None) -> Any:
+def load_data(
+    row: Any, real: PairSet, latents_dir: Path, pool: PairSet | None = None, pseudo: PairSet | None = None
+) -> Any:
     """Return what the method of a row trains on: a TrainingData of cached latents, or a PixelData of pairs alone.
 
-    `pool` are images without a lesion, for the methods that need them.
+    `pool` are images without a lesion, for the methods that need them; `pseudo` the images without masks, with masks of
+    a segmenter, for the rows on latents that ask for them.
 
     Raises: UserError when it is needed and empty, and for several classes of lesion where the method makes its masks.
     """
@@ -37,7 +40,7 @@ def load_data(row: Any, real: PairSet, latents_dir: Path, pool: PairSet | None =
         raise UserError(f"{row.method} trains on images without a lesion: give `normal` in the row of the data set")
     normals = pool.images() if needs.normal and pool else None
     if needs.latents:
-        return load_training_data(real, latents_dir, normals)
+        return load_training_data(real, latents_dir, normals, pseudo)
     return PixelData(real.images(), real.hints(), normals, tuple(pair.id for pair in real.pairs))
 
 

@@ -125,6 +125,17 @@ def _check_data(params: Params) -> Iterable[str]:
                 f"datasets.{dataset}.normal: generators.{name} trains on images without a lesion: say where they are, "
                 "such as normal: {path: train/good}, or normal: {crops: 200}, squares of training images"
             )
+        if getattr(params.generators[name], "pseudo_masks", False):
+            if not getattr(row, "unlabelled", ()):
+                yield (
+                    f"datasets.{dataset}.unlabelled: generators.{name}.pseudo_masks trains on images without masks: "
+                    "name the folder that holds some, or rest beside limit, or set pseudo_masks: false"
+                )
+            if len(getattr(row, "classes", ())) > 1:
+                yield (
+                    f"datasets.{dataset}.classes: generators.{name}.pseudo_masks tells lesion from background alone: "
+                    "leave classes out, then all of them are lesion, or set pseudo_masks: false"
+                )
         if needs.emits_masks and len(getattr(row, "classes", ())) > 1:
             yield (
                 f"datasets.{dataset}.classes: generators.{name} makes its own masks, with one class of lesion: leave "

@@ -55,8 +55,13 @@ def latents(dataset: str) -> Path:
 
 
 def refiner(dataset: str, name: str) -> Path:
-    """Return the folder of the segmenter's loss that a generator is refined by, if it is."""
+    """Return the folder of what a segmenter gives a generator, if it does: a loss, or masks of images without one."""
     return Path("outputs/refiners") / dataset / name
+
+
+def pseudo_pairs(dataset: str, name: str) -> Path:
+    """Return the folder of the images without masks as a pair set, for a generator that trains on them."""
+    return refiner(dataset, name) / "pseudo"
 
 
 def generator(dataset: str, name: str, seed: int) -> Path:

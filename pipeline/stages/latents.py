@@ -9,8 +9,12 @@ READS = {"row": "datasets.{dataset}"}
 def run(item: dict, params) -> None:
     """Write outputs/latents/<dataset>/. Raises: UserError when the image size does not fit the base model."""
     from data.pairs.manifest import read_pairs
+    from data.pairs.prepared import read_lone_images
     from siamese.base.latents import cache_latents
 
-    real = read_pairs(paths.processed(item["dataset"], "train"))
+    real, lone = (
+        read_pairs(paths.processed(item["dataset"], "train")),
+        read_lone_images(paths.unlabelled(item["dataset"])),
+    )
     with whole_folder(paths.latents(item["dataset"])) as out:
-        cache_latents(real, params.row.prompt, paths.base(item["dataset"]), out)
+        cache_latents(real, params.row.prompt, paths.base(item["dataset"]), out, lone=lone)

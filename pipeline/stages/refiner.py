@@ -1,4 +1,4 @@
-"""refiner: for a generator that a segmenter refines, that segmenter's loss as one file; for any other nothing."""
+"""refiner: what a segmenter gives a generator: its loss as one file, or pseudo masks; for most generators nothing."""
 
 import tempfile
 from pathlib import Path
@@ -14,6 +14,8 @@ SEED = 1  # not the judge itself: a generator must not be trained by what measur
 def run(item: dict, params) -> None:
     """Write outputs/refiners/<dataset>/<generator>/: loss.pt2 where the row refines, and refiner.json.
 
+    With pseudo_masks the images without masks are there as a pair set.
+
     The file is a program of torch.export: images (B, 3, H, W) in [0, 1] and masks (B, 1, H, W) of 0 and 1 -> the
     structure loss of a segmenter of the judge's row, trained on real pairs; so generators know nothing of segmenters.
     """
@@ -21,6 +23,12 @@ def run(item: dict, params) -> None:
     refines = getattr(params.generator, "refine", "off") != "off"
     with whole_folder(paths.refiner(dataset, name)) as out:
         write_json(out / "refiner.json", {"refines": refines})
+        if getattr(params.generator, "pseudo_masks", False):
+            from data.pairs.prepared import read_lone_images
+            from segmentation.training.pseudo import write_pseudo_pairs
+
+            real, lone = read_pairs(paths.processed(dataset, "train")), read_lone_images(paths.unlabelled(dataset))
+            write_pseudo_pairs(real, lone, params.judge, name, out / paths.pseudo_pairs(dataset, name).name)
         if refines:
             from segmentation.inference.predict import load_segmenter
             from segmentation.training.export_loss import export_loss

@@ -26,7 +26,11 @@ def run(item: dict, params) -> None:
     training = TrainingConfig(**params.training.model_dump() | {"steps": steps, "steps_of": {}}, seed=seed)
     needs = NEEDS[params.generator.method]
     pool = read_pairs(paths.normal(dataset)) if needs.normal else None
-    data = load_data(params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset), pool)
+    labelled = paths.pseudo_pairs(dataset, name)
+    pseudo = read_pairs(labelled) if labelled.is_dir() else None
+    data = load_data(
+        params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset), pool, pseudo
+    )
     if getattr(params.generator, "weights", None):
         if is_main_process():
             with whole_folder(generator) as out:

@@ -1,19 +1,24 @@
 """What the generators train on, computed once: VAE posteriors, prompt embeddings, and the pairs as hints."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet, class_names
+from data.pairs.prepared import LoneImages
 from data.pairs.training import accelerator
 from siamese.base.load import base_info, encode_prompts, load_vae, reduction
+
+Tensors = dict[str, Tensor]
+UNLABELLED = "unlabelled.safetensors"
 
 
 def to_signed(images: np.ndarray) -> Tensor:
@@ -41,25 +46,39 @@ def check_size(base_dir: Path, size_px: int) -> None:
         raise UserError(f"size_px {size_px} does not fit the base model: its images need a multiple of {multiple} px")
 
 
-def cache_latents(real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, batch: int = 2) -> None:
-    """Write the posterior of every training image and the embeddings of the prompt and of the empty one.
-
-    latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;
-    context, float32 (2, 77, D). A draw mean + std * noise is the same in distribution as encoding at every step.
-    """
-    check_size(base_dir, real.image(real.pairs[0]).shape[0])
-    vae = load_vae(base_dir).to(accelerator().device)
+def _posteriors(vae: AutoencoderKL, items: Sequence[Any], image: Callable[[Any], np.ndarray], batch: int) -> Tensors:
     means, stds = [], []
-    for start in range(0, len(real), batch):
-        images = np.stack([real.image(pair) for pair in real.pairs[start : start + batch]])
+    for start in range(0, len(items), batch):
+        images = np.stack([image(item) for item in items[start : start + batch]])
         with torch.inference_mode():
             posterior = vae.encode(to_signed(images).to(vae.device)).latent_dist
         means.append(posterior.mean.cpu() * vae.config.scaling_factor)
         stds.append(posterior.std.cpu() * vae.config.scaling_factor)
-    tensors = {"mean": torch.cat(means), "std": torch.cat(stds), "context": encode_prompts(base_dir, [prompt, ""])}
-    source = {"ids": [pair.id for pair in real.pairs], "base": base_info(base_dir)["sha256"]}
+    return {"mean": torch.cat(means), "std": torch.cat(stds)}
+
+
+def _save(tensors: Tensors, items: Sequence[Any], base_dir: Path, path: Path) -> None:
+    source = {"ids": [item.id for item in items], "base": base_info(base_dir)["sha256"]}
     metadata = {"source": json.dumps(source)}  # one key: safetensors writes several in any order
-    save_file({k: v.contiguous() for k, v in tensors.items()}, out_dir / "latents.safetensors", metadata=metadata)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata=metadata)
+
+
+def cache_latents(
+    real: PairSet, prompt: str, base_dir: Path, out_dir: Path, *, lone: LoneImages | None = None, batch: int = 2
+) -> None:
+    """Write the posterior of every training image and the embeddings of the prompt and of the empty one.
+
+    latents.safetensors: mean and std, float32 (N, C, h, w), scaled by the VAE's factor, in the order of the manifest;
+    context, float32 (2, 77, D). A draw mean + std * noise is the same in distribution as encoding at every step.
+    Where there are images without masks, unlabelled.safetensors has their mean and std, in the order of their table.
+    """
+    check_size(base_dir, real.image(real.pairs[0]).shape[0])
+    vae = load_vae(base_dir).to(accelerator().device)
+    tensors = _posteriors(vae, real.pairs, real.image, batch)
+    tensors["context"] = encode_prompts(base_dir, [prompt, ""])
+    _save(tensors, real.pairs, base_dir, out_dir / "latents.safetensors")
+    if lone:
+        _save(_posteriors(vae, lone.rows, lone.image, batch), lone.rows, base_dir, out_dir / UNLABELLED)
 
 
 class TrainingData(NamedTuple):
@@ -73,10 +92,20 @@ class TrainingData(NamedTuple):
     normals: np.ndarray | None = None  # uint8 (M, H, W, 3): images without a lesion, for the methods that need them
 
 
-def load_training_data(real: PairSet, latents_dir: Path, normals: np.ndarray | None = None) -> TrainingData:
-    """Return the cached latents with the pairs that they were made from, and images without a lesion."""
+def load_training_data(
+    real: PairSet, latents_dir: Path, normals: np.ndarray | None = None, pseudo: PairSet | None = None
+) -> TrainingData:
+    """Return the cached latents with the pairs that they were made from, and images without a lesion.
+
+    `pseudo` are the images without masks as pairs, in the order of their table; they stand after the real pairs.
+    """
     tensors = load_file(latents_dir / "latents.safetensors")
-    return TrainingData(tensors["mean"], tensors["std"], tensors["context"], real.images(), real.hints(), normals)
+    mean, std, context, images, masks = *(tensors[k] for k in ("mean", "std", "context")), real.images(), real.hints()
+    if pseudo:
+        further = load_file(latents_dir / UNLABELLED)
+        mean, std = torch.cat([mean, further["mean"]]), torch.cat([std, further["std"]])
+        images, masks = np.concatenate([images, pseudo.images()]), np.concatenate([masks, pseudo.hints()])
+    return TrainingData(mean, std, context, images, masks, normals)
 
 
 class PixelData(NamedTuple):

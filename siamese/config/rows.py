@@ -38,6 +38,12 @@ class LatentRow(LossSwitches, GeneratorRow):
     t_sampling: Literal["uniform", "cubic"] = Field(
         default="uniform", description="law of the training timesteps; cubic prefers noisy ones, (1 - u^3) * 1000"
     )
+    mask_guidance: Annotated[float, Field(ge=1)] | None = Field(
+        default=None, description="in place of sampling.mask_guidance"
+    )
+    pseudo_masks: bool = Field(
+        default=False, description="train on the images without masks too, with masks by a segmenter of the row judge"
+    )
 
     @property
     def siamese(self) -> "SiameseRow | None":

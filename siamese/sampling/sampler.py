@@ -73,7 +73,8 @@ def denoise(
     both_prompts = torch.cat([empty, prompt])
     solver = SOLVERS[cfg.solver](scheduler, cfg)
     solver.set_timesteps(cfg.steps)
-    guided_steps, mask_guided_steps = guided_range(cfg, cfg.guidance), guided_range(cfg, cfg.mask_guidance)
+    mask_guidance = cfg.mask_guidance if trained.row.mask_guidance is None else trained.row.mask_guidance
+    guided_steps, mask_guided_steps = guided_range(cfg, cfg.guidance), guided_range(cfg, mask_guidance)
     adapted_steps = round(condition.adapter_share * cfg.steps)
     (all_times,) = moved([solver.timesteps], latents.device)
     for index, timestep in enumerate(solver.timesteps):  # on the CPU, where the solver looks up its coefficients
@@ -91,7 +92,7 @@ def denoise(
         if index in mask_guided_steps:
             bare = unet_encode(unet, inputs, times, text) if adapter else features
             unseen = unet_decode(unet, bare, None, text).to(latents.dtype)
-            noise = unseen + cfg.mask_guidance * (noise - unseen)
+            noise = unseen + mask_guidance * (noise - unseen)
         if guided:
             without, with_prompt = noise.chunk(2)
             noise = without + cfg.guidance * (with_prompt - without)
