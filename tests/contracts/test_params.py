@@ -349,3 +349,15 @@ def test_a_generator_of_normal_images_names_both_keys(monkeypatch):
     assert problem.startswith("datasets.phantom.normal: generators.siamese trains on images without a lesion")
     row = params.datasets["phantom"].model_copy(update={"normal": Normal(count=4)})
     assert list(checks._check_data(params.model_copy(update={"datasets": {"phantom": row}}))) == []
+
+
+def test_pseudo_masks_need_images_without_masks_and_one_class(tmp_path, shipped):
+    shipped["generators"]["siamese"]["pseudo_masks"] = True
+    (problem,) = problems_of(tmp_path, shipped)
+    assert "datasets.phantom.unlabelled: generators.siamese.pseudo_masks trains on images without masks" in problem
+    (tmp_path / "clinic").mkdir(exist_ok=True)
+    row = {"kind": "folder", "path": "clinic", "size_px": 64, "prompt": "p", "splits": {"train": "a", "test": "b"}}
+    for block in ("comparison", "volume", "filtered"):
+        shipped[block]["datasets"] = ["clinic"]
+    shipped["datasets"]["clinic"] = row | {"unlabelled": "frames"}
+    assert problems_of(tmp_path, shipped) == []

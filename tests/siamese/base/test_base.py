@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -15,7 +16,8 @@ from data.masks.config import RealMasks
 from data.masks.masks import write_masks
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
-from data.pairs.manifest import read_pairs
+from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.prepared import LoneImage, LoneImages
 from data.prepare.config import PhantomDataset
 from data.prepare.prepare import prepare
 from siamese.base import load as load_module
@@ -310,3 +312,21 @@ def test_the_hash_of_a_model_is_read_once_and_anew_after_any_change(base_dir, tm
     next((tmp_path / "work/base-hashes").iterdir()).write_text("damaged")
     base_module.model_hash(tmp_path / "model")
     assert len(hashed) == 6
+
+
+def test_images_without_masks_have_latents_of_their_own_and_stand_after_the_pairs(real, base_dir, tmp_path):
+    rows = [LoneImage(pair.id, pair.image, "", "", pair.image_sha256) for pair in real.pairs[2:]]
+    for name, lone in (("none", LoneImages(real.folder, ())), ("some", LoneImages(real.folder, tuple(rows)))):
+        (tmp_path / name).mkdir()
+        cache_latents(real, "a polyp", base_dir, tmp_path / name, lone=lone)
+    none, some = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("none", "some"))
+    assert (none, some) == (["latents.safetensors"], ["latents.safetensors", "unlabelled.safetensors"])
+    assert len({(tmp_path / name / "latents.safetensors").read_bytes() for name in ("none", "some")}) == 1
+
+    pseudo = PairSet(real.folder, real.pairs[2:])
+    plain, joined = (load_training_data(real, tmp_path / "some", pseudo=part) for part in (None, pseudo))
+    for before, after in zip((plain.mean, plain.std), (joined.mean, joined.std), strict=True):
+        assert torch.equal(after[: len(real)], before)
+        assert torch.allclose(after[len(real) :], before[2:], atol=1e-5)  # encoded in other batches
+    assert np.array_equal(joined.images, np.concatenate([real.images(), pseudo.images()]))
+    assert np.array_equal(joined.masks, np.concatenate([real.hints(), pseudo.hints()]))

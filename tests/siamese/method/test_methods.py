@@ -73,7 +73,8 @@ def test_every_method_is_in_every_list():
 def test_a_method_without_latents_gets_pairs_alone(real, tmp_path, monkeypatch):
     monkeypatch.setitem(NEEDS, "siamese", NEEDS["siamese"]._replace(latents=False))
     found = load_data(ALL_ROWS["siamese"], real, tmp_path / "there are no latents")
-    assert all(np.array_equal(a, b) for a, b in zip(found, (real.images(), real.hints()), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(found[:2], (real.images(), real.hints()), strict=True))
+    assert found[2:] == (None, tuple(pair.id for pair in real.pairs))
 
 
 @pytest.mark.heavy

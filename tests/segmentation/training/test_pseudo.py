@@ -1,0 +1,37 @@
+"""Masks for images that have none."""
+
+import shutil
+
+import numpy as np
+
+from data.pairs.manifest import PairSet, read_pairs, verify
+from data.pairs.prepared import LoneImage, read_lone_images, write_lone_images
+from segmentation.inference.predict import load_segmenter
+from segmentation.training.pseudo import SEED, write_pseudo_pairs
+from segmentation.training.train import train
+
+
+def test_images_without_masks_become_pairs_with_a_segmenters_masks(make_pairs, make_row, tmp_path, capsys):
+    real, further, row = make_pairs(6), make_pairs(5, "further", seed=1), make_row(epochs=20)
+    lone = tmp_path / "lone"
+    shutil.copytree(further.folder / "images", lone / "images")
+    rows = [LoneImage(f"frame{n}", pair.image, "", "64x64", pair.image_sha256) for n, pair in enumerate(further.pairs)]
+    write_lone_images(lone, rows)
+    images = read_lone_images(lone)
+
+    out = tmp_path / "pseudo"
+    out.mkdir()
+    written = write_pseudo_pairs(real, images, row, "best", out)
+
+    assert written == read_pairs(out)
+    verify(written)
+    assert [pair.id for pair in written.pairs] == [image.id for image in images.rows]
+    assert {(pair.source, pair.split, pair.parent) for pair in written.pairs} == {("best", "train", "")}
+    assert np.array_equal(written.images(), further.images())
+    folder = tmp_path / "again"
+    folder.mkdir()
+    train(real, PairSet(folder, ()), row, folder, seed=SEED)
+    assert np.array_equal(written.masks() > 0, load_segmenter(folder)(further.images()) > 0.5)
+    assert 0 < written.masks().mean() < 1
+    empty = sum(not mask.any() for mask in written.masks())
+    assert f"best: masks for 5 images without one; {empty} of these masks are empty" in capsys.readouterr().err
