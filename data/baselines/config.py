@@ -120,6 +120,12 @@ class CutPaste(MadePairs):
     black: Probability = Field(default=0.02, description="share of it that may lie on black, as corners of endoscopes")
 
 
+class Pseudo(Config):
+    """The images without masks, with the masks of a segmenter of the row `judge`: what images alone are worth."""
+
+    kind: Literal["pseudo"]
+
+
 CsvName = Annotated[str, StringConstraints(pattern=r"\.csv$")]
 
 
@@ -145,4 +151,4 @@ class Imported(Config):
     )
 
 
-Baseline = Annotated[Real | Duplicate | Augment | CutPaste | Imported, Field(discriminator="kind")]
+Baseline = Annotated[Real | Duplicate | Augment | CutPaste | Pseudo | Imported, Field(discriminator="kind")]

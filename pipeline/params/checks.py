@@ -125,21 +125,31 @@ def _check_data(params: Params) -> Iterable[str]:
                 f"datasets.{dataset}.normal: generators.{name} trains on images without a lesion: say where they are, "
                 "such as normal: {path: train/good}, or normal: {crops: 200}, squares of training images"
             )
-        if getattr(params.generators[name], "pseudo_masks", False):
-            if not getattr(row, "unlabelled", ()):
-                yield (
-                    f"datasets.{dataset}.unlabelled: generators.{name}.pseudo_masks trains on images without masks: "
-                    "name the folder that holds some, or rest beside limit, or set pseudo_masks: false"
-                )
-            if len(getattr(row, "classes", ())) > 1:
-                yield (
-                    f"datasets.{dataset}.classes: generators.{name}.pseudo_masks tells lesion from background alone: "
-                    "leave classes out, then all of them are lesion, or set pseudo_masks: false"
-                )
         if needs.emits_masks and len(getattr(row, "classes", ())) > 1:
             yield (
                 f"datasets.{dataset}.classes: generators.{name} makes its own masks, with one class of lesion: leave "
                 "classes out, then all of them are lesion"
+            )
+
+
+def _check_pseudo(params: Params) -> Iterable[str]:
+    """Yield a line for every data set that cannot give what pseudo masks need: images without masks, one class."""
+    grid = params.comparison
+    wanted = [
+        f"generators.{name}" for name in grid.generators if getattr(params.generators[name], "pseudo_masks", False)
+    ]
+    wanted += [f"baselines.{name}" for name in grid.baselines if params.baselines[name].kind == "pseudo"]
+    for dataset, where in product(grid.datasets, wanted):
+        row = params.datasets[dataset]
+        if not getattr(row, "unlabelled", ()):
+            yield (
+                f"datasets.{dataset}.unlabelled: {where} takes images without masks: name the folder that holds some, "
+                "or rest beside limit"
+            )
+        if len(getattr(row, "classes", ())) > 1:
+            yield (
+                f"datasets.{dataset}.classes: {where} has masks by a segmenter, which tells lesion from background "
+                "alone: leave classes out, then all of them are lesion"
             )
 
 
@@ -165,6 +175,7 @@ def check_values(params: Params) -> Iterable[str]:
     yield from _check_generator_seeds(params)
     yield from _check_masks(params)
     yield from _check_data(params)
+    yield from _check_pseudo(params)
     yield from _check_paths(params)
     passed = Counter(f"{generator}-{row}" for generator in params.generators for row in params.filters)
     for name, count in passed.items():

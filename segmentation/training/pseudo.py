@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.assemble import write_pair
-from data.pairs.manifest import Pair, PairSet, file_names, write_manifest
+from data.pairs.errors import UserError
+from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_manifest
 from data.pairs.prepared import LoneImages
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.predict import load_segmenter
@@ -20,19 +21,25 @@ def write_pseudo_pairs(real: PairSet, lone: LoneImages, row: ArchitectureRow, so
     """Write the images without masks as pairs, with the masks of a segmenter of `row` that saw the real pairs alone.
 
     Pseudo-labels (Lee, 2013): every pixel above 0.5 is lesion, and an image in which there is none keeps an empty mask.
-    The pairs have the ids of the images, in their order. Raises: UserError as `train`.
+    The pairs have the ids of the images, in their order.
+
+    Raises: UserError when the pairs have several classes of lesion, of which a segmenter knows none, and as `train`.
     """
+    if len(names := class_names(real.pairs[0])) > 1:
+        raise UserError(
+            f"pseudo masks tell lesion from background alone; these pairs have the classes {', '.join(names)}",
+            ["leave `classes` out of the row of the data set, then all of them are lesion, or do without pseudo masks"],
+        )
     with tempfile.TemporaryDirectory() as name:
         train(real, PairSet(Path(name), ()), row, Path(name), seed=SEED, settings="judge")
         segmenter = load_segmenter(Path(name))
-    classes = real.pairs[0].classes
     pairs, empty = [], 0
     for image in lone.rows:
         pixels = lone.image(image)
         labels = (segmenter(pixels[None])[0] > 0.5).astype(np.uint8)
         empty += not labels.any()
         files = file_names(image.id)
-        pair = Pair(image.id, *files, split="train", source=source, native=image.native, classes=classes)
+        pair = Pair(image.id, *files, split="train", source=source, native=image.native, classes=real.pairs[0].classes)
         pairs.append(write_pair(folder, pair, pixels, labels))
     sys.stderr.write(f"{source}: masks for {len(pairs)} images without one; {empty} of these masks are empty\n")
     return write_manifest(folder, pairs)

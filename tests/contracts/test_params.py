@@ -354,10 +354,15 @@ def test_a_generator_of_normal_images_names_both_keys(monkeypatch):
 def test_pseudo_masks_need_images_without_masks_and_one_class(tmp_path, shipped):
     shipped["generators"]["siamese"]["pseudo_masks"] = True
     (problem,) = problems_of(tmp_path, shipped)
-    assert "datasets.phantom.unlabelled: generators.siamese.pseudo_masks trains on images without masks" in problem
+    assert "datasets.phantom.unlabelled: generators.siamese takes images without masks" in problem
     (tmp_path / "clinic").mkdir(exist_ok=True)
     row = {"kind": "folder", "path": "clinic", "size_px": 64, "prompt": "p", "splits": {"train": "a", "test": "b"}}
     for block in ("comparison", "volume", "filtered"):
         shipped[block]["datasets"] = ["clinic"]
     shipped["datasets"]["clinic"] = row | {"unlabelled": "frames"}
     assert problems_of(tmp_path, shipped) == []
+    shipped["generators"]["siamese"]["pseudo_masks"] = False
+    shipped["baselines"]["images"], shipped["comparison"]["baselines"] = {"kind": "pseudo"}, ["images"]
+    shipped["datasets"]["clinic"] = row | {"classes": {"a": 1, "b": 2}}
+    for problem, key in zip(problems_of(tmp_path, shipped), ("unlabelled", "classes"), strict=True):
+        assert f"datasets.clinic.{key}: baselines.images " in problem
