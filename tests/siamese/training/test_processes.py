@@ -15,6 +15,7 @@ from data.masks.masks import write_masks
 from data.pairs.files import sha256_tree
 from data.pairs.manifest import read_pairs
 from siamese.base.latents import cache_latents, load_training_data
+from siamese.fit import fit, load_data
 from siamese.load import load
 from siamese.method import registry
 from siamese.sampling.sample import sample_images
@@ -22,6 +23,7 @@ from siamese.training.loop import Run
 from siamese.training.train import train_generator
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+from tests.siamese.singan_seg.test_training import ROW
 
 pytestmark = pytest.mark.heavy
 
@@ -38,7 +40,9 @@ from siamese.load import load
 from siamese.sampling.sample import sample_images
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
+from siamese.fit import fit, load_data
 from tests.siamese.conftest import SAMPLING, SIAMESE, TRAINING
+from tests.siamese.singan_seg.test_training import ROW
 
 processes = accelerator()
 rank, group = processes.process_index, torch.distributed.group.WORLD
@@ -79,6 +83,7 @@ torch.distributed.all_reduce, gradients.BUCKET_BYTES = original, 64 * 2**20
 
 train_generator(load_training_data(read_pairs(real), latents), SIAMESE, Run(TRAINING, base, out, work))
 sample_images(read_pairs(masks), load(out, base, SAMPLING), SAMPLING, images, {"generator": "x"})
+fit(load_data(ROW, read_pairs(real), latents), ROW, Run(TRAINING, base, out.parent / "own", out.parent / "own-work"))
 """
 
 
@@ -124,6 +129,14 @@ def test_two_processes_train_and_sample_the_same(together, base_dir, generators)
     sample_images(read_pairs(folder / "masks/1"), sampler, SAMPLING, folder / "one", {"generator": "x"})
     torch.set_num_threads(threads)
     assert sha256_tree(folder / "one") == sha256_tree(folder / "two")
+
+
+def test_two_processes_take_turns_at_groups_of_pyramids(together, real, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    fit(load_data(ROW, real, tmp_path), ROW, Run(TRAINING, tmp_path, tmp_path / "own", tmp_path / "work"))
+    torch.set_num_threads(threads)
+    assert sha256_tree(tmp_path / "own") == sha256_tree(together[0] / "own")
 
 
 def begun(real, base_dir, tmp_path):
