@@ -28,10 +28,14 @@ class DfmganRow(GeneratorRow):
         default=None, description="of the networks' images, in px; null: the largest power of two up to size_px"
     )
     code: Count = Field(default=512, description="width of the noise codes and of the style vectors")
-    channel_base: Count = Field(default=16384, description="channels at a resolution r are channel_base / r, at most ...")
+    channel_base: Count = Field(
+        default=16384, description="channels at a resolution r are channel_base / r, at most ..."
+    )
     channel_most: Count = Field(default=512, description="... channel_most")
     mapping_layers: Count = Field(default=2, description="layers of each mapping network")
-    residual_from: int = Field(default=64, ge=8, description="first resolution with a residual block, in px; has the mask")
+    residual_from: int = Field(
+        default=64, ge=8, description="first resolution with a residual block, in px; has the mask"
+    )
     match_base: Count = Field(default=4096, description="channel_base of the discriminator of image and mask")
     match_most: Count = Field(default=128, description="its channel_most")
     images1: Count = Field(default=3_000_000, description="normal images that stage 1 sees")
@@ -50,7 +54,9 @@ class DfmganRow(GeneratorRow):
     ema_images: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="images in which the averaged weights forget half; null: batch * 10,000 / 32"
     )
-    lambda_match: float = Field(default=1.0, ge=0, description="weight of image and mask; lower it when masks are empty")
+    lambda_match: float = Field(
+        default=1.0, ge=0, description="weight of image and mask; lower it when masks are empty"
+    )
     lambda_ms: float = Field(default=0.1, ge=0, description="weight of the mode seeking loss")
     stage2_backbone: Literal["raw", "ema"] = Field(
         default="raw", description="stage 1's weights in stage 2 and in samples: the last ones, or their average"

@@ -103,7 +103,9 @@ class StyledConv(nn.Module):
     def forward(self, features: Tensor, code: Tensor, noise: Tensor) -> Tensor:
         """Return (B, outputs, H, W) for a style vector (B, code) and noise (B, 1, H, W)."""
         mixed = modulated(features, self.weight, self.style(code), up=self.up)
-        return activate(mixed + (noise * self.noise_strength).to(mixed.dtype) + self.bias[:, None, None].to(mixed.dtype))
+        return activate(
+            mixed + (noise * self.noise_strength).to(mixed.dtype) + self.bias[:, None, None].to(mixed.dtype)
+        )
 
 
 class StyledPixels(nn.Module):
