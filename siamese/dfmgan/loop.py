@@ -15,7 +15,8 @@ from data.pairs.training import check_losses, check_weights
 from siamese.base.devices import LateReader, full_precision
 from siamese.config.sections import TrainingConfig
 from siamese.dfmgan.augment import EVERY, next_probability
-from siamese.dfmgan.phases import Phase, Stage, phases
+from siamese.dfmgan.phases import Phase, phases
+from siamese.dfmgan.stage import Stage
 from siamese.dfmgan.state import average_towards, mend_gradients
 from siamese.training.gradients import accumulate
 from siamese.training.loop import pair_order

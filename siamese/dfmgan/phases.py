@@ -1,28 +1,25 @@
 """What one step of DFMGAN does, network by network: who is trained on what, and how often.
 
-| phase | trains | sees | stage |
+| function | trains | sees | stage |
 | --- | --- | --- | --- |
-| generator | G: all of it in stage 1, the defect's part in stage 2 | D(aug(I)), D_match([I, tanh 10 M]), mode seeking | both |
-| path, every 4 steps | G | the length of the image's gradient by a style code, half a batch | both |
-| critic | D | aug(I) made and real | both |
-| critic_r1, every 16 steps | D | its gradient by real images | both |
-| match | D_match | [I, tanh 10 M] made, [I, M] real, M of -1 and 1 | 2 |
-| match_r1, every 16 steps | D_match | its gradient by real images and masks | 2 |
+| train_generator | G | D(aug(I)); in stage 2 also D_match([I, tanh 10 M]) and mode seeking | both |
+| regularise_path, every 4 steps | G | how fast images change with a style code, on half a batch | both |
+| train_critic | D | aug(I) made and real | both |
+| regularise_critic, every 16 steps | D, D_match | its slope at real samples | both, 2 |
+| train_match | D_match | [I, tanh 10 M] made, [I, M] real with M of -1 and 1 | 2 |
+
+G is the whole generator in stage 1, and the defect's part alone in stage 2.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.pairs.seeds import item_seed
-from siamese.config.dfmgan import DfmganRow
-from siamese.dfmgan.augment import augmented
-from siamese.dfmgan.draws import Pool, changes, generators, pixel_noise, real_pixels, style_vectors
-from siamese.dfmgan.generator import Defect, Normal, noise_sides, synthesise
+from siamese.dfmgan.draws import generators, real_pixels
 from siamese.dfmgan.losses import (
     PATH_DECAY,
     gradient_penalty,
@@ -33,7 +30,7 @@ from siamese.dfmgan.losses import (
     path_penalty,
     squashed,
 )
-from siamese.dfmgan.state import GanState
+from siamese.dfmgan.stage import Stage
 
 PATH_EVERY, PENALTY_EVERY = 4, 16
 
@@ -52,57 +49,6 @@ class Phase(NamedTuple):
     half: bool = False  # takes half of the batch
     lazy: bool = False  # a regularisation: in full precision, its gradient times `every`
     after: Callable[[Tensor, int], None] | None = None  # takes the last sums and the number of samples
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The networks of one stage and what its phases read."""
-
-    row: DfmganRow
-    side: int
-    seed: int
-    pool: Pool
-    normal: Normal
-    state: GanState
-    defect: Defect | None = None  # stage 2: the normal part is frozen
-    r1_gamma: float = 1.0
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks are."""
-        return self.normal.synthesis.constant.device
-
-    @property
-    def path_of(self) -> str:
-        """The code whose path length is regularised, or off."""
-        return self.row.path_length if self.defect or self.row.path_length == "off" else "backbone"
-
-    def codes(self, rngs: Sequence[torch.Generator]) -> tuple[Tensor, Tensor | None]:
-        """Return style vectors of the backbone and, in stage 2, of the residuals, for a generator each sample."""
-        draw = partial(style_vectors, rngs=rngs, code=self.row.code, mixing=self.row.style_mixing, device=self.device)
-        codes = draw(self.normal.mapping, count=self.normal.synthesis.styles)
-        return codes, draw(self.defect.mapping, count=self.defect.residuals.styles) if self.defect else None
-
-    def render(self, codes: Tensor, defect_codes: Tensor | None, *what: str | int) -> tuple[Tensor, Tensor | None]:
-        """Return images and raw masks for style vectors, with noise that `what` names."""
-        residuals = self.defect.residuals if self.defect else None
-        sides = noise_sides(self.normal.synthesis, residuals)
-        noises = pixel_noise(sides, len(codes), item_seed(self.seed, "pixels", *what), self.device)
-        return synthesise(self.normal.synthesis, codes, noises, residuals, defect_codes, self.row.gate)
-
-    def pixels(self, rngs: Sequence[torch.Generator], *what: str | int) -> Tensor:
-        """Return made images, and tanh(10 M) as a fourth channel in stage 2, without gradients."""
-        with torch.no_grad():
-            images, masks = self.render(*self.codes(rngs), *what)
-            return images if masks is None else torch.cat([images, squashed(masks)], 1)
-
-    def augmented(self, pixels: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
-        """Return pixels as the discriminator of images sees them."""
-        return augmented(pixels, changes(self.row, rngs, self.side, self.state.ada_p))
-
-    def matched(self, pixels: Tensor, rngs: Sequence[torch.Generator]) -> Tensor:
-        """Return images and masks as the discriminator of both sees them."""
-        return self.augmented(pixels, rngs) if self.row.match_augment else pixels
 
 
 def _add(loss: Tensor, share: Tensor) -> None:
@@ -223,8 +169,3 @@ def lazy_intervals(stage_two: bool, path_of: str) -> dict[str, int | None]:
     """Return for each trained network how many steps lie between two regularisations, None for none."""
     every: dict[str, int | None] = {"generator": None if path_of == "off" else PATH_EVERY, "critic": PENALTY_EVERY}
     return every | ({"match": PENALTY_EVERY} if stage_two else {})
-
-
-def trained_networks(part: nn.Module, critic: nn.Module, match: nn.Module | None) -> dict[str, nn.Module]:
-    """Return the networks of a stage by the names that phases use."""
-    return {"generator": part, "critic": critic} | ({"match": match} if match else {})

@@ -25,7 +25,8 @@ from siamese.dfmgan.discriminator import Discriminator
 from siamese.dfmgan.draws import Pool, as_pool, network_side
 from siamese.dfmgan.generator import Defect, Normal
 from siamese.dfmgan.loop import run_stage
-from siamese.dfmgan.phases import Stage, lazy_intervals
+from siamese.dfmgan.phases import lazy_intervals
+from siamese.dfmgan.stage import Stage
 from siamese.dfmgan.state import GanState
 from siamese.training.loop import Run, one_training
 
@@ -73,7 +74,7 @@ def stage_one_fingerprint(pool: Pool, setting: Setting) -> dict[str, Any]:
     """Return all that stage 1 depends on, so that rows that differ in stage 2 alone share it."""
     row, cfg = setting.row, setting.cfg
     return {
-        "pool": hashlib.sha256(np.ascontiguousarray(pool.images)).hexdigest(),
+        "pool": hashlib.sha256(pool.images.tobytes()).hexdigest(),
         "row": row.model_dump(mode="json", include=STAGE_ONE_KEYS) | {"path": row.path_length != "off"},
         "training": cfg.model_dump(mode="json", include={"batch", "micro_batch", "lr", "seed"}),
         "side": setting.side,
@@ -123,9 +124,7 @@ def train_stage_two(pool: Pool, first: StageOne, setting: Setting, run: Run) -> 
 def _warn(rows: np.ndarray, columns: list[str]) -> None:
     area = rows[-LAST_STEPS:, columns.index("mask_area")].mean()
     if area < LEAST_AREA:
-        sys.stderr.write(
-            f"dfmgan: masks are all but empty at the end, {area:.2g} of the image: lower lambda_match, to 0.2 at first\n"
-        )
+        sys.stderr.write(f"dfmgan: masks are all but empty at the end, {area:.2g} of the image: try lambda_match 0.2\n")
     if zeroed := int(rows[:, columns.index("zeroed")].sum()):
         sys.stderr.write(f"dfmgan: {zeroed} optimiser steps had gradients that were not finite and were set to 0\n")
 
