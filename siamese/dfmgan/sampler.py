@@ -12,7 +12,7 @@ from data.pairs.training import accelerator
 from siamese.config.sections import NEEDS, SamplingConfig
 from siamese.dfmgan.checkpoint import Trained, load_generator
 from siamese.dfmgan.generator import noise_sides, synthesise
-from siamese.sampling.sample import Request, Sampler
+from siamese.sampling.requests import Drawn, Request, Sampler
 
 
 def draw(trained: Trained, seed: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -55,8 +55,9 @@ def load_dfmgan_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> Sa
         network.to(processes.device)
 
     @torch.inference_mode()
-    def sample(requests: Sequence[Request]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def sample(requests: Sequence[Request]) -> Iterator[Drawn]:
         for request in requests:
-            yield as_pair(*draw(trained, request.seed, processes.device), trained.size_px)
+            yield Drawn(*as_pair(*draw(trained, request.seed, processes.device), trained.size_px))
 
-    return Sampler(NEEDS["dfmgan"], {"side": str(trained.side)}, sample)
+    needs = NEEDS["dfmgan"]._replace(normal=False)  # training alone sees normal images
+    return Sampler(needs, {"side": str(trained.side)}, sample)

@@ -17,6 +17,7 @@ from data.pairs.files import code_fingerprint, work_folder
 from data.pairs.seeds import item_seed
 from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import Built, seeded
+from siamese.base.latents import PixelData
 from siamese.base.training_state import write_rows
 from siamese.config.dfmgan import DfmganRow
 from siamese.config.sections import TrainingConfig
@@ -129,7 +130,7 @@ def _warn(rows: np.ndarray, columns: list[str]) -> None:
         sys.stderr.write(f"dfmgan: {zeroed} optimiser steps had gradients that were not finite and were set to 0\n")
 
 
-def train_dfmgan(data: Any, row: DfmganRow, run: Run) -> None:
+def train_dfmgan(data: PixelData, row: DfmganRow, run: Run) -> None:
     """Train both stages on data.normals and on the pairs; write weights, config, loss.csv and stage 1's loss.
 
     Stage 1 stays in .work/dfmgan for other rows that share its settings and its images. Of run.cfg, batch, lr, seed,
