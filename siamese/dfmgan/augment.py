@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from siamese.base.devices import moved, rows_of
 
+BILINEAR, MIRRORED = 0, 2  # PyTorch's numbers of them
 EVERY = 4  # steps between two changes of the probability
 TURN = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
 GREY = torch.full((3, 1), 1 / math.sqrt(3))  # axis of brightness in the space of colours
@@ -29,7 +30,7 @@ class _Gather(Function):
         ctx.save_for_backward(grid)
         shape = (*gradient.shape[:2], side, side)
         zeros = gradient.new_zeros(()).expand(shape)
-        return torch.ops.aten.grid_sampler_2d_backward(gradient, zeros, grid, 0, 1, False, [True, False])[0]
+        return torch.ops.aten.grid_sampler_2d_backward(gradient, zeros, grid, BILINEAR, MIRRORED, False, [True, False])[0]
 
     @staticmethod
     @once_differentiable
