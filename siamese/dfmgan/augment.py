@@ -30,7 +30,9 @@ class _Gather(Function):
         ctx.save_for_backward(grid)
         shape = (*gradient.shape[:2], side, side)
         zeros = gradient.new_zeros(()).expand(shape)
-        return torch.ops.aten.grid_sampler_2d_backward(gradient, zeros, grid, BILINEAR, MIRRORED, False, [True, False])[0]
+        return torch.ops.aten.grid_sampler_2d_backward(gradient, zeros, grid, BILINEAR, MIRRORED, False, [True, False])[
+            0
+        ]
 
     @staticmethod
     @once_differentiable

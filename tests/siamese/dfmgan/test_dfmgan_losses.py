@@ -44,7 +44,10 @@ def test_what_the_defect_alone_moves_has_no_length_by_the_backbone():
 
 
 def test_mode_seeking_is_the_ratio_of_differences():
-    codes, masks = [torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])], [torch.full((1, 1, 2, 2), v) for v in (0.5, 0.0)]
+    codes, masks = (
+        [torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 1.0]])],
+        [torch.full((1, 1, 2, 2), v) for v in (0.5, 0.0)],
+    )
     assert mode_seeking(*codes, *masks) == 3.0  # mean of 1 and 2, over 0.5
     assert mode_seeking(*codes, *(4 * mask for mask in masks)) == 0.75
     assert mode_seeking(*codes, *masks, epsilon=0.5) == 1.5

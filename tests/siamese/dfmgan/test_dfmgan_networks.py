@@ -188,7 +188,10 @@ def test_the_side_is_a_power_of_two():
         side((32, 40))
     with pytest.raises(UserError, match="networks' images of 64 px") as caught:
         side((64, 64), match_base=32)
-    assert caught.value.problems == ("residual_from: must be at most 32, got 64", "match_base: must be at least 64, got 32")
+    assert caught.value.problems == (
+        "residual_from: must be at most 32, got 64",
+        "match_base: must be at least 64, got 32",
+    )
 
 
 @pytest.mark.parametrize(
