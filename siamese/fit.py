@@ -10,6 +10,7 @@ from data.pairs.manifest import PairSet
 from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData, check_one_class, load_training_data
 from siamese.config.sections import NEEDS
+from siamese.dfmgan.train import train_dfmgan
 from siamese.method.registry import METHODS
 from siamese.singan_seg.train import train_singan_seg
 from siamese.training.loop import Run
@@ -20,6 +21,7 @@ FIT: dict[str, Callable[[Any, Any, Run], None]] = {
     **dict.fromkeys(METHODS, train_generator),
     "arsdm": train_arsdm,
     "singan_seg": train_singan_seg,
+    "dfmgan": train_dfmgan,
 }
 
 

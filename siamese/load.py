@@ -5,6 +5,7 @@ from pathlib import Path
 
 from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.config.sections import SamplingConfig
+from siamese.dfmgan.sampler import load_dfmgan_sampler
 from siamese.method.checkpoint import read_config
 from siamese.method.registry import METHODS
 from siamese.sampling.requests import Sampler
@@ -16,6 +17,7 @@ LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {
     **dict.fromkeys(METHODS, load_latent_sampler),
     "arsdm": load_pixel_sampler,
     "singan_seg": load_pyramid_sampler,
+    "dfmgan": load_dfmgan_sampler,
 }
 
 

@@ -52,6 +52,38 @@ class Companion(NamedTuple):
     optimizer: torch.optim.Optimizer
 
 
+def write_step(work: Path, step: int, networks: Mapping[str, nn.Module], states: Mapping[str, Any]) -> None:
+    """Write a checkpoint to resume from beside the last one, rename it, then drop the last one."""
+    part = work / f".step-{step}.{os.getpid()}"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    save_file(flat_state(networks), part / "weights.safetensors")
+    torch.save(dict(states), part / "state.pt")
+    part.rename(work / f"step-{step}")
+    for old in work.glob("step-*"):
+        if old.name != f"step-{step}":
+            shutil.rmtree(old)
+
+
+def load_step(work: Path, networks: Mapping[str, nn.Module]) -> tuple[int, dict[str, Any]]:
+    """Load the weights of the last whole checkpoint; return its step and states, or 0 and none where there is none."""
+    steps = sorted(int(path.name.removeprefix("step-")) for path in work.glob("step-*"))
+    if not steps:
+        return 0, {}
+    folder = work / f"step-{steps[-1]}"
+    load_flat_state(networks, load_file(folder / "weights.safetensors"))
+    return steps[-1], torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+
+
+def write_rows(path: Path, names: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
+    """Write the loss terms as means over up to LOG_ROWS windows of steps; `step` is the last one of its window."""
+    windows = np.array_split(np.array(rows), min(LOG_ROWS, len(rows)))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *names])
+        writer.writerows([int(w[-1, 0]), *(f"{value:.6g}" for value in w[:, 1:].mean(0))] for w in windows)
+
+
 class TrainingState:
     """Weights, optimiser, learning-rate schedule, loss scale, averaged weights and the log of one run.
 
@@ -103,27 +135,16 @@ class TrainingState:
         return values | ({f"companion {k}": v for k, v in self.companion._asdict().items()} if self.companion else {})
 
     def save(self, work: Path, step: int) -> None:
-        """Write a checkpoint to resume from beside the last one, rename it, then drop the last one."""
-        part = work / f".step-{step}.{os.getpid()}"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        save_file(flat_state(self.saved), part / "weights.safetensors")
+        """Write a checkpoint to resume from."""
         states = {name: value.state_dict() for name, value in self._beside_weights().items()}
         drawn = {"rng": self.rng.get_state()} if self.rng else {}
-        torch.save({**states, **drawn, "rows": self.rows}, part / "state.pt")
-        part.rename(work / f"step-{step}")
-        for old in work.glob("step-*"):
-            if old.name != f"step-{step}":
-                shutil.rmtree(old)
+        write_step(work, step, self.saved, {**states, **drawn, "rows": self.rows})
 
     def resume(self, work: Path) -> int:
         """Load the last whole checkpoint, if there is one, and return the step to go on from."""
-        steps = sorted(int(path.name.removeprefix("step-")) for path in work.glob("step-*"))
-        if not steps:
+        step, states = load_step(work, self.saved)
+        if not step:
             return 0
-        folder = work / f"step-{steps[-1]}"
-        load_flat_state(self.saved, load_file(folder / "weights.safetensors"))
-        states = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
         for name, value in self._beside_weights().items():
             value.load_state_dict(states[name])
         if self.average:
@@ -131,12 +152,8 @@ class TrainingState:
         if self.rng:
             self.rng.set_state(states["rng"])
         self.rows = states["rows"]
-        return steps[-1]
+        return step
 
     def write_losses(self, path: Path, names: Sequence[str]) -> None:
-        """Write the loss terms as means over up to LOG_ROWS windows of steps; `step` is the last one of its window."""
-        windows = np.array_split(np.array(self.rows), min(LOG_ROWS, len(self.rows)))
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["step", *names])
-            writer.writerows([int(w[-1, 0]), *(f"{value:.6g}" for value in w[:, 1:].mean(0))] for w in windows)
+        """Write the log as `write_rows` does."""
+        write_rows(path, names, self.rows)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Count, Probability
 from siamese.config.arsdm import ArsdmRow
+from siamese.config.dfmgan import DfmganRow
 from siamese.config.rows import (
     AdcRow,
     ControlNetImageRow,
@@ -88,7 +89,7 @@ Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discrimi
 
 
 Generator = Annotated[
-    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow | SinganSegRow,
+    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow | DfmganRow | SinganSegRow,
     Field(discriminator="method"),
 ]
 
@@ -113,6 +114,7 @@ NEEDS: dict[str, Needs] = {
     "siamese": Needs(),
     "controlnet_image": Needs(reference=True, near_copies=True),
     "arsdm": Needs(latents=False),
+    "dfmgan": Needs(latents=False, normal=True, emits_masks=True, unconditional=True),
     "t2i_adapter": Needs(),
     "adc": Needs(),
     "singan_seg": Needs(latents=False, emits_masks=True, near_copies=True),
