@@ -27,6 +27,12 @@ def test_the_spatial_encoder_has_the_published_size():
         assert size(network.lateral) == 197_632
         assert [size(head) for head in network.heads] == [81_273_600] * 4
         assert size(SpatialEncoder(4, 768, 256)) == 153_629_888
+
+
+@pytest.mark.heavy
+def test_the_spatial_encoder_sees_the_mask_in_three_sizes():
+    with torch.device("meta"):
+        network = SpatialEncoder(4, 1280, 256)
         maps = network.eval().maps(torch.zeros(1, 1, 256, 256))
         assert [tuple(features.shape[1:]) for features in maps] == [(128, 64, 64), (256, 32, 32), (512, 16, 16)]
         assert network(torch.zeros(2, 1, 256, 256)).shape == (2, 4, 1280)
