@@ -99,4 +99,4 @@ def augmented(
 ) -> Views:
     """Return the pairs of these indices moved and cropped as published."""
     pairs = [moved_pair(images[i], masks[i], p, seed) for i, p in zip(indices, positions, strict=True)]
-    return cropped(*(np.stack(part) for part in zip(*pairs, strict=True)), box)
+    return cropped(np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs]), box)

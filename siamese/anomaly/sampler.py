@@ -21,8 +21,8 @@ from siamese.base.latents import to_signed
 from siamese.base.load import load_scheduler, load_vae
 from siamese.config.anomaly import AnomalyRow
 from siamese.config.rows import downsampling
-from siamese.config.sections import NEEDS, Needs, SamplingConfig
-from siamese.sampling.sample import Request, Sampler
+from siamese.config.sections import NEEDS, SamplingConfig
+from siamese.sampling.requests import Request, Sampler
 from siamese.sampling.sampler import decode_images, generators_of
 
 SHOWN = 4  # ids in a line
@@ -65,7 +65,7 @@ def latent_sampler(
             yield pasted(levels, before, mask, row.feather_px) if row.paste == "pixel" else levels
 
     settings = {"steps": str(row.sample_steps), "eta": str(row.eta), "paste": row.paste}
-    return Sampler(NEEDS.get("anomaly_diffusion", Needs()), settings | {"adaptive": str(row.adaptive).lower()}, sample)
+    return Sampler(NEEDS["anomaly_diffusion"], settings | {"adaptive": str(row.adaptive).lower()}, sample)
 
 
 def _normal_of(request: Request) -> np.ndarray:

@@ -32,7 +32,8 @@ def posterior(vae: AutoencoderKL, images: Tensor) -> Posterior:
     means, deviations = [], []
     for some in images.split(AT_ONCE):
         found = vae.encode(some.to(vae.device).contiguous(memory_format=torch.channels_last)).latent_dist
-        means.append(found.mean.float().cpu()), deviations.append(found.std.float().cpu())
+        means.append(found.mean.float().cpu())
+        deviations.append(found.std.float().cpu())
     factor = vae.config.scaling_factor
     return torch.cat(means) * factor, torch.cat(deviations) * factor
 

@@ -1,7 +1,5 @@
 """Weights of attention, blending, pasting, and samples that depend on their own request alone."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import torch
@@ -14,18 +12,10 @@ from siamese.anomaly.sampler import latent_sampler, load_anomaly_sampler
 from siamese.anomaly.weights import cell_weights, row_weights
 from siamese.base.latents import to_signed
 from siamese.base.load import load_scheduler, load_vae
+from siamese.sampling.requests import Request
 from siamese.sampling.sampler import generators_of
 from tests.siamese.anomaly.conftest import TOY, with_row
 from tests.siamese.conftest import SAMPLING
-
-
-class Asked(NamedTuple):
-    """What the sampler reads of a request."""
-
-    id: str
-    mask: np.ndarray
-    seed: int
-    normal: np.ndarray | None
 
 
 def draw(*shape, seed=0):
@@ -216,7 +206,7 @@ def sampled(networks, base_dir):
 
 @pytest.fixture(scope="module")
 def asked(real, normals):
-    return [Asked(str(i), mask, 10 + i, normals[i]) for i, mask in enumerate(real.hints()[:2])]
+    return [Request(str(i), mask, 10 + i, normal=normals[i]) for i, mask in enumerate(real.hints()[:2])]
 
 
 @pytest.mark.parametrize(
