@@ -100,3 +100,8 @@ def augmented(
     """Return the pairs of these indices moved and cropped as published."""
     pairs = [moved_pair(images[i], masks[i], p, seed) for i, p in zip(indices, positions, strict=True)]
     return cropped(np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs]), box)
+
+
+def used_pairs(count: int, share: float) -> int:
+    """Return how many pairs, from the first on, are trained on: one more than the share, as published, or all."""
+    return min(count, int(np.floor(count * share)) + 1)

@@ -17,9 +17,8 @@ from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet, content
 from data.pairs.seeds import item_seed
 from data.pairs.training import accelerator
-from siamese.anomaly.paint import drawn
-from siamese.anomaly.step import used_pairs
-from siamese.anomaly.train import posterior
+from siamese.anomaly.augment import used_pairs
+from siamese.anomaly.latents import drawn, posterior
 from siamese.anomaly.words import Prompts, Words
 from siamese.base.devices import place
 from siamese.base.latents import check_one_class, to_signed
@@ -27,7 +26,6 @@ from siamese.base.load import load_scheduler, load_text, load_unet, load_vae
 from siamese.base.steps import train_steps
 from siamese.config.anomaly import AnomalyRow
 from siamese.config.rows import downsampling
-from siamese.sampling.sampler import decode_images, generators_of
 
 AT_ONCE = 16
 TEMPLATES = AnomalyRow.model_fields["templates"].default
@@ -87,7 +85,7 @@ class Inversion:
         both = torch.cat([self.empty.expand(len(seeds), -1, -1), self.prompts(templates, self.words(templates))])
         shape = (len(seeds), self.vae.config.latent_channels, side, side)
         like = torch.empty(shape, device=self.device)
-        rngs = generators_of(seeds)
+        rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         solver = DDIMScheduler.from_config(self.schedule.config, timestep_spacing="leading")
         solver.set_timesteps(row.sample_steps)
         latents = drawn(rngs, like)
@@ -95,8 +93,9 @@ class Inversion:
             without, with_words = self.unet(torch.cat([latents, latents]), timestep, both).sample.float().chunk(2)
             noise = without + row.guidance * (with_words - without)
             latents = solver.step(noise, timestep, latents, eta=row.eta, variance_noise=drawn(rngs, like)).prev_sample
-        bright = [image.mean(-1) * 2 - 1 > row.threshold for image in decode_images(self.vae, latents)]
-        return torch.stack(bright).to(torch.uint8).numpy()
+        one_by_one = (latents / self.vae.config.scaling_factor).split(1)
+        images = torch.cat([self.vae.decode(latent).sample for latent in one_by_one])
+        return (images.clamp(-1, 1).mean(1) > row.threshold).to(torch.uint8).cpu().numpy()
 
 
 def fault_of(mask: np.ndarray, border: float) -> str:

@@ -5,20 +5,16 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import DDIMScheduler
 from torch import Tensor
 
 from siamese.anomaly.attention import weigh_columns
 from siamese.anomaly.latent_masks import dilated, dilation_radius
+from siamese.anomaly.latents import drawn
 from siamese.anomaly.networks import Networks
 from siamese.anomaly.weights import row_weights
 from siamese.base.devices import moved
 from siamese.config.anomaly import AnomalyRow
-
-
-def drawn(rngs: Sequence[torch.Generator], like: Tensor) -> Tensor:
-    """Return the next noise of each generator, in the shape of `like` (B, C, h, w)."""
-    return torch.stack([torch.randn(like.shape[1:], generator=rng) for rng in rngs]).to(like)
 
 
 def word_columns(networks: Networks, row: AnomalyRow) -> Tensor:
@@ -69,12 +65,3 @@ def pasted(painted: np.ndarray, normal: np.ndarray, mask: np.ndarray, feather_px
     distance = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     share = np.clip(1 - distance / (feather_px + 1), 0, 1)[..., None]
     return np.rint(share * painted + (1 - share) * normal).astype(np.uint8)
-
-
-def encoded(vae: AutoencoderKL, images: Tensor, how: str, rngs: Sequence[torch.Generator]) -> Tensor:
-    """Return scaled latents (B, C, h, w) of images (B, 3, H, W) in [-1, 1]: posterior means, or draws."""
-    found = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist
-    latents = found.mean.float()
-    if how == "sample":
-        latents = latents + found.std.float() * drawn(rngs, latents)
-    return latents * vae.config.scaling_factor

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from data.pairs.errors import UserError
 from data.pairs.training import accelerator
 from siamese.anomaly.latent_masks import latent_masks, lesion_names
+from siamese.anomaly.latents import encoded
 from siamese.anomaly.networks import Networks, load, vectors_of
-from siamese.anomaly.paint import encoded, paint, pasted
+from siamese.anomaly.paint import paint, pasted
 from siamese.anomaly.spatial import encoder_masks
 from siamese.base.devices import place
 from siamese.base.latents import to_signed

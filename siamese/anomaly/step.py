@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
@@ -88,8 +87,3 @@ def add_step_gradients(
         (share * loss).backward()
     norm = vectors.detach().float().norm(dim=-1).mean(1).sum() / ordinary_norm
     return torch.stack([loss.detach(), norm, kept.sum().to(norm)])
-
-
-def used_pairs(count: int, share: float) -> int:
-    """Return how many pairs, from the first on, are trained on: one more than the share, as published, or all."""
-    return min(count, int(np.floor(count * share)) + 1)

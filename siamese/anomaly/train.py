@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from data.pairs.seeds import item_seed
-from siamese.anomaly.augment import MIRRORS, Views, augmented, is_augmented, mirror_at, step_box
+from siamese.anomaly.augment import MIRRORS, Views, augmented, is_augmented, mirror_at, step_box, used_pairs
 from siamese.anomaly.latent_masks import lesion_names, lesion_values
+from siamese.anomaly.latents import Posterior, posterior
 from siamese.anomaly.networks import Networks, build, save
-from siamese.anomaly.step import FIGURES, TERMS, add_step_gradients, draw_batch, used_pairs
+from siamese.anomaly.step import FIGURES, TERMS, add_step_gradients, draw_batch
 from siamese.base.devices import place
 from siamese.base.latents import TrainingData, to_signed
 from siamese.base.load import base_info, load_scheduler, load_vae
@@ -21,21 +21,6 @@ from siamese.base.training_state import TrainingState
 from siamese.config.anomaly import AnomalyRow
 from siamese.config.sections import TrainingConfig
 from siamese.training.loop import MicroBatch, Run, one_training, run_steps
-
-AT_ONCE = 4
-Posterior = tuple[Tensor, Tensor]  # mean and deviation, (B, C, h, w), on the CPU
-
-
-@torch.no_grad()
-def posterior(vae: AutoencoderKL, images: Tensor) -> Posterior:
-    """Return mean and deviation, scaled as latents are, of images (B, 3, H, W) in [-1, 1]."""
-    means, deviations = [], []
-    for some in images.split(AT_ONCE):
-        found = vae.encode(some.to(vae.device).contiguous(memory_format=torch.channels_last)).latent_dist
-        means.append(found.mean.float().cpu())
-        deviations.append(found.std.float().cpu())
-    factor = vae.config.scaling_factor
-    return torch.cat(means) * factor, torch.cat(deviations) * factor
 
 
 class Source:

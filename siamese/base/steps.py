@@ -40,7 +40,8 @@ def train_steps(
     """Take every step from the last checkpoint in `work` on, each on the loss of one batch.
 
     All draws of a batch come from the generator that `loss_of_batch` is given, which is on the CPU and whose state is
-    part of a checkpoint. `what` and `name` are keys of the settings in params.yaml. On the CPU a resumed run ends with the weights of an unbroken one, to the bit.
+    part of a checkpoint. On the CPU a resumed run ends with the weights of an unbroken one, to the bit. `what` and
+    `name` are the keys of the settings in params.yaml.
 
     Raises: UserError when the loss or a weight is not finite.
     """

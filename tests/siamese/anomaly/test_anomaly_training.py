@@ -11,9 +11,18 @@ import torch
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from siamese.anomaly import train as train_module
-from siamese.anomaly.augment import common_box, cropped, index_at, is_augmented, mirror_at, moved_pair, turned
+from siamese.anomaly.augment import (
+    common_box,
+    cropped,
+    index_at,
+    is_augmented,
+    mirror_at,
+    moved_pair,
+    turned,
+    used_pairs,
+)
 from siamese.anomaly.networks import build, load
-from siamese.anomaly.step import add_step_gradients, draw_batch, masked_losses, used_pairs
+from siamese.anomaly.step import add_step_gradients, draw_batch, masked_losses
 from siamese.anomaly.train import Source, train_anomaly
 from siamese.base.load import load_scheduler
 from siamese.training.loop import Run, pair_order

@@ -7,7 +7,8 @@ from diffusers.models.attention_processor import Attention, AttnProcessor
 
 from data.pairs.errors import UserError
 from siamese.anomaly.attention import WeightedColumns, weigh_columns
-from siamese.anomaly.paint import encoded, paint, pasted, word_columns
+from siamese.anomaly.latents import encoded
+from siamese.anomaly.paint import paint, pasted, word_columns
 from siamese.anomaly.sampler import latent_sampler, load_anomaly_sampler
 from siamese.anomaly.weights import cell_weights, row_weights
 from siamese.base.latents import to_signed
@@ -113,9 +114,9 @@ def painted(networks, base_dir):
     schedule = load_scheduler(base_dir)
 
     @torch.no_grad()
-    def run(normal, cells, seeds, **settings):
+    def run(normal, cells, seeds, scale=1.0, **settings):
         row = with_row(TOY, **settings)
-        vectors = networks.learned.words(torch.zeros(len(normal), dtype=torch.long))
+        vectors = scale * networks.learned.words(torch.zeros(len(normal), dtype=torch.long))
         context = networks.prompts(torch.zeros(len(normal), dtype=torch.long), torch.cat([vectors, vectors], 1))
         return paint(networks, row, schedule, context, normal, cells, generators_of(seeds))
 
@@ -134,6 +135,15 @@ def test_outside_the_mask_is_the_normal_image_and_a_full_mask_forgets_it(painted
     kept = painted(normal, half, [3], paste="latent")
     assert torch.equal(kept[..., 8:], normal[..., 8:])
     assert not torch.allclose(kept[..., :8], normal[..., :8], atol=0.1)
+
+
+def test_other_words_change_what_is_inside_alone(painted):
+    """In the shipped toy it is measured on pixels of a trained model (docs/methods.md)."""
+    normal, cells = draw(1, 4, 16, 16), torch.zeros(1, 1, 16, 16)
+    cells[..., 4:12, 4:12] = 1
+    change = (painted(normal, cells, [3]) - painted(normal, cells, [3], scale=-1.0)).abs()
+    inside, outside = (change[..., where[0, 0] > 0].mean() for where in (cells, 1 - cells))
+    assert inside > 3 * outside
 
 
 def test_re_weighting_changes_what_is_painted(painted, networks):
