@@ -70,7 +70,7 @@ def common_box(masks: Sequence[np.ndarray], step: int, seed: int) -> Box:
     rng = np.random.default_rng(item_seed(seed, "crop", step))
     top, left = int(rng.integers(0, ys.min() + 1)), int(rng.integers(0, xs.min() + 1))
     bottom, right = (
-        int(rng.integers(found.max() + 1, size + 1)) for found, size in ((ys, height), (xs, width))
+        int(rng.integers(lesion.max() + 1, size + 1)) for lesion, size in ((ys, height), (xs, width))
     )  # fmt: skip
     return top, bottom, left, right
 
@@ -79,8 +79,8 @@ def step_box(masks: np.ndarray, step: int, batch: int, seed: int) -> Box:
     """Return the crop of a step from all of its pairs, whichever of them this process and micro-batch compute."""
     positions = range(step * batch, (step + 1) * batch)
     places = [index_at(position, len(masks), seed) for position in positions]
-    found = [moved_pair(masks[i], masks[i], p, seed)[1] for i, p in zip(places, positions, strict=True)]
-    return common_box(found, step, seed)
+    moved = [moved_pair(masks[i], masks[i], p, seed)[1] for i, p in zip(places, positions, strict=True)]
+    return common_box(moved, step, seed)
 
 
 def cropped(images: np.ndarray, masks: np.ndarray, box: Box) -> Views:

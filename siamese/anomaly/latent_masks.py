@@ -46,8 +46,8 @@ def lesion_names(masks: np.ndarray, values: Sequence[float]) -> list[int]:
     Raises: UserError when a mask holds several kinds, or one that is not among them.
     """
     kinds = [[float(value) for value in np.unique(mask) if value] for mask in masks]
-    several = [str(place) for place, found in enumerate(kinds) if len(found) > 1]
-    unknown = sorted({value for found in kinds for value in found} - set(values))
+    several = [str(place) for place, kind in enumerate(kinds) if len(kind) > 1]
+    unknown = sorted({value for kind in kinds for value in kind} - set(values))
     if several:
         raise UserError(
             f"anomaly_diffusion: {len(several)} masks hold more than one class of lesion, such as the masks at",
@@ -61,4 +61,4 @@ def lesion_names(masks: np.ndarray, values: Sequence[float]) -> list[int]:
             f"anomaly_diffusion: it was trained on lesions of {list(values)} and is asked for {unknown}",
             ["values are the class's number over the number of classes", "train it on pairs that show them"],
         )
-    return [values.index(found[0]) if found else 0 for found in kinds]
+    return [values.index(kind[0]) if kind else 0 for kind in kinds]

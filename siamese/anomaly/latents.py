@@ -20,9 +20,9 @@ def posterior(vae: AutoencoderKL, images: Tensor) -> Posterior:
     """Return mean and deviation, scaled as latents are, of images (B, 3, H, W) in [-1, 1]."""
     means, deviations = [], []
     for some in images.split(AT_ONCE):
-        found = vae.encode(some.to(vae.device).contiguous(memory_format=torch.channels_last)).latent_dist
-        means.append(found.mean.float().cpu())
-        deviations.append(found.std.float().cpu())
+        distribution = vae.encode(some.to(vae.device).contiguous(memory_format=torch.channels_last)).latent_dist
+        means.append(distribution.mean.float().cpu())
+        deviations.append(distribution.std.float().cpu())
     factor = vae.config.scaling_factor
     return torch.cat(means) * factor, torch.cat(deviations) * factor
 

@@ -76,10 +76,10 @@ class SpatialEncoder(nn.Module):
 
     def maps(self, masks: Tensor) -> list[Tensor]:
         """Return c1 (B, 128, S/4, S/4), c2 (B, 256, S/8, S/8) and c3 (B, 512, S/16, S/16)."""
-        features, found = self.stem(masks.mul(2).sub(1).expand(-1, 3, -1, -1)), []
+        features, maps = self.stem(masks.mul(2).sub(1).expand(-1, 3, -1, -1)), []
         for stage in self.stages:
-            found.append(features := stage(features))
-        return found[1:]
+            maps.append(features := stage(features))
+        return maps[1:]
 
     def forward(self, masks: Tensor) -> Tensor:
         """Return words (B, words, D) for masks (B, 1, S, S), 0 or 1."""
