@@ -7,6 +7,7 @@ from typing import Any
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet
+from siamese.anomaly.train import train_anomaly
 from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData, check_one_class, load_training_data
 from siamese.config.sections import NEEDS
@@ -22,6 +23,7 @@ FIT: dict[str, Callable[[Any, Any, Run], None]] = {
     "arsdm": train_arsdm,
     "singan_seg": train_singan_seg,
     "dfmgan": train_dfmgan,
+    "anomaly_diffusion": train_anomaly,
 }
 
 

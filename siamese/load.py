@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from siamese.anomaly.sampler import load_anomaly_sampler
 from siamese.arsdm.sampler import load_pixel_sampler
 from siamese.config.sections import SamplingConfig
 from siamese.dfmgan.sampler import load_dfmgan_sampler
@@ -18,6 +19,7 @@ LOAD: dict[str, Callable[[Path, Path, SamplingConfig], Sampler]] = {
     "arsdm": load_pixel_sampler,
     "singan_seg": load_pyramid_sampler,
     "dfmgan": load_dfmgan_sampler,
+    "anomaly_diffusion": load_anomaly_sampler,
 }
 
 

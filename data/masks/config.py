@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from data.pairs.config import Config, Probability
+from data.pairs.config import Config, Count, Probability
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -160,4 +160,28 @@ class TransformedMasks(Config):
     attempts: int = Field(ge=1, description="draws before the mask is only flipped")
 
 
-Masks = Annotated[RealMasks | TransformedMasks, Field(discriminator="kind")]
+class InvertedMasks(Config):
+    """New masks, drawn by the base model with words that were learned on the training masks (textual inversion).
+
+    The defaults are those of AnomalyDiffusion's code.
+    """
+
+    copies: Copies
+    kind: Literal["inverted"]
+    seed: int = Field(ge=0)
+    vectors: Count = Field(default=16, description="learned vectors in place of a word of the prompt")
+    init_word: str = Field(default="crack", min_length=1, description="what they start as")
+    share: float = Field(default=1.0, gt=0, le=1, description="of the training masks, the first ones; the paper: 1/3")
+    steps: Count = 5000
+    batch: Count = 4
+    lr: float = Field(default=2e-2, gt=0)
+    checkpoint_steps: Count = Field(default=500, description="steps between two checkpoints to resume from")
+    sample_steps: int = Field(default=100, ge=1, le=500, description="DDIM steps of a mask")
+    eta: Probability = 1.0
+    guidance: float = Field(default=5.0, ge=1, description="away from the empty prompt")
+    threshold: float = Field(default=0.8, gt=-1, lt=1, description="what is brighter is lesion; images lie in -1 to 1")
+    border: Probability = Field(default=1 / 3, description="share of each border line of the frame that may be lesion")
+    attempts: Count = Field(default=10, description="draws before the mask is a flipped real one")
+
+
+Masks = Annotated[RealMasks | TransformedMasks | InvertedMasks, Field(discriminator="kind")]

@@ -6,17 +6,18 @@ lesions are swapped, of the set of masks; so the first copies never change when 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from data.drawing import evenly, outlined, tiled
-from data.masks.config import Constraints, Masks, TransformedMasks
+from data.masks.config import Constraints, InvertedMasks, Masks, RealMasks, TransformedMasks
 from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
 from data.pairs.files import whole_folder, write_table
 from data.pairs.image_io import write_image, write_mask
@@ -26,6 +27,7 @@ from data.pairs.resize import resize_mask
 from data.pairs.seeds import item_seed
 
 Array = np.ndarray
+NewKey = tuple[int, str]  # copy, id of the real pair in whose place a new mask stands
 PREVIEW_ROWS, PREVIEW_COPIES, TILE_PX, GAP_PX = 8, 4, 128, 4
 COLOURS = np.array([(0, 0, 0), (235, 235, 235), (230, 159, 0), (86, 180, 233), (0, 158, 115)], np.uint8)
 PARENT = (((255, 60, 60), 1),)
@@ -101,10 +103,17 @@ def transform_mask(
     return Made(moved, how, rejected)
 
 
-def _writer(real: PairSet, name: str, row: Masks, folder: Path) -> Callable:
+def flipped_mask(labels: Array, attempts: int, rejected: Counter[str]) -> Made:
+    """Return what stands where every draw was rejected: the parent's mask (H, W), left and right exchanged."""
+    moves = [{"name": "flip", "x": True, "y": False}]
+    how = {"attempts": attempts + 1, "moves": moves_as_text(moves), "donor": "", "lost": 0.0}
+    return Made(apply_moves(labels, moves, lambda _: labels)[0], how, rejected)
+
+
+def _writer(real: PairSet, name: str, row: Masks, folder: Path, new: Mapping[NewKey, Made]) -> Callable:
     """Return the function of (copy, parent) that writes one mask and returns its rows and what was rejected.
 
-    Padding takes no part and stays empty.
+    Padding takes no part and stays empty. A mask of `new` that is not a flipped one has no parent.
     """
     donors = {pair.id: pair for pair in real.pairs if pair.foreground}
 
@@ -119,11 +128,15 @@ def _writer(real: PairSet, name: str, row: Masks, folder: Path) -> Callable:
         if isinstance(row, TransformedMasks):
             others = [donor for donor in donors if donor != parent.id]
             made = transform_mask(before, row, item_seed(row.seed, parent.id, copy), others, donor_labels)
+        if isinstance(row, InvertedMasks) and before.any():
+            made = new[copy, parent.id]
+        if not isinstance(row, RealMasks):
             framed = np.zeros_like(framed)
             content(parent, framed)[:] = made.labels
+        origin = "" if isinstance(row, InvertedMasks) and made.how["moves"] == "[]" else parent.id
         mask_id = f"{parent.id}-{name}-{copy}"
         pair = replace(parent, id=mask_id, image="", image_sha256="", mask=file_names(mask_id)[1], native="")
-        pair = replace(pair, source=name, parent=parent.id, donor=str(made.how["donor"]))
+        pair = replace(pair, source=name, parent=origin, donor=str(made.how["donor"]))
         write_mask(folder / str(copy) / pair.mask, framed, len(class_names(pair)))
         facts = {
             "area_before": round(float((before > 0).mean()), 6),
@@ -131,7 +144,7 @@ def _writer(real: PairSet, name: str, row: Masks, folder: Path) -> Callable:
             "change": round(_change(made.labels, before), 4),
             "touches_border": int(_touches_border(made.labels)),
         }
-        line = {"id": mask_id, "parent": parent.id, "copy": copy, **made.how, **facts}
+        line = {"id": mask_id, "parent": origin, "copy": copy, **made.how, **facts}
         return complete(folder / str(copy), pair), line, made.rejected
 
     return write
@@ -149,7 +162,10 @@ def preview(real: PairSet, folder: Path, copies: int) -> np.ndarray:
     The real mask comes first; its outline lies in red over what was made of it.
     """
     sets = [read_pairs(folder / str(copy)) for copy in range(1, min(copies, PREVIEW_COPIES) + 1)]
-    by_parent = [{pair.parent: pair for pair in masks.pairs} for masks in sets]
+    by_parent = [
+        {pair.id.removesuffix(f"-{pair.source}-{copy}"): pair for pair in masks.pairs}
+        for copy, masks in enumerate(sets, 1)
+    ]
     cells = []
     for parent in evenly(real.pairs, PREVIEW_ROWS):
         labels = real.labels(parent)
@@ -159,10 +175,14 @@ def preview(real: PairSet, folder: Path, copies: int) -> np.ndarray:
     return tiled(cells, 1 + len(sets), TILE_PX, GAP_PX, (90, 90, 90))
 
 
-def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str, object]:
+def write_masks(
+    real: PairSet, name: str, row: Masks, out_dir: Path, new: Mapping[NewKey, Made] = MappingProxyType({})
+) -> dict[str, object]:
     """Write the masks of every copy to out_dir/<copy>/ and a picture of some; return what was counted.
 
     A folder of masks is a pair set without images, with provenance.csv beside its manifest; `parent` is the real pair.
+    `new` are the masks of kind inverted for every copy and real mask with a lesion; they have no parent, but where each
+    draw was rejected.
     The count says how many draws each constraint rejected, how many masks are only flipped (or, without a flip among
     the transforms, copies), how many real masks lie outside the area that is asked for, and how many masks are empty.
     """
@@ -173,14 +193,14 @@ def write_masks(real: PairSet, name: str, row: Masks, out_dir: Path) -> dict[str
         low, high = row.constraints.area
         outside = sum(bool(pair.foreground) and not low <= pair.foreground <= high for pair in real.pairs)
     with whole_folder(out_dir) as folder:
-        done = threaded(_writer(real, name, row, folder), tasks, title="masks", unit="mask")
+        done = threaded(_writer(real, name, row, folder, new), tasks, title="masks", unit="mask")
         for copy in range(1, row.copies + 1):
             made = list(islice(done, len(real)))
             write_manifest(folder / str(copy), [pair for pair, _, _ in made])
             write_table(folder / str(copy) / "provenance.csv", PROVENANCE, [line for _, line, _ in made])
             for _, _, reasons in made:
                 rejected += reasons
-                only_flipped += isinstance(row, TransformedMasks) and reasons.total() == row.attempts
+                only_flipped += not isinstance(row, RealMasks) and reasons.total() == row.attempts
         write_image(folder / "preview.png", preview(real, folder, row.copies))
     return {
         "masks": len(tasks),

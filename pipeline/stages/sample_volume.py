@@ -4,6 +4,7 @@ from pathlib import Path
 
 from data.pairs.files import is_main_process
 from pipeline.params import paths
+from pipeline.stages.masks import new_masks
 from pipeline.stages.sample import sample_multiple
 
 READS = {"sampling": "sampling", "row": "masks.{masks}"}
@@ -23,7 +24,8 @@ def run(item: dict, params) -> None:
         folder = work / "masks"
         if is_main_process():
             row = params.row.model_copy(update={"copies": item["multiple"]})
-            write_masks(read_pairs(paths.processed(item["dataset"], "train")), item["masks"], row, folder)
+            new = new_masks(item["dataset"], item["masks"], row)
+            write_masks(read_pairs(paths.processed(item["dataset"], "train")), item["masks"], row, folder, new)
         accelerator().wait_for_everyone()
         return folder
 

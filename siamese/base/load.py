@@ -106,16 +106,22 @@ def load_scheduler(base_dir: Path) -> DDIMScheduler:
     return scheduler
 
 
-def encode_prompts(base_dir: Path, prompts: list[str]) -> Tensor:
-    """Return the prompt embeddings, float32 (len(prompts), 77, D)."""
+def load_text(base_dir: Path) -> tuple[Any, Any]:
+    """Return the tokenizer, whose longest text is the longest that the encoder takes, and the frozen text encoder."""
     from transformers import CLIPTextModel, CLIPTokenizer
 
     folder, _ = _model_folder(base_dir)
     with _named_errors(f"{folder / 'tokenizer'} cannot be loaded"):
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     encoder = _load(CLIPTextModel, base_dir, "text_encoder")
-    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    tokenizer.model_max_length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+    return tokenizer, encoder
+
+
+def encode_prompts(base_dir: Path, prompts: list[str]) -> Tensor:
+    """Return the prompt embeddings, float32 (len(prompts), 77, D)."""
+    tokenizer, encoder = load_text(base_dir)
+    tokens = tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
     with torch.inference_mode():
         return encoder(tokens.input_ids)[0].clone()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -10,32 +11,47 @@ from tqdm import tqdm
 from data.pairs.training import accelerator, check_losses, check_weights
 from siamese.base.devices import LateReader
 from siamese.base.training_state import TrainingState
-from siamese.config.sections import TrainingConfig, UnetShape, VaeShape
+from siamese.config.sections import TrainingConfig
+
+
+class Steps(Protocol):
+    """How long something is trained: what every section with a training of its own says."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def lr(self) -> float: ...
 
 
 def train_steps(
     network: torch.nn.Module,
     name: str,
-    shape: VaeShape | UnetShape,
+    shape: Steps,
     loss_of_batch: Callable[[torch.Generator], Tensor],
     seed: int,
     checkpoint_steps: int,
     work: Path,
+    *,
+    what: str = "base",
+    schedule: Literal["constant", "one_cycle"] = "one_cycle",
 ) -> None:
     """Take every step from the last checkpoint in `work` on, each on the loss of one batch.
 
     All draws of a batch come from the generator that `loss_of_batch` is given, which is on the CPU and whose state is
-    part of a checkpoint. On the CPU a resumed run ends with the weights of an unbroken one, to the bit.
+    part of a checkpoint. On the CPU a resumed run ends with the weights of an unbroken one, to the bit. `what` and
+    `name` are the keys of the settings in params.yaml.
 
     Raises: UserError when the loss or a weight is not finite.
     """
     processes, rng = accelerator(), torch.Generator().manual_seed(seed)
     cfg = TrainingConfig(
-        steps=shape.steps, batch=shape.batch, lr=shape.lr, weight_decay=1e-2, schedule="one_cycle", prompt_dropout=0.0,
+        steps=shape.steps, batch=shape.batch, lr=shape.lr, weight_decay=1e-2, schedule=schedule, prompt_dropout=0.0,
         checkpoint_steps=checkpoint_steps, seed=0,
     )  # fmt: skip
     state = TrainingState([network], {"network": network}, cfg, processes, getattr(shape, "ema", 0) or None, rng=rng)
-    training, advice = f"base {name}", [f"lower base.{name}.lr (now {shape.lr:g})", "remove the outlier images"]
+    training, advice = f"{what} {name}", [f"lower {what}.{name}.lr (now {shape.lr:g})", "remove the outlier images"]
     work.mkdir(exist_ok=True)
     start = state.resume(work)
     with tqdm(total=shape.steps, initial=start, desc=name, unit="step", mininterval=5) as bar:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from data.pairs.config import Config, Count, Probability
+from siamese.config.anomaly import AnomalyRow
 from siamese.config.arsdm import ArsdmRow
 from siamese.config.dfmgan import DfmganRow
 from siamese.config.rows import (
@@ -89,7 +90,15 @@ Base = Annotated[PretrainedHere | DiffusersBase | SingleFileBase, Field(discrimi
 
 
 Generator = Annotated[
-    ControlNetRow | SiameseRow | ControlNetImageRow | T2IAdapterRow | AdcRow | ArsdmRow | DfmganRow | SinganSegRow,
+    ControlNetRow
+    | SiameseRow
+    | ControlNetImageRow
+    | T2IAdapterRow
+    | AdcRow
+    | ArsdmRow
+    | DfmganRow
+    | SinganSegRow
+    | AnomalyRow,
     Field(discriminator="method"),
 ]
 
@@ -118,6 +127,7 @@ NEEDS: dict[str, Needs] = {
     "t2i_adapter": Needs(),
     "adc": Needs(),
     "singan_seg": Needs(latents=False, emits_masks=True, near_copies=True),
+    "anomaly_diffusion": Needs(normal=True),
 }
 
 
