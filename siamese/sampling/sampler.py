@@ -73,8 +73,7 @@ def denoise(
     both_prompts = torch.cat([empty, prompt])
     solver = SOLVERS[cfg.solver](scheduler, cfg)
     solver.set_timesteps(cfg.steps)
-    mask_guidance = cfg.mask_guidance if trained.row.mask_guidance is None else trained.row.mask_guidance
-    guided_steps, mask_guided_steps = guided_range(cfg, cfg.guidance), guided_range(cfg, mask_guidance)
+    guided_steps, mask_guided_steps = guided_range(cfg, cfg.guidance), guided_range(cfg, cfg.mask_guidance)
     adapted_steps = round(condition.adapter_share * cfg.steps)
     (all_times,) = moved([solver.timesteps], latents.device)
     for index, timestep in enumerate(solver.timesteps):  # on the CPU, where the solver looks up its coefficients
@@ -92,7 +91,7 @@ def denoise(
         if index in mask_guided_steps:
             bare = unet_encode(unet, inputs, times, text) if adapter else features
             unseen = unet_decode(unet, bare, None, text).to(latents.dtype)
-            noise = unseen + mask_guidance * (noise - unseen)
+            noise = unseen + cfg.mask_guidance * (noise - unseen)
         if guided:
             without, with_prompt = noise.chunk(2)
             noise = without + cfg.guidance * (with_prompt - without)
@@ -134,9 +133,13 @@ def start_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
 def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMScheduler, cfg: SamplingConfig) -> Sampler:
     """Return the sampler of a latent generator with the VAE and the noise schedule of its base model.
 
+    A row that has its own mask_guidance is sampled with it.
+
     Its settings are steps and guidance, and other options as JSON where they are not the paper's.
     """
     processes, needs = accelerator(), NEEDS[trained.row.method]
+    if trained.row.mask_guidance is not None:
+        cfg = cfg.model_copy(update={"mask_guidance": trained.row.mask_guidance})
     for network in trained.networks.all():
         place(network, processes.device)
     vae.to(processes.device, memory_format=torch.channels_last)

@@ -27,7 +27,7 @@ from siamese.load import load
 from siamese.method.checkpoint import load_generator
 from siamese.sampling import sampler as sampler_module
 from siamese.sampling.sample import WAITING, image_writer, sample_images
-from siamese.sampling.sampler import denoise, generators_of, guided_range, rescale_guidance, start_noise
+from siamese.sampling.sampler import denoise, generators_of, guided_range, latent_sampler, rescale_guidance, start_noise
 from siamese.training.loop import Run
 from siamese.training.train import train_generator
 from tests.contracts.imports import ROOT
@@ -361,6 +361,14 @@ def test_mask_guidance_of_an_adapter_encodes_without_it(training_data, base_dir,
     clean(trained, base_dir, guidance=1.0, steps=1, mask_guidance=2.0)
     assert adapters[0] > 0
     assert adapters[1:] == [0]
+
+
+@pytest.mark.parametrize(("own", "used"), [(None, "1.5"), (1.0, None), (3.0, "3.0")])
+def test_a_rows_own_mask_guidance_counts_and_is_written_down(trained, base_dir, own, used):
+    row = trained.row.model_copy(update={"mask_guidance": own})
+    cfg, parts = SAMPLING.model_copy(update={"mask_guidance": 1.5}), (load_vae(base_dir), load_scheduler(base_dir))
+    settings = latent_sampler(trained._replace(row=row), *parts, cfg).settings
+    assert settings.get("options") == (used and f'{{"mask_guidance": {used}}}')
 
 
 def test_an_interval_that_ends_before_it_begins_is_refused():
