@@ -106,12 +106,12 @@ def test_memory(result):
 
 
 def test_the_default_run_gives_times_and_values_beside_those_of_the_commit(tmp_path):
-    options = ("--minutes", "10", "--parts", "default_run", "--repro", "masks@phantom-real")
+    options = ("--minutes", "10", "--parts", "default_run", "--repro", "refiner@phantom-siamese")
     part = benchmark(tmp_path / "gpu.json", *options)["parts"]["default_run"]
     assert part["status"] == "done", part["reason"]
     first, *others = part["rows"]
     assert first["wall_s"] > 0
-    assert {row["stage"] for row in others if row["what"] == "stage"} == {"prepare@phantom", "masks@phantom-real"}
+    assert {row["stage"] for row in others if row["what"] == "stage"} == {"prepare@phantom", "refiner@phantom-siamese"}
     values = {row["name"]: row for row in others if row["what"] == "value"}
     fidelity = values["scores/phantom/siamese-g0-random mask_fidelity"]
     recorded = json.loads((ROOT / "results/scores/phantom/siamese-g0-random.json").read_text())["mask_fidelity"]

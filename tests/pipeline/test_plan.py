@@ -22,7 +22,7 @@ from pipeline.plan.times import FOLDER, Record, kind_of, last_of_its_kind, read_
 from tests.contracts.imports import ROOT
 from tests.pipeline.projects import edit, shrink, stand_in_project
 
-CHEAP = ["prepare@phantom", "masks@phantom-random", "reference@phantom-duplicate"]  # that import no torch
+CHEAP = ["prepare@phantom", "refiner@phantom-siamese", "reference@phantom-duplicate"]  # that import no torch
 
 
 @pytest.fixture(scope="module")

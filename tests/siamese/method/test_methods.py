@@ -67,7 +67,8 @@ def images_of(folder):
 def test_every_method_is_in_every_list():
     methods = {get_args(row.model_fields["method"].annotation)[0] for row in get_args(get_args(Generator)[0])}
     assert methods == set(NEEDS) == set(FIT) == set(LOAD)
-    assert set(METHODS) == {name for name, needs in NEEDS.items() if needs.latents}
+    assert set(METHODS) == {name for name, fit_method in FIT.items() if fit_method is train_module.train_generator}
+    assert all(NEEDS[name].latents for name in METHODS)
 
 
 def test_a_method_without_latents_gets_pairs_alone(real, tmp_path, monkeypatch):
