@@ -1,5 +1,9 @@
 """Real diffusers classes at toy width, and a base model that the project's own code has written."""
 
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
@@ -111,3 +115,24 @@ def make_batch():
         return Batch(noisy, torch.tensor(timesteps), sigmas, noise, draw(count, 5, 8), hints[0], hints[1])
 
     return build
+
+
+def killed_and_resumed(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, place: int, batch: int, train: Callable[[], Path]
+) -> tuple[Path, list[int]]:
+    """Return the folder of a training that was stopped at step 3 and started again, and each step that drew a batch.
+
+    module.draw_batch takes the positions of the pairs as its argument number `place`.
+    """
+    original, drawn = module.draw_batch, []
+
+    def crash(*arguments):
+        drawn.append(arguments[place][0] // batch)
+        if drawn == [0, 1, 2, 3]:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "draw_batch", crash)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    return train(), drawn

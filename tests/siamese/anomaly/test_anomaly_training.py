@@ -27,6 +27,7 @@ from siamese.anomaly.train import Source, train_anomaly
 from siamese.base.load import load_scheduler
 from siamese.training.loop import Run, pair_order
 from tests.siamese.anomaly.conftest import TOY, cfg_of, with_row
+from tests.siamese.conftest import killed_and_resumed
 
 
 def test_the_masked_loss_by_hand():
@@ -155,19 +156,9 @@ def run(training_data, base_dir, tmp_path):
 
 
 def test_resuming_ends_with_the_bytes_of_an_unbroken_run(anomaly_dir, run, monkeypatch):
-    original, calls = train_module.draw_batch, []
-
-    def crash(*arguments):
-        calls.append(arguments[4][0] // TOY.batch)
-        if calls == [0, 1, 2, 3]:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(train_module, "draw_batch", crash)
-    with pytest.raises(KeyboardInterrupt):
-        run("again")
-    assert sha256_tree(run("again")) == sha256_tree(anomaly_dir)
-    assert calls == [0, 1, 2, 3, 2, 3, 4, 5]
+    folder, drawn = killed_and_resumed(monkeypatch, train_module, 4, TOY.batch, lambda: run("again"))
+    assert sha256_tree(folder) == sha256_tree(anomaly_dir)
+    assert drawn == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
 @pytest.mark.heavy

@@ -23,7 +23,7 @@ from siamese.config.sections import TrainingConfig
 from siamese.sampling.requests import Request
 from siamese.training.loop import Run
 from tests.siamese.arsdm.test_arsdm import TINY
-from tests.siamese.conftest import SAMPLING
+from tests.siamese.conftest import SAMPLING, killed_and_resumed
 
 CFG = TrainingConfig(
     steps=6, batch=3, lr=1e-3, weight_decay=1e-2, schedule="one_cycle", prompt_dropout=0.0, checkpoint_steps=2, seed=0
@@ -94,19 +94,9 @@ def test_the_loss_falls_on_eight_phantoms(run):
 
 
 def test_resuming_ends_with_the_bytes_of_an_unbroken_run(trained, run, monkeypatch):
-    original, calls = train_module.draw_batch, []
-
-    def crash(*arguments):
-        calls.append(arguments[3][0] // CFG.batch)
-        if calls == [0, 1, 2, 3]:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(train_module, "draw_batch", crash)
-    with pytest.raises(KeyboardInterrupt):
-        run("again")
-    assert sha256_tree(run("again")) == sha256_tree(trained)
-    assert calls == [0, 1, 2, 3, 2, 3, 4, 5]
+    folder, drawn = killed_and_resumed(monkeypatch, train_module, 3, CFG.batch, lambda: run("again"))
+    assert sha256_tree(folder) == sha256_tree(trained)
+    assert drawn == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
 def test_micro_batches_do_not_change_the_weights(trained, run):
