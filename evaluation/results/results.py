@@ -83,6 +83,7 @@ class Grid:
     baselines: tuple[str, ...] = BASELINES  # sources that no generator made
     made: tuple[SetKey, ...] = ()  # added sets, trained on or only scored
     own_masks: frozenset[str] = frozenset()  # generators that made the masks of their sets themselves
+    against: tuple[str, ...] = ()  # baselines and generators that the others are tested against too
 
     def datasets(self) -> tuple[str, ...]:
         """Return the data sets, in order."""

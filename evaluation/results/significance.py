@@ -1,4 +1,4 @@
-"""Every synthetic setting against both baselines, from the scores of single images."""
+"""Every synthetic setting against real pairs, once and twice, and what else params.yaml names, image by image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import numpy as np
 from data.pairs.seeds import item_seed
 from evaluation.results.comparison import Setting
 from evaluation.results.crossed_bootstrap import Estimate, compare, holm
-from evaluation.results.results import BASELINES, Grid, Run, Seeds
+from evaluation.results.results import BASELINES, REAL, Grid, Run, Seeds
 
 SCORE = "fg_image/dice"
 BELIEVED = 0.05  # p after correction below this counts as a finding
@@ -20,7 +20,7 @@ RunScores = Mapping[Seeds, Mapping[Image, float]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One setting against one baseline, under one architecture.
+    """One setting against one baseline, or a generator at the same masks and multiple, under one architecture.
 
     `adjusted` is p after Holm's correction for the `family`: how many settings and architectures of the data set could
     be compared with this baseline. Where nothing could be estimated, `reason` says why. Left out are seeds that not
@@ -56,7 +56,10 @@ class Comparison:
 
 
 def compare_all(dataset: str, runs: Sequence[Run], grid: Grid, score: str = SCORE) -> tuple[Comparison, ...]:
-    """Return every asked-for synthetic setting of a data set against both baselines, in the order of the grid.
+    """Return every asked-for synthetic setting of a data set against each baseline, in the order of the grid.
+
+    Baselines are real pairs, once and twice, and what the grid names: other ways of making pairs are met as they are,
+    generators by the settings of other generators with the same masks and multiple.
 
     `score` is any convention/score that details/segmentation holds for each image, 0-1. The same runs give the same
     numbers, whatever else has run; only corrected p values depend on the family.
@@ -70,11 +73,12 @@ def compare_all(dataset: str, runs: Sequence[Run], grid: Grid, score: str = SCOR
             sides[key.architecture, Setting(*key[2:5])][key.seeds] = scores[key]
     found: list[Comparison] = []
     matched: dict[tuple[str, ...], list[tuple[int, np.ndarray]]] = {}
-    baselines = {(architecture, setting.source): values for (architecture, setting), values in sides.items()}
-    for baseline, ((architecture, setting), values) in product(BASELINES, sides.items()):
-        if setting.source in BASELINES:
+    generated = {key.source for key in keys if key.source not in grid.baselines}
+    for baseline, ((architecture, setting), values) in product((*BASELINES, *grid.against), sides.items()):
+        if setting.source in (*BASELINES, baseline) or (baseline in generated and setting.source not in generated):
             continue
-        against = baselines.get((architecture, baseline), {})
+        other = setting._replace(source=baseline) if baseline in generated else Setting(baseline, REAL, 1)
+        against = sides.get((architecture, other), {})
         comparison, names, differences = _match(Comparison(architecture, setting, baseline), values, against)
         if differences is not None:
             matched.setdefault(names, []).append((len(found), differences))
@@ -85,7 +89,8 @@ def compare_all(dataset: str, runs: Sequence[Run], grid: Grid, score: str = SCOR
         estimates = compare([differences for _, differences in group], strata, rng)
         for (place, _), estimate in zip(group, estimates, strict=True):
             found[place] = replace(found[place], estimate=estimate)
-    return tuple(one for baseline in BASELINES for one in _corrected([o for o in found if o.baseline == baseline]))
+    families = [[one for one in found if one.baseline == name] for name in dict.fromkeys(one.baseline for one in found)]
+    return tuple(one for family in families for one in _corrected(family))
 
 
 def _image_scores(run: Run, score: str) -> dict[Image, float]:
@@ -100,16 +105,20 @@ def _match(
     """Return the comparison with what was left out, the test set of each image and the differences.
 
     These are (generators, seeds, images): of the seeds of segmenters that each training of the generator has, and the
-    baseline.
+    baseline. Where the baseline is a generator, its trainings meet those with the same seed.
     """
-    generators = list(dict.fromkeys(generator for generator, _ in values))
-    by_side = [{seed for _, seed in against}, *({s for g, s in values if g == generator} for generator in generators)]
+    others = {generator for generator, _ in against}
+    generators = [g for g in dict.fromkeys(generator for generator, _ in values) if others == {None} or g in others]
+    pairs = [(generator, None if others == {None} else generator) for generator in generators]
+    by_side = [
+        {s for g, s in side if g == one} for pair in pairs for one, side in zip(pair, (values, against), strict=True)
+    ]
     seeds = sorted(set.intersection(*by_side)) if generators else []
     if not seeds:
         return replace(comparison, reason="no seed of which both sides have scores of images"), (), None
     made = [[values[generator, seed] for seed in seeds] for generator in generators]
-    real = [against[None, seed] for seed in seeds]
-    every = [set(scores) for row in (*made, real) for scores in row]
+    met = [[against[other, seed] for seed in seeds] for _, other in pairs]
+    every = [set(scores) for row in (*made, *met) for scores in row]
     images = sorted(set.intersection(*every))
     left_out = len(set.union(*every)) - len(images)
     comparison = replace(
@@ -122,7 +131,8 @@ def _match(
     if not images or min(names.count(name) for name in set(names)) < 2:
         return replace(comparison, reason="a test set has fewer than two images that all runs have"), (), None
     differences = [
-        [[one[image] - other[image] for image in images] for one, other in zip(row, real, strict=True)] for row in made
+        [[one[image] - other[image] for image in images] for one, other in zip(*rows, strict=True)]
+        for rows in zip(made, met, strict=True)
     ]
     return comparison, names, np.array(differences)
 

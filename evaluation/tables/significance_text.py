@@ -24,7 +24,10 @@ NOTE = (
 
 def sentence(comparison: Comparison) -> str:
     """Return what a comparison says in plain words, and no more than that."""
-    synthetic, against = f"ynthetic pairs ({setting_name(comparison.setting)})", NAMES[comparison.baseline]
+    synthetic, against = (
+        f"ynthetic pairs ({setting_name(comparison.setting)})",
+        NAMES.get(comparison.baseline, comparison.baseline),
+    )
     estimate = comparison.estimate
     if estimate is None:
         return f"S{synthetic} could not be tested against {against}: {comparison.reason}."
@@ -65,24 +68,29 @@ def _p_text(p: float, equals: str = "") -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> TextTable:
-    """Return the printable table: a row for each setting and segmenter, beside it both baselines."""
+    """Return the printable table: a row for each setting and segmenter, beside it each baseline."""
     rows: dict[tuple[Setting, str], dict[str, Comparison]] = {}
     for comparison in comparisons:
         rows.setdefault((comparison.setting, comparison.architecture), {})[comparison.baseline] = comparison
+    names = _baselines(comparisons) or BASELINES
     return TextTable(
-        [("", 2), *((f"against {NAMES[name]}", len(COLUMNS)) for name in BASELINES)],
-        ["Trained on", "Segmenter", *COLUMNS, *COLUMNS],
+        [("", 2), *((f"against {NAMES.get(name, name)}", len(COLUMNS)) for name in names)],
+        ["Trained on", "Segmenter", *COLUMNS * len(names)],
         [
-            [Cell(setting_name(setting)), Cell(segmenter), *(cell for name in BASELINES for cell in _cells(both[name]))]
-            for (setting, segmenter), both in rows.items()
+            [Cell(setting_name(setting)), Cell(segmenter), *(cell for name in names for cell in _cells(met.get(name)))]
+            for (setting, segmenter), met in rows.items()
         ],
     )
 
 
-def _cells(comparison: Comparison) -> list[Cell]:
-    estimate = comparison.estimate
-    if estimate is None:
+def _baselines(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(comparison.baseline for comparison in comparisons))
+
+
+def _cells(comparison: Comparison | None) -> list[Cell]:
+    if comparison is None or comparison.estimate is None:
         return [Cell(MISSING)] * len(COLUMNS)
+    estimate = comparison.estimate
     span = _interval(estimate) + (f" ({_covers(estimate)} only)" if estimate.seeds == 1 else "")
     generators = f"{estimate.generators if comparison.trained else MISSING} {TIMES} "
     count = f"{generators}{estimate.seeds} {TIMES} {estimate.images}"
@@ -93,13 +101,18 @@ def _cells(comparison: Comparison) -> list[Cell]:
 def render_markdown(dataset: str, comparisons: Sequence[Comparison]) -> str:
     """Return the comparisons of one data set as a Markdown page with a table for each baseline."""
     lines = [f"# {dataset}: is a difference real?", ""]
-    for baseline in BASELINES:
+    for baseline in _baselines(comparisons) or BASELINES:
         rows = [
             [Cell(setting_name(comparison.setting)), Cell(comparison.architecture), *_cells(comparison)]
             for comparison in comparisons
             if comparison.baseline == baseline
         ]
-        lines += [f"## Against {NAMES[baseline]}", "", *markdown(["Trained on", "Segmenter", *COLUMNS], rows, 2), ""]
+        lines += [
+            f"## Against {NAMES.get(baseline, baseline)}",
+            "",
+            *markdown(["Trained on", "Segmenter", *COLUMNS], rows, 2),
+            "",
+        ]
     return "\n".join([*lines, NOTE, ""])
 
 

@@ -71,7 +71,7 @@ def judge(table: Table, architecture: str, tests: Sequence[Comparison] = ()) -> 
 
 def _headline(gains: BySeed, over_twice: BySeed, tests: Sequence[Comparison]) -> tuple[Tone, str]:
     """Return the tone and one line that agrees with the sentences of the tests: only they speak of gain and of none."""
-    sure = [one for one in tests if one.believed and (one.found or len(gains) == 1)]
+    sure = [one for one in tests if one.baseline in BASELINES and one.believed and (one.found or len(gains) == 1)]
     higher = {NAMES[one.baseline]: one.estimate.mean > 0 for one in sure if one.estimate}
     better = [name for name in higher if higher[name]]
     worse = [name for name in higher if not higher[name]]

@@ -31,7 +31,7 @@ def check_lists(data: Any) -> Iterable[str]:
     kinds = ("datasets", "baselines", "generators", "masks", "architectures", "filters")
     rows = {name: _names(data, name) for name in kinds}
     for block in BLOCKS:
-        for key in (*rows, "references", "generator_seeds", "seeds", "multiples"):
+        for key in (*rows, "references", "against", "generator_seeds", "seeds", "multiples"):
             names = _names(data, block, key)
             names = [name for name in names if isinstance(name, str | int)]  # what else stands there is no name
             times = Counter(names)
@@ -57,6 +57,8 @@ def _check_comparison(params: Params) -> Iterable[str]:
     for name in comparison.baselines:
         if name in REFERENCES:
             yield f"comparison.baselines: {name} is what sets are compared with: it belongs into comparison.references"
+    asked = (*comparison.baselines, *comparison.generators)
+    yield from (dangling("comparison.against", name, asked) for name in comparison.against if name not in asked)
 
 
 def _check_extension(params: Params, block: str) -> Iterable[str]:

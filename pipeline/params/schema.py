@@ -37,6 +37,9 @@ class Comparison(Grid):
 
     references: tuple[Name, ...] = Field(description="of real and duplicate: what synthetic sets are compared with")
     baselines: tuple[Name, ...] = Field(description="other ways of making pairs, trained on and scored like generators")
+    against: tuple[Name, ...] = Field(
+        default=(), description="of these and of generators: tested against, as references"
+    )
 
 
 class Volume(Grid):

@@ -94,7 +94,8 @@ def run(item: dict, params) -> None:
         samples[dataset, source, masks] = (real, synthetic)
     versions = {name: version(name) for name in VERSIONS}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
-    grid = Grid(runs, (*comparison.references, *comparison.baselines), _set_keys(params), _own_masks(params))
+    sources = (*comparison.references, *comparison.baselines)
+    grid = Grid(runs, sources, _set_keys(params), _own_masks(params), comparison.against)
     report = Report(
         read_runs(paths.RESULTS),
         read_scores(paths.RESULTS),

@@ -137,3 +137,15 @@ def test_scores_are_means_with_their_spread_over_trainings():
     assert "2.00 \u00b1 1.00" in [cell.text for cell in row]
     rows = list(csv.DictReader(io.StringIO(render_scores_csv("d", SETS))))
     assert [(row["generator_seed"], row["lite0_kernel"]) for row in rows] == [("0", "1.0"), ("1", "2.0"), ("2", "3.0")]
+
+
+def test_generators_meet_training_by_training():
+    against = [replace(one, key=one.key._replace(source="other")) for one in RUNS if one.key.generator_seed is not None]
+    runs = [*RUNS, *against]
+    grid = Grid(tuple(one.key for one in runs), against=("other",))
+    same = [one for one in compare_all("d", runs, grid) if one.baseline == "other"]
+    assert same
+    for one in same:
+        assert one.estimate.mean == 0
+        assert one.estimate.generators == len(TRAININGS)
+    assert all(one.setting.source != "other" for one in same)

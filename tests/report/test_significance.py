@@ -197,3 +197,35 @@ def test_this_project_s_own_runs_say_that_they_are_over_images_only():
     assert found
     for one in found:
         assert one.estimate.seeds > 1 or "over images only" in sentence(one)
+
+
+def test_what_the_comparison_names_is_met_too():
+    augment, classic = Setting("augment", "real", 1), Setting("controlnet", "random", 2)
+    once, twice = Setting("s", "random", 1), Setting("s", "random", 2)
+    added = [(REAL, 0.0), (TWICE, 0.0), (augment, 0.05), (once, 0.1), (classic, 0.0), (twice, 0.2)]
+    runs = [run(setting, seed, gain) for setting, gain in added for seed in range(3)]
+    names = ("real", "duplicate", "augment")
+    found = compare_all("d", runs, Grid(tuple(one.key for one in runs), names, against=("augment", "controlnet")))
+    plain = compare_all("d", runs, Grid(tuple(one.key for one in runs), names))
+    assert found[: len(plain)] == plain
+    more = {(one.setting, one.baseline): one for one in found[len(plain) :]}
+    assert list(more) == [
+        *((setting, "augment") for setting, _ in added[3:]),
+        *((setting, "controlnet") for setting in (once, twice)),
+    ]
+    gaps = [runs[9 + seed].metrics["mDice"] - runs[6 + seed].metrics["mDice"] for seed in range(3)]
+    assert more[once, "augment"].estimate.mean == pytest.approx(np.mean(gaps))
+    assert more[once, "augment"].family == 3
+    assert more[once, "controlnet"].estimate is None  # the other generator made no set of this volume
+    assert more[twice, "controlnet"].estimate.mean > 0.1
+    table = comparison_table(found)
+    assert [title for title, _ in table.groups[1:]] == [
+        "against real pairs only",
+        "against real pairs twice",
+        "against augment",
+        "against controlnet",
+    ]
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    page = render_markdown("d", found)
+    assert "## Against augment" in page
+    assert "## Against controlnet" in page
