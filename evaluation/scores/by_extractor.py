@@ -18,6 +18,7 @@ from evaluation.scores.families import (
     common_facts,
     distance_entry,
     frechet_entry,
+    held_out_entry,
     kernel_entry,
     prdc_entries,
     sets_of,
@@ -57,6 +58,8 @@ LITE0 = {
     "lite0_kernel": "Squared maximum mean discrepancy of the features, cubic kernel, unbiased, over the whole sets; "
     "standard error by a two-sample jackknife. It hardly sees brightness, contrast and a faint tint, which are in "
     "colour_shift and colour_histogram.",
+    "lite0_kernel_heldout": "The same to the held-out real images (the test set whose name comes first), which no copy "
+    "of a training image is near to; its floor is the distance of the training images to them.",
     **{f"lite0_{name}": text for name, text in PRDC_TEXT.items()},
 }
 NO_PARENT = "no synthetic pair names a real training pair as its parent"
@@ -142,6 +145,7 @@ def lite0_entries(parts: Mapping[str, Features], cfg: ScoresConfig) -> Entries:
     return {
         "lite0_frechet": frechet_entry(LITE0["lite0_frechet"], sets, facts, LITE0_NOTE),
         "lite0_kernel": kernel_entry(LITE0["lite0_kernel"], sets, cfg, facts, LITE0_NOTE),
+        "lite0_kernel_heldout": held_out_entry(LITE0["lite0_kernel_heldout"], sets, facts, LITE0_NOTE),
         **prdc_entries("lite0_", sets, cfg, facts, "in the features of lite0"),
     }
 

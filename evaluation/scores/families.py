@@ -98,6 +98,17 @@ def kernel_entry(definition: str, sets: Sets, cfg: ScoresConfig, facts: Mapping[
     return distance_entry(definition, lambda a, b: mmd2_u(a, b, poly)[0], sets, facts, note=note, se=se, more=more)
 
 
+def held_out_entry(definition: str, sets: Sets, facts: Mapping[str, object], note: str = "") -> dict[str, object]:
+    """Return the row of the unbiased kernel distance to held-out real images; its floor is that of training images."""
+    if len(sets.holdout) < MIN_IMAGES:
+        reason = f"needs {MIN_IMAGES} held-out real images, got {len(sets.holdout)}"
+        return entry(None, definition, reason=reason, note=note, **facts)
+    value, se = mmd2_u(sets.holdout, sets.synthetic, poly)
+    floor = mmd2_u(sets.holdout, sets.train, poly)[0]
+    facts = {**facts, "n_real": facts["n_floor"], "n_floor": facts["n_real"]}
+    return entry(value, definition, se=se, floor=floor, note=note, **facts)
+
+
 def prdc_entries(prefix: str, sets: Sets, cfg: ScoresConfig, facts: Mapping[str, object], note: str) -> Entries:
     """Return the rows of precision, recall, density and coverage, at equal numbers of real and synthetic images."""
     fewest, held_out = min(len(sets.train), len(sets.synthetic)), len(sets.holdout)

@@ -29,6 +29,12 @@ SCORES = {
         True,
         "Squared kernel distance (cubic kernel, unbiased) between features of EfficientNet-Lite0; no KID.",
     ),
+    "lite0_kernel_heldout": Score(
+        "Kernel distance to held-out images, lite0",
+        "lower",
+        False,
+        "The same to real images that no generator saw: copies of training images do not lower it.",
+    ),
     "mask_fidelity": Score(
         "Mask fidelity",
         "higher",

@@ -21,7 +21,7 @@ from evaluation.scores.families import Entries
 from evaluation.scores.record import entry
 
 Parts = Mapping[str, Features]
-SPREADS = {"lite0_kernel": "se", "kid": "se", "cmmd_unbiased": "se"}
+SPREADS = {"lite0_kernel": "se", "lite0_kernel_heldout": "se", "kid": "se", "cmmd_unbiased": "se"}
 THUMBNAILS = "none: 16x16 tiles of thumbnails, 8 symmetries, 29 windows"
 MOS = "Share of synthetic images that clinicians take for real (`python -m pipeline mos`)."
 

@@ -62,6 +62,10 @@ def test_flat_scores_and_details(scored, tmp_path: Path) -> None:
         assert "Not FID, not KID" in row["note"]
         assert row["weights"] == f"lite0 {SHA256}"
     assert details["lite0_kernel"]["se"] == flat["lite0_kernel_se"] > 0
+    held_out = details["lite0_kernel_heldout"]
+    assert (held_out["n_real"], held_out["n_synthetic"], held_out["n_floor"]) == (22, 24, 24)
+    assert held_out["floor"] == pytest.approx(details["lite0_kernel"]["floor"])
+    assert flat["lite0_kernel_heldout"] > held_out["floor"]
     for name in ("fid", "kid", "clip_i", "cmmd", "lpips_paired", "mos"):
         assert details[name]["value"] is None
         assert details[name]["reason"]
@@ -116,6 +120,10 @@ def test_copies_have_no_distance_and_are_copies(sets, measure) -> None:
     for name in (*alike, "copy_rate", "copy_rate_parent", "self_retrieval"):
         assert found.flat[name] == 1, name
     assert found.flat["copy_rate_other"] == 0
+    held_out = found.details["lite0_kernel_heldout"]
+    assert held_out["value"] == pytest.approx(held_out["floor"]), (
+        "copies are as far from held-out images as the originals"
+    )
 
 
 @pytest.mark.heavy
@@ -127,6 +135,8 @@ def test_few_images_have_no_distance(sets, measure) -> None:
     assert found.flat["mask_fidelity"] > 0.8
     small = replace(sets["holdout"], pairs=sets["holdout"].pairs[:2])
     found = measure(sets["real"], small, sets["synthetic"])
+    assert found.flat["lite0_kernel_heldout"] is None
+    assert "held-out real images, got 2" in found.details["lite0_kernel_heldout"]["reason"]
     assert found.flat["lite0_frechet"] > 0
     assert found.details["lite0_frechet"]["floor"] is None
     assert found.flat["copy_rate"] is None
