@@ -9,7 +9,9 @@ from data.masks.constraints import Array, change_of
 from data.masks.given import Given
 from data.pairs.manifest import PairSet
 
-SAME_MASK = 0.99  # IoU
+# IoU. At 64 px that of two lesions is at most 0.9946 in 140 masks of PH2, where some fill the frame, and 0.864 in 560
+# of Kvasir-SEG.
+SAME_MASK = 0.998
 
 
 def same_masks(given: Sequence[Given], allowed: Sequence[str]) -> Iterator[str]:

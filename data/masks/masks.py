@@ -115,7 +115,8 @@ def _writer(real: PairSet, name: str, row: PlacedMasks, folder: Path, new: Mappi
         origin = "" if is_new else parent.id
         mask_id = f"{parent.id}-{name}-{copy}"
         pair = replace(parent, id=mask_id, image="", image_sha256="", mask=file_names(mask_id)[1], native="")
-        pair = replace(pair, source=name, parent=origin, donor=str(made.how["donor"]))
+        group = parent.group if origin else ""
+        pair = replace(pair, source=name, parent=origin, group=group, donor=str(made.how["donor"]))
         write_mask(folder / str(copy) / pair.mask, framed, len(class_names(pair)))
         facts = {
             "area_before": round(float((before > 0).mean()), 6),

@@ -57,11 +57,11 @@ def _waves(piece: Array, stretch: float, turn: float) -> tuple[float, ...]:
 
     Its first wave would only shift the outline.
     """
-    contours, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    points = max(contours, key=len)[:, 0].astype(float)
     ys, xs = np.nonzero(piece)
     if len(xs) < FINEST_PX:
         return (0.0,) * (WAVES - 1)
+    contours, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    points = max(contours, key=len)[:, 0].astype(float)
     x, y = (points - (xs.mean(), ys.mean())).T
     along = (x * np.cos(turn) + y * np.sin(turn)) / np.sqrt(stretch)
     across = (y * np.cos(turn) - x * np.sin(turn)) * np.sqrt(stretch)

@@ -38,6 +38,6 @@ def outdated(stages: Mapping[str, set[str]], params: Params) -> Iterator[str]:
         manifest = paths.processed(row.dataset, row.split) / MANIFEST
         if manifest.is_file() and json.loads(counts.read_text()).get("manifest_sha256") != sha256_file(manifest):
             yield (
-                f"masks.{name}: {row.dataset} has changed since they were made of it, which DVC does not see: make them "
-                f"anew by dvc repro -f -s {stage}, and so the stages of sample_volume that use them"
+                f"masks.{name}: {row.dataset} has changed since they were made of it, which DVC does not see: make "
+                f"them anew by dvc repro -f -s {stage}, and so the stages of sample_volume that use them"
             )
