@@ -22,6 +22,7 @@ SPREAD = 0.25  # by how much sizes and places differ from the model's, in standa
 WAVES = 8  # of the radius once around: finer ones are steps of pixels
 FINEST_PX = 20  # smaller lesions have no outline to speak of
 POINTS, SUPERSAMPLING, TURNS = 128, 4, 8
+USUAL = 0.9
 LIKE = 4  # outlines come from that part of all lesions that is nearest in size, at least from so many lesions
 
 
@@ -91,16 +92,23 @@ def lesions_of(labels: Array) -> tuple[Lesion, ...]:
     return tuple(found)
 
 
+def together(masks: Mapping[str, tuple[Lesion, ...]]) -> Lesions:
+    """Return all lesions of some masks, by id. Waves are cut at what nine of ten lesions have, or spikes are drawn."""
+    every = [lesion for lesions in masks.values() for lesion in lesions]
+    most = np.quantile([lesion.waves for lesion in every], USUAL, axis=0) if every else ()
+    cut = [lesion._replace(waves=tuple(np.minimum(lesion.waves, most).tolist())) for lesion in every]
+    return Lesions(masks, tuple(cut), np.array([(np.log(lesion.area), *lesion.center) for lesion in every]))
+
+
 def measured(real: PairSet, name: str) -> Lesions:
     """Return the lesions of the training masks. Raises: UserError for several classes, and where there is none."""
     if len(classes := class_names(real.pairs[0])) > 1:
         what_to_do = "masks of kind transformed keep classes apart"
         raise UserError(f"masks.{name}: shapes are of one class of lesion, not of {', '.join(classes)}: {what_to_do}")
-    masks = {pair.id: lesions_of(content(pair, real.labels(pair))) for pair in real.pairs}
-    every = tuple(lesion for lesions in masks.values() for lesion in lesions)
-    if not every:
+    lesions = together({pair.id: lesions_of(content(pair, real.labels(pair))) for pair in real.pairs})
+    if not lesions.every:
         raise UserError(f"masks.{name}: no training mask has a lesion whose size and place could be taken up")
-    return Lesions(masks, every, np.array([(np.log(lesion.area), *lesion.center) for lesion in every]))
+    return lesions
 
 
 def _outline(rng: np.random.Generator, lesion: Lesion) -> Array:

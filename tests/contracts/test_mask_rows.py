@@ -49,6 +49,7 @@ def near_several(data) -> None:
 
 def by_its_own_image(data) -> None:
     data["generators"]["siamese"] = {"method": "controlnet_image", "hint": "hi", "hint_widths": [8, 16, 32]}
+    data["volume"]["masks"] = ["real"]
 
 
 def by_colour(data) -> None:

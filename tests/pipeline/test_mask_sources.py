@@ -70,7 +70,7 @@ def test_masks_of_its_test_set_stop_the_stage_and_leave_nothing(params):
 
 def test_a_data_set_is_prepared_before_its_masks_are_taken(params):
     names = ("masks@phantom-theirs", "masks@phantom-mine", "sample@phantom-siamese-0-theirs")
-    stages = dict.fromkeys((*names, "sample_volume@phantom-siamese-0-theirs-2"), {"prepare@phantom"})
+    stages = {name: {"prepare@phantom"} for name in (*names, "sample_volume@phantom-siamese-0-theirs-2")}
     stages |= {"prepare@near": set(), "prepare@phantom": set()}
     after = {name for name, needs in in_order(stages, params).items() if "prepare@near" in needs}
     assert after == {"masks@phantom-theirs", "sample_volume@phantom-siamese-0-theirs-2"}
