@@ -68,7 +68,7 @@ def folder_masks(row: FolderMasks, name: str, real: PairSet, held_out: Mapping[s
             try:
                 labels = read_masks(source, reading)
             except BadImageError as error:
-                return f"{error.code}: {error}"
+                return f"{error.code}: {error}".replace("in the data-set row", f"in masks.{name}")
             if row.resize == "refuse" and labels.shape != (size_px, size_px):
                 sizes = f"is {size_text(labels)}, the real masks are {size_px}x{size_px}"
                 return f"wrong_size: {path}: {sizes}: set resize: stretch, or letterbox, which keeps proportions"
@@ -89,7 +89,8 @@ def folder_masks(row: FolderMasks, name: str, real: PairSet, held_out: Mapping[s
     what_to_do = "remove it, or set allow_duplicates: [{id}]"
     problems += held_out_masks(given, held_out, what_to_do, row.allow_duplicates)
     if not problems:
-        problems = set_problems({name: [mask.facts for mask in given]}, inverted=row.inverted_masks)
+        found_odd = set_problems({name: [mask.facts for mask in given]}, inverted=row.inverted_masks)
+        problems = [line.partition(": ")[2] for line in found_odd]  # without the name of a split
     if problems:
         raise UserError(to_mend(f"masks.{name}, {row.path}", problems), problems)
     return given

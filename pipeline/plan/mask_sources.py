@@ -1,7 +1,7 @@
 """Masks of other data sets: dvc.yaml cannot say which ones, so DVC neither orders the stages nor sees a change."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 from data.masks.config import DatasetMasks
@@ -11,20 +11,21 @@ from pipeline.params import paths
 from pipeline.params.schema import Params
 
 
-def _masks_of(stage: str) -> str:
+def masks_of(stage: str) -> str:
     """Return the name of the masks that a stage makes, or nothing; names of masks have no dash."""
     group, _, key = stage.partition("@")
     return {"masks": key.split("-")[-1], "sample_volume": key.split("-")[-2:][0]}.get(group, "")
 
 
+def sources(stages: Iterable[str], params: Params) -> set[str]:
+    """Return the stages that prepare the data sets whose masks these stages take."""
+    rows = (params.masks.get(masks_of(name)) for name in stages)
+    return {f"prepare@{row.dataset}" for row in rows if isinstance(row, DatasetMasks)}
+
+
 def in_order(stages: Mapping[str, set[str]], params: Params) -> dict[str, set[str]]:
     """Return the stages, and what each waits for, where masks of another data set wait until that one is prepared."""
-    needs = {name: set(others) for name, others in stages.items()}
-    for name in stages:
-        row = params.masks.get(_masks_of(name))
-        if isinstance(row, DatasetMasks):
-            needs[name] |= {f"prepare@{row.dataset}"} & stages.keys()
-    return needs
+    return {name: others | (sources([name], params) & stages.keys()) for name, others in stages.items()}
 
 
 def outdated(stages: Mapping[str, set[str]], params: Params) -> Iterator[str]:

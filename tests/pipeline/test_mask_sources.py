@@ -14,7 +14,8 @@ from data.pairs.files import sha256_tree
 from data.pairs.manifest import read_pairs
 from pipeline.params import paths
 from pipeline.params.schema import Params
-from pipeline.plan.mask_sources import in_order, outdated
+from pipeline.plan.mask_sources import in_order, outdated, sources
+from pipeline.plan.prerequisites import missing
 from pipeline.stages import masks
 from tests.contracts.imports import ROOT
 from tests.data.masks.sets import blobs, write_set
@@ -74,6 +75,8 @@ def test_a_data_set_is_prepared_before_its_masks_are_taken(params):
     stages |= {"prepare@near": set(), "prepare@phantom": set()}
     after = {name for name, needs in in_order(stages, params).items() if "prepare@near" in needs}
     assert after == {"masks@phantom-theirs", "sample_volume@phantom-siamese-0-theirs-2"}
+    assert sources(stages, params) == {"prepare@near"}
+    assert sources(["masks@phantom-mine", "train@phantom-theirs-0"], params) == set()
     del stages["prepare@near"]
     assert in_order(stages, params) == stages
 
@@ -90,3 +93,11 @@ def test_masks_of_a_data_set_that_has_changed_are_named(params):
     assert list(outdated({"masks@phantom-theirs": set()}, params)) == []
     run(params, "theirs")
     assert list(outdated({}, params)) == []
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_runs(params):
+    assert list(missing("masks", {"masks": "mine"}, params)) == []
+    Path("data/imported_masks/mine").rename("elsewhere")
+    assert list(missing("sample_volume", {"masks": "mine"}, params)) == [
+        "masks.mine.path: data/imported_masks/mine does not exist: put the masks there"
+    ]
