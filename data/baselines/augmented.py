@@ -16,7 +16,7 @@ import numpy as np
 
 from data.baselines.config import COLOURS, Augment
 from data.baselines.made_pairs import Array, Made, Move, write_made
-from data.masks.masks import broken_constraint
+from data.masks.constraints import broken_constraint
 from data.masks.moves import applied, bent, draw_moves, flipped, library, turned
 from data.pairs.manifest import PairSet
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from data.masks.given_config import Copies, DatasetMasks, FolderMasks
 from data.pairs.config import Config, Count, Probability
 
 if TYPE_CHECKING:
@@ -139,9 +140,6 @@ class Constraints(Config):
     change: Probability = Field(default=0.0, description="at least this share, as 1 - IoU with the mask it comes from")
 
 
-Copies = Annotated[int, Field(ge=1, description="largest multiple that can be sampled")]
-
-
 class RealMasks(Config):
     """The training masks as they are, once more for every multiple."""
 
@@ -184,4 +182,18 @@ class InvertedMasks(Config):
     attempts: Count = Field(default=10, description="draws before the mask is a flipped real one")
 
 
-Masks = Annotated[RealMasks | TransformedMasks | InvertedMasks, Field(discriminator="kind")]
+class ShapesMasks(Config):
+    """Drawn lesions: number, size and place as in the training masks, smooth outlines that are like theirs."""
+
+    copies: Copies
+    kind: Literal["shapes"]
+    seed: int = Field(ge=0)
+    constraints: Constraints = Field(
+        default=Constraints(area=(1e-6, 1.0), lost=1.0, border="as_parent"),
+        description="as for transformed; the mask it comes from is the one whose number, sizes and places it takes up",
+    )
+    attempts: Count = Field(default=50, description="draws before the mask is a flipped real one")
+
+
+PlacedMasks = RealMasks | TransformedMasks | InvertedMasks | ShapesMasks  # each in the place of a real one
+Masks = Annotated[PlacedMasks | FolderMasks | DatasetMasks, Field(discriminator="kind")]

@@ -1,4 +1,4 @@
-"""Masks for sampling: the real ones, or the real ones transformed at random.
+"""Masks for sampling: the real ones, the real ones transformed at random, or drawn in their place.
 
 The paper writes only that "random" masks are transformed ones; its authors named flip, scale and shift, without ranges.
 Transforms and limits here are ours, rows in params.yaml. A mask is a function of (seed, parent id, copy) and, where
@@ -11,72 +11,24 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from data.drawing import evenly, outlined, tiled
-from data.masks.config import Constraints, InvertedMasks, Masks, RealMasks, TransformedMasks
+from data.masks.config import InvertedMasks, PlacedMasks, RealMasks, ShapesMasks, TransformedMasks
+from data.masks.constraints import Made, broken_constraint, change_of, touches_border
 from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
+from data.masks.preview import preview
+from data.masks.shapes import Lesions, draw, measured, models_of
 from data.pairs.files import whole_folder, write_table
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import Pair, PairSet, class_names, complete, content, file_names, read_pairs, write_manifest
+from data.pairs.manifest import Pair, PairSet, class_names, complete, content, file_names, write_manifest
 from data.pairs.parallel import threaded
-from data.pairs.resize import resize_mask
 from data.pairs.seeds import item_seed
 
 Array = np.ndarray
 NewKey = tuple[int, str]  # copy, id of the real pair in whose place a new mask stands
-PREVIEW_ROWS, PREVIEW_COPIES, TILE_PX, GAP_PX = 8, 4, 128, 4
-COLOURS = np.array([(0, 0, 0), (235, 235, 235), (230, 159, 0), (86, 180, 233), (0, 158, 115)], np.uint8)
-PARENT = (((255, 60, 60), 1),)
 PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "area_before", "area_after", "lost", "change",
               "touches_border")  # fmt: skip
-
-
-class Made(NamedTuple):
-    """A mask of labels, how it was made, and why draws before it were rejected."""
-
-    labels: Array
-    how: dict[str, object]
-    rejected: Counter[str]
-
-
-def _pieces(labels: Array) -> int:
-    return cv2.connectedComponents((labels > 0).astype(np.uint8), connectivity=8)[0] - 1
-
-
-def _touches_border(labels: Array) -> bool:
-    return bool(labels[0].any() or labels[-1].any() or labels[:, 0].any() or labels[:, -1].any())
-
-
-def _change(labels: Array, parent: Array) -> float:
-    """Return 1 - IoU of two masks, 0-1."""
-    either = np.count_nonzero((labels > 0) | (parent > 0))
-    return 1 - np.count_nonzero((labels > 0) & (parent > 0)) / either if either else 0.0
-
-
-def broken_constraint(row: Constraints, labels: Array, lost: float, parent: Array, origin: Array) -> str:
-    """Return the name of the first constraint that a mask breaks, or an empty text.
-
-    `parent` is the mask in whose place it stands, `origin` the one that its shape comes from: the parent too, unless
-    lesions were swapped.
-    """
-    if not row.area[0] <= np.count_nonzero(labels) / labels.size <= row.area[1]:
-        return "area"
-    if lost > row.lost:
-        return "lost"
-    if set(np.unique(labels)) != set(np.unique(origin)):
-        return "class_lost"
-    if row.connected != "any" and _pieces(labels) > (1 if row.connected == "one" else _pieces(origin)):
-        return "connected"
-    touches = _touches_border(labels)
-    if (touches and row.border == "never") or (row.border == "as_parent" and touches != _touches_border(origin)):
-        return "border"
-    if row.change and min(_change(labels, parent), _change(labels, origin)) < row.change:
-        return "change"
-    return ""
 
 
 def transform_mask(
@@ -110,11 +62,33 @@ def flipped_mask(labels: Array, attempts: int, rejected: Counter[str]) -> Made:
     return Made(apply_moves(labels, moves, lambda _: labels)[0], how, rejected)
 
 
-def _writer(real: PairSet, name: str, row: Masks, folder: Path, new: Mapping[NewKey, Made]) -> Callable:
+def drawn_mask(labels: Array, row: ShapesMasks, seed: int, lesions: Lesions, model: str, model_labels: Array) -> Made:
+    """Return a mask drawn after a training mask, uint8 (H, W) in {0, 1}, of the size of the one whose place it takes.
+
+    Draws that break a constraint are rejected; after `attempts` of them the mask whose place it takes is flipped.
+    """
+    rng = np.random.default_rng(seed)
+    rejected: Counter[str] = Counter()
+    for attempt in range(1, row.attempts + 1):
+        drawn = draw(lesions, model, (labels.shape[0], labels.shape[1]), rng)
+        broken = broken_constraint(row.constraints, drawn.labels, drawn.lost, labels, model_labels)
+        if not broken and row.constraints.connected == "as_parent" and not drawn.apart:
+            broken = "connected"
+        if not broken:
+            how = {"attempts": attempt, "moves": drawn.text, "donor": "", "lost": round(drawn.lost, 4)}
+            return Made(drawn.labels, how, rejected)
+        rejected[broken] += 1
+    return flipped_mask(labels, row.attempts, rejected)
+
+
+def _writer(real: PairSet, name: str, row: PlacedMasks, folder: Path, new: Mapping[NewKey, Made]) -> Callable:
     """Return the function of (copy, parent) that writes one mask and returns its rows and what was rejected.
 
-    Padding takes no part and stays empty. A mask of `new` that is not a flipped one has no parent.
+    Padding takes no part and stays empty. A mask that is drawn, or of `new`, has no parent, unless it is a flipped one.
     """
+    if isinstance(row, ShapesMasks):
+        lesions = measured(real, name)
+        models = {copy: models_of(lesions, row.seed, copy) for copy in range(1, row.copies + 1)}
     donors = {pair.id: pair for pair in real.pairs if pair.foreground}
 
     def donor_labels(donor: str) -> Array:
@@ -130,19 +104,25 @@ def _writer(real: PairSet, name: str, row: Masks, folder: Path, new: Mapping[New
             made = transform_mask(before, row, item_seed(row.seed, parent.id, copy), others, donor_labels)
         if isinstance(row, InvertedMasks) and before.any():
             made = new[copy, parent.id]
+        if isinstance(row, ShapesMasks) and before.any():
+            model = models[copy][parent.id]
+            seed = item_seed(row.seed, parent.id, copy)
+            made = drawn_mask(before, row, seed, lesions, model, donor_labels(model))
         if not isinstance(row, RealMasks):
             framed = np.zeros_like(framed)
             content(parent, framed)[:] = made.labels
-        origin = "" if isinstance(row, InvertedMasks) and made.how["moves"] == "[]" else parent.id
+        is_new = isinstance(row, InvertedMasks | ShapesMasks) and made.rejected.total() < row.attempts
+        origin = "" if is_new else parent.id
         mask_id = f"{parent.id}-{name}-{copy}"
         pair = replace(parent, id=mask_id, image="", image_sha256="", mask=file_names(mask_id)[1], native="")
-        pair = replace(pair, source=name, parent=origin, donor=str(made.how["donor"]))
+        group = parent.group if origin else ""
+        pair = replace(pair, source=name, parent=origin, group=group, donor=str(made.how["donor"]))
         write_mask(folder / str(copy) / pair.mask, framed, len(class_names(pair)))
         facts = {
             "area_before": round(float((before > 0).mean()), 6),
             "area_after": round(float((made.labels > 0).mean()), 6),
-            "change": round(_change(made.labels, before), 4),
-            "touches_border": int(_touches_border(made.labels)),
+            "change": round(change_of(made.labels, before), 4),
+            "touches_border": int(touches_border(made.labels)),
         }
         line = {"id": mask_id, "parent": origin, "copy": copy, **made.how, **facts}
         return complete(folder / str(copy), pair), line, made.rejected
@@ -150,33 +130,8 @@ def _writer(real: PairSet, name: str, row: Masks, folder: Path, new: Mapping[New
     return write
 
 
-def _tile(labels: np.ndarray) -> np.ndarray:
-    """Return uint8 (TILE_PX, TILE_PX, 3), a colour a class; further classes begin anew after the last colour."""
-    small = resize_mask(labels, TILE_PX).astype(int)
-    return COLOURS[np.where(small > 0, 1 + (small - 1) % (len(COLOURS) - 1), 0)]
-
-
-def preview(real: PairSet, folder: Path, copies: int) -> np.ndarray:
-    """Return uint8 (H, W, 3): a row for each of up to eight real masks, evenly chosen, and its first four copies.
-
-    The real mask comes first; its outline lies in red over what was made of it.
-    """
-    sets = [read_pairs(folder / str(copy)) for copy in range(1, min(copies, PREVIEW_COPIES) + 1)]
-    by_parent = [
-        {pair.id.removesuffix(f"-{pair.source}-{copy}"): pair for pair in masks.pairs}
-        for copy, masks in enumerate(sets, 1)
-    ]
-    cells = []
-    for parent in evenly(real.pairs, PREVIEW_ROWS):
-        labels = real.labels(parent)
-        cells.append(_tile(labels))
-        for masks, pairs in zip(sets, by_parent, strict=True):
-            cells.append(outlined(_tile(masks.labels(pairs[parent.id])), labels, PARENT, fine=False))
-    return tiled(cells, 1 + len(sets), TILE_PX, GAP_PX, (90, 90, 90))
-
-
 def write_masks(
-    real: PairSet, name: str, row: Masks, out_dir: Path, new: Mapping[NewKey, Made] = MappingProxyType({})
+    real: PairSet, name: str, row: PlacedMasks, out_dir: Path, new: Mapping[NewKey, Made] = MappingProxyType({})
 ) -> dict[str, object]:
     """Write the masks of every copy to out_dir/<copy>/ and a picture of some; return what was counted.
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -40,3 +41,15 @@ Count = Annotated[int, Field(ge=1)]
 Value = Annotated[int, Field(ge=0, le=255)]
 Values = Value | tuple[Value, Value, Value]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]*$")]
+
+
+def value_problems(classes: Mapping[str, Values], background: Sequence[Values], *, inverted: bool) -> Iterator[str]:
+    """Yield what is wrong with what a row says of the values of masks: `classes`, `as_background`, `inverted_masks`."""
+    values = [(value,) * 3 if isinstance(value, int) else value for value in classes.values()]
+    others = {(value,) * 3 if isinstance(value, int) else value for value in background}
+    if len(set(values)) < len(values) or (0, 0, 0) in values:
+        yield f"classes: each needs a value of its own, and 0 is the background; got {dict(classes)}"
+    if both := sorted(others & set(values)):
+        yield f"as_background: {both} are values of classes too"
+    if classes and inverted:
+        yield "inverted_masks: classes say by their values what is lesion; leave it out"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from data.pairs.config import ClassName, Config, Count, Share, SplitName, Values, WholePath
+from data.pairs.config import ClassName, Config, Count, Share, SplitName, Values, WholePath, value_problems
 from data.prepare.normal_config import Normal
 from data.readers.config import Slices, Which, unlabelled_problems, which_problems
 
@@ -182,14 +182,8 @@ class FolderDataset(DatasetRow):
             raise ValueError(f"group is no regular expression: {error}") from error
         if self.group and self.sequence_likeness:
             raise ValueError("group and sequence_likeness both say what belongs together: give one")
-        values = [(value,) * 3 if isinstance(value, int) else value for value in self.classes.values()]
-        others = {(value,) * 3 if isinstance(value, int) else value for value in self.as_background}
-        if len(set(values)) < len(values) or (0, 0, 0) in values:
-            raise ValueError(f"classes: each needs a value of its own, and 0 is the background; got {self.classes}")
-        if both := sorted(others & set(values)):
-            raise ValueError(f"as_background: {both} are values of classes too")
-        if self.classes and self.inverted_masks:
-            raise ValueError("inverted_masks: classes say by their values what is lesion; leave it out")
+        if problems := list(value_problems(self.classes, self.as_background, inverted=bool(self.inverted_masks))):
+            raise ValueError("; ".join(problems))
         return self
 
     def unlabelled_names(self) -> tuple[str, ...]:

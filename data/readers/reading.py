@@ -25,8 +25,11 @@ def memory_for(source: Source) -> AbstractContextManager[None]:
     return PIXELS.share(pixels)
 
 
-def _read_labels(source: Source, reading: Reading) -> np.ndarray:
-    """Return the labels, uint8 (H, W), of the masks of a pair of pictures; where several overlap, the later class."""
+def read_masks(source: Source, reading: Reading) -> np.ndarray:
+    """Return the labels, uint8 (H, W), of the masks of a pair of pictures; where several overlap, the later class.
+
+    The image is not looked at. Raises: BadImageError with the file's name, as `read_source`.
+    """
     masks = []
     for path in source.masks:
         with naming(path):
@@ -80,7 +83,7 @@ def read_source(source: Source, reading: Reading) -> tuple[np.ndarray, np.ndarra
             "exchanged?",
             "exchanged",
         )
-    mask = _read_labels(source, reading)
+    mask = read_masks(source, reading)
     if mask.shape != image.shape[:2]:
         turned = [path.name for path in (source.image, source.masks[0]) if is_turned(path)]
         why = f"; {' and '.join(turned)} has an EXIF turn, which is applied" if len(turned) == 1 else ""

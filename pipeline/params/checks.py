@@ -8,10 +8,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from data.masks.config import RealMasks
 from pipeline.params import paths
 from pipeline.params.blocks import BLOCKS, REFERENCES
 from pipeline.params.errors import dangling
+from pipeline.params.mask_checks import check_masks
 from pipeline.params.schema import Params
 from siamese.config.rows import HintRow, downsampling
 from siamese.config.sections import NEEDS, PretrainedHere
@@ -104,20 +104,6 @@ def _check_volume(params: Params) -> Iterable[str]:
             yield f"masks.{name}.copies: must be at least {most}, the largest of volume.multiples"
 
 
-def _check_masks(params: Params) -> Iterable[str]:
-    """Yield a line for every generator that takes real masks alone, and is given others."""
-    for block, grid in (("comparison", params.comparison), ("volume", params.volume)):
-        moved = [name for name in grid.masks if not isinstance(params.masks[name], RealMasks)]
-        for name in grid.generators:
-            needs = NEEDS[params.generators[name].method]
-            if moved and (needs.reference or needs.emits_masks):
-                why = "samples each mask with its own real image" if needs.reference else "makes its own masks"
-                yield (
-                    f"{block}.generators: {name} {why}, so {block}.masks must all be of kind real, got "
-                    f"{', '.join(moved)}: masks of a few generators can stand in volume"
-                )
-
-
 def _check_data(params: Params) -> Iterable[str]:
     """Yield a line for every data set of the comparison that lacks what a generator trains on."""
     for dataset, name in product(params.comparison.datasets, params.comparison.generators):
@@ -175,7 +161,7 @@ def check_values(params: Params) -> Iterable[str]:
     yield from _check_extension(params, "volume")
     yield from _check_extension(params, "filtered")
     yield from _check_generator_seeds(params)
-    yield from _check_masks(params)
+    yield from check_masks(params)
     yield from _check_data(params)
     yield from _check_pseudo(params)
     yield from _check_paths(params)

@@ -27,6 +27,10 @@ def missing(verb: str, item: Mapping, params: Params) -> Iterator[str]:
             row = params.baselines[item["source"]]
             if row.kind == "imported" and not Path(row.path).exists():
                 yield f"baselines.{item['source']}.path: {row.path} does not exist: put the pairs there"
+        case "masks" | "sample_volume":
+            masks = params.masks[item["masks"]]
+            if masks.kind == "folder" and not Path(masks.path).exists():
+                yield f"masks.{item['masks']}.path: {masks.path} does not exist: put the masks there"
         case "train":
             weights = getattr(params.generators[item["generator"]], "weights", None)
             if weights and not Path(weights).expanduser().is_file():

@@ -21,6 +21,7 @@ from data.pairs.files import sweep
 from pipeline.params.errors import dangling
 from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import CHECK, stages_to_run
+from pipeline.plan.mask_sources import in_order, masks_of, outdated, sources
 from pipeline.plan.prerequisites import missing
 from pipeline.processes.tasks import Place, Run, Task, local_places, run_here
 from pipeline.record.lock_file import mend
@@ -193,14 +194,19 @@ def run_stages(item: dict[str, Any], without: Set[str] = frozenset()) -> None:
     swept = (f"{path}: left by a process that is gone, removed" for path in sweep(*WRITTEN))
     sys.stderr.writelines(f"{line}\n" for line in (*mend(), *swept))
     needed = stages_to_run(item["targets"], running())
+    if item["targets"] and (more := sources(needed, params) - needed.keys()):
+        needed = stages_to_run([*item["targets"], *sorted(more)], running())
     stages = {name: needs for name, needs in needed.items() if name.partition("@")[0] not in without}
+    sys.stderr.writelines(f"{line}\n" for line in outdated(stages, params))
     prepared = [name.removeprefix("prepare@") for name in sorted(stages) if name.startswith("prepare@")]
-    if problems := [line for name in prepared for line in missing("prepare", {"dataset": name}, params)]:
+    problems = [line for name in prepared for line in missing("prepare", {"dataset": name}, params)]
+    masks = sorted({masks_of(name) for name in stages} - {""})
+    if problems := [*problems, *(line for name in masks for line in missing("masks", {"masks": name}, params))]:
         raise UserError("what the run needs is not all there", problems)
     LOGS.mkdir(parents=True, exist_ok=True)
     count = len(stages) if engine == "local" and VARIABLE not in os.environ else 0
     with warm_process(count, slots), _stop_file() as stop:
-        codes = _run_in_order(stages, start, slots, stop)
+        codes = _run_in_order(in_order(stages, params), start, slots, stop)
     if failed := [name for name, code in codes.items() if code]:
         logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]
         raise UserError(f"{len(failed)} stages failed, {len(stages) - len(codes)} that need them did not run", logs)

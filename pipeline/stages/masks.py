@@ -1,4 +1,6 @@
-"""masks: the masks that images are sampled for, real, moved at random or new ones, one folder a copy."""
+"""masks: the masks that images are sampled for, real, moved at random, new or given ones, one folder a copy."""
+
+from pathlib import Path
 
 from data.masks.masks import write_masks
 from data.pairs.files import code_fingerprint, sha256_tree, work_folder
@@ -33,12 +35,41 @@ def new_masks(dataset: str, name: str, row) -> dict:
         return inverted_masks(real, name, row, base_dir, work)
 
 
-def run(item: dict, params) -> None:
-    """Write outputs/masks/<dataset>/<masks>/<copy>/. Raises: UserError when no new mask could be drawn."""
-    from data.pairs.files import write_json
+def _write_given(dataset: str, name: str, row, out: Path) -> dict:
+    from data.masks.dataset import dataset_masks
+    from data.masks.dealt import write_given
+    from data.masks.folder import folder_masks
+    from data.pairs.files import sha256_file
+    from data.pairs.manifest import MANIFEST
+    from data.pairs.prepared import TRAIN, Prepared
+
+    splits = Prepared(paths.processed(dataset)).splits()
+    real = splits.pop(TRAIN)
+    if row.kind == "folder":
+        return write_given(folder_masks(row, name, real, splits), len(real), name, row, out)
+    source = paths.processed(row.dataset, row.split)
+    given = dataset_masks(row, name, real, source, splits)
+    counts = write_given(given, len(real), name, row, out)
+    return {**counts, "manifest_sha256": sha256_file(source / MANIFEST)}
+
+
+def make_masks(dataset: str, name: str, row, out: Path) -> dict:
+    """Write the masks of every copy of a row to out/<copy>/ and return what was counted.
+
+    Raises: UserError when no new mask could be drawn, or given masks cannot be used.
+    """
+    from data.masks.config import DatasetMasks, FolderMasks
     from data.pairs.manifest import read_pairs
+
+    if isinstance(row, FolderMasks | DatasetMasks):
+        return _write_given(dataset, name, row, out)
+    return write_masks(read_pairs(paths.processed(dataset, "train")), name, row, out, new_masks(dataset, name, row))
+
+
+def run(item: dict, params) -> None:
+    """Write outputs/masks/<dataset>/<masks>/<copy>/. Raises: UserError as `make_masks`."""
+    from data.pairs.files import write_json
 
     dataset, name = item["dataset"], item["masks"]
     out = paths.masks(dataset, name)
-    real = read_pairs(paths.processed(dataset, "train"))
-    write_json(out / "counts.json", write_masks(real, name, params.row, out, new_masks(dataset, name, params.row)))
+    write_json(out / "counts.json", make_masks(dataset, name, params.row, out))

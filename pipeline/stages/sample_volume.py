@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from data.pairs.files import is_main_process
-from pipeline.params import paths
-from pipeline.stages.masks import new_masks
+from pipeline.stages.masks import make_masks
 from pipeline.stages.sample import sample_multiple
 
 READS = {"sampling": "sampling", "row": "masks.{masks}"}
@@ -17,15 +16,12 @@ def run(item: dict, params) -> None:
     """
 
     def write_copies(work: Path) -> Path:
-        from data.masks.masks import write_masks  # after the hash of the code, which `sample` has without it
-        from data.pairs.manifest import read_pairs
         from data.pairs.training import accelerator
 
         folder = work / "masks"
         if is_main_process():
             row = params.row.model_copy(update={"copies": item["multiple"]})
-            new = new_masks(item["dataset"], item["masks"], row)
-            write_masks(read_pairs(paths.processed(item["dataset"], "train")), item["masks"], row, folder, new)
+            make_masks(item["dataset"], item["masks"], row, folder)
         accelerator().wait_for_everyone()
         return folder
 

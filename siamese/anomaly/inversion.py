@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.masks.config import InvertedMasks
-from data.masks.masks import Made, NewKey, flipped_mask
+from data.masks.constraints import Made
+from data.masks.masks import NewKey, flipped_mask
 from data.pairs.errors import UserError
 from data.pairs.manifest import PairSet, content
 from data.pairs.seeds import item_seed

@@ -15,7 +15,7 @@ from tests.contracts.imports import ROOT, all_imports
 TEXT = (ROOT / "dvc.yaml").read_text()
 STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(TEXT)["stages"].items()}
 # What these decide reaches a stage as its tracked params.
-FRONT_END = {"pipeline/params/schema.py", "pipeline/params/checks.py", "pipeline/params/errors.py"}
+FRONT_END = {f"pipeline/params/{name}.py" for name in ("schema", "checks", "mask_checks", "errors")}
 DATA_ROOTS = ("data/processed", "data/unlabelled", "data/imported", "data/ratings", "outputs", "presets", "results")
 
 
@@ -166,6 +166,7 @@ def test_the_graph_of_the_shipped_params_has_no_clash():
 
 def test_what_users_put_into_the_project_is_watched():
     assert all("data/imported" in STAGES[name]["deps"] for name in ("reference", "baseline"))
+    assert all("data/imported_masks" in STAGES[name]["deps"] for name in ("masks", "sample_volume"))
     assert "data/ratings" in STAGES["report"]["deps"]
     # file by file: .dvcignore has the folder, so that no data set can be named to lead there
     names = ("_paper.yaml", "_toy.yaml", "paper-*.yaml")

@@ -181,3 +181,26 @@ def test_masks_of_one_generator_need_no_place_in_the_comparison(reached):
     found = reached(lambda: edit(alone))
     assert {"sample_volume@phantom-siamese-0-random-1", "segment_volume@phantom-siamese-0-random-unet-1-0"} <= found
     assert not any(name.startswith(("score", "features", "masks")) and "random" in name for name in found)
+
+
+@pytest.mark.heavy
+def test_given_and_drawn_masks_reach_what_is_made_for_them(reached):
+    rows = {
+        "drawn": {"kind": "shapes", "copies": 2, "seed": 0},
+        "theirs": {"kind": "dataset", "copies": 2, "dataset": "near"},
+        "mine": {"kind": "folder", "copies": 2, "path": "data/imported_masks/mine"},
+    }
+
+    def more(data) -> None:
+        data["datasets"]["near"] = {**data["datasets"]["phantom"], "seed": 1}
+        data["masks"].update(rows)
+        data["comparison"]["masks"] += list(rows)
+        data["volume"]["masks"] += list(rows)
+
+    found = reached(lambda: edit(more))
+    made = {f"{verb}@phantom-siamese-0-{name}" for verb in ("sample", "inspect", "score") for name in rows}
+    made |= {f"masks@phantom-{name}" for name in rows} | {f"sample_volume@phantom-siamese-0-{name}-2" for name in rows}
+    assert made <= found
+    assert {name for name in found if not any(f"-{row}" in name for row in rows)} == {
+        "prepare@near", "pictures@phantom", "report",
+    }  # fmt: skip

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data.masks.config import AnyTransform, RealMasks, TransformedMasks
-from data.masks.masks import broken_constraint, transform_mask, write_masks
+from data.masks.constraints import broken_constraint
+from data.masks.masks import transform_mask, write_masks
 from data.masks.moves import apply_moves
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import read_image, write_image, write_mask

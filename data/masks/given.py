@@ -1,0 +1,54 @@
+"""A mask that is given and not made: what is known of it, and what it must fit."""
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from data.mask_files.checks import MaskFacts
+from data.masks.constraints import Array
+from data.pairs.errors import UserError
+from data.pairs.manifest import Pair, PairSet, class_names
+from data.pairs.resize import crop, letterbox_box, resize_mask
+
+
+class Given(NamedTuple):
+    """A mask in the frame of the real ones. `row` is what its manifest says; the id is the mask's own."""
+
+    row: Pair
+    origin: str  # the file in the folder, or data set/split/id
+    packed: bytes  # its labels, compressed: a large folder fits into memory
+    side: int
+    facts: MaskFacts
+
+    @property
+    def labels(self) -> Array:
+        """The labels, uint8 (side, side) in {0..K}."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.side, self.side)
+
+
+def given_mask(row: Pair, origin: str, framed: Array, facts: MaskFacts) -> Given:
+    """Return a mask with its labels in the frame, uint8 (side, side), compressed."""
+    return Given(row, origin, zlib.compress(framed.tobytes(), 1), len(framed), facts)
+
+
+def framed_mask(labels: Array, size_px: int, *, letterbox: bool) -> tuple[Array, str]:
+    """Return labels (size_px, size_px) and the box that they fill, as the manifest has it."""
+    if not letterbox or labels.shape[0] == labels.shape[1]:
+        return resize_mask(labels, size_px), ""
+    frame, box = np.zeros((size_px, size_px), np.uint8), letterbox_box((labels.shape[1], labels.shape[0]), size_px)
+    crop(frame, box)[:] = resize_mask(labels, box[2:])
+    return frame, " ".join(map(str, box))
+
+
+def side_of(real: PairSet) -> int:
+    """Return the side of the real masks in px."""
+    return len(real.labels(real.pairs[0]))
+
+
+def check_classes(name: str, where: str, said: tuple[str, ...], real: PairSet) -> None:
+    """Raise a UserError where classes are not those of the data set that masks are for."""
+    classes = class_names(real.pairs[0])
+    if said != (classes if len(classes) > 1 else ()):
+        wanted = f"the classes {', '.join(classes)}, in this order" if len(classes) > 1 else "one class of lesion"
+        raise UserError(f"masks.{name}: the data set has {wanted}, and {where} has {', '.join(said) or 'one class'}")
