@@ -13,8 +13,9 @@ from pipeline.params.blocks import BLOCKS, REFERENCES
 from pipeline.params.errors import dangling
 from pipeline.params.mask_checks import check_masks
 from pipeline.params.schema import Params
+from siamese.config.base import PretrainedHere
 from siamese.config.rows import HintRow, downsampling
-from siamese.config.sections import NEEDS, PretrainedHere
+from siamese.config.sections import NEEDS
 
 SEEDED = re.compile(r"-g\d+$")  # the end of what a generator is called in paths
 

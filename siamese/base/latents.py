@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import Pair, PairSet, class_names
+from data.pairs.manifest import PairSet
 from data.pairs.prepared import LoneImages
 from data.pairs.training import accelerator
 from siamese.base.load import base_info, encode_prompts, load_vae, reduction
@@ -115,13 +115,3 @@ class PixelData(NamedTuple):
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
     normals: np.ndarray | None = None  # uint8 (M, H, W, 3): images without a lesion, for the methods that need them
     ids: tuple[str, ...] = ()  # of the pairs
-
-
-def check_one_class(pairs: Sequence[Pair]) -> None:
-    """Raise UserError when pairs have several classes of lesion, which no method that emits masks tells apart."""
-    if names := next((pair.classes for pair in pairs if len(class_names(pair)) > 1), ""):
-        classes = ", ".join(names.split("|"))
-        raise UserError(
-            f"this generator makes its own masks, with one class of lesion; these pairs have {classes}",
-            ["take another generator, or leave `classes` out of the data-set row: then all of them are lesion"],
-        )

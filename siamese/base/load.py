@@ -17,8 +17,8 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from siamese.base.reference import find_diffusers_model, model_hash, variant_of
+from siamese.config.base import DiffusersBase
 from siamese.config.rows import downsampling
-from siamese.config.sections import DiffusersBase
 
 # of the official sampler (spec 1.4, row 17)
 OFFICIAL_DDIM: dict[str, Any] = {

@@ -35,7 +35,7 @@ from siamese.base.pretrain import pretrain
 from siamese.base.reference import hub_patterns, write_base_reference
 from siamese.base.single_file import write_base_from_file
 from siamese.base.text import clip_tokenizer
-from siamese.config.sections import DiffusersBase, SingleFileBase
+from siamese.config.base import DiffusersBase, SingleFileBase
 from siamese.load import load
 from siamese.method.checkpoint import build_networks, load_generator, read_config
 from siamese.sampling.sample import sample_images
