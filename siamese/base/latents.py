@@ -90,6 +90,7 @@ class TrainingData(NamedTuple):
     images: np.ndarray  # uint8 (N, H, W, 3)
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
     normals: np.ndarray | None = None  # uint8 (M, H, W, 3): images without a lesion, for the methods that need them
+    ids: tuple[str, ...] = ()  # of the pairs
 
 
 def load_training_data(
@@ -105,7 +106,8 @@ def load_training_data(
         further = load_file(latents_dir / UNLABELLED)
         mean, std = torch.cat([mean, further["mean"]]), torch.cat([std, further["std"]])
         images, masks = np.concatenate([images, pseudo.images()]), np.concatenate([masks, pseudo.hints()])
-    return TrainingData(mean, std, context, images, masks, normals)
+    ids = tuple(pair.id for pairs in (real, pseudo) if pairs for pair in pairs.pairs)
+    return TrainingData(mean, std, context, images, masks, normals, ids)
 
 
 class PixelData(NamedTuple):

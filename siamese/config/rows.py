@@ -31,6 +31,10 @@ class GeneratorRow(Config):
         """Return the values that this row gives."""
         return self.model_dump(include={"steps", "batch", "lr"}, exclude_none=True)
 
+    def size_problems(self, size_px: int) -> list[str]:
+        """Return what of this row does not fit square images of this side, one `key: sentence` each."""
+        return []
+
 
 class LatentRow(LossSwitches, GeneratorRow):
     """What every method on latents can be told; the defaults are the paper's."""

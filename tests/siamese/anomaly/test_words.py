@@ -126,13 +126,14 @@ def test_each_kind_of_lesion_has_a_name_and_no_mask_has_two():
     masks[0, 0], masks[1, 1] = 1, np.float32(1 / 3)
     values = lesion_values(masks)
     assert values == [float(np.float32(1 / 3)), 1.0]
-    assert lesion_names(masks, values) == [1, 0, 0]
+    ids = ("a", "b", "c")
+    assert lesion_names(masks, values, ids) == [1, 0, 0]
     assert lesion_values(masks[2:]) == [1.0]
     with pytest.raises(UserError, match="trained on lesions of"):
-        lesion_names(masks, [1.0])
+        lesion_names(masks, [1.0], ids)
     masks[0, 1] = np.float32(1 / 3)
-    with pytest.raises(UserError, match="more than one class"):
-        lesion_names(masks, values)
+    with pytest.raises(UserError, match="1 masks hold more than one class\n  a\n"):
+        lesion_names(masks, values, ids)
 
 
 @pytest.mark.parametrize(
