@@ -41,7 +41,10 @@ def load_data(
     if needs.emits_masks:
         check_one_class(real.pairs, row.method)
     if needs.normal and not pool:
-        raise UserError(f"{row.method} trains on images without a lesion: give `normal` in the row of the data set")
+        raise UserError(
+            f"{row.method} needs images without a lesion, and the data set has none",
+            ["give `normal` in its row under datasets, such as normal: {path: train/good} or normal: {crops: 200}"],
+        )
     normals = pool.images() if needs.normal and pool else None
     if needs.latents:
         return load_training_data(real, latents_dir, normals, pseudo)
