@@ -148,8 +148,8 @@ def train_dfmgan(data: PixelData, row: DfmganRow, run: Run) -> None:
     checkpoint_steps and micro_batch are read. Two things see a micro-batch and not the whole batch: the deviation in
     the discriminators and mode seeking; so the weights depend on its size and on the number of processes.
 
-    Raises: UserError when images are no squares or do not fit the row, when no lesion is left at the networks' side, when
-    a loss is not finite, or when memory does not suffice.
+    Raises: UserError when images are no squares or do not fit the row, when no lesion is left at the networks' side,
+    when a loss is not finite, or when memory does not suffice.
     """
     assert data.normals is not None  # `load_data` has seen to it
     side = network_side(row, data.images)
