@@ -115,7 +115,7 @@ def inverted_masks(real: PairSet, name: str, row: InvertedMasks, base_dir: Path,
 
     Raises: UserError for several classes of lesion, and when every draw of every mask was rejected.
     """
-    check_one_class(real.pairs, f"masks.{name}")
+    check_one_class(real.pairs, "inversion")
     parents = {pair.id: pair for pair in real.pairs if pair.foreground}
     if not parents:
         raise UserError(f"masks.{name}: no training mask has a lesion, so there is nothing to learn")
