@@ -20,6 +20,7 @@ from data.pairs.seeds import item_seed
 from siamese.base.latents import PixelData
 from siamese.config.sections import NEEDS
 from siamese.dfmgan import loop as loop_module
+from siamese.dfmgan import phases as phases_module
 from siamese.dfmgan import train as train_module
 from siamese.dfmgan.checkpoint import load_generator
 from siamese.dfmgan.generator import Defect
@@ -191,6 +192,20 @@ def test_what_cannot_be_trained_is_refused(refit, data, real, tmp_path):
         refit(data=data._replace(masks=data.masks * 0))
     with pytest.raises(UserError, match="is not finite at step"):
         refit(lr=1e30, images1=20)
+
+
+def test_less_at_a_time_is_told_and_what_it_switches_off(refit, monkeypatch, capsys):
+    original = phases_module.train_match
+
+    def full(stage, step, indices, positions, share):
+        if len(indices) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(stage, step, indices, positions, share)
+
+    monkeypatch.setattr(phases_module, "train_match", full)
+    refit(images2=8)
+    told = "dfmgan, stage 2: out of memory: now 1 at a time, and without mode seeking, which compares two\n"
+    assert told in capsys.readouterr().err
 
 
 def test_lesions_that_are_lost_are_named(refit, data, capsys):
