@@ -138,7 +138,7 @@ def test_outside_the_mask_is_the_normal_image_and_a_full_mask_forgets_it(painted
 
 
 def test_other_words_change_what_is_inside_alone(painted):
-    """In the shipped toy it is measured on pixels of a trained model (docs/methods.md)."""
+    """On latents; test_anomaly_training has it on pixels of trained words."""
     normal, cells = draw(1, 4, 16, 16), torch.zeros(1, 1, 16, 16)
     cells[..., 4:12, 4:12] = 1
     change = (painted(normal, cells, [3]) - painted(normal, cells, [3], scale=-1.0)).abs()
