@@ -107,6 +107,10 @@ def test_a_tiny_lesion_keeps_a_cell():
     one = torch.zeros(1, 1, 64, 64)
     one[..., 9, 9] = 1
     assert latent_masks(one, (16, 16), "bilinear")[0].nonzero().tolist() == [[0, 0, 2, 2]]
+    between = one.roll((-1, -1), (2, 3))  # no pixel of half the side is nearest to it
+    assert torch.nn.functional.interpolate(between, size=(32, 32), mode="nearest-exact").sum() == 0
+    assert encoder_masks(between, 32).nonzero().tolist() == [[0, 0, 4, 4]]
+    assert not encoder_masks(between * 0, 32).any()
 
 
 def test_the_mask_grows_with_the_noise():
