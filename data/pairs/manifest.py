@@ -154,7 +154,7 @@ def read_pairs(folder: Path) -> PairSet:
     """Return the pair set of a folder. Raises: UserError when it has no manifest, or one without columns of `Pair`."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}")
+        raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}, which dvc repro writes")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -93,17 +94,26 @@ class TrainingData(NamedTuple):
     ids: tuple[str, ...] = ()  # of the pairs
 
 
+def _read(path: Path) -> Tensors:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} holds no cached latents: run dvc repro, which makes them", [str(error)]) from error
+
+
 def load_training_data(
     real: PairSet, latents_dir: Path, normals: np.ndarray | None = None, pseudo: PairSet | None = None
 ) -> TrainingData:
     """Return the cached latents with the pairs that they were made from, and images without a lesion.
 
     `pseudo` are the images without masks as pairs, in the order of their table; they stand after the real pairs.
+
+    Raises: UserError when the latents are not there, or are damaged.
     """
-    tensors = load_file(latents_dir / "latents.safetensors")
+    tensors = _read(latents_dir / "latents.safetensors")
     mean, std, context, images, masks = *(tensors[k] for k in ("mean", "std", "context")), real.images(), real.hints()
     if pseudo:
-        further = load_file(latents_dir / UNLABELLED)
+        further = _read(latents_dir / UNLABELLED)
         mean, std = torch.cat([mean, further["mean"]]), torch.cat([std, further["std"]])
         images, masks = np.concatenate([images, pseudo.images()]), np.concatenate([masks, pseudo.hints()])
     ids = tuple(pair.id for pairs in (real, pseudo) if pairs for pair in pairs.pairs)

@@ -232,6 +232,10 @@ def test_another_method_base_or_network_never_loads(anomaly_dir, base_dir, tmp_p
         load(folder_with(base="f" * 64), base_dir)
     with pytest.raises(UserError, match="weights do not fit"):
         load(folder_with(generator=config["generator"] | {"words": 3}), base_dir)
+    (lacks := folder_with()).joinpath("config.json").write_text(json.dumps({"generator": config["generator"]}))
+    with pytest.raises(UserError, match="damaged") as caught:
+        load(lacks, base_dir)
+    assert caught.value.problems[0] == "it lacks 'lesions'"
     damaged = folder_with()
     (damaged / "generator.safetensors").write_bytes(b"not weights")
     with pytest.raises(UserError, match="damaged"):

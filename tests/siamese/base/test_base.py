@@ -330,3 +330,8 @@ def test_images_without_masks_have_latents_of_their_own_and_stand_after_the_pair
         assert torch.allclose(after[len(real) :], before[2:], atol=1e-5)  # encoded in other batches
     assert np.array_equal(joined.images, np.concatenate([real.images(), pseudo.images()]))
     assert np.array_equal(joined.masks, np.concatenate([real.hints(), pseudo.hints()]))
+    assert joined.ids == (*plain.ids, *plain.ids[2:])
+    (tmp_path / "some/latents.safetensors").write_bytes(b"cut")
+    for place in ("nowhere", "some"):
+        with pytest.raises(UserError, match="holds no cached latents: run dvc repro"):
+            load_training_data(real, tmp_path / place)

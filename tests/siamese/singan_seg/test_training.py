@@ -199,6 +199,27 @@ def test_what_is_not_there_is_named(trained, tmp_path):
         list(load(other, tmp_path, SAMPLING).sample([request(LESION)]))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"generator": {', "Expecting"),
+        ("{}", "it lacks 'generator'"),
+        ("[]", "list indices"),
+        ('{"generator": {"method": "nothing"}}', "config.json has the method nothing; known are controlnet, siamese"),
+        ('{"generator": {"method": "singan_seg", "unheard_of": 1}}', "unheard_of"),
+        ('{"generator": {"method": "controlnet"}}', "it lacks 'base'"),
+        ('{"generator": {"method": "dfmgan"}}', "it lacks 'side'"),
+        ('{"generator": {"method": "anomaly_diffusion"}}', "No such file or directory"),
+    ],
+)
+def test_a_generator_whose_config_is_damaged_never_loads(tmp_path, base_dir, text, words):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="holds a damaged generator") as caught:
+        load(tmp_path, base_dir, SAMPLING)
+    assert words in caught.value.problems[0]
+    assert "run dvc repro, which trains it anew" in caught.value.problems[1]
+
+
 def test_small_images_and_diverging_losses_are_refused(run):
     with pytest.raises(UserError, match="32 x 32 px are too small"):
         run("small", min_size=20, max_size=40)
