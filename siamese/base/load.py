@@ -28,11 +28,14 @@ DEFAULT_CHANNELS = {"vae": (64,), "unet": (320, 640, 1280, 1280)}  # diffusers',
 
 
 def base_info(base_dir: Path) -> dict:
-    """Return what base.json says: kind, name and hash of the model."""
+    """Return what base.json says: kind, name and hash of the model. Raises: UserError when it says nothing."""
     path = base_dir / "base.json"
     if not path.is_file():
         raise UserError(f"{path} is missing: run dvc repro, which makes the base model first")
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: run dvc repro, which makes the base model anew", [str(error)]) from error
 
 
 @functools.cache

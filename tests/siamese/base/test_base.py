@@ -314,6 +314,14 @@ def test_the_hash_of_a_model_is_read_once_and_anew_after_any_change(base_dir, tm
     assert len(hashed) == 6
 
 
+def test_a_base_that_does_not_say_what_it_is_is_named(tmp_path):
+    with pytest.raises(UserError, match="is missing: run dvc repro"):
+        base_info(tmp_path)
+    (tmp_path / "base.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged: run dvc repro"):
+        base_info(tmp_path)
+
+
 def test_images_without_masks_have_latents_of_their_own_and_stand_after_the_pairs(real, base_dir, tmp_path):
     rows = [LoneImage(pair.id, pair.image, "", "", pair.image_sha256) for pair in real.pairs[2:]]
     for name, lone in (("none", LoneImages(real.folder, ())), ("some", LoneImages(real.folder, tuple(rows)))):
