@@ -181,8 +181,8 @@ def check_values(params: Params) -> Iterable[str]:
         multiple = getattr(params.generators[generator], "size_multiple", 1)
         if params.datasets[dataset].size_px % multiple:
             yield f"datasets.{dataset}.size_px: must be a multiple of {multiple} for generators.{generator}"
-        for problem in params.generators[generator].size_problems(params.datasets[dataset].size_px):
-            yield f"generators.{generator}.{problem}, for the images of datasets.{dataset}"
+        for misfit in params.generators[generator].size_problems(params.datasets[dataset].size_px):
+            yield f"generators.{generator}.{misfit}, for the images of datasets.{dataset}"
     if isinstance(params.base, PretrainedHere):
         factor, multiple = downsampling(params.base.vae.channels), params.base.size_multiple
         for name, row in params.generators.items():
