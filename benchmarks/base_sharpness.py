@@ -66,7 +66,7 @@ def main(folder: Path | None) -> None:
     from data.prepare.prepare import prepare
     from pipeline.params.read import read_params
     from siamese.base.autoencoder import train_autoencoder
-    from siamese.config.sections import VaeShape
+    from siamese.config.base import VaeShape
 
     torch.set_num_threads(1)
     params, found = read_params(ROOT / "params.yaml"), {}

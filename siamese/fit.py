@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import PairSet
+from data.pairs.manifest import PairSet, check_one_class
 from siamese.anomaly.train import train_anomaly
 from siamese.arsdm.train import train_arsdm
-from siamese.base.latents import PixelData, check_one_class, load_training_data
+from siamese.base.latents import PixelData, load_training_data
 from siamese.config.sections import NEEDS
 from siamese.dfmgan.train import train_dfmgan
 from siamese.method.registry import METHODS
@@ -39,9 +39,12 @@ def load_data(
     """
     needs = NEEDS[row.method]
     if needs.emits_masks:
-        check_one_class(real.pairs)
+        check_one_class(real.pairs, row.method)
     if needs.normal and not pool:
-        raise UserError(f"{row.method} trains on images without a lesion: give `normal` in the row of the data set")
+        raise UserError(
+            f"{row.method} needs images without a lesion, and the data set has none",
+            ["give `normal` in its row under datasets, such as normal: {path: train/good} or normal: {crops: 200}"],
+        )
     normals = pool.images() if needs.normal and pool else None
     if needs.latents:
         return load_training_data(real, latents_dir, normals, pseudo)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from data.acquire.config import leads_out
 from data.acquire.members import BY_HAND, CHUNK_BYTES, MAX_MEMBERS, NESTED, Member, members
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 
 NESTED_LEVELS = 2
 NAMED = 10  # offending members in one error
@@ -86,8 +86,7 @@ def _checked(listed: Iterable[Member], target: Path, budget: _Budget, label: str
     files = Counter("/".join(member.parts).casefold() for member in members if not member.is_folder)
     faults = [f"{m.name!r} {fault}" for m in members if (fault := _fault(m, target, files))]
     if faults:
-        faults[NAMED:] = [f"and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
-        raise UserError(f"{label} cannot be unpacked, nothing of it was written", faults)
+        raise UserError(f"{label} cannot be unpacked, nothing of it was written", few(faults, NAMED))
     kept = [m for m in members if not m.is_folder and "__MACOSX" not in m.parts and m.parts[-1:] != (".DS_Store",)]
     if not kept:
         raise UserError(f"{label} holds no files: copy or download it again")

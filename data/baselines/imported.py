@@ -130,7 +130,11 @@ def _importer(
         except BadImageError as error:
             return [f"{error.code}: {error}"]
         if row.resize == "stretch":
-            image, labels = resize_image(image, size_px, antialias=row.antialias), resize_mask(labels, size_px)
+            small = resize_mask(labels, size_px)
+            if labels.any() and not small.any():
+                mask = source.masks[0]
+                return [f"empty_mask: {mask}: its lesion falls between the pixels of {size_px} px: remove the pair"]
+            image, labels = resize_image(image, size_px, antialias=row.antialias), small
         own_id = "-".join((name, source.split, source.id) if source.id in often else (name, source.id))
         pair = Pair(
             own_id, *file_names(own_id), "train", row.source or name, source.domain,

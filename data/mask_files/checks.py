@@ -121,6 +121,16 @@ def set_problems(facts: Mapping[str, Sequence[MaskFacts]], *, inverted: bool | N
     return [line for where, members in judged.items() for line in _mostly_odd(where, members, inverted)]
 
 
+def lost_hint(lost: Sequence[MaskFacts], size_px: int) -> str:
+    """Return a sentence on masks whose lesion is gone at `size_px`, or nothing."""
+    if not lost:
+        return ""
+    return (
+        f"the lesions of {len(lost)} masks fall between the pixels of size_px {size_px}, where these masks are empty: "
+        f"take a larger size_px, or leave these pairs out ({_such_as(lost)})"
+    )
+
+
 def set_hints(facts: Sequence[MaskFacts]) -> list[str]:
     """Return what is odd and legal, in sentences: worth a look."""
     exchanged = [mask for mask in facts if mask.border > BORDER]

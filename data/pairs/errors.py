@@ -32,6 +32,12 @@ def to_mend(what: str, problems: Sequence[str]) -> str:
     return f"{what}: {len(problems)} problem{'s' if len(problems) > 1 else ''} to mend, then run again"
 
 
+def few(problems: Sequence[str], most: int = 10) -> list[str]:
+    """Return the first problems, and a line that says how many more there are."""
+    left = len(problems) - most
+    return [*problems[:most], f"and {left} more"] if left > 0 else list(problems)
+
+
 @contextlib.contextmanager
 def naming(where: object) -> Iterator[None]:
     """Put the file, or the place in it, in front of the message of a BadImageError that the block raises."""

@@ -60,6 +60,15 @@ def class_names(pair: Pair) -> tuple[str, ...]:
     return tuple(pair.classes.split("|"))
 
 
+def check_one_class(pairs: Sequence[Pair], who: str) -> None:
+    """Raise UserError when pairs have several classes of lesion, which the masks that `who` makes do not tell apart."""
+    if names := next((class_names(pair) for pair in pairs if len(class_names(pair)) > 1), ()):
+        raise UserError(
+            f"masks made by {who} have one class of lesion; these pairs have {', '.join(names)}",
+            [f"leave `classes` out of the data-set row, then all of them are lesion, or do without {who}"],
+        )
+
+
 def content_box(pair: Pair) -> Box | None:
     """Return the box of a pair's content in px, or None when it fills the frame."""
     if not pair.box:
@@ -145,7 +154,7 @@ def read_pairs(folder: Path) -> PairSet:
     """Return the pair set of a folder. Raises: UserError when it has no manifest, or one without columns of `Pair`."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}")
+        raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}, which dvc repro writes")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.mask_files.checks import MaskFacts, mask_facts, set_hints, set_problems
+from data.mask_files.checks import MaskFacts, lost_hint, mask_facts, set_hints, set_problems
 from data.mask_files.read import Reading
 from data.pairs.assemble import write_pair
 from data.pairs.errors import UserError, one_line, to_mend
@@ -124,6 +124,9 @@ def _prepare_folder(row: FolderDataset, folder: Path, unlabelled: Path) -> Itera
     if not problems:
         facts = {split: [result.facts for result in written if result.pair.split == split] for split in splits}
         problems = set_problems(facts, inverted=row.inverted_masks)
+    lost = lost_hint([r.facts for r in written if r.facts.foreground and not r.pair.foreground], row.size_px)
+    if not problems and lost and not any(pair.foreground for pair in pairs if pair.split == TRAIN):
+        problems = [lost]
     if not problems:
         problems, let_in = leaks(pairs, thumbnails, row.allow_duplicates)
     if problems:
@@ -131,6 +134,7 @@ def _prepare_folder(row: FolderDataset, folder: Path, unlabelled: Path) -> Itera
     hints = [] if row.inverted_masks is False else set_hints([result.facts for result in written])
     if several := sum(len(source.masks) > 1 for _, source in tasks):
         hints.append(f"{several} images have several masks, merged: a pixel is lesion where any says so")
+    hints += [lost] if lost else []
     if hints:
         sys.stderr.write("".join(f"{row.path}: {hint}\n" for hint in hints))
     if let_in:

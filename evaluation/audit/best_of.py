@@ -13,7 +13,7 @@ import numpy as np
 
 from data.pairs.manifest import Pair, PairSet
 from data.pretrained import lite0
-from evaluation.audit.filters import FilterRow
+from evaluation.audit.config import FilterRow
 from evaluation.audit.mask_fidelity import Judge, mask_fidelity
 from evaluation.audit.nearest import blocks, comparable, squared_distances
 from evaluation.features.config import FeaturesConfig

@@ -1,87 +1,24 @@
 """Filters: which synthetic pairs are worth training on, decided from the table that the score stage writes.
 
-Of the rows here best_of.py does another kind, which keeps the number of pairs, and match_colour.py the colours.
+Of the rows in config.py best_of.py does another kind, which keeps the number of pairs, and match_colour.py the colours.
 """
 
 import csv
-import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from data.pairs.config import Config, Probability
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 from data.pairs.files import copy_file, of_cell, sha256_file, whole_folder
 from data.pairs.image_io import png_text, write_image
 from data.pairs.manifest import PairSet, file_names, write_manifest
-from evaluation.audit.match_colour import Match, Recolour
-
-CRITERIA = ("mask_fidelity", "colour_drift", "copy")
+from evaluation.audit.config import CRITERIA, FilterRow
+from evaluation.audit.match_colour import Recolour
 
 Row = Mapping[str, str]
-
-
-BAND = (0.5, 0.95)
-
-
-class FilterRow(Config):
-    """What a synthetic pair must satisfy to be kept, or how one of several is chosen, and what colours it gets."""
-
-    min_mask_fidelity: Probability | None = Field(
-        default=None, description="Dice of the judge on the image against its mask: at least this, 0-1"
-    )
-    max_colour_drift: float | None = Field(
-        default=None, gt=0, description="1 is the edge within which 95 % of the real training images lie"
-    )
-    drop_copies: bool = Field(default=False, description="drop what the copy audit takes for a training image")
-
-    best_of: int | None = Field(
-        default=None, ge=2, description="so many images are drawn for each mask and one is kept, so no pair is dropped"
-    )
-    fidelity: tuple[Probability, Probability] | None = Field(
-        default=None,
-        description="for best_of: [low, high] of the judge's Dice, within which an image is preferred; where none lies "
-        f"in it, the nearest to it is kept. Left out: {list(BAND)}",
-    )
-    prefer: Literal["far", "near"] | None = Field(
-        default=None,
-        description="for best_of, of the images within the band: that farthest from its nearest training image, which "
-        "adds most, or that nearest to one, which looks most real. Left out: far",
-    )
-    match_colour: Match | None = Field(
-        default=None,
-        description="mean and deviation of each Lab channel become those of parent: the real image of the mask; "
-        "domain: the mean over the training images of its domain",
-    )
-
-    @model_validator(mode="after")
-    def _filters_something(self) -> "FilterRow":
-        if not (self.criteria() or self.best_of or self.match_colour):
-            raise ValueError(
-                "needs at least one of min_mask_fidelity, max_colour_drift, drop_copies: true, best_of and match_colour"
-            )
-        if self.best_of and self.criteria():
-            raise ValueError("best_of keeps the number of pairs, so nothing that drops pairs goes with it")
-        if (self.fidelity or self.prefer) and not self.best_of:
-            raise ValueError("fidelity and prefer are for best_of, which is left out")
-        if self.band[0] >= self.band[1]:
-            raise ValueError(f"fidelity must be [low, high] with low < high, got {list(self.band)}")
-        return self
-
-    @property
-    def band(self) -> tuple[float, float]:
-        """Return the judge's Dice that best_of looks for, low and high."""
-        return self.fidelity or BAND
-
-    def criteria(self) -> tuple[str, ...]:
-        """Return the columns of the table that are looked at, in the order of CRITERIA."""
-        needed = (self.min_mask_fidelity is not None, self.max_colour_drift is not None, self.drop_copies)
-        return tuple(itertools.compress(CRITERIA, needed))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -128,13 +65,8 @@ def decide(rows: Iterable[Row], filter_row: FilterRow) -> dict[str, list[str]]:
                 decided[row["id"]].append(criterion)
     if problems:
         what_to_do = "see the reason in results/details/scores, or take this criterion out of the filter"
-        raise UserError(f"the filter lacks {len(problems)} values: {what_to_do}", _few(problems))
+        raise UserError(f"the filter lacks {len(problems)} values: {what_to_do}", few(problems))
     return decided
-
-
-def _few(problems: Sequence[str], at_most: int = 10) -> list[str]:
-    left = len(problems) - at_most
-    return [*problems[:at_most], f"and {left} more"] if left > 0 else list(problems)
 
 
 def filter_pairs(
@@ -156,7 +88,7 @@ def filter_pairs(
     ids = [pair.id for pair in synthetic.pairs]
     if set(rows) != set(ids):
         odd = sorted(set(rows) ^ set(ids))
-        raise UserError(f"{table} is not of the pairs in {synthetic.folder}: score them again", _few(odd))
+        raise UserError(f"{table} is not of the pairs in {synthetic.folder}: score them again", few(odd))
     decided = decide((rows[name] for name in ids), filter_row)
     kept = [pair for pair in synthetic.pairs if not decided[pair.id]]
     if not kept:

@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 from data.pairs.manifest import Pair, PairSet, content
 from evaluation.audit.colour import SMALLEST_SD, lab_statistics
+from evaluation.audit.config import Match
 
-Match = Literal["parent", "domain"]
 Recolour = Callable[[Pair, np.ndarray], tuple[np.ndarray, str]]
 """A pair and its image, uint8 (H, W, 3) -> the image in its new colours, and what they are, as text for its file."""
 
@@ -39,10 +38,9 @@ def recolour_to(train: PairSet, match: Match, pairs: Sequence[Pair]) -> Recolour
     """
     real = {pair.id: pair for pair in train.pairs}
     if orphans := [pair.id for pair in pairs if pair.parent not in real]:
-        left = f" and {len(orphans) - 10} more" if len(orphans) > 10 else ""
         raise UserError(
             "match_colour: pairs whose parent is not among the training pairs have no colours to be given",
-            [", ".join(orphans[:10]) + left, "leave match_colour out of this filter"],
+            [", ".join(few(orphans)), "leave match_colour out of this filter"],
         )
     needed = {pair.parent for pair in pairs} if match == "parent" else real.keys()
     groups = defaultdict(list)

@@ -13,8 +13,9 @@ from pipeline.params.blocks import BLOCKS, REFERENCES
 from pipeline.params.errors import dangling
 from pipeline.params.mask_checks import check_masks
 from pipeline.params.schema import Params
+from siamese.config.base import PretrainedHere
 from siamese.config.rows import HintRow, downsampling
-from siamese.config.sections import NEEDS, PretrainedHere
+from siamese.config.sections import NEEDS
 
 SEEDED = re.compile(r"-g\d+$")  # the end of what a generator is called in paths
 
@@ -180,6 +181,8 @@ def check_values(params: Params) -> Iterable[str]:
         multiple = getattr(params.generators[generator], "size_multiple", 1)
         if params.datasets[dataset].size_px % multiple:
             yield f"datasets.{dataset}.size_px: must be a multiple of {multiple} for generators.{generator}"
+        for misfit in params.generators[generator].size_problems(params.datasets[dataset].size_px):
+            yield f"generators.{generator}.{misfit}, for the images of datasets.{dataset}"
     if isinstance(params.base, PretrainedHere):
         factor, multiple = downsampling(params.base.vae.channels), params.base.size_multiple
         for name, row in params.generators.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 from pipeline.params.checks import check_lists, check_values
 from pipeline.params.earlier import refuse_earlier
 from pipeline.params.errors import dangling, format_errors
@@ -49,8 +49,7 @@ def check_text(text_of_file: str, path: Path) -> Params:
         problems = problems or list(check_values(params))
         if not problems:
             return params
-    shown = problems[:MOST_LINES] + [f"and {len(problems) - MOST_LINES} more"] * (len(problems) > MOST_LINES)
-    raise UserError(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", shown)
+    raise UserError(f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", few(problems, MOST_LINES))
 
 
 def load_params(reads: Mapping[str, str], item: Mapping[str, Any], path: Path = Path("params.yaml")) -> SimpleNamespace:

@@ -9,10 +9,11 @@ from data.baselines.config import Baseline
 from data.masks.config import Masks
 from data.pairs.config import Config
 from data.prepare.config import Dataset
-from evaluation.audit.filters import FilterRow
+from evaluation.audit.config import FilterRow
 from evaluation.features.config import FeaturesConfig, ScoresConfig
 from segmentation.config.architectures import ArchitectureRow
-from siamese.config.sections import Base, Generator, SamplingConfig, TrainingSection
+from siamese.config.base import Base
+from siamese.config.sections import Generator, SamplingConfig, TrainingSection
 
 # DVC splits names at dots, stage names at @, and reads results/<source>-<masks>-x<multiple> back from the right.
 LONGEST = 40  # letters of a name: five of them make the name of one stage and its log, which may have 255

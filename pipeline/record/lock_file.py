@@ -46,7 +46,8 @@ def _stages(text: str) -> dict[str, Any] | None:
     return stages if whole else None
 
 
-def _read(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a dvc.lock, or of another file that DVC writes; empty where it is missing or is no text."""
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
@@ -60,7 +61,7 @@ def _committed() -> str:
 
 def _broken(text: str) -> bool:
     """Return whether a dvc.lock was cut: it does not read, or is the first part of the last whole one."""
-    stages, before = _stages(text), _stages(_read(COPY)) or {}
+    stages, before = _stages(text), _stages(text_of(COPY)) or {}
     if stages is None:
         return True
     names, earlier = list(stages), list(before)
@@ -69,8 +70,8 @@ def _broken(text: str) -> bool:
 
 def keep_copy() -> None:
     """Keep dvc.lock in .work if it is whole: a stage does this at its start, when DVC writes nothing."""
-    text = _read(LOCK)
-    if text and text != _read(COPY) and not _broken(text):
+    text = text_of(LOCK)
+    if text and text != text_of(COPY) and not _broken(text):
         with contextlib.suppress(OSError):  # a folder that is only read
             write_text(COPY, text)
 
@@ -125,7 +126,7 @@ def _is_stranger(process: int) -> bool:
 def _blocked() -> bool:
     """Return whether DVC's list of the paths that processes read and write is cut, or names one that is no DVC."""
     try:
-        busy = json.loads(_read(BUSY)) if BUSY.exists() else {}
+        busy = json.loads(text_of(BUSY)) if BUSY.exists() else {}
         entries = [entry for kind in ("read", "write") for entry in busy.get(kind, {}).values()]
         numbers = [int(use["pid"]) for entry in entries for use in (entry if isinstance(entry, list) else [entry])]
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -141,9 +142,9 @@ def mend() -> list[str]:
     Raises: UserError when they are broken and a DVC is at work.
     """
     done = []
-    if (LOCK.is_file() and _broken(_read(LOCK))) or _blocked():
+    if (LOCK.is_file() and _broken(text_of(LOCK))) or _blocked():
         with _no_dvc_writes():  # which may have ended meanwhile
-            if LOCK.is_file() and _broken(text := _read(LOCK)):
+            if LOCK.is_file() and _broken(text := text_of(LOCK)):
                 done.append(_put_back(text))
             if _blocked():
                 BUSY.unlink()
@@ -155,7 +156,7 @@ def mend() -> list[str]:
 def _put_back(text: str) -> str:
     write_text(ASIDE, text)
     cut = f"{LOCK} was cut while DVC wrote it (kept as {ASIDE})"
-    for source, good in (("the last whole one", _read(COPY)), ("that of the last commit", _committed())):
+    for source, good in (("the last whole one", text_of(COPY)), ("that of the last commit", _committed())):
         if good and _stages(good) is not None:
             write_text(LOCK, good)
             return f"{cut}: {source} is back, and what it lacks runs again or comes out of DVC's cache"

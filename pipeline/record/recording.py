@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from data.pairs.files import write_text
 from pipeline.processes import leash
-from pipeline.record.lock_file import COPY, LOCK
+from pipeline.record.lock_file import COPY, LOCK, text_of
 from pipeline.record.settings import PARAMS, TEXT
 
 RECORDS = (LOCK.name, "rwlock")  # what DVC writes in place, again and again
@@ -45,10 +45,6 @@ def with_stage(text: str, part: str) -> str:
     return part if entries is None or new is None else HEAD + "".join((entries | new).values())
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
 @contextlib.contextmanager
 def _replaced(path: Path, one_stage: bool, **how: Any) -> Iterator[IO]:
     """Yield a file that takes the place of `path` when the block ends well. DVC's locks let one write at a time.
@@ -60,8 +56,8 @@ def _replaced(path: Path, one_stage: bool, **how: Any) -> Iterator[IO]:
         yield file
     if path.name == LOCK.name:
         if one_stage:
-            beside.write_text(with_stage(_text(path), _text(beside)), encoding="utf-8")
-        write_text(path.parent / COPY, _text(beside))
+            beside.write_text(with_stage(text_of(path), text_of(beside)), encoding="utf-8")
+        write_text(path.parent / COPY, text_of(beside))
     beside.replace(path)
 
 
@@ -75,7 +71,7 @@ def file_system(params: str | None = None, stage: str | None = None):
 
     texts = {} if params is None else {os.path.abspath(PARAMS): lambda: params}
     if stage and LOCK.exists():
-        texts[os.path.abspath(LOCK)] = lambda: of_stage(_text(LOCK), stage)
+        texts[os.path.abspath(LOCK)] = lambda: of_stage(text_of(LOCK), stage)
 
     class WholeFiles(LocalFileSystem):
         def open(self, path, mode="r", **kwargs):

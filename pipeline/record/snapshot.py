@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 from data.pairs.files import TEMPORARY, sha256_file
 from pipeline.params.yaml_text import load_yaml
 from pipeline.record.settings import PARAMS, TEXT, dependencies, look_up
 
 HASHED = 16 << 20  # bytes: of more, the largest files are known by size and time alone
-SHOWN = 10
 SETTLE_S = 1  # an editor may be writing just now
 
 
@@ -94,9 +93,8 @@ class Snapshot:
         """Raises: UserError when something has changed, so that DVC records nothing."""
         changes = self.changes()
         if changes:
-            more = [f"and {len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
             advice = "run it again" + (
                 f"; or put all back as it was and keep what was made: dvc commit -f {self.stage}" if self.stage else ""
             )
             title = f"{self.stage or 'the stage'}: what it was started with has changed, so nothing is recorded"
-            raise UserError(title, [*changes[:SHOWN], *more, advice])
+            raise UserError(title, [*few(changes), advice])

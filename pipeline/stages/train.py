@@ -26,8 +26,8 @@ def run(item: dict, params) -> None:
     training = TrainingConfig(**params.training.model_dump() | {"steps": steps, "steps_of": {}}, seed=seed)
     needs = NEEDS[params.generator.method]
     pool = read_pairs(paths.normal(dataset)) if needs.normal else None
-    labelled = paths.pseudo_pairs(dataset, name)
-    pseudo = read_pairs(labelled) if labelled.is_dir() else None
+    asked = getattr(params.generator, "pseudo_masks", False)
+    pseudo = read_pairs(paths.pseudo_pairs(dataset, name)) if asked else None
     data = load_data(
         params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset), pool, pseudo
     )

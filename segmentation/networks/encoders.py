@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 from data.pairs.files import sha256_file
 from data.pretrained import lite0
 from segmentation.config.networks import NetworkConfig
@@ -128,8 +128,7 @@ def fill_encoder(encoder: nn.Module, row: NetworkConfig, args: dict[str, Any], s
         ),
     ]
     if problems:
-        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        _refuse(row, f"does not fit encoder {row.encoder_name()}", [*problems[:SHOWN], *more])
+        _refuse(row, f"does not fit encoder {row.encoder_name()}", few(problems, SHOWN))
     part.load_state_dict({own: state.get(name, wanted[own]) for own, name in names.items()})
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.assemble import write_pair
-from data.pairs.errors import UserError
-from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_manifest
+from data.pairs.manifest import Pair, PairSet, check_one_class, file_names, write_manifest
 from data.pairs.prepared import LoneImages
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.predict import load_segmenter
@@ -25,11 +24,7 @@ def write_pseudo_pairs(real: PairSet, lone: LoneImages, row: ArchitectureRow, so
 
     Raises: UserError when the pairs have several classes of lesion, of which a segmenter knows none, and as `train`.
     """
-    if len(names := class_names(real.pairs[0])) > 1:
-        raise UserError(
-            f"pseudo masks tell lesion from background alone; these pairs have the classes {', '.join(names)}",
-            ["leave `classes` out of the row of the data set, then all of them are lesion, or do without pseudo masks"],
-        )
+    check_one_class(real.pairs, "a segmenter")
     with tempfile.TemporaryDirectory() as name:
         train(real, PairSet(Path(name), ()), row, Path(name), seed=SEED, settings="judge")
         segmenter = load_segmenter(Path(name))

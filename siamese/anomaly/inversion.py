@@ -15,14 +15,14 @@ from data.masks.config import InvertedMasks
 from data.masks.constraints import Made
 from data.masks.masks import NewKey, flipped_mask
 from data.pairs.errors import UserError
-from data.pairs.manifest import PairSet, content
+from data.pairs.manifest import PairSet, check_one_class, content
 from data.pairs.seeds import item_seed
 from data.pairs.training import accelerator
 from siamese.anomaly.augment import used_pairs
 from siamese.anomaly.latents import drawn, posterior
 from siamese.anomaly.words import Prompts, Words
 from siamese.base.devices import place
-from siamese.base.latents import check_one_class, to_signed
+from siamese.base.latents import to_signed
 from siamese.base.load import load_scheduler, load_text, load_unet, load_vae
 from siamese.base.steps import train_steps
 from siamese.config.anomaly import AnomalyRow
@@ -115,7 +115,7 @@ def inverted_masks(real: PairSet, name: str, row: InvertedMasks, base_dir: Path,
 
     Raises: UserError for several classes of lesion, and when every draw of every mask was rejected.
     """
-    check_one_class(real.pairs)
+    check_one_class(real.pairs, "inversion")
     parents = {pair.id: pair for pair in real.pairs if pair.foreground}
     if not parents:
         raise UserError(f"masks.{name}: no training mask has a lesion, so there is nothing to learn")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 
 
 def latent_masks(lesion: Tensor, size: Sequence[int], how: str) -> tuple[Tensor, Tensor]:
@@ -40,20 +40,20 @@ def lesion_values(masks: np.ndarray) -> list[float]:
     return [float(value) for value in np.unique(masks) if value] or [1.0]
 
 
-def lesion_names(masks: np.ndarray, values: Sequence[float]) -> list[int]:
-    """Return the place of each mask's kind in `values`; a mask without lesion takes the first.
+def lesion_names(masks: np.ndarray, values: Sequence[float], ids: Sequence[str]) -> list[int]:
+    """Return the place of each mask's kind in `values`; a mask without lesion takes the first. `ids` are the masks'.
 
     Raises: UserError when a mask holds several kinds, or one that is not among them.
     """
     kinds = [[float(value) for value in np.unique(mask) if value] for mask in masks]
-    several = [str(place) for place, kind in enumerate(kinds) if len(kind) > 1]
+    several = [own_id for own_id, kind in zip(ids, kinds, strict=True) if len(kind) > 1]
     unknown = sorted({value for kind in kinds for value in kind} - set(values))
     if several:
         raise UserError(
-            f"anomaly_diffusion: {len(several)} masks hold more than one class of lesion, such as the masks at",
+            f"anomaly_diffusion learns one class of lesion a mask; {len(several)} masks hold more than one class",
             [
-                ", ".join(several[:8]),
-                "it learns one kind a mask: merge the classes, or take another generator",
+                ", ".join(few(several)),
+                "leave `classes` out of the data-set row, then all of them are lesion, or take another generator",
             ],
         )
     if unknown:

@@ -6,19 +6,17 @@ from typing import NamedTuple
 
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from siamese.anomaly.spatial import build_spatial
 from siamese.anomaly.words import Prompts, Words
 from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import seeded
-from siamese.base.load import base_info, load_text, load_unet
+from siamese.base.load import load_text, load_unet
 from siamese.config.anomaly import AnomalyRow
-from siamese.method.checkpoint import WEIGHTS, read_config
+from siamese.method.checkpoint import WEIGHTS, check_base, read_config, reading
 
 
 class Learned(NamedTuple):
@@ -68,17 +66,13 @@ def load(folder: Path, base_dir: Path) -> tuple[Networks, AnomalyRow, list[float
 
     Raises: UserError when the folder is not complete, holds another method, or was trained on another base model.
     """
-    config, base = read_config(folder), base_info(base_dir)["sha256"]
-    again = "run dvc repro, which trains it, or name the folder of a trained anomaly_diffusion"
-    try:
+    config = read_config(folder)
+    with reading(folder):
         row = AnomalyRow.model_validate_json(json.dumps(config["generator"]))
-        state = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{folder} holds a damaged generator", [str(error), again]) from error
-    if config["base"] != base:
-        raise UserError(f"{folder} was trained on the base model {config['base'][:12]}, but {base_dir} is {base[:12]}")
-    networks = build(row, base_dir, len(config["lesions"]))
+        state, lesions = load_file(folder / WEIGHTS), list(config["lesions"])
+    check_base(folder, config, base_dir)
+    networks = build(row, base_dir, len(lesions))
     load_flat_state(networks.learned.parts(), state)
     for network in (*networks.learned, networks.prompts, networks.unet):
         network.eval().requires_grad_(False)
-    return networks, row, config["lesions"]
+    return networks, row, lesions

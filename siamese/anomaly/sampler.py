@@ -43,8 +43,8 @@ def latent_sampler(
         place(network, device)
     factor = downsampling(vae.config.block_out_channels)
 
-    def contexts(masks: np.ndarray, lesion: Tensor) -> Tensor:
-        names = torch.tensor(lesion_names(masks, lesions), device=device)
+    def contexts(ids: Sequence[str], masks: np.ndarray, lesion: Tensor) -> Tensor:
+        names = torch.tensor(lesion_names(masks, lesions, ids), device=device)
         vectors = vectors_of(networks.learned, names, encoder_masks(lesion, row.encoder_px))
         return networks.prompts(torch.zeros_like(names), vectors)
 
@@ -57,7 +57,7 @@ def latent_sampler(
         _report([request.id for request, small in zip(requests, kept.tolist(), strict=True) if small])
         rngs = generators_of([request.seed for request in requests])
         with processes.autocast():
-            context = contexts(masks, lesion)
+            context = contexts([request.id for request in requests], masks, lesion)
             normal = encoded(vae, to_signed(normals).to(device), row.normal_latent, rngs)
             latents = paint(networks, row, schedule, context, normal, cells, rngs)
         images = decode_images(vae, latents.float())

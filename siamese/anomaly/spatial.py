@@ -117,5 +117,10 @@ def build_spatial(row: AnomalyRow, width: int) -> nn.Module:
 
 
 def encoder_masks(lesion: Tensor, side: int) -> Tensor:
-    """Return masks (B, 1, side, side) of 0 and 1 from masks (B, 1, H, W): a pixel is lesion by its nearest one."""
-    return functional.interpolate(lesion, size=(side, side), mode="nearest-exact")
+    """Return masks (B, 1, side, side) of 0 and 1 from masks (B, 1, H, W): a pixel is lesion by its nearest one.
+
+    A lesion that this loses takes every pixel that it touches, as on the latents' grid.
+    """
+    nearest = functional.interpolate(lesion, size=(side, side), mode="nearest-exact")
+    lost = nearest.flatten(1).amax(1) == 0
+    return torch.where(lost[:, None, None, None], functional.adaptive_max_pool2d(lesion, side), nearest)

@@ -72,7 +72,7 @@ def train_anomaly(data: TrainingData, row: AnomalyRow, run: Run) -> None:
     cfg, schedule = run.cfg, load_scheduler(run.base_dir)
     count = used_pairs(len(data.images), row.share)
     values = lesion_values(data.masks[:count])
-    names = lesion_names(data.masks[:count], values)
+    names = lesion_names(data.masks[:count], values, data.ids[:count])
     with one_training(cfg) as accelerator:
         networks = build(row, run.base_dir, len(values), item_seed(cfg.seed, "weights"))
         _place(networks, cfg, accelerator)

@@ -9,7 +9,6 @@ import torch
 from diffusers.models.attention_processor import Attention
 from diffusers.models.controlnets.controlnet import zero_module
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,7 +18,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from siamese.base.devices import seeded
 from siamese.config.arsdm import ArsdmRow
-from siamese.method.checkpoint import WEIGHTS, read_config
+from siamese.method.checkpoint import WEIGHTS, read_config, reading
 
 CLASSES = 2  # background, lesion
 EPS = 1e-5
@@ -179,16 +178,16 @@ def load_network(folder: Path) -> tuple[SpadeUNet, ArsdmRow]:
 
     Raises: UserError when the folder is not complete, or holds another method or another network's weights.
     """
-    generator = read_config(folder)["generator"]
-    again = "run dvc repro, which trains it, or name the folder of a trained arsdm"
-    try:
-        row = ArsdmRow.model_validate_json(json.dumps(generator))
+    config = read_config(folder)
+    with reading(folder):
+        row = ArsdmRow.model_validate_json(json.dumps(config["generator"]))
         state = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{folder} holds a damaged generator", [str(error), again]) from error
     network = build_network(row)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{folder}: {WEIGHTS} is not of the network in config.json", [str(error), again]) from error
+        raise UserError(
+            f"{folder}: {WEIGHTS} is not of the network in config.json",
+            [str(error), "run dvc repro, which trains it anew"],
+        ) from error
     return network.eval().requires_grad_(False), row

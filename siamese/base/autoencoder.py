@@ -15,7 +15,7 @@ from siamese.base.devices import moved, norm_groups, seeded
 from siamese.base.latents import to_signed
 from siamese.base.sharpness import Loss, band_energy, laplacian_l1, perceptual_loss
 from siamese.base.steps import train_steps
-from siamese.config.sections import VaeShape
+from siamese.config.base import VaeShape
 
 KL_WEIGHT = 1e-6
 START_LOG_VARIANCE = -10.0

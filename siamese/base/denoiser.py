@@ -11,7 +11,7 @@ from torch.nn import functional
 from data.pairs.seeds import item_seed
 from siamese.base.devices import norm_groups, seeded
 from siamese.base.steps import train_steps
-from siamese.config.sections import UnetShape
+from siamese.config.base import UnetShape
 
 PROMPT_DROPOUT = 0.1
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.pairs.errors import UserError
-from data.pairs.manifest import Pair, PairSet, class_names
+from data.pairs.manifest import PairSet
 from data.pairs.prepared import LoneImages
 from data.pairs.training import accelerator
 from siamese.base.load import base_info, encode_prompts, load_vae, reduction
@@ -90,6 +91,14 @@ class TrainingData(NamedTuple):
     images: np.ndarray  # uint8 (N, H, W, 3)
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
     normals: np.ndarray | None = None  # uint8 (M, H, W, 3): images without a lesion, for the methods that need them
+    ids: tuple[str, ...] = ()  # of the pairs
+
+
+def _read(path: Path) -> Tensors:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} holds no cached latents: run dvc repro, which makes them", [str(error)]) from error
 
 
 def load_training_data(
@@ -98,14 +107,17 @@ def load_training_data(
     """Return the cached latents with the pairs that they were made from, and images without a lesion.
 
     `pseudo` are the images without masks as pairs, in the order of their table; they stand after the real pairs.
+
+    Raises: UserError when the latents are not there, or are damaged.
     """
-    tensors = load_file(latents_dir / "latents.safetensors")
+    tensors = _read(latents_dir / "latents.safetensors")
     mean, std, context, images, masks = *(tensors[k] for k in ("mean", "std", "context")), real.images(), real.hints()
     if pseudo:
-        further = load_file(latents_dir / UNLABELLED)
+        further = _read(latents_dir / UNLABELLED)
         mean, std = torch.cat([mean, further["mean"]]), torch.cat([std, further["std"]])
         images, masks = np.concatenate([images, pseudo.images()]), np.concatenate([masks, pseudo.hints()])
-    return TrainingData(mean, std, context, images, masks, normals)
+    ids = tuple(pair.id for pairs in (real, pseudo) if pairs for pair in pairs.pairs)
+    return TrainingData(mean, std, context, images, masks, normals, ids)
 
 
 class PixelData(NamedTuple):
@@ -115,13 +127,3 @@ class PixelData(NamedTuple):
     masks: np.ndarray  # (N, H, W) in [0, 1], as PairSet.hint gives them
     normals: np.ndarray | None = None  # uint8 (M, H, W, 3): images without a lesion, for the methods that need them
     ids: tuple[str, ...] = ()  # of the pairs
-
-
-def check_one_class(pairs: Sequence[Pair]) -> None:
-    """Raise UserError when pairs have several classes of lesion, which no method that emits masks tells apart."""
-    if names := next((pair.classes for pair in pairs if len(class_names(pair)) > 1), ""):
-        classes = ", ".join(names.split("|"))
-        raise UserError(
-            f"this generator makes its own masks, with one class of lesion; these pairs have {classes}",
-            ["take another generator, or leave `classes` out of the data-set row: then all of them are lesion"],
-        )

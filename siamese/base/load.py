@@ -17,8 +17,8 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from siamese.base.reference import find_diffusers_model, model_hash, variant_of
+from siamese.config.base import DiffusersBase
 from siamese.config.rows import downsampling
-from siamese.config.sections import DiffusersBase
 
 # of the official sampler (spec 1.4, row 17)
 OFFICIAL_DDIM: dict[str, Any] = {
@@ -28,11 +28,14 @@ DEFAULT_CHANNELS = {"vae": (64,), "unet": (320, 640, 1280, 1280)}  # diffusers',
 
 
 def base_info(base_dir: Path) -> dict:
-    """Return what base.json says: kind, name and hash of the model."""
+    """Return what base.json says: kind, name and hash of the model. Raises: UserError when it says nothing."""
     path = base_dir / "base.json"
     if not path.is_file():
         raise UserError(f"{path} is missing: run dvc repro, which makes the base model first")
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: run dvc repro, which makes the base model anew", [str(error)]) from error
 
 
 @functools.cache

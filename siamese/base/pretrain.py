@@ -17,7 +17,7 @@ from siamese.base.autoencoder import normalise_latents, symmetric_latents, train
 from siamese.base.denoiser import train_denoiser
 from siamese.base.load import encode_prompts, stable_diffusion_scheduler
 from siamese.base.text import write_small_text_encoder
-from siamese.config.sections import PretrainedHere
+from siamese.config.base import PretrainedHere
 
 MODEL_INDEX = {  # how diffusers finds the parts
     "_class_name": "StableDiffusionPipeline",

@@ -11,7 +11,7 @@ from typing import Any
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree, write_json
-from siamese.config.sections import DiffusersBase
+from siamese.config.base import DiffusersBase
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 VARIANTS = ("fp16", "non_ema")

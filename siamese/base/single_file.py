@@ -15,7 +15,7 @@ from siamese.base.checkpoint_files import UNET, convert, misfits, read_checkpoin
 from siamese.base.load import stable_diffusion_scheduler
 from siamese.base.reference import PARTS, family_problems
 from siamese.base.text import clip_tokenizer, special_tokens
-from siamese.config.sections import SingleFileBase
+from siamese.config.base import SingleFileBase
 
 VAE, TEXT = "first_stage_model.", "cond_stage_model.transformer."
 NOT_READ = ("model_ema.", "control_model.", "first_stage_model.loss.")

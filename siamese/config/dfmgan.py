@@ -92,6 +92,20 @@ class DfmganRow(GeneratorRow):
             raise ValueError("; ".join(problems))
         return self
 
+    def network_side(self, size_px: int) -> int:
+        """Return the side of the networks' images, in px, for pairs of this side."""
+        return self.side or 2 ** (size_px.bit_length() - 1)
+
+    def size_problems(self, size_px: int) -> list[str]:
+        """Return what of this row does not fit pairs of this side."""
+        side, problems = self.network_side(size_px), []
+        if self.residual_from > side // 2:
+            problems.append(f"residual_from: must be at most {side // 2}, got {self.residual_from}")
+        for name, base in (("channel_base", self.channel_base), ("match_base", self.match_base)):
+            if base < side:
+                problems.append(f"{name}: must be at least {side}, got {base}")
+        return problems
+
     @model_validator(mode="after")
     def _steps_are_counted_in_images(self) -> "DfmganRow":
         if self.steps is not None:

@@ -31,6 +31,10 @@ class GeneratorRow(Config):
         """Return the values that this row gives."""
         return self.model_dump(include={"steps", "batch", "lr"}, exclude_none=True)
 
+    def size_problems(self, size_px: int) -> list[str]:
+        """Return what of this row does not fit square images of this side, one `key: sentence` each."""
+        return []
+
 
 class LatentRow(LossSwitches, GeneratorRow):
     """What every method on latents can be told; the defaults are the paper's."""
@@ -169,40 +173,6 @@ class ControlNetImageRow(HintRow):
         if self.mode != "siamese_image_branch":
             return None
         return SiameseRow(method="siamese", **{name: getattr(self, name) for name in HintRow.model_fields})
-
-
-class AdcRow(HintRow):
-    """Adaptively Distilled ControlNet: a teacher that sees the image, left behind after training."""
-
-    method: Literal["adc"]
-    image_share: float = Field(default=1.0, ge=0, description="weight of the image's residuals in the teacher's sum")
-    w_t: float = Field(default=1.0, ge=0, description="weight of the teacher's loss; 0 leaves the teacher untrained")
-    w_d: float = Field(default=1.0, ge=0, description="weight of the distillation; w_t and w_d 0: a ControlNet")
-    distill_weights: Literal["ratio", "uniform"] = Field(
-        default="ratio", description="ratio weighs lesion and background of the distillation by the other's share"
-    )
-    distill_normalize: bool = Field(
-        default=False, description="divide these weights by their mean; else small lesions are hardly distilled"
-    )
-    detach_mask: bool = Field(default=False, description="the teacher's loss does not train the mask's ControlNet")
-    teacher_init: Literal["pretrained", "random"] = Field(
-        default="pretrained", description="start of the teacher's ControlNet: the UNet's encoder, or random weights"
-    )
-
-    @model_validator(mode="after")
-    def _reads_every_switch(self) -> "AdcRow":
-        switches = {"snr_gamma": self.snr_gamma, "layout_loss": self.layout_loss}
-        asked = [name for name, value in switches.items() if value]
-        asked += ["loss_reweight: law"] if self.loss_reweight == "law" else []
-        if asked:
-            raise ValueError(f"{', '.join(asked)}: the step of adc does not read it; the other methods do")
-        return self
-
-    @model_validator(mode="after")
-    def _weights_to_normalize(self) -> "AdcRow":
-        if self.distill_normalize and self.distill_weights == "uniform":
-            raise ValueError("distill_normalize does nothing with distill_weights: uniform; set distill_weights: ratio")
-        return self
 
 
 class T2IAdapterRow(LatentRow):

@@ -50,6 +50,11 @@ class SinganSegRow(GeneratorRow):
     vgg: Literal[19, 16] = Field(default=19, description="which network the style is measured by")
     vgg_file: str | None = Field(default=None, description="its weights, as torchvision has them")
 
+    def size_problems(self, size_px: int) -> list[str]:
+        """Return what of this row does not fit images whose shorter side is this."""
+        most = size_px // 2  # so that there are two scales
+        return [f"min_size: must be at most {most}, got {self.min_size}"] if self.min_size > most else []
+
     @model_validator(mode="after")
     def _can_be_made(self) -> "SinganSegRow":
         problems = [

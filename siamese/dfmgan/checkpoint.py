@@ -4,16 +4,14 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import seeded
 from siamese.config.dfmgan import DfmganRow
 from siamese.dfmgan.generator import Defect, Normal
-from siamese.method.checkpoint import WEIGHTS, read_config
+from siamese.method.checkpoint import WEIGHTS, read_config, reading
 
 
 class Trained(NamedTuple):
@@ -38,13 +36,10 @@ def load_generator(folder: Path) -> Trained:
     Raises: UserError when the folder is not complete, or holds another method or another network's weights.
     """
     config = read_config(folder)
-    again = "run dvc repro, which trains it, or name the folder of a trained dfmgan"
-    try:
+    with reading(folder):
         row = DfmganRow.model_validate_json(json.dumps(config["generator"]))
         side, size_px = int(config["side"]), int(config["size_px"])
         state = load_file(folder / WEIGHTS)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise UserError(f"{folder} holds a damaged generator", [str(error), again]) from error
     normal, defect = seeded(lambda: (Normal(row, side), Defect(row, side)), 0)
     load_flat_state({"normal": normal, "defect": defect}, state)
     for network in (normal, defect):

@@ -32,14 +32,8 @@ def network_side(row: DfmganRow, images: np.ndarray) -> int:
     height, width = images.shape[1:3]
     if height != width:
         raise UserError(f"dfmgan: images of {height} x {width} px are no squares", ["prepare square ones: size_px"])
-    side = row.side or 2 ** (width.bit_length() - 1)
-    problems = []
-    if row.residual_from > side // 2:
-        problems.append(f"residual_from: must be at most {side // 2}, got {row.residual_from}")
-    for name, base in (("channel_base", row.channel_base), ("match_base", row.match_base)):
-        if base < side:
-            problems.append(f"{name}: must be at least {side}, got {base}")
-    if problems:
+    side = row.network_side(width)
+    if problems := row.size_problems(width):
         raise UserError(f"dfmgan: the row does not fit its networks' images of {side} px", problems)
     return side
 

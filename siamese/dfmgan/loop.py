@@ -94,12 +94,19 @@ def run_stage(
         bar.set_postfix(g=f"{means[0]:.3f}", d=f"{checked['d']:.3f}", refresh=False)
 
     batches, losses = _Batches(stage, cfg, accelerator), LateReader(log)
+    alone = ", and without mode seeking, which compares two" if stage.defect and row.lambda_ms else ""
+    if batches.micro == 1 and alone:
+        bar.write(f"{name}: 1 at a time{alone}", file=sys.stderr)
     for step in range(start, steps):
         indices = list(itertools.islice(order, batch))
         values["zeroed"] = torch.zeros((), device=stage.device)
         for phase in plan:
             if step % phase.every == 0:
+                micro = batches.micro
                 means, broken = batches.take(phase, step, indices)
+                if batches.micro < micro:
+                    how = f"now {batches.micro} at a time{alone if batches.micro == 1 else ''}"
+                    bar.write(f"{name}: out of memory: {how}", file=sys.stderr)
                 values |= dict(zip(phase.terms, means, strict=True))
                 values["zeroed"] = values["zeroed"] + broken
         if "mode_seeking" in values:

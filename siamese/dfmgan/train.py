@@ -12,7 +12,7 @@ import numpy as np
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 from data.pairs.files import code_fingerprint, work_folder
 from data.pairs.seeds import item_seed
 from siamese.base.checkpoint_files import flat_state, load_flat_state
@@ -130,6 +130,17 @@ def _warn(rows: np.ndarray, columns: list[str]) -> None:
         sys.stderr.write(f"dfmgan: {zeroed} optimiser steps had gradients that were not finite and were set to 0\n")
 
 
+def _check_lesions(data: PixelData, pairs: Pool, side: int) -> None:
+    """Name the lesions that the networks' side is too small for. Raises: UserError when no lesion is left."""
+    assert pairs.masks is not None
+    what = f"lesions too small for the networks' images of {side} px"
+    if not pairs.masks.any():
+        raise UserError(f"dfmgan: no pair has a lesion, but for {what}", ["give the row a larger side"])
+    masks = zip(data.ids, data.masks, pairs.masks, strict=False)  # mirrored copies come after all ids
+    if lost := [own_id for own_id, mask, small in masks if mask.any() and not small.any()]:
+        sys.stderr.write(f"dfmgan: {what}, lost: {', '.join(few(lost))}\n")
+
+
 def train_dfmgan(data: PixelData, row: DfmganRow, run: Run) -> None:
     """Train both stages on data.normals and on the pairs; write weights, config, loss.csv and stage 1's loss.
 
@@ -137,18 +148,15 @@ def train_dfmgan(data: PixelData, row: DfmganRow, run: Run) -> None:
     checkpoint_steps and micro_batch are read. Two things see a micro-batch and not the whole batch: the deviation in
     the discriminators and mode seeking; so the weights depend on its size and on the number of processes.
 
-    Raises: UserError when the data set has no normal images, when images are no squares or do not fit the row, when a
-    loss is not finite, or when memory does not suffice.
+    Raises: UserError when images are no squares or do not fit the row, when no lesion is left at the networks' side,
+    when a loss is not finite, or when memory does not suffice.
     """
-    if data.normals is None or not len(data.normals):
-        raise UserError(
-            "dfmgan: stage 1 needs images without lesion, and the data set has none",
-            ["name them by the key `normal` in its row under datasets, such as normal: {crops: 200, side: 0.5}"],
-        )
+    assert data.normals is not None  # `load_data` has seen to it
     side = network_side(row, data.images)
     network_side(row, data.normals)
     normals = as_pool(data.normals, None, side, mirror=row.mirror)
     pairs = as_pool(data.images, data.masks, side, mirror=row.mirror)
+    _check_lesions(data, pairs, side)
     with one_training(run.cfg) as accelerator:
         setting = Setting(row, run.cfg, side, accelerator)
         fingerprint = stage_one_fingerprint(normals, setting)

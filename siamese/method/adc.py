@@ -25,7 +25,7 @@ from diffusers import ModelMixin, UNet2DConditionModel
 from torch import Tensor, nn
 
 from siamese.base.devices import moved
-from siamese.config.rows import AdcRow
+from siamese.config.adc import AdcRow
 from siamese.method.control import Residuals, control_residuals, decoder_modules, unet_decode, unet_encode
 from siamese.method.losses import consistency_loss, mse_per_sample
 from siamese.method.networks import Networks, control_network

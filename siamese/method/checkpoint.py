@@ -1,7 +1,8 @@
 """Trained generators on latents on disk: safetensors beside the resolved configuration, loaded strictly."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from data.pairs.files import write_json
 from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import seeded
 from siamese.base.load import base_info, load_unet, reduction
-from siamese.config.sections import Generator
+from siamese.config.sections import NEEDS, Generator
 from siamese.method.networks import Networks
 from siamese.method.registry import METHODS
 
@@ -62,11 +63,35 @@ def save_generator(networks: Networks, context: Tensor, config: dict, out_dir: P
     write_json(out_dir / "config.json", config)
 
 
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn what a damaged generator makes the block raise into a UserError: bad JSON, rows, weights, missing keys."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        again = "run dvc repro, which trains it anew, or name the folder of a trained generator of this version"
+        raise UserError(f"{folder} holds a damaged generator", [what, again]) from error
+
+
 def read_config(folder: Path) -> dict:
-    """Return the configuration of a trained generator. Raises: UserError when there is none."""
+    """Return the configuration of a trained generator. Raises: UserError when there is none, or it is damaged."""
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no trained generator: run dvc repro, which trains it first")
-    return json.loads((folder / "config.json").read_text())
+    with reading(folder):
+        config = json.loads((folder / "config.json").read_text())
+        if (method := config["generator"]["method"]) not in NEEDS:
+            raise ValueError(f"config.json has the method {method}; known are {', '.join(NEEDS)}")
+    return config
+
+
+def check_base(folder: Path, config: Mapping[str, Any], base_dir: Path) -> None:
+    """Raise UserError when a generator was trained on another base model than the one in `base_dir`."""
+    base = base_info(base_dir)["sha256"]
+    with reading(folder):
+        own = str(config["base"])
+    if own != base:
+        raise UserError(f"{folder} was trained on the base model {own[:12]}, but {base_dir} is {base[:12]}")
 
 
 def load_generator(folder: Path, base_dir: Path) -> Trained:
@@ -76,9 +101,7 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
     and the mode that its configuration says.
     """
     config = read_config(folder)
-    base = base_info(base_dir)["sha256"]
-    if config["base"] != base:
-        raise UserError(f"{folder} was trained on the base model {config['base'][:12]}, but {base_dir} is {base[:12]}")
+    check_base(folder, config, base_dir)
     wanted = _kind(config["generator"])
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
@@ -90,9 +113,10 @@ def load_generator(folder: Path, base_dir: Path) -> Trained:
             f"the checkpoint is of another generator: {folder / WEIGHTS} names {kind}, config.json {wanted}",
             ["weights of an older version name no method: run dvc repro, which trains it anew"],
         )
-    state = load_file(folder / WEIGHTS)
-    context = state.pop("context")
-    row = TypeAdapter(Generator).validate_json(json.dumps(config["generator"]))
+    with reading(folder):
+        state = load_file(folder / WEIGHTS)
+        context = state.pop("context")
+        row = TypeAdapter(Generator).validate_json(json.dumps(config["generator"]))
     networks = build_networks(row, base_dir, teacher=False)
     load_flat_state(networks.saved(), state)
     for network in networks.all():

@@ -1,6 +1,7 @@
 """How hints reach the UNet: ControlNet's residuals, their mixing (Eq. 5), and the two halves of the UNet they join."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple, TypeAlias
 
@@ -177,3 +178,16 @@ def unet_decode(
 def decoder_modules(unet: UNet2DConditionModel) -> dict[str, torch.nn.Module]:
     """Return the trained parts of the UNet by their names in it."""
     return {"up_blocks": unet.up_blocks, "conv_norm_out": unet.conv_norm_out, "conv_out": unet.conv_out}
+
+
+@contextlib.contextmanager
+def constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Treat the decoder's weights as constants, forward and backward: no gradient, and nothing kept to compute one."""
+    trained = [p for module in decoder_modules(unet).values() for p in module.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -11,7 +11,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, LatentRow, SiameseRow, T2IAdapterRow
+from siamese.config.adc import AdcRow
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, LatentRow, SiameseRow, T2IAdapterRow
 from siamese.method.adc import adc_step, adc_teacher
 from siamese.method.batch import Batch
 from siamese.method.control import Condition, encoded_hint

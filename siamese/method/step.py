@@ -17,7 +17,7 @@ before the weights of terms and samples: w_c, the gate of L_c, min-SNR.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,9 +28,9 @@ from siamese.base.devices import moved, rows_of
 from siamese.method.batch import Batch
 from siamese.method.control import (
     Condition,
+    constant_decoder,
     control_residuals,
     decoder_features,
-    decoder_modules,
     encoded_hint,
     mix_residuals,
     predicted_noise,
@@ -52,19 +52,6 @@ class Augmented(NamedTuple):
     lesion: Tensor | None
     rows: Tensor  # (G,) int64: their places in the batch they come from
     loss: Tensor  # (B,): L_m' of every sample of that batch, which their pass fills in
-
-
-@contextlib.contextmanager
-def _constant_decoder(unet: UNet2DConditionModel) -> Iterator[None]:
-    """Treat the decoder's weights as constants, forward and backward: no gradient, and nothing kept to compute one."""
-    trained = [p for module in decoder_modules(unet).values() for p in module.parameters() if p.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
 
 
 def condition_step(
@@ -171,7 +158,7 @@ def siamese_step(
             predicted = predicted_noise(unet, decoded)
         weights = weights._replace(lesion=additions.law.learn(decoded, predicted, batch, share, additions.figures))
 
-    with contextlib.nullcontext() if weights.image_trains_decoder else _constant_decoder(unet):
+    with contextlib.nullcontext() if weights.image_trains_decoder else constant_decoder(unet):
         mixed = mix_residuals(image, mask, w_image=weights.image, w_mask=weights.mask)
         mix_pred = unet_decode(unet, features, mixed, batch.context)
         image_loss = mse_per_sample(mix_pred, batch.noise, weights.lesion)

@@ -12,10 +12,9 @@ from tqdm import tqdm
 from data.pairs.assemble import drawn_files
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import PairSet
+from data.pairs.manifest import PairSet, check_one_class
 from data.pairs.training import accelerator
 from siamese.base.devices import is_out_of_memory
-from siamese.base.latents import check_one_class
 from siamese.config.sections import SamplingConfig
 from siamese.sampling.requests import Drawn, Pools, Sampler, own_parents, requests_for
 
@@ -78,7 +77,7 @@ def sample_images(
     parents = own_parents(masks, real) if sampler.needs.reference else {}
     pools = Pools(real, normal)
     if emits := sampler.needs.emits_masks:
-        check_one_class(masks.pairs)
+        check_one_class(masks.pairs, "this generator")
     starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
     shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process)
     with image_writer() as write:

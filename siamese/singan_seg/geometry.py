@@ -25,11 +25,9 @@ class Scales(NamedTuple):
 
 def scales_of(row: SinganSegRow, height: int, width: int) -> Scales:
     """Return the scales for images of this size. Raises: UserError when it is too small for two of them."""
-    if min(height, width) < 2 * row.min_size:
-        raise UserError(
-            f"singan_seg: images of {height} x {width} px are too small",
-            [f"give a size_px of at least {2 * row.min_size}", "or a smaller min_size in the row"],
-        )
+    if problems := row.size_problems(min(height, width)):
+        advice = f"or give a size_px of at least {2 * row.min_size}"
+        raise UserError(f"singan_seg: images of {height} x {width} px are too small", [*problems, advice])
 
     def steps_to(share: float) -> int:
         return math.ceil(math.log(share) / math.log(row.factor))

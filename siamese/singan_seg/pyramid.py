@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from siamese.config.singan_seg import SinganSegRow
-from siamese.method.checkpoint import read_config
+from siamese.method.checkpoint import read_config, reading
 from siamese.singan_seg.geometry import Scales, resize, scales_of
 from siamese.singan_seg.networks import CHANNELS, Generator, State, apart, load_together
 
@@ -97,12 +97,9 @@ def save_pyramids(pyramids: Pyramids, ids: Sequence[str], images: Tensor | None,
 def read_row(folder: Path) -> tuple[SinganSegRow, dict]:
     """Return the row of a trained generator and its config. Raises: UserError when the folder holds none."""
     config = read_config(folder)
-    try:
-        return SinganSegRow.model_validate_json(json.dumps(config["generator"])), config
-    except ValueError as error:
-        raise UserError(
-            f"{folder} holds a damaged generator", [str(error), "run dvc repro, which trains it"]
-        ) from error
+    with reading(folder):
+        row = SinganSegRow.model_validate_json(json.dumps(config["generator"]))
+    return row, config
 
 
 def load_pyramid(

@@ -1,5 +1,6 @@
 """Trained pyramids as the sampling stage takes them: an image and its mask for each training pair's request."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from data.pairs.resize import resize_mask
 from data.pairs.seeds import item_seed
@@ -96,6 +98,9 @@ def load_pyramid_sampler(folder: Path, base_dir: Path, cfg: SamplingConfig) -> S
             if row.norm_at_sampling == "own":
                 use_own_statistics(pyramids)
             drawn, told = draw_sample(pyramids, request)
+            if "fallback" in told and not mask_of(drawn, row).any():
+                what = f"{request.id}: no lesion in {row.attempts} draws, nor in the reconstruction: its mask is empty"
+                tqdm.write(f"singan_seg: {what}", file=sys.stderr)
             yield drawn_pair(drawn, size, row, style, image)._replace(text=told)
 
     settings = {"start_scale": str(row.start_scale), "style": row.style}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, few
 from data.pairs.files import copy_file, csv_text, write_json, write_text
 from data.pairs.training import accelerator, check_losses, check_weights
 from siamese.base.devices import LateReader, is_out_of_memory
@@ -18,6 +18,7 @@ from siamese.base.latents import PixelData, to_signed
 from siamese.base.training_state import LOG_ROWS
 from siamese.config.singan_seg import SinganSegRow
 from siamese.singan_seg.geometry import Scales, pyramid_of, scales_of
+from siamese.singan_seg.networks import CHANNELS
 from siamese.singan_seg.pyramid import FOLDER, save_pyramids
 from siamese.singan_seg.scale import TERMS, ScaleTraining, train_pyramids
 from siamese.training.loop import Run
@@ -47,6 +48,10 @@ def _train_group(
     steps, rows = len(scales.sides) * row.iterations, []
     reals = pyramid_of(four_channels(data.images[places], data.masks[places]).to(device), scales, row)
     bar = tqdm(total=steps, desc=f"singan_seg {ids[0]}", unit="step", mininterval=5, disable=quiet)
+    kept = ((reals[-1][0, CHANNELS - 1 :: CHANNELS] + 1) / 2 > row.mask_cut).flatten(1).any(1).tolist()
+    if lost := [ids[k] for k, place in enumerate(places) if data.masks[place].any() and not kept[k]]:
+        side = scales.sides[-1][0]
+        bar.write(f"singan_seg: lesions too small for {side} px, lost: {', '.join(few(lost))}", file=sys.stderr)
     advice = [f"lower lr of singan_seg in generators (now {row.lr:g})"]
 
     def read(step: int, means: list[float]) -> None:

@@ -342,6 +342,17 @@ def test_a_generator_that_makes_its_own_masks_refuses_moved_ones(tmp_path, shipp
     assert problems_of(tmp_path, shipped) == []
 
 
+def test_a_generator_that_does_not_fit_the_size_of_images_is_named(tmp_path, shipped):
+    shipped["generators"] |= {"small": EMITTING | {"min_size": 40, "max_size": 80}, "gan": {"method": "dfmgan"}}
+    shipped["datasets"]["phantom"]["normal"] = {"count": 4}
+    shipped["comparison"] |= {"generators": ["small", "gan"], "masks": ["real"]}
+    shipped["volume"]["datasets"] = shipped["filtered"]["datasets"] = []
+    assert problems_of(tmp_path, shipped) == [
+        "generators.small.min_size: must be at most 32, got 40, for the images of datasets.phantom",
+        "generators.gan.residual_from: must be at most 32, got 64, for the images of datasets.phantom",
+    ]
+
+
 def test_a_generator_of_normal_images_names_both_keys(monkeypatch):
     params = read_params(ROOT / "params.yaml")
     monkeypatch.setitem(checks.NEEDS, "siamese", Needs(normal=True, emits_masks=True))

@@ -13,7 +13,8 @@ from data.prepare.prepare import prepare
 from siamese.base.devices import seeded
 from siamese.base.latents import cache_latents, load_training_data
 from siamese.base.pretrain import pretrain
-from siamese.config.sections import ControlNetRow, PretrainedHere, SamplingConfig, SiameseRow, TrainingConfig
+from siamese.config.base import PretrainedHere
+from siamese.config.sections import ControlNetRow, SamplingConfig, SiameseRow, TrainingConfig
 from siamese.method.batch import Batch
 from siamese.method.control import decoder_modules
 from siamese.method.hint import DenseHintEncoder

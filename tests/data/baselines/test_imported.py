@@ -203,3 +203,11 @@ def test_the_docs_name_every_key_of_the_row_and_every_fault_that_is_refused():
     assert [key for key in Imported.model_fields if f"`{key}`" not in text and key != "kind"] == []
     of_data_sets = {"same_image_across_splits", "near_duplicate_across_splits"}
     assert [code for code in REFUSED - of_data_sets if f"`{code}`" not in text] == []
+
+
+def test_a_lesion_that_no_pixel_is_left_of_is_refused(sets, tmp_path):
+    image, lesion = np.kron(draw_phantom(7, "a", 64)[0], np.ones((4, 4, 1), np.uint8)), np.zeros((256, 256), np.uint8)
+    lesion[21, 10:13] = 1
+    put(tmp_path / "in", "a", image, lesion)
+    (problem,) = problems(sets, tmp_path / "in", tmp_path / "out", resize="stretch")
+    assert "masks/a.png: its lesion falls between the pixels of 64 px: remove the pair" in problem

@@ -153,3 +153,21 @@ def test_rows_need_train_and_a_test_set_and_shares_up_to_one():
         row("x", splits={"train": 0.5, "../out": 0.5})
     with pytest.raises(ValueError, match="no such split"):
         row("x", limit={"tset": 3})
+
+
+def test_lesions_that_no_pixel_is_left_of_are_named(many, tmp_path, capsys):
+    def thin(number):  # a line in a row that halving leaves out
+        array = np.zeros((64, 64), np.uint8)
+        array[21, 10:13] = 255
+        picture(many / f"images/{number:02d}.jpg", (64, 64), seed=number)
+        Image.fromarray(array).save(many / f"masks/{number:02d}.png")
+
+    thin(0)
+    sets = prepare(row(many), tmp_path / "a")
+    assert sum(not pair.foreground for pairs in sets.values() for pair in pairs.pairs) == 1
+    what = "masks fall between the pixels of size_px 32, where these masks are empty: take a larger size_px"
+    assert f"the lesions of 1 {what}, or leave these pairs out (00)" in capsys.readouterr().err
+    for number in range(1, 10):
+        thin(number)
+    with pytest.raises(UserError, match="the lesions of 10 masks fall between"):
+        prepare(row(many, inverted_masks=False), tmp_path / "b")

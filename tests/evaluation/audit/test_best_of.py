@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from data.pairs.image_io import png_text, write_image
 from data.pairs.manifest import read_pairs, verify
 from evaluation.audit.best_of import best_of, choose, to_nearest
-from evaluation.audit.filters import FilterRow, write_set
+from evaluation.audit.config import FilterRow
+from evaluation.audit.filters import write_set
 from evaluation.features.config import FeaturesConfig
 
 TOP = np.array([[0.6, 0.96, 0.1, 0.5], [0.7, 0.3, 0.2, 0.95], [0.99, 0.4, 0.0, 0.7]])

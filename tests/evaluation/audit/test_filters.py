@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from data.pairs.errors import UserError
 from data.pairs.manifest import read_pairs, verify
-from evaluation.audit.filters import FilterRow, decide, filter_pairs
+from evaluation.audit.config import FilterRow
+from evaluation.audit.filters import decide, filter_pairs
 
 COLUMNS = ("id", "parent", "mask_fidelity", "colour_drift", "copy", "copy_distance", "nearest", "nearest_is_parent")
 VALUES = [("0.9", "0.4", "0"), ("0.2", "0.4", "0"), ("0.8", "3.5", "0"), ("0.1", "2.0", "1")]

@@ -9,7 +9,8 @@ from data.pairs.errors import UserError
 from data.pairs.image_io import png_text, write_image
 from data.pairs.manifest import read_pairs, verify, write_manifest
 from evaluation.audit.colour import lab_statistics
-from evaluation.audit.filters import FilterRow, write_set
+from evaluation.audit.config import FilterRow
+from evaluation.audit.filters import write_set
 from evaluation.audit.match_colour import recolour_to, with_colours
 
 

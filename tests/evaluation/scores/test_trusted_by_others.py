@@ -11,7 +11,8 @@ import pytest
 
 from data.pairs.files import as_cell, csv_text, of_cell
 from data.pairs.manifest import Pair, read_pairs, write_manifest
-from evaluation.audit.filters import CRITERIA, read_table
+from evaluation.audit.config import CRITERIA
+from evaluation.audit.filters import read_table
 from tests.contracts.imports import ROOT
 from tests.evaluation.cards.test_cards import FACTS, cards
 

@@ -21,10 +21,15 @@ from siamese.anomaly.augment import (
     turned,
     used_pairs,
 )
-from siamese.anomaly.networks import build, load
+from siamese.anomaly.latent_masks import latent_masks
+from siamese.anomaly.latents import encoded
+from siamese.anomaly.networks import build, load, vectors_of
+from siamese.anomaly.paint import paint
 from siamese.anomaly.step import add_step_gradients, draw_batch, masked_losses
 from siamese.anomaly.train import Source, train_anomaly
-from siamese.base.load import load_scheduler
+from siamese.base.latents import to_signed
+from siamese.base.load import load_scheduler, load_vae
+from siamese.sampling.sampler import decode_images, generators_of
 from siamese.training.loop import Run, pair_order
 from tests.siamese.anomaly.conftest import TOY, cfg_of, with_row
 from tests.siamese.conftest import killed_and_resumed
@@ -147,7 +152,7 @@ def run(training_data, base_dir, tmp_path):
     def train(name, data=training_data, **settings):
         work, out = tmp_path / f"{name}-work", tmp_path / name
         work.mkdir(exist_ok=True), out.mkdir(exist_ok=True)
-        of_training = {k: settings.pop(k) for k in ("steps", "micro_batch") if k in settings}
+        of_training = {k: settings.pop(k) for k in ("steps", "micro_batch", "seed") if k in settings}
         row = with_row(TOY, **settings)
         train_anomaly(data, row, Run(cfg_of(row, **of_training), base_dir, out, work))
         return out
@@ -159,6 +164,24 @@ def test_resuming_ends_with_the_bytes_of_an_unbroken_run(anomaly_dir, run, monke
     folder, drawn = killed_and_resumed(monkeypatch, train_module, 4, TOY.batch, lambda: run("again"))
     assert sha256_tree(folder) == sha256_tree(anomaly_dir)
     assert drawn == [0, 1, 2, 3, 2, 3, 4, 5]
+
+
+def test_words_of_another_training_change_pixels_inside_the_mask(anomaly_dir, run, base_dir, normals):
+    networks, row, _ = load(anomaly_dir, base_dir)
+    other = load(run("other", seed=1), base_dir)[0].learned
+    vae, schedule, first = load_vae(base_dir), load_scheduler(base_dir), torch.tensor([0])
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 8:24, 8:24] = 1
+    cells, _ = latent_masks(mask, (16, 16), row.latent_mask)
+    with torch.no_grad():
+        normal = encoded(vae, to_signed(normals[:1]), "mean", [])
+        images = []
+        for learned in (networks.learned, other):
+            context = networks.prompts(first, vectors_of(learned, first, mask))
+            latents = paint(networks, row, schedule, context, normal, cells, generators_of([3]))
+            images += decode_images(vae, latents)
+    change, inside = (images[0] - images[1]).abs().mean(-1), mask[0, 0] > 0
+    assert change[inside].mean() > 3 * change[~inside].mean() > 0
 
 
 @pytest.mark.heavy
@@ -209,6 +232,10 @@ def test_another_method_base_or_network_never_loads(anomaly_dir, base_dir, tmp_p
         load(folder_with(base="f" * 64), base_dir)
     with pytest.raises(UserError, match="weights do not fit"):
         load(folder_with(generator=config["generator"] | {"words": 3}), base_dir)
+    (lacks := folder_with()).joinpath("config.json").write_text(json.dumps({"generator": config["generator"]}))
+    with pytest.raises(UserError, match="damaged") as caught:
+        load(lacks, base_dir)
+    assert caught.value.problems[0] == "it lacks 'lesions'"
     damaged = folder_with()
     (damaged / "generator.safetensors").write_bytes(b"not weights")
     with pytest.raises(UserError, match="damaged"):

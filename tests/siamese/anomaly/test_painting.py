@@ -14,7 +14,7 @@ from siamese.anomaly.weights import cell_weights, row_weights
 from siamese.base.latents import to_signed
 from siamese.base.load import load_scheduler, load_vae
 from siamese.sampling.requests import Request
-from siamese.sampling.sampler import generators_of
+from siamese.sampling.sampler import decode_images, generators_of
 from tests.siamese.anomaly.conftest import TOY, with_row
 from tests.siamese.conftest import SAMPLING
 
@@ -138,7 +138,7 @@ def test_outside_the_mask_is_the_normal_image_and_a_full_mask_forgets_it(painted
 
 
 def test_other_words_change_what_is_inside_alone(painted):
-    """In the shipped toy it is measured on pixels of a trained model (docs/methods.md)."""
+    """On latents; test_anomaly_training has it on pixels of trained words."""
     normal, cells = draw(1, 4, 16, 16), torch.zeros(1, 1, 16, 16)
     cells[..., 4:12, 4:12] = 1
     change = (painted(normal, cells, [3]) - painted(normal, cells, [3], scale=-1.0)).abs()
@@ -242,6 +242,14 @@ def test_pasted_samples_keep_the_normal_image_far_from_the_mask(sampled, asked):
     far = torch.nn.functional.max_pool2d(torch.from_numpy(asked[0].mask)[None].float(), 7, 1, 3)[0].numpy() == 0
     assert far.any()
     assert np.array_equal(image[far], asked[0].normal[far])
+
+
+def test_an_empty_mask_gives_the_normal_image_as_the_autoencoder_has_it(sampled, asked, base_dir):
+    vae, empty = load_vae(base_dir), asked[0]._replace(mask=np.zeros((32, 32), np.uint8))
+    with torch.no_grad():
+        (rebuilt,) = decode_images(vae, encoded(vae, to_signed(empty.normal[None]), "mean", []))
+    found = sampled([empty], 1, paste="latent")[0]
+    assert np.abs(found - 255 * rebuilt.numpy()).max() < 1
 
 
 def test_tiny_lesions_are_named_and_normal_images_are_asked_for(sampled, asked, capsys):

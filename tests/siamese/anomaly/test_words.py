@@ -107,6 +107,10 @@ def test_a_tiny_lesion_keeps_a_cell():
     one = torch.zeros(1, 1, 64, 64)
     one[..., 9, 9] = 1
     assert latent_masks(one, (16, 16), "bilinear")[0].nonzero().tolist() == [[0, 0, 2, 2]]
+    between = one.roll((-1, -1), (2, 3))  # no pixel of half the side is nearest to it
+    assert torch.nn.functional.interpolate(between, size=(32, 32), mode="nearest-exact").sum() == 0
+    assert encoder_masks(between, 32).nonzero().tolist() == [[0, 0, 4, 4]]
+    assert not encoder_masks(between * 0, 32).any()
 
 
 def test_the_mask_grows_with_the_noise():
@@ -126,13 +130,14 @@ def test_each_kind_of_lesion_has_a_name_and_no_mask_has_two():
     masks[0, 0], masks[1, 1] = 1, np.float32(1 / 3)
     values = lesion_values(masks)
     assert values == [float(np.float32(1 / 3)), 1.0]
-    assert lesion_names(masks, values) == [1, 0, 0]
+    ids = ("a", "b", "c")
+    assert lesion_names(masks, values, ids) == [1, 0, 0]
     assert lesion_values(masks[2:]) == [1.0]
     with pytest.raises(UserError, match="trained on lesions of"):
-        lesion_names(masks, [1.0])
+        lesion_names(masks, [1.0], ids)
     masks[0, 1] = np.float32(1 / 3)
-    with pytest.raises(UserError, match="more than one class"):
-        lesion_names(masks, values)
+    with pytest.raises(UserError, match="1 masks hold more than one class\n  a\n"):
+        lesion_names(masks, values, ids)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from siamese.base.pretrain import pretrain
 from siamese.base.reference import hub_patterns, write_base_reference
 from siamese.base.single_file import write_base_from_file
 from siamese.base.text import clip_tokenizer
-from siamese.config.sections import DiffusersBase, SingleFileBase
+from siamese.config.base import DiffusersBase, SingleFileBase
 from siamese.load import load
 from siamese.method.checkpoint import build_networks, load_generator, read_config
 from siamese.sampling.sample import sample_images
@@ -314,6 +314,14 @@ def test_the_hash_of_a_model_is_read_once_and_anew_after_any_change(base_dir, tm
     assert len(hashed) == 6
 
 
+def test_a_base_that_does_not_say_what_it_is_is_named(tmp_path):
+    with pytest.raises(UserError, match="is missing: run dvc repro"):
+        base_info(tmp_path)
+    (tmp_path / "base.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged: run dvc repro"):
+        base_info(tmp_path)
+
+
 def test_images_without_masks_have_latents_of_their_own_and_stand_after_the_pairs(real, base_dir, tmp_path):
     rows = [LoneImage(pair.id, pair.image, "", "", pair.image_sha256) for pair in real.pairs[2:]]
     for name, lone in (("none", LoneImages(real.folder, ())), ("some", LoneImages(real.folder, tuple(rows)))):
@@ -330,3 +338,8 @@ def test_images_without_masks_have_latents_of_their_own_and_stand_after_the_pair
         assert torch.allclose(after[len(real) :], before[2:], atol=1e-5)  # encoded in other batches
     assert np.array_equal(joined.images, np.concatenate([real.images(), pseudo.images()]))
     assert np.array_equal(joined.masks, np.concatenate([real.hints(), pseudo.hints()]))
+    assert joined.ids == (*plain.ids, *plain.ids[2:])
+    (tmp_path / "some/latents.safetensors").write_bytes(b"cut")
+    for place in ("nowhere", "some"):
+        with pytest.raises(UserError, match="holds no cached latents: run dvc repro"):
+            load_training_data(real, tmp_path / place)

@@ -17,7 +17,7 @@ from siamese.base.latents import to_signed
 from siamese.base.load import load_unet, load_vae
 from siamese.base.pretrain import pretrain
 from siamese.base.sharpness import band_energy, laplacian_bands, laplacian_l1, perceptual_loss
-from siamese.config.sections import PretrainedHere
+from siamese.config.base import PretrainedHere
 from tests.contracts.imports import ROOT
 from tests.siamese.conftest import BASE
 
@@ -152,7 +152,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from siamese.base.pretrain import pretrain
-from siamese.config.sections import PretrainedHere
+from siamese.config.base import PretrainedHere
 folder, settings = Path(sys.argv[1]), Path(sys.argv[2])
 pretrain(np.load(settings / "images.npy"), "a polyp",
          PretrainedHere.model_validate_json((settings / "base.json").read_text()), folder / "out", folder / "work")

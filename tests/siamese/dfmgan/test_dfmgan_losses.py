@@ -5,9 +5,17 @@ import math
 import pytest
 import torch
 
+from siamese.base.devices import seeded
 from siamese.dfmgan.augment import AUGMENT, Change, augmented, next_probability, warped
+from siamese.dfmgan.draws import as_pool, real_pixels
+from siamese.dfmgan.generator import Normal
+from siamese.dfmgan.loop import run_stage
 from siamese.dfmgan.losses import gradient_penalty, mode_seeking, path_lengths, path_penalty
-from siamese.dfmgan.state import adam, average_towards, mend_gradients
+from siamese.dfmgan.phases import PENALTY_EVERY, lazy_intervals, phases
+from siamese.dfmgan.stage import Stage
+from siamese.dfmgan.state import GanState, adam, average_towards, mend_gradients
+from siamese.training.loop import one_training
+from tests.siamese.dfmgan.conftest import CFG, ROW
 
 
 def normal(*shape, seed=0):
@@ -18,6 +26,36 @@ def test_the_penalty_of_a_linear_score_is_the_square_of_its_slope():
     slope, pixels = normal(3, 4, 4), normal(5, 3, 4, 4, seed=1).requires_grad_()
     penalty = gradient_penalty((pixels * slope).sum((1, 2, 3)), pixels, 0.4)
     torch.testing.assert_close(penalty, (0.2 * slope.square().sum()).expand(5))
+
+
+class Linear(torch.nn.Module):
+    """A discriminator whose score is the product of an image with a slope."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = torch.nn.Parameter(normal(3, 16, 16).float())
+
+    def forward(self, pixels):
+        return (pixels * self.slope).sum((1, 2, 3))
+
+
+def test_a_penalty_in_one_of_sixteen_steps_weighs_as_one_in_each(data, tmp_path):
+    row = ROW.model_copy(update={"path_length": "off", "augment": "none"})
+    backbone, average, critic = *(seeded(lambda: Normal(row, 16), 0) for _ in range(2)), Linear()
+    state = GanState({"generator": backbone, "critic": critic}, lazy_intervals(False, "off"), average, lr=0.0)
+    pool = as_pool(data.images, None, 16, mirror=False)
+    stage = Stage(row, 16, 0, pool, backbone, state, r1_gamma=0.4)
+    with one_training(CFG) as accelerator:  # the first step, whose last phase is the penalty
+        columns = run_stage("stage 1", stage, CFG.batch, 100, CFG, tmp_path, accelerator)
+    lazily = critic.slope.grad.clone()
+    assert [phase.every for phase in phases(stage) if phase.terms == ("r1",)] == [PENALTY_EVERY]
+    logged = dict(zip(columns, state.rows[0][1:], strict=True))
+    assert logged["r1"] == pytest.approx(0.2 * float(critic.slope.square().sum()))
+    critic.slope.grad = None
+    pixels = real_pixels(pool, range(CFG.batch), "cpu").requires_grad_()
+    for _ in range(PENALTY_EVERY):
+        gradient_penalty(critic(pixels), pixels, 0.4).mean().backward()
+    torch.testing.assert_close(lazily, critic.slope.grad)
 
 
 def test_the_length_of_a_linear_path_is_its_norm():

@@ -15,16 +15,18 @@ from data.pairs.assemble import write_synthetic
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import png_text
-from data.pairs.manifest import read_pairs
+from data.pairs.manifest import PairSet, read_pairs
 from data.pairs.seeds import item_seed
 from siamese.base.latents import PixelData
 from siamese.config.sections import NEEDS
 from siamese.dfmgan import loop as loop_module
+from siamese.dfmgan import phases as phases_module
 from siamese.dfmgan import train as train_module
 from siamese.dfmgan.checkpoint import load_generator
 from siamese.dfmgan.generator import Defect
 from siamese.dfmgan.sampler import as_pair, draw
 from siamese.dfmgan.train import STAGE_ONE
+from siamese.fit import load_data
 from siamese.load import load
 from siamese.sampling.requests import Request
 from siamese.sampling.sample import provenance_of, sample_images
@@ -179,14 +181,39 @@ def test_masks_that_are_all_equal_do_not_stop_a_training_and_are_told(refit, mon
     assert all(torch.equal(left[name], start[name]) for name in before_the_mask)
 
 
-def test_what_cannot_be_trained_is_refused(refit, data):
-    with pytest.raises(UserError, match="images without lesion") as caught:
-        refit(data=data._replace(normals=None))
-    assert "`normal`" in caught.value.problems[0]
+def test_what_cannot_be_trained_is_refused(refit, data, real, tmp_path):
+    for pool in (None, PairSet(tmp_path, ())):
+        with pytest.raises(UserError, match="dfmgan needs images without a lesion") as caught:
+            load_data(ROW, real, tmp_path, pool)
+        assert "`normal`" in caught.value.problems[0]
     with pytest.raises(UserError, match="16 x 15 px are no squares"):
         refit(data=data._replace(images=data.images[:, :, :15]))
+    with pytest.raises(UserError, match="no pair has a lesion"):
+        refit(data=data._replace(masks=data.masks * 0))
     with pytest.raises(UserError, match="is not finite at step"):
         refit(lr=1e30, images1=20)
+
+
+def test_less_at_a_time_is_told_and_what_it_switches_off(refit, monkeypatch, capsys):
+    original = phases_module.train_match
+
+    def full(stage, step, indices, positions, share):
+        if len(indices) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(stage, step, indices, positions, share)
+
+    monkeypatch.setattr(phases_module, "train_match", full)
+    refit(images2=8)
+    told = "dfmgan, stage 2: out of memory: now 1 at a time, and without mode seeking, which compares two\n"
+    assert told in capsys.readouterr().err
+
+
+def test_lesions_that_are_lost_are_named(refit, data, capsys):
+    images, masks, normals = (np.repeat(np.repeat(x, 2, 1), 2, 2) for x in data[:3])
+    masks[1] = 0
+    masks[1, 9, 9] = 1
+    refit(data=PixelData(images, masks, normals, tuple("abcde")), side=16, images1=4, images2=4, path_length="off")
+    assert "dfmgan: lesions too small for the networks' images of 16 px, lost: b\n" in capsys.readouterr().err
 
 
 def test_another_method_or_network_never_loads(trained, tmp_path):

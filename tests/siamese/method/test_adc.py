@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from siamese.base.devices import seeded
-from siamese.config.rows import AdcRow, ControlNetRow
+from siamese.config.adc import AdcRow
+from siamese.config.rows import ControlNetRow
 from siamese.method import adc as adc_module
 from siamese.method.adc import adc_step, adc_teacher, distill_weights
 from siamese.method.checkpoint import load_generator

@@ -4,7 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from siamese.config.rows import AdcRow, SiameseRow
+from siamese.config.adc import AdcRow
+from siamese.config.rows import SiameseRow
 from siamese.method.gate import GATES, gain
 from siamese.method.loss_weights import Additions, loss_weights, snr_weights
 from siamese.method.registry import figures

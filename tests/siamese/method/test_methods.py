@@ -19,7 +19,8 @@ from data.pairs.manifest import read_pairs
 from data.pairs.seeds import item_seed
 from siamese.base.checkpoint_files import flat_state
 from siamese.base.load import load_unet
-from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
+from siamese.config.adc import AdcRow
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.config.sections import NEEDS, Generator
 from siamese.fit import FIT, fit, load_data
 from siamese.load import LOAD, load

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from siamese.config.rows import AdcRow, ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
+from siamese.config.adc import AdcRow
+from siamese.config.rows import ControlNetImageRow, ControlNetRow, SiameseRow, T2IAdapterRow
 from siamese.method.checkpoint import build_networks
 from siamese.method.loss_weights import loss_weights
 from siamese.method.losses import mse_per_sample

@@ -14,7 +14,7 @@ from data.pairs.files import sha256_tree
 from data.pairs.image_io import png_text
 from data.pairs.manifest import read_pairs, verify
 from data.pairs.seeds import item_seed
-from evaluation.audit.filters import FilterRow
+from evaluation.audit.config import FilterRow
 from evaluation.features.config import FeaturesConfig
 from pipeline.params import paths
 from pipeline.stages import filter as filter_stage

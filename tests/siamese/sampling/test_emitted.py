@@ -12,8 +12,7 @@ from data.pairs.assemble import write_synthetic
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import png_text
-from data.pairs.manifest import PairSet, read_pairs, verify
-from siamese.base.latents import check_one_class
+from data.pairs.manifest import PairSet, check_one_class, read_pairs, verify
 from siamese.config.sections import Needs
 from siamese.fit import load_data
 from siamese.sampling.requests import Drawn, Sampler
@@ -101,7 +100,7 @@ def test_the_normal_image_is_drawn_by_the_id_and_named(masks, real, tmp_path):
 def test_several_classes_are_refused(masks, tmp_path):
     several = [replace(pair, classes="polyp|ulcer") for pair in masks.pairs]
     with pytest.raises(UserError, match="one class of lesion; these pairs have polyp, ulcer"):
-        check_one_class(several)
+        check_one_class(several, "this generator")
 
 
 def test_other_methods_get_no_normal_images_and_pixel_methods_the_ids(real):

@@ -17,6 +17,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import open_picture, png_text
 from data.pairs.manifest import read_pairs, verify
+from siamese.base.latents import PixelData
 from siamese.config.sections import NEEDS, SinganSegRow
 from siamese.fit import FIT, fit, load_data
 from siamese.load import LOAD, load
@@ -37,11 +38,11 @@ ROW = TINY.model_copy(update={"iterations": 2, "d_steps": 1})
 def run(real, tmp_path):
     """Return a function that trains pyramids of five phantoms of 32 px and returns the folder."""
 
-    def fit_in(name, **settings):
+    def fit_in(name, data=None, **settings):
         work, out = tmp_path / f"{name}-work", tmp_path / name
         work.mkdir(exist_ok=True), out.mkdir(exist_ok=True)
         row = ROW.model_copy(update=settings)
-        fit(load_data(row, real, tmp_path), row, Run(TRAINING, tmp_path, out, work))
+        fit(data or load_data(row, real, tmp_path), row, Run(TRAINING, tmp_path, out, work))
         return out
 
     return fit_in
@@ -149,6 +150,19 @@ def test_empty_masks_are_drawn_again_and_the_reconstruction_is_the_last_resort(t
     assert not torch.equal(none, sample)
 
 
+def test_lesions_that_are_lost_are_named(trained, run, real, tmp_path, capsys):
+    never = with_row(trained, tmp_path / "never", mask_cut=0.9999, attempts=2)
+    (made,) = load(never, tmp_path, SAMPLING).sample([request(LESION)])
+    assert not made.labels.any()
+    told = capsys.readouterr().err
+    assert "singan_seg: a: no lesion in 2 draws, nor in the reconstruction: its mask is empty" in told
+    masks = real.hints()
+    masks[1] = 0
+    masks[1, 5, 5:8] = 1
+    run("thin", data=PixelData(real.images(), masks, None, tuple(pair.id for pair in real.pairs)), iterations=1)
+    assert "singan_seg: lesions too small for 16 px, lost: train-0001\n" in capsys.readouterr().err
+
+
 def test_the_mask_is_the_channel_cut_and_enlarged_by_nearest():
     sample = torch.rand(1, 4, 16, 16) * 2 - 1
     made = drawn_pair(sample, (32, 32), ROW, None, None)
@@ -183,6 +197,27 @@ def test_what_is_not_there_is_named(trained, tmp_path):
     other = with_row(trained, tmp_path / "other", width=8)
     with pytest.raises(UserError, match="no pyramid of the row"):
         list(load(other, tmp_path, SAMPLING).sample([request(LESION)]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"generator": {', "Expecting"),
+        ("{}", "it lacks 'generator'"),
+        ("[]", "list indices"),
+        ('{"generator": {"method": "nothing"}}', "config.json has the method nothing; known are controlnet, siamese"),
+        ('{"generator": {"method": "singan_seg", "unheard_of": 1}}', "unheard_of"),
+        ('{"generator": {"method": "controlnet"}}', "it lacks 'base'"),
+        ('{"generator": {"method": "dfmgan"}}', "it lacks 'side'"),
+        ('{"generator": {"method": "anomaly_diffusion"}}', "No such file or directory"),
+    ],
+)
+def test_a_generator_whose_config_is_damaged_never_loads(tmp_path, base_dir, text, words):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="holds a damaged generator") as caught:
+        load(tmp_path, base_dir, SAMPLING)
+    assert words in caught.value.problems[0]
+    assert "run dvc repro, which trains it anew" in caught.value.problems[1]
 
 
 def test_small_images_and_diverging_losses_are_refused(run):

@@ -8,7 +8,7 @@ from data.pairs.training import LARGEST, check_losses, check_weights
 from siamese.arsdm.train import train_arsdm
 from siamese.base.latents import PixelData
 from siamese.base.pretrain import pretrain
-from siamese.config.sections import PretrainedHere
+from siamese.config.base import PretrainedHere
 from siamese.training.loop import Run, pair_order
 from siamese.training.train import train_generator
 from tests.siamese.arsdm.test_arsdm import TINY
