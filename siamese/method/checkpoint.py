@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
+from data.pairs.manifest import PairSet, class_names
 from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import seeded
 from siamese.base.load import base_info, load_unet, reduction
@@ -67,6 +68,13 @@ def read_config(folder: Path) -> dict:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no trained generator: run dvc repro, which trains it first")
     return json.loads((folder / "config.json").read_text())
+
+
+def note_pairs(folder: Path, real: PairSet) -> None:
+    """Add the side of the training images, in px, and the classes of their masks to config.json."""
+    first = real.pairs[0]
+    facts = {"size_px": real.image(first).shape[0], "classes": list(class_names(first))}
+    write_json(folder / "config.json", read_config(folder) | facts)
 
 
 def load_generator(folder: Path, base_dir: Path) -> Trained:

@@ -11,11 +11,13 @@ from tqdm import tqdm
 
 from data.pairs.assemble import drawn_files
 from data.pairs.errors import UserError
+from data.pairs.files import sha256_tree
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import PairSet
 from data.pairs.training import accelerator
 from siamese.base.devices import is_out_of_memory
 from siamese.base.latents import check_one_class
+from siamese.base.load import base_info
 from siamese.config.sections import SamplingConfig
 from siamese.sampling.requests import Drawn, Pools, Sampler, own_parents, requests_for
 
@@ -47,6 +49,13 @@ def image_writer() -> Iterator[Callable[[Path, np.ndarray, Mapping[str, str] | N
         thread.shutdown(cancel_futures=True)
 
 
+def generator_provenance(folder: Path, base_dir: Path, sampler: Sampler) -> dict[str, str]:
+    """Return all text that every image of a trained generator carries: its name, hashes of its weights and base, ..."""
+    digest = sha256_tree(*sorted(folder.rglob("*.safetensors")))
+    base = {"base": base_info(base_dir)["sha256"]} if sampler.needs.latents else {}
+    return {"generator": f"{folder.name} {digest}", **base, **provenance_of(sampler)}
+
+
 def provenance_of(sampler: Sampler) -> dict[str, str]:
     """Return the text that every image of a sampler carries, beside the names of its generator and base."""
     copies = {"near-copy": "yes"} if sampler.needs.near_copies else {}
@@ -62,6 +71,8 @@ def sample_images(
     real: PairSet | None = None,
     draw: int = 1,
     normal: PairSet | None = None,
+    *,
+    quiet: bool = False,
 ) -> None:
     """Write folder/<mask id>.png for every mask that has none yet; the processes take turns at the batches.
 
@@ -69,7 +80,7 @@ def sample_images(
     image of each mask, `normal` images without a lesion, for those that need one. The PNGs carry `provenance`, the
     mask's id and the seed as text. Batches are always the same slices of the list, and a batch with a missing image is
     drawn again whole, so that neither an interruption nor the number of processes changes a byte. Each `draw` of a mask
-    has a seed of its own.
+    has a seed of its own. `quiet` shows no progress.
 
     Raises: UserError when memory does not suffice, and as `own_parents`.
     """
@@ -80,7 +91,7 @@ def sample_images(
     if emits := sampler.needs.emits_masks:
         check_one_class(masks.pairs)
     starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
-    shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process)
+    shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=quiet or not processes.is_main_process)
     with image_writer() as write:
         for start in shown:
             pairs = masks.pairs[start : start + cfg.batch]
