@@ -6,33 +6,29 @@ generator = load_generator("outputs/generators/phantom/siamese-g0")
 images = generator(["polyp.png", mask], seed=0)
 """
 
-import contextlib
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from data.given_masks.read import Given, Mask, Wanted, how_to_read
 from data.given_masks.sets import given_folder, given_masks, write_given
 from data.pairs.assemble import drawn_files
-from data.pairs.errors import UserError, one_line
+from data.pairs.errors import UserError
 from data.pairs.files import code_fingerprint, copy_file, sha256_file, sha256_tree, whole_folder, work_folder
 from data.pairs.manifest import Pair, PairSet, file_names, read_pairs, write_manifest
+from siamese.base.devices import computing_on
 from siamese.found import Found, find_generator
 from siamese.load import load
 from siamese.method.checkpoint import read_config
 from siamese.sampling.requests import Sampler
 from siamese.sampling.sample import generator_provenance, sample_images
-
-DEVICE = "ACCELERATE_TORCH_DEVICE"  # what accelerate reads
 
 
 class Generator:
@@ -171,32 +167,6 @@ def _assemble(masks: PairSet, drawn: Sequence[Path], source: str, folder: Path) 
     write_manifest(folder, rows)
 
 
-@contextlib.contextmanager
-def _computing_on(device: str | None) -> Iterator[None]:
-    """Let accelerate, which chooses once in a process, choose this device within the block.
-
-    Raises: UserError when there is no such device, or this process has taken another one.
-    """
-    if device is None:
-        yield
-        return
-    from accelerate.state import PartialState
-
-    try:
-        wanted = torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {device} is not there", [one_line(str(error))]) from error
-    if PartialState._shared_state and (taken := PartialState().device) != wanted:
-        raise UserError(f"this process computes on {taken} already: start another one for {wanted}")
-    before = os.environ.get(DEVICE)
-    os.environ[DEVICE] = str(wanted)
-    try:
-        yield
-    finally:
-        del os.environ[DEVICE]
-        os.environ.update({DEVICE: before} if before else {})
-
-
 def load_generator(
     folder: str | Path,
     *,
@@ -216,5 +186,5 @@ def load_generator(
     Raises: UserError that says what lacks and where it was looked for, and for a method that takes no masks.
     """
     found = find_generator(folder, base, normal, **sampling)
-    with _computing_on(device):
+    with computing_on(device):
         return Generator(found, load(found.folder, found.base_dir, found.sampling))
