@@ -76,7 +76,11 @@ def _let_all_names_be_printed() -> None:
 
 def _run(arguments: list[str]) -> int:
     _refuse_unknown(first := next(iter(arguments), ""))
-    item = vars(_parser(first).parse_args(arguments))
+    parser = _parser(first)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    item = vars(parser.parse_args(arguments))
     verb = item.pop("verb")
     if verb in VERBS:
         from pipeline.run.stage import run_stage
