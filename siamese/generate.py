@@ -66,7 +66,9 @@ class Generator:
         booleans or labels 0 to K of (H, W), or the values 0 to 255 of a picture. Of another size, they are resized by
         nearest neighbour, and a line on stderr says so.
         seed: of the noise, as `sampling.seed` in params.yaml: the training seed is added. An image depends on the
-        generator, its settings, the mask, the seed and the mask's id alone: not on the other masks.
+        generator, its settings, the mask, the seed and the mask's id alone: not on the other masks. `batch` is one of
+        the settings: another one moves single values by one of 255, and a batch that is not full is filled up, so that
+        load_generator(..., batch=1) is fastest for one image at a time.
         ids: of the masks; without them the stems of files, and mask-0001, mask-0002, ... by place for others.
         reading: how masks are read, by keys of a data-set row: mask_threshold, classes, as_background, inverted_masks,
         fit.

@@ -4,6 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,9 @@ def sample_images(
     A method that emits masks gives <mask id>.mask.png too. `real` are the training pairs, for methods that need the
     image of each mask, `normal` images without a lesion, for those that need one. The PNGs carry `provenance`, the
     mask's id and the seed as text. Batches are always the same slices of the list, and a batch with a missing image is
-    drawn again whole, so that neither an interruption nor the number of processes changes a byte. Each `draw` of a mask
-    has a seed of its own. `quiet` shows no progress.
+    drawn again whole, so that neither an interruption nor the number of processes changes a byte. A last batch that is
+    not full is filled up, because sums in the networks are rounded by the size of a batch. Each `draw` of a mask has a
+    seed of its own. `quiet` shows no progress.
 
     Raises: UserError when memory does not suffice, and as `own_parents`.
     """
@@ -100,7 +102,9 @@ def sample_images(
                 continue
             requests = requests_for(masks, pairs, sampler.needs, cfg.seed, pools, parents, draw)
             try:
-                drawn = sampler.sample([request for request, _ in requests])
+                wanted = [request for request, _ in requests]
+                filling = [] if emits else wanted[-1:] * (cfg.batch - len(wanted))
+                drawn = islice(sampler.sample([*wanted, *filling]), len(wanted))
                 for (image_path, mask_path), (_, text), made in zip(files, requests, drawn, strict=True):
                     image, labels, own_text = made if isinstance(made, Drawn) else Drawn(made)
                     if emits and labels is not None:

@@ -71,9 +71,10 @@ def test_an_image_depends_on_its_mask_id_and_seed_alone(project, drawn, generato
     assert len(set(twice)) == 10
     paths = [drawn / f"{name}.png" for name in names]
     assert pixels(generator(paths[:2:-1], progress=False)) == [twice[8], twice[6]]
-    alone = load_generator(project / GENERATOR, batch=1, device="cpu")
-    assert pixels(alone(paths[1], progress=False)) == twice[2:3]
-    assert pixels(alone(paths[1], seed=1, progress=False)) != twice[2:3]
+    assert pixels(generator(paths[1], progress=False)) == twice[2:3]
+    assert pixels(generator(paths[1], seed=1, progress=False)) != twice[2:3]
+    (alone,) = load_generator(project / GENERATOR, batch=1, device="cpu")(paths[1], progress=False)
+    assert np.abs(np.asarray(alone).astype(int) - made.image(made.pairs[2])).max() <= 1
 
 
 def test_paths_pictures_and_arrays_of_one_mask_make_one_image(drawn, generator):
