@@ -112,8 +112,16 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def _say_whose_code_runs() -> None:
+    """Warn in the folder of another copy of this project: the console command runs the one that was installed."""
+    here, ours = Path("pipeline/cli.py").resolve(), Path(__file__).resolve()
+    if _program() == CONSOLE and here.is_file() and here != ours:
+        sys.stderr.write(f"{CONSOLE} runs the code in {ours.parents[1]}; for the one here: python -m pipeline\n")
+
+
 def entry() -> int:
     """Run the command line of this process, in the prefork process where one answers, and return the exit code."""
+    _say_whose_code_runs()
     if sys.argv[1:2] and sys.argv[1] in VERBS:
         leash.follow_leaders()
         if (code := prefork.hand_over(sys.argv[1:])) is not None:

@@ -11,10 +11,11 @@ method/registry.py has what differs between those on latents. `load_generator` i
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from data.pairs.errors import UserError as UserError
     from siamese.generate import Generator as Generator
     from siamese.generate import load_generator as load_generator
 
-__all__ = ["Generator", "load_generator"]
+__all__ = ["Generator", "UserError", "load_generator"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ Where `dvc repro` has put it, all that lies beside it: PROJECT/outputs/generator
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,17 +65,18 @@ def refuse_for_given_masks(method: str, needs: Needs) -> None:
 
 
 def _bases(folder: Path, project: Path | None) -> list[Path]:
-    """Return the folders that may hold the base model: of the data set, of others, beside the generator."""
-    of_project = project / "outputs/base" if project else folder / "base"
-    others = sorted(path.parent for path in of_project.glob("*/base.json"))
-    return list(dict.fromkeys([of_project / folder.parent.name, *others, folder / "base", folder.parent / "base"]))
+    """Return the folders that may hold the base model: in the project, of its data set first, and beside it."""
+    bases = project / "outputs/base" if project else None
+    of_project = [bases / folder.parent.name, *sorted(bases.iterdir() if bases.is_dir() else ())] if bases else []
+    return list(dict.fromkeys([*of_project, folder / "base", folder.parent / "base"]))
 
 
-def _base_problem(folder: Path, wanted: str, tried: list[Path]) -> str:
-    there = [
-        f"{path} (another one, {base_info(path)['sha256'][:12]})" for path in tried if (path / "base.json").is_file()
+def _base_problem(wanted: str, tried: Sequence[Path]) -> str:
+    shown = [
+        f"{path} (holds {base_info(path)['sha256'][:12]})" if (path / "base.json").is_file() else str(path)
+        for path in tried
     ]
-    where = ", ".join(there or [str(tried[0])])
+    where = ", ".join(shown)
     return f"its base model {wanted[:12]}: looked for it in {where}: give the folder that holds its base.json (base)"
 
 
@@ -85,7 +86,7 @@ def _find_base(folder: Path, project: Path | None, wanted: str, given: Path | No
     for path in tried:
         if (path / "base.json").is_file() and base_info(path)["sha256"] == wanted:
             return path
-    return _base_problem(folder, wanted, tried)
+    return _base_problem(wanted, tried)
 
 
 def _facts(config: Mapping[str, Any], project: Path | None, dataset: str) -> tuple[int, tuple[str, ...]] | str:
@@ -96,8 +97,8 @@ def _facts(config: Mapping[str, Any], project: Path | None, dataset: str) -> tup
     if train and (train / MANIFEST).is_file() and (pairs := read_pairs(train)):
         return pairs.image(pairs.pairs[0]).shape[0], class_names(pairs.pairs[0])
     return (
-        "the size of its images: an older version trained it, whose config.json does not say it: train it anew, or "
-        f"bring back its training pairs, {train or 'data/processed of its project'}"
+        "the size of its images and the classes of its masks, which config.json of an older version does not say: "
+        f"train it anew, or bring back its training pairs, {train or 'data/processed of its project'}"
     )
 
 

@@ -77,6 +77,7 @@ class Generator:
 
         Raises: UserError with every mask that is not read as it should be, and when memory does not suffice.
         """
+        _check_numbers(per_mask, seed)
         given = self.read(masks, ids, reading)
         with tempfile.TemporaryDirectory() as folder:
             mask_set = write_given(given, Path(folder) / "masks")
@@ -101,8 +102,9 @@ class Generator:
 
         Raises: UserError as a call does, and when `out` is there already.
         """
+        _check_numbers(per_mask, seed)
         out = Path(out).expanduser().resolve()
-        if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        if out.is_file() or (out.is_dir() and any(out.iterdir())):
             raise UserError(f"{out} is there already and stays as it is: name another folder, or remove it")
         given = self.read(masks, ids, reading)
         fingerprint = {**self.provenance, "row": self.row, "seed": self._seed(seed), "pool": self.pool_digest}
@@ -138,8 +140,6 @@ class Generator:
 
     def _draw(self, masks: PairSet, work: Path, seed: int, per_mask: int, *, quiet: bool = False) -> list[Path]:
         """Return the folders of the first, second, ... images of all masks, drawn in `work` where they lack."""
-        if per_mask < 1 or seed < 0:
-            raise UserError(f"per_mask {per_mask}, seed {seed}: per_mask is at least 1, and seed 0")
         cfg, digest = self.found.sampling.model_copy(update={"seed": self._seed(seed)}), sha256_tree(masks.folder)[:16]
         folders = [work / f"{digest}-{draw}" for draw in range(1, per_mask + 1)]
         if there := sum(len(list(folder.glob("*.png"))) for folder in folders):
@@ -147,6 +147,13 @@ class Generator:
         for draw, folder in enumerate(folders, 1):
             sample_images(masks, self.sampler, cfg, folder, self.provenance, None, draw, self.found.pool, quiet=quiet)
         return folders
+
+
+def _check_numbers(per_mask: int, seed: int) -> None:
+    if per_mask < 1 or seed < 0:
+        raise UserError(
+            f"per_mask is {per_mask} and seed {seed}: give at least 1 image for each mask, and a seed from 0"
+        )
 
 
 def _opened(path: Path) -> Image.Image:

@@ -43,6 +43,15 @@ def test_the_console_command_is_the_entry_of_the_module(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("usage: siamese-pairs params [-h]")
 
 
+def test_the_console_command_says_so_in_another_copy_of_the_project(tmp_path, monkeypatch, capsys):
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/cli.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["siamese-pairs", "generat"])
+    assert cli.entry() == 2
+    assert f"siamese-pairs runs the code in {ROOT}; for the one here: python -m pipeline" in capsys.readouterr().err
+
+
 def test_a_verb_that_there_is_not_is_answered_with_the_nearest(capsys):
     assert cli.main(["generat"]) == 2
     said = "there is no verb 'generat' (did you mean 'generate'?): python -m pipeline --help lists all\n"

@@ -52,7 +52,7 @@ def test_a_base_beside_it_or_named_is_taken_and_another_one_is_not(alone, projec
     assert find_generator(alone).base_dir == alone / "base"
     text = (base / "base.json").read_text()
     (alone / "base/base.json").write_text(text.replace('"sha256": "', '"sha256": "0'))
-    with pytest.raises(UserError, match="another one"):
+    with pytest.raises(UserError, match="holds 0"):
         find_generator(alone)
 
 
