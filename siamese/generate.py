@@ -27,8 +27,8 @@ from siamese.base.devices import computing_on
 from siamese.found import Found, find_generator
 from siamese.load import load
 from siamese.method.checkpoint import read_config
-from siamese.sampling.requests import Sampler
-from siamese.sampling.sample import generator_provenance, sample_images
+from siamese.sampling.requests import Pools, Sampler
+from siamese.sampling.sample import generator_provenance, sample_draws
 
 
 class Generator:
@@ -141,12 +141,12 @@ class Generator:
     def _draw(self, masks: PairSet, work: Path, seed: int, per_mask: int, *, quiet: bool = False) -> list[Path]:
         """Return the folders of the first, second, ... images of all masks, drawn in `work` where they lack."""
         cfg, digest = self.found.sampling.model_copy(update={"seed": self._seed(seed)}), sha256_tree(masks.folder)[:16]
-        folders = [work / f"{digest}-{draw}" for draw in range(1, per_mask + 1)]
-        if there := sum(len(list(folder.glob("*.png"))) for folder in folders):
+        folders = {draw: work / f"{digest}-{draw}" for draw in range(1, per_mask + 1)}
+        if there := sum(len(list(folder.glob("*.png"))) for folder in folders.values()):
             sys.stderr.write(f"going on: {there} of {len(masks) * per_mask} images are there\n")
-        for draw, folder in enumerate(folders, 1):
-            sample_images(masks, self.sampler, cfg, folder, self.provenance, None, draw, self.found.pool, quiet=quiet)
-        return folders
+        pools = Pools(normal=self.found.pool)
+        sample_draws(masks, self.sampler, cfg, folders, self.provenance, pools, quiet=quiet)
+        return list(folders.values())
 
 
 def _check_numbers(per_mask: int, seed: int) -> None:

@@ -132,7 +132,7 @@ def given_folder(folder: Path, wanted: Wanted) -> tuple[list[Given], list[str]]:
     )
     given, notes = _checked(list(read), wanted, str(folder), list(_id_problems(ids)))
     if others:
-        notes.append(f"{len(others)} files are not read, such as {', '.join(others[:SHOWN])}")
+        notes.append(f"not read in {folder}: {', '.join(others[:SHOWN])}{', ...' if len(others) > SHOWN else ''}")
     return sorted(given, key=lambda mask: mask.pair.id), notes
 
 

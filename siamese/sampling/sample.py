@@ -72,35 +72,54 @@ def sample_images(
     real: PairSet | None = None,
     draw: int = 1,
     normal: PairSet | None = None,
+) -> None:
+    """Write folder/<mask id>.png for every mask that has none yet: one draw of each, as `sample_draws` does it.
+
+    `real` are the training pairs, for methods that need the image of each mask, `normal` images without a lesion, for
+    those that need one.
+    """
+    sample_draws(masks, sampler, cfg, {draw: folder}, provenance, Pools(real, normal))
+
+
+def sample_draws(
+    masks: PairSet,
+    sampler: Sampler,
+    cfg: SamplingConfig,
+    folders: Mapping[int, Path],
+    provenance: dict[str, str],
+    pools: Pools,
     *,
     quiet: bool = False,
 ) -> None:
-    """Write folder/<mask id>.png for every mask that has none yet; the processes take turns at the batches.
+    """Write <mask id>.png for every mask to the folder of each draw that has none yet; processes take turns at batches.
 
-    A method that emits masks gives <mask id>.mask.png too. `real` are the training pairs, for methods that need the
-    image of each mask, `normal` images without a lesion, for those that need one. The PNGs carry `provenance`, the
-    mask's id and the seed as text. Batches are always the same slices of the list, and a batch with a missing image is
-    drawn again whole, so that neither an interruption nor the number of processes changes a byte. A last batch that is
-    not full is filled up, because sums in the networks are rounded by the size of a batch. Each `draw` of a mask has a
-    seed of its own. `quiet` shows no progress.
+    A method that emits masks gives <mask id>.mask.png too. The PNGs carry `provenance`, the mask's id and the seed as
+    text; each draw of a mask has a seed of its own. Batches are always the same slices of the list, and a batch with a
+    missing image is drawn again whole, so that neither an interruption nor the number of processes changes a byte. A
+    last batch that is not full is filled up, because sums in the networks are rounded by the size of a batch. `quiet`
+    shows no progress.
 
     Raises: UserError when memory does not suffice, and as `own_parents`.
     """
     processes = accelerator()
     processes.wait_for_everyone()  # until the main one holds the folder's lock
-    parents = own_parents(masks, real) if sampler.needs.reference else {}
-    pools = Pools(real, normal)
+    parents = own_parents(masks, pools.real) if sampler.needs.reference else {}
     if emits := sampler.needs.emits_masks:
         check_one_class(masks.pairs)
-    starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
+    items = [(draw, pair) for draw in folders for pair in masks.pairs]
+    starts = range(0, len(items), cfg.batch)[processes.process_index :: processes.num_processes]
     shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=quiet or not processes.is_main_process)
     with image_writer() as write:
         for start in shown:
-            pairs = masks.pairs[start : start + cfg.batch]
-            files = [drawn_files(folder, pair.id) for pair in pairs]
+            batch = items[start : start + cfg.batch]
+            files = [drawn_files(folders[draw], pair.id) for draw, pair in batch]
             if all(image.is_file() and (mask.is_file() or not emits) for image, mask in files):
                 continue
-            requests = requests_for(masks, pairs, sampler.needs, cfg.seed, pools, parents, draw)
+            requests = [
+                request
+                for draw, pair in batch
+                for request in requests_for(masks, [pair], sampler.needs, cfg.seed, pools, parents, draw)
+            ]
             try:
                 wanted = [request for request, _ in requests]
                 filling = [] if emits else wanted[-1:] * (cfg.batch - len(wanted))
@@ -113,5 +132,5 @@ def sample_images(
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                raise UserError(f"out of memory with {len(pairs)} images at a time: lower sampling.batch") from error
+                raise UserError(f"out of memory with {cfg.batch} images at a time: lower sampling.batch") from error
     processes.wait_for_everyone()
