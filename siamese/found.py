@@ -3,6 +3,7 @@
 Where `dvc repro` has put it, all that lies beside it: PROJECT/outputs/generators/<data set>/<name>-g<training seed>.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,19 @@ def refuse_for_given_masks(method: str, needs: Needs) -> None:
             )
 
 
+def _config(folder: Path) -> dict[str, Any]:
+    """Return what a generator's config.json says. Raises: UserError when the folder holds no trained generator."""
+    if not (folder / "config.json").is_file():
+        others = sorted(path.parent.name for path in folder.glob("*/config.json"))
+        hint = f"; below it lie {', '.join(others)}: name one of these" if others else ": dvc repro trains one"
+        raise UserError(f"{folder} holds no trained generator{hint}")
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        config = read_config(folder)
+        if not NEEDS[config["generator"]["method"]].latents or config["base"]:
+            return config
+    raise UserError(f"{folder / 'config.json'} is not that of a generator of this project")
+
+
 def _bases(folder: Path, project: Path | None) -> list[Path]:
     """Return the folders that may hold the base model: in the project, of its data set first, and beside it."""
     bases = project / "outputs/base" if project else None
@@ -80,26 +94,30 @@ def _base_problem(wanted: str, tried: Sequence[Path]) -> str:
     return f"its base model {wanted[:12]}: looked for it in {where}: give the folder that holds its base.json (base)"
 
 
-def _find_base(folder: Path, project: Path | None, wanted: str, given: Path | None) -> Path | str:
-    """Return the folder of the base model with this hash, or what lacks."""
+def _find_base(folder: Path, project: Path | None, wanted: str, given: Path | None, lacking: list[str]) -> Path:
+    """Return the folder of the base model with this hash, or say that it lacks."""
     tried = [given] if given else _bases(folder, project)
     for path in tried:
         if (path / "base.json").is_file() and base_info(path)["sha256"] == wanted:
             return path
-    return _base_problem(wanted, tried)
+    lacking.append(_base_problem(wanted, tried))
+    return folder
 
 
-def _facts(config: Mapping[str, Any], project: Path | None, dataset: str) -> tuple[int, tuple[str, ...]] | str:
-    """Return side and classes of the training pairs, or what lacks."""
+def _facts(
+    config: Mapping[str, Any], project: Path | None, dataset: str, lacking: list[str]
+) -> tuple[int, tuple[str, ...]]:
+    """Return side and classes of the training pairs, or say that they lack."""
     if "size_px" in config and "classes" in config:
         return config["size_px"], tuple(config["classes"])
     train = project / "data/processed" / dataset / TRAIN if project else None
     if train and (train / MANIFEST).is_file() and (pairs := read_pairs(train)):
         return pairs.image(pairs.pairs[0]).shape[0], class_names(pairs.pairs[0])
-    return (
+    lacking.append(
         "the size of its images and the classes of its masks, which config.json of an older version does not say: "
         f"train it anew, or bring back its training pairs, {train or 'data/processed of its project'}"
     )
+    return 0, ()
 
 
 def _training_seed(config: Mapping[str, Any], folder: Path) -> int:
@@ -147,28 +165,34 @@ def find_generator(
     changes that sampling cannot have.
     """
     folder = Path(folder).expanduser().resolve()
-    config = read_config(folder)
-    method, project = config["generator"]["method"], _project(folder)
+    config, project = _config(folder), _project(folder)
+    method = config["generator"]["method"]
     needs = NEEDS[method]
     refuse_for_given_masks(method, needs)
     if method in OWN_STEPS and (wrong := sorted(set(changes) - {"batch"})):
         raise UserError(f"{', '.join(wrong)} cannot be set for {method}: its row in params.yaml says how it is sampled")
+    if "seed" in changes:
+        raise UserError("seed belongs to the images and not to the generator: generator(masks, seed=...)")
     sampling, source = sampling_of(project, changes)
-    facts = _facts(config, project, folder.parent.name)
-    given = Path(base).expanduser().resolve() if base else None
-    base_dir = _find_base(folder, project, config["base"], given) if needs.latents else folder
-    pool = _find_pool(project, folder.parent.name, normal) if needs.normal else None
-    if lacking := [part for part in (base_dir, facts, pool) if isinstance(part, str)]:
+    given, dataset = Path(base).expanduser().resolve() if base else None, folder.parent.name
+    lacking: list[str] = []
+    base_dir = _find_base(folder, project, config["base"], given, lacking) if needs.latents else folder
+    size_px, classes = _facts(config, project, dataset, lacking)
+    pool = _find_pool(project, dataset, normal, lacking) if needs.normal else None
+    if lacking:
         raise UserError(f"{folder} is not all that this generator needs; it lacks", lacking)
-    size_px, classes = facts
     return Found(folder, base_dir, size_px, classes, _training_seed(config, folder), sampling, source, pool)
 
 
-def _find_pool(project: Path | None, dataset: str, given: str | Path | None) -> PairSet | str:
-    """Return the images without a lesion, or what lacks."""
+def _find_pool(project: Path | None, dataset: str, given: str | Path | None, lacking: list[str]) -> PairSet | None:
+    """Return the images without a lesion, or say that they lack."""
     place = Path(given).expanduser().resolve() if given else None
     if not place and project:
         place = project / "data/processed" / dataset / POOL
     if place and (place / MANIFEST).is_file() and (pool := read_pairs(place)):
         return pool
-    return f"images without a lesion, which it paints into: looked in {place}: give a pair set of them (normal)"
+    where = place or "data/processed of its project"
+    lacking.append(
+        f"images without a lesion, which it paints into: looked in {where}: give a pair set of them (normal)"
+    )
+    return None

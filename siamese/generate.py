@@ -127,11 +127,11 @@ class Generator:
     ) -> list[Given]:
         """Return masks as the generator takes them, in the order of their images; what was done goes to stderr."""
         wanted = Wanted(self.size_px, self.classes, how_to_read(reading or {}, self.classes))
-        alone = masks if isinstance(masks, str | Path | Image.Image | np.ndarray) else None
-        if isinstance(alone, str | Path) and not Path(alone).expanduser().is_file():
-            given, notes = given_folder(Path(alone).expanduser(), wanted)
+        if isinstance(masks, str | Path) and not Path(masks).expanduser().is_file():
+            given, notes = given_folder(Path(masks).expanduser(), wanted)
         else:
-            given, notes = given_masks(list(masks) if alone is None else [alone], wanted, ids)
+            one = isinstance(masks, str | Path | Image.Image | np.ndarray)
+            given, notes = given_masks([masks] if one else list(masks), wanted, ids)  # type: ignore[list-item, arg-type]
         sys.stderr.write("".join(f"{note}\n" for note in notes))
         return given
 

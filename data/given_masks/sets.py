@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from data.given_masks.read import Given, Mask, Wanted, labels_of, read_given
@@ -97,7 +98,7 @@ def given_masks(
     places = [str(mask) if isinstance(mask, str | Path) else name for mask, name in zip(masks, names, strict=True)]
     pairs = [Pair(name, "", file_names(name)[1], "train", "", classes="|".join(wanted.classes)) for name in names]
     results = [
-        read_given(pair, lambda mask=mask: labels_of(mask, wanted), place, wanted)
+        read_given(pair, partial(labels_of, mask, wanted), place, wanted)
         for pair, mask, place in zip(pairs, masks, places, strict=True)
     ]
     return _checked(results, wanted, "masks", list(_id_problems(names)))
@@ -125,7 +126,7 @@ def given_folder(folder: Path, wanted: Wanted) -> tuple[list[Given], list[str]]:
     pairs = [Pair(name, "", file_names(name)[1], "train", "", classes="|".join(wanted.classes)) for name in ids]
     tasks = list(zip(pairs, files, strict=True))
     read = threaded(
-        lambda task: read_given(task[0], lambda: labels_of(task[1], wanted), str(task[1]), wanted),
+        lambda task: read_given(task[0], partial(labels_of, task[1], wanted), str(task[1]), wanted),
         tasks,
         title="masks",
         unit="mask",
@@ -144,9 +145,7 @@ def _prepared(masks: PairSet, wanted: Wanted) -> tuple[list[Given], list[str]]:
             f"{masks.folder}: {what}, but the generator makes images for masks of {', '.join(wanted.classes)}"
         )
     results = [
-        read_given(
-            replace(pair, image="", image_sha256="", native=""), lambda pair=pair: masks.labels(pair), pair.id, wanted
-        )
+        read_given(replace(pair, image="", image_sha256="", native=""), partial(masks.labels, pair), pair.id, wanted)
         for pair in masks.pairs
     ]
     return _checked(results, wanted, str(masks.folder), prepared=True)
