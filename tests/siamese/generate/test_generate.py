@@ -38,6 +38,7 @@ def test_importing_the_door_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.heavy
 def test_python_the_command_and_the_stage_make_the_same_bytes(project, drawn, generator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert generate(project, "--masks", drawn, "--out", "made") == 0
