@@ -103,6 +103,7 @@ def test_masks_of_any_size_are_resized_and_that_is_said(drawn, generator, capsys
     assert given[1].pair.box == "6 0 20 32"
 
 
+@pytest.mark.heavy
 def test_an_interrupted_command_goes_on_and_ends_with_the_same_bytes(drawn, generator, tmp_path, capsys):
     generator.write(drawn, tmp_path / "whole")
     sampler, original = generator.sampler, []
