@@ -1,4 +1,4 @@
-"""python -m pipeline VERB."""
+"""python -m pipeline VERB, the same as siamese-pairs VERB."""
 
 import sys
 

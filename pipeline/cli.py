@@ -1,69 +1,23 @@
-"""The command line: python -m pipeline VERB. Nothing heavy is imported before a verb runs."""
+"""The command line: siamese-pairs VERB, or python -m pipeline VERB. Nothing heavy is imported before a verb runs."""
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import io
 import os
 import sys
 from functools import partial
+from pathlib import Path
 
-from data.pairs.errors import UserError, as_user_error
+from data.pairs.errors import UserError, as_user_error, one_line
 from pipeline.params.blocks import NUMBERS
 from pipeline.processes import leash
 from pipeline.run import prefork
+from pipeline.verbs import COMMANDS, VERBS, example, filled, overview, text_of
 
+CONSOLE = "siamese-pairs"  # of pyproject.toml
 TRACEBACK = "SIAMESE_TRACEBACK"  # set, it shows where an error of the system came from
-# verb of a stage -> what it does, and the options that identify its run
-VERBS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "check": ("check params.yaml, before DVC removes anything", ()),
-    "acquire": ("fetch and unpack the archives of a data set, or take those that lie on disk", ("download",)),
-    "prepare": ("read or draw the pairs of a data set and write them resized", ("dataset",)),
-    "base": ("pretrain the base model, or find the one that params.yaml names", ("dataset",)),
-    "latents": ("cache VAE posteriors and prompt embeddings", ("dataset",)),
-    "masks": ("write the masks to sample from", ("dataset", "masks")),
-    "refiner": ("train the segmenter that refines a generator, where one does", ("dataset", "generator")),
-    "train": ("train a generator", ("dataset", "generator", "generator_seed")),
-    "sample": ("make one image for each mask", ("dataset", "generator", "generator_seed", "masks")),
-    "sample_volume": (
-        "make a multiple, or 1x of further masks",
-        ("dataset", "generator", "generator_seed", "masks", "multiple"),
-    ),
-    "baseline": ("write the pair sets that need no generator", ("dataset", "source")),
-    "judge": ("train the segmenter that measures mask fidelity, on real pairs only", ("dataset",)),
-    "features": ("extract the features of a pair set", ("dataset", "source", "generator_seed", "masks", "extractor")),
-    "inspect": ("measure every image of a pair set by itself", ("dataset", "source", "generator_seed", "masks")),
-    "score": ("score a pair set", ("dataset", "source", "generator_seed", "masks")),
-    "filter": (
-        "drop pairs of a synthetic set, or keep the best of several draws",
-        ("dataset", "generator", "generator_seed", "masks", "filter"),
-    ),
-    "pictures": ("draw what the features and audits of a data set show", ("dataset",)),
-    "segment": (
-        "train and test a segmenter on real and added pairs",
-        ("dataset", "source", "generator_seed", "masks", "architecture", "multiple", "seed"),
-    ),
-    "segment_filtered": (
-        "the same for a set that a filter has passed",
-        ("dataset", "generator", "filter", "generator_seed", "masks", "architecture", "seed"),
-    ),
-    "report": ("write tables, figures and the page from all results", ()),
-}
-# verb of a command -> what it does, and the module of its arguments and of what it runs
-COMMANDS: dict[str, tuple[str, str]] = {
-    "params": ("check params.yaml and print it resolved", "commands.params"),
-    "export": ("write real and synthetic pairs in a format that other tools read", "commands.export"),
-    "datasets": ("list known data sets, print the rows of one or add them to params.yaml", "commands.datasets"),
-    "doctor": ("look at a folder of pairs: layout, counts, faults, the row that reads it", "commands.doctor"),
-    "mos": ("write a blinded deck of images for raters, and score their answers", "commands.mos"),
-    "weights": ("list the pretrained weights of the paper's scores, or fetch them", "commands.weights"),
-    "plan": ("what a params.yaml will run, what is cached, the time, the disk, what lacks", "plan.plan"),
-    "preset": ("write params.yaml from a preset, or list the presets", "commands.preset"),
-    "times": ("what every stage took on this machine, as table and CSV", "plan.times"),
-    "mend": ("put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it", "record.lock_file"),
-    "repro": ("dvc repro, several stages at a time: one on each GPU, or else on each core", "run.repro"),
-    "tables": ("run the presets of all tables of the paper, or their toy twins, and one report", "run.tables"),
-}
 
 
 def _row_name(value: str, verb: str) -> str:
@@ -76,22 +30,40 @@ def _number(value: str) -> int | None:
     return int(value) if value else None
 
 
+def _program() -> str:
+    """Return what this was started as."""
+    return CONSOLE if Path(sys.argv[0]).stem == CONSOLE else "python -m pipeline"
+
+
 def _parser(verb: str) -> argparse.ArgumentParser:
     """Return the parser of all verbs; of the commands only that of `verb` is imported and has its arguments."""
+    as_written, program = argparse.RawDescriptionHelpFormatter, _program()
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline", description="The stages that `dvc repro` runs, and helpers.", allow_abbrev=False
+        prog=program,
+        usage=f"{program} VERB [options]",
+        description=filled("Synthetic image-mask pairs: the stages that `dvc repro` runs, and what helps around them."),
+        epilog=overview(program),
+        formatter_class=as_written,
+        allow_abbrev=False,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, (text, options) in VERBS.items():
-        stage = verbs.add_parser(name, help=text, description=text)
-        for option in options:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", prog=program, help=argparse.SUPPRESS)
+    for name in (*COMMANDS, *VERBS):
+        epilog, text = f"example:\n  {program} {example(name)}", filled(text_of(name))
+        one = verbs.add_parser(name, description=text, epilog=epilog, formatter_class=as_written)
+        for option in VERBS[name][1] if name in VERBS else ():
             kind = _number if option in NUMBERS else partial(_row_name, verb=name)
-            stage.add_argument(f"--{option}", required=True, type=kind)
-    for name, (text, module) in COMMANDS.items():
-        command = verbs.add_parser(name, help=text)
-        if name == verb:
-            importlib.import_module(f"pipeline.{module}").add_arguments(command)
+            one.add_argument(f"--{option}", required=True, type=kind)
+        if name == verb and name in COMMANDS:
+            importlib.import_module(f"pipeline.{COMMANDS[name][1]}").add_arguments(one)
     return parser
+
+
+def _refuse_unknown(verb: str) -> None:
+    """Raise UserError for a word that is neither a verb nor an option."""
+    if verb and not verb.startswith("-") and verb not in (*VERBS, *COMMANDS):
+        near = difflib.get_close_matches(verb, (*COMMANDS, *VERBS), n=1, cutoff=0.5)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise UserError(f"there is no verb '{one_line(verb, 100)}'{hint}: {_program()} --help lists all")
 
 
 def _let_all_names_be_printed() -> None:
@@ -103,7 +75,12 @@ def _let_all_names_be_printed() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    item = vars(_parser(next(iter(arguments), "")).parse_args(arguments))
+    _refuse_unknown(first := next(iter(arguments), ""))
+    parser = _parser(first)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    item = vars(parser.parse_args(arguments))
     verb = item.pop("verb")
     if verb in VERBS:
         from pipeline.run.stage import run_stage
@@ -135,8 +112,16 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def _say_whose_code_runs() -> None:
+    """Warn in the folder of another copy of this project: the console command runs the one that was installed."""
+    here, ours = Path("pipeline/cli.py").resolve(), Path(__file__).resolve()
+    if _program() == CONSOLE and here.is_file() and here != ours:
+        sys.stderr.write(f"{CONSOLE} runs the code in {ours.parents[1]}; for the one here: python -m pipeline\n")
+
+
 def entry() -> int:
     """Run the command line of this process, in the prefork process where one answers, and return the exit code."""
+    _say_whose_code_runs()
     if sys.argv[1:2] and sys.argv[1] in VERBS:
         leash.follow_leaders()
         if (code := prefork.hand_over(sys.argv[1:])) is not None:

@@ -18,7 +18,11 @@ def mask_pixels(path: Path) -> Array:
 
     Raises: BadImageError for a damaged file, more than 8 bits, or an alpha channel that says other than the colours.
     """
-    picture = open_picture(path)
+    return picture_pixels(open_picture(path))
+
+
+def picture_pixels(picture: Image.Image) -> Array:
+    """Return the values of a mask as `mask_pixels` does, from its decoded picture."""
     if picture.mode in ("1", "L") and "transparency" not in picture.info:
         return np.asarray(picture.convert("L"))
     numbers = np.asarray(picture) if picture.mode == "P" else None

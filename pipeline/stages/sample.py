@@ -19,18 +19,15 @@ def opened_generator(item: dict, sampling, scratch: str) -> Iterator[tuple[Path,
     one batch. Each training seed of a generator has its own noise, from sampling.seed + that seed, or else what the
     noise does would look the same in all of them.
     """
-    from siamese.base.load import base_info
     from siamese.load import load
     from siamese.method.checkpoint import read_config
-    from siamese.sampling.sample import provenance_of, sample_images
+    from siamese.sampling.sample import generator_provenance, sample_images
 
     dataset, seed = item["dataset"], item["generator_seed"]
     base_dir, folder = paths.base(dataset), paths.generator(dataset, item["generator"], seed)
     name, sampling = folder.name, sampling.model_copy(update={"seed": sampling.seed + seed})
     sampler = load(folder, base_dir, sampling)
-    base = {"base": base_info(base_dir)["sha256"]} if sampler.needs.latents else {}
-    digest = sha256_tree(*sorted(folder.rglob("*.safetensors")))
-    provenance = {"generator": f"{name} {digest}", **base, **provenance_of(sampler)}
+    provenance = generator_provenance(folder, base_dir, sampler)
     row = read_config(folder)["generator"]  # some of its keys change images and no weight
     fingerprint = {**provenance, "row": row, "sampling": sampling.model_dump(mode="json")}
     fingerprint |= {"code": code_fingerprint("data.pairs", "siamese")}

@@ -17,6 +17,7 @@ def run(item: dict, params) -> None:
     from data.pairs.training import accelerator
     from siamese.config.sections import NEEDS, TrainingConfig
     from siamese.fit import fit, load_data
+    from siamese.method.checkpoint import note_pairs
     from siamese.training.import_official import import_generator
     from siamese.training.loop import Run
 
@@ -28,13 +29,13 @@ def run(item: dict, params) -> None:
     pool = read_pairs(paths.normal(dataset)) if needs.normal else None
     asked = getattr(params.generator, "pseudo_masks", False)
     pseudo = read_pairs(paths.pseudo_pairs(dataset, name)) if asked else None
-    data = load_data(
-        params.generator, read_pairs(paths.processed(dataset, "train")), paths.latents(dataset), pool, pseudo
-    )
+    real = read_pairs(paths.processed(dataset, "train"))
+    data = load_data(params.generator, real, paths.latents(dataset), pool, pseudo)
     if getattr(params.generator, "weights", None):
         if is_main_process():
             with whole_folder(generator) as out:
                 import_generator(params.generator, data.context, base_dir, out)
+                note_pairs(out, real)
         return
     further = (*((paths.latents(dataset), base_dir) if needs.latents else ()), *([pool.folder] if pool else ()))
     fingerprint = {
@@ -48,3 +49,5 @@ def run(item: dict, params) -> None:
         whole_folder(generator) as out,
     ):
         fit(data, params.generator, Run(training, base_dir, out, work, paths.refiner(dataset, name)))
+        if is_main_process():
+            note_pairs(out, real)

@@ -54,7 +54,7 @@ def latent_sampler(
         normals = np.stack([_normal_of(request) for request in requests])
         lesion = torch.from_numpy(masks != 0).float()[:, None].to(device)
         cells, kept = latent_masks(lesion, [side // factor for side in masks.shape[1:]], row.latent_mask)
-        _report([request.id for request, small in zip(requests, kept.tolist(), strict=True) if small])
+        _report(list(dict.fromkeys(one.id for one, small in zip(requests, kept.tolist(), strict=True) if small)))
         rngs = generators_of([request.seed for request in requests])
         with processes.autocast():
             context = contexts([request.id for request in requests], masks, lesion)

@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -11,10 +12,39 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data.pairs.errors import UserError, one_line
+
+DEVICE = "ACCELERATE_TORCH_DEVICE"  # what accelerate reads
 OTHER_FORMS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 Built = TypeVar("Built")
 FAST_HEAD = 16  # floats that a 512-bit register holds, and a head size that PyTorch's attention is fast on
 ALIGNMENT = 16  # bytes, a multiple of every element's size
+
+
+@contextlib.contextmanager
+def computing_on(device: str | None) -> Iterator[None]:
+    """Let accelerate, which chooses once in a process, choose this device within the block.
+
+    Raises: UserError when there is no such device, or this process has taken another one.
+    """
+    if device is None:
+        yield
+        return
+    from accelerate.state import PartialState
+
+    try:
+        wanted = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device} is not there", [one_line(str(error))]) from error
+    if PartialState._shared_state and (taken := PartialState().device) != wanted:
+        raise UserError(f"this process computes on {taken} already: start another one for {wanted}")
+    before = os.environ.get(DEVICE)
+    os.environ[DEVICE] = str(wanted)
+    try:
+        yield
+    finally:
+        del os.environ[DEVICE]
+        os.environ.update({DEVICE: before} if before else {})
 
 
 def _room(tensor: Tensor) -> int:

@@ -53,6 +53,9 @@ def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
     if info["kind"] != "diffusers":
         return base_dir, None
     cfg = DiffusersBase(**{name: info[name] for name in DiffusersBase.model_fields})
+    of_project = Path(*base_dir.resolve().parts[:-3], cfg.model)  # outputs/base/<data set> lies in it
+    if not Path(cfg.model).expanduser().is_dir() and of_project.is_dir():  # from another working directory
+        cfg = cfg.model_copy(update={"model": str(of_project)})
     folder = find_diffusers_model(cfg, offline=True)
     verify(folder, info["sha256"])
     return folder, cfg.variant

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
+from data.pairs.manifest import PairSet, class_names
 from siamese.base.checkpoint_files import flat_state, load_flat_state
 from siamese.base.devices import seeded
 from siamese.base.load import base_info, load_unet, reduction
@@ -92,6 +93,13 @@ def check_base(folder: Path, config: Mapping[str, Any], base_dir: Path) -> None:
         own = str(config["base"])
     if own != base:
         raise UserError(f"{folder} was trained on the base model {own[:12]}, but {base_dir} is {base[:12]}")
+
+
+def note_pairs(folder: Path, real: PairSet) -> None:
+    """Add the side of the training images, in px, and the classes of their masks to config.json."""
+    first = real.pairs[0]
+    facts = {"size_px": real.image(first).shape[0], "classes": list(class_names(first))}
+    write_json(folder / "config.json", read_config(folder) | facts)
 
 
 def load_generator(folder: Path, base_dir: Path) -> Trained:

@@ -4,6 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from tqdm import tqdm
 
 from data.pairs.assemble import drawn_files
 from data.pairs.errors import UserError
+from data.pairs.files import sha256_tree
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import PairSet, check_one_class
 from data.pairs.training import accelerator
 from siamese.base.devices import is_out_of_memory
+from siamese.base.load import base_info
 from siamese.config.sections import SamplingConfig
 from siamese.sampling.requests import Drawn, Pools, Sampler, own_parents, requests_for
 
@@ -46,6 +49,13 @@ def image_writer() -> Iterator[Callable[[Path, np.ndarray, Mapping[str, str] | N
         thread.shutdown(cancel_futures=True)
 
 
+def generator_provenance(folder: Path, base_dir: Path, sampler: Sampler) -> dict[str, str]:
+    """Return all text that every image of a trained generator carries: its name, hashes of its weights and base, ..."""
+    digest = sha256_tree(*sorted(folder.rglob("*.safetensors")))
+    base = {"base": base_info(base_dir)["sha256"]} if sampler.needs.latents else {}
+    return {"generator": f"{folder.name} {digest}", **base, **provenance_of(sampler)}
+
+
 def provenance_of(sampler: Sampler) -> dict[str, str]:
     """Return the text that every image of a sampler carries, beside the names of its generator and base."""
     copies = {"near-copy": "yes"} if sampler.needs.near_copies else {}
@@ -62,33 +72,57 @@ def sample_images(
     draw: int = 1,
     normal: PairSet | None = None,
 ) -> None:
-    """Write folder/<mask id>.png for every mask that has none yet; the processes take turns at the batches.
+    """Write folder/<mask id>.png for every mask that has none yet: one draw of each, as `sample_draws` does it.
 
-    A method that emits masks gives <mask id>.mask.png too. `real` are the training pairs, for methods that need the
-    image of each mask, `normal` images without a lesion, for those that need one. The PNGs carry `provenance`, the
-    mask's id and the seed as text. Batches are always the same slices of the list, and a batch with a missing image is
-    drawn again whole, so that neither an interruption nor the number of processes changes a byte. Each `draw` of a mask
-    has a seed of its own.
+    `real` are the training pairs, for methods that need the image of each mask, `normal` images without a lesion, for
+    those that need one.
+    """
+    sample_draws(masks, sampler, cfg, {draw: folder}, provenance, Pools(real, normal))
+
+
+def sample_draws(
+    masks: PairSet,
+    sampler: Sampler,
+    cfg: SamplingConfig,
+    folders: Mapping[int, Path],
+    provenance: dict[str, str],
+    pools: Pools,
+    *,
+    quiet: bool = False,
+) -> None:
+    """Write <mask id>.png for every mask to the folder of each draw that has none yet; processes take turns at batches.
+
+    A method that emits masks gives <mask id>.mask.png too. The PNGs carry `provenance`, the mask's id and the seed as
+    text; each draw of a mask has a seed of its own. Batches are always the same slices of the list, and a batch with a
+    missing image is drawn again whole, so that neither an interruption nor the number of processes changes a byte. A
+    last batch that is not full is filled up, because sums in the networks are rounded by the size of a batch. `quiet`
+    shows no progress.
 
     Raises: UserError when memory does not suffice, and as `own_parents`.
     """
     processes = accelerator()
     processes.wait_for_everyone()  # until the main one holds the folder's lock
-    parents = own_parents(masks, real) if sampler.needs.reference else {}
-    pools = Pools(real, normal)
+    parents = own_parents(masks, pools.real) if sampler.needs.reference else {}
     if emits := sampler.needs.emits_masks:
         check_one_class(masks.pairs, "this generator")
-    starts = range(0, len(masks), cfg.batch)[processes.process_index :: processes.num_processes]
-    shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=not processes.is_main_process)
+    items = [(draw, pair) for draw in folders for pair in masks.pairs]
+    starts = range(0, len(items), cfg.batch)[processes.process_index :: processes.num_processes]
+    shown = tqdm(starts, desc="sample", unit="batch", mininterval=5, disable=quiet or not processes.is_main_process)
     with image_writer() as write:
         for start in shown:
-            pairs = masks.pairs[start : start + cfg.batch]
-            files = [drawn_files(folder, pair.id) for pair in pairs]
+            batch = items[start : start + cfg.batch]
+            files = [drawn_files(folders[draw], pair.id) for draw, pair in batch]
             if all(image.is_file() and (mask.is_file() or not emits) for image, mask in files):
                 continue
-            requests = requests_for(masks, pairs, sampler.needs, cfg.seed, pools, parents, draw)
+            requests = [
+                request
+                for draw, pair in batch
+                for request in requests_for(masks, [pair], sampler.needs, cfg.seed, pools, parents, draw)
+            ]
             try:
-                drawn = sampler.sample([request for request, _ in requests])
+                wanted = [request for request, _ in requests]
+                filling = [] if emits else wanted[-1:] * (cfg.batch - len(wanted))
+                drawn = islice(sampler.sample([*wanted, *filling]), len(wanted))
                 for (image_path, mask_path), (_, text), made in zip(files, requests, drawn, strict=True):
                     image, labels, own_text = made if isinstance(made, Drawn) else Drawn(made)
                     if emits and labels is not None:
@@ -97,5 +131,5 @@ def sample_images(
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                raise UserError(f"out of memory with {len(pairs)} images at a time: lower sampling.batch") from error
+                raise UserError(f"out of memory with {cfg.batch} images at a time: lower sampling.batch") from error
     processes.wait_for_everyone()

@@ -40,9 +40,9 @@ def help_of(*verb: str) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    """Return the arguments of every `python -m pipeline ...` up to the end of its line or of its code span."""
+    """Return the arguments of every command of ours, under either name, up to the end of its line or code span."""
     joined = text.replace("\\\n", " ")
-    found = re.findall(r"python -m pipeline ([^`\n]*)", joined)
+    found = re.findall(r"(?:python -m pipeline|siamese-pairs) ([^`\n]*)", joined)
     return [shlex.split(arguments, comments=True) for arguments in found]
 
 
