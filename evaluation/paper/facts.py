@@ -94,7 +94,6 @@ class Paper(Config):
     """All tables by their keys, and what makes a data set that of the paper."""
 
     sizes: dict[str, dict[str, tuple[int, ...]]] = Field(description="images of each split that the paper used")
-    imported: tuple[str, ...] = Field(description="sources that no stage can make")
     conventions: dict[str, dict[str, str]] = Field(description="what columns refer to")
     tables: dict[str, PaperFacts]
 

@@ -9,7 +9,7 @@ from evaluation.results.results import Grid, Run, Scores, Seeds
 from evaluation.tables.text import counted
 
 TOY = "toy data: the paper's value stands beside for layout only"
-NOT_ASKED, NOT_RUN, NO_IMPORT = "not asked for", "not run yet", "no imported pairs"
+NOT_ASKED, NOT_RUN = "not asked for", "not run yet"
 NO_WEIGHTS, NO_RATERS = "needs pretrained weights", "no rater file"
 NOT_PRINTED = "the paper prints no number"
 NOT_RECORDED = "it is not recorded with which settings it was made"
@@ -37,25 +37,27 @@ class Results(NamedTuple):
     paper: Paper
 
     def differing(self, result: Result, preset: Preset) -> list[str] | None:
-        """Return the settings of a result that a preset has otherwise or not at all; None if they are not recorded.
-
-        Images that others made have no settings of ours.
-        """
+        """Return the settings of a result that a preset has otherwise or not at all; None if they are not recorded."""
         settings = result.details.get("settings")
         if not isinstance(settings, Mapping):
             return None
-        imported = {f"baselines.{name}" for name in self.paper.imported}
-        return sorted(key for key in settings.keys() - imported if settings[key] != preset.settings.get(key))
+        return sorted(key for key in settings if settings[key] != preset.settings.get(key))
 
-    def nearest(self, places: Iterable[Place], presets: Iterable[Preset]) -> Preset:
-        """Return the first of the presets from whose settings some result of these cells differs least."""
+    def nearest(self, places: Iterable[Place], presets: Sequence[Preset]) -> Preset:
+        """Return the first of the presets from whose settings some result of these cells differs least.
+
+        It asks for what others with the same settings do too: a table may be made by several.
+        """
         results = [result for place in places for result in self.at.get(place, ())]
 
         def distance(preset: Preset) -> float:
             differing = (self.differing(result, preset) for result in results)
             return min((float("inf") if keys is None else len(keys) for keys in differing), default=0)
 
-        return min(presets, key=distance, default=NO_PRESET)
+        first = min(presets, key=distance, default=NO_PRESET)
+        grids = [preset.grid for preset in presets if preset.settings == first.settings]
+        runs = tuple(key for grid in grids for key in grid.runs)
+        return first._replace(grid=Grid(runs, made=tuple(key for grid in grids for key in grid.made)))
 
 
 class Value(NamedTuple):
@@ -108,8 +110,7 @@ def find_value(facts: PaperFacts, row: PaperRow, column: Column, results: Result
     ours = summarize(values.values())
     asked = asked_for(place, preset.grid)
     if not lying:
-        imported = row.source in results.paper.imported
-        reason = NOT_RUN if asked else NO_IMPORT if imported else NOT_ASKED
+        reason = NOT_RUN if asked else NOT_ASKED
     elif not fitting:
         reason = _stale(lying, results, preset)
     elif not ours.n:

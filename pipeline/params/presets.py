@@ -15,7 +15,11 @@ TOY_HEAD = """\
 """
 # table of evaluation/paper/paper.yaml -> its presets
 TABLES = {
-    **{f"table{number}": (f"table{number}",) for number in range(1, 6)},
+    "table1": ("table1",),
+    "table2": ("table2",),
+    "table3": ("table3",),
+    "table4": ("table4", "table4-emitted"),  # methods that make their own masks take no moved ones beside them
+    "table5": ("table5",),
     "table6": ("table6-polyps", "table6-isic"),
     "figure7": ("figure7",),
 }

@@ -72,7 +72,8 @@ def _presets() -> dict[str, list]:
             params = check_text(text, path)
             grid = Grid(tuple(RunKey(*key) for key in asked_runs(params)), made=_set_keys(params))
             kinds = {name: row.kind for name, row in params.datasets.items()}
-            presets.setdefault(table, []).append(Preset(str(path), grid, fingerprints(load_yaml(text, path)), kinds))
+            settings = {key: value for key, value in load_yaml(text, path).items() if key not in BLOCKS}
+            presets.setdefault(table, []).append(Preset(str(path), grid, fingerprints(settings), kinds))
     return presets
 
 

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 from dvc.repo import Repo
@@ -12,7 +12,7 @@ from evaluation.paper.facts import read_paper
 from pipeline.cli import main
 from pipeline.commands.preset import run
 from pipeline.params.blocks import BLOCKS, asked_runs, scored_sets
-from pipeline.params.presets import composed, preset_names, sections
+from pipeline.params.presets import TABLES, composed, preset_names, presets_of, sections
 from pipeline.params.read import read_params
 from tests.contracts.imports import ROOT
 
@@ -41,14 +41,12 @@ def test_the_toy_twin_is_the_same_graph(name):
 
 
 def cells(key: str, facts) -> set[tuple]:
-    """Return what each cell of a table needs: a scored set, or a run of a segmenter; not of imported pairs."""
+    """Return what each cell of a table needs: a scored set, or a run of a segmenter."""
     needed = set()
-    for row in facts.rows:
-        if row.source not in read_paper().imported:
-            for column in facts.flat():
-                made = (row.source, row.masks)
-                run = (column.at.dataset, row.architecture or column.at.architecture, *made, row.multiple)
-                needed.add((key, column.at.dataset, *made) if column.at.images else (key, *run))
+    for row, column in product(facts.rows, facts.flat()):
+        made = (row.source, row.masks)
+        run = (column.at.dataset, row.architecture or column.at.architecture, *made, row.multiple)
+        needed.add((key, column.at.dataset, *made) if column.at.images else (key, *run))
     return needed
 
 
@@ -61,12 +59,15 @@ def asked(key: str, name: str) -> set[tuple]:
 
 @pytest.mark.parametrize("key", read_paper().tables)
 def test_every_cell_of_the_paper_is_asked_for_by_the_presets_of_its_table(key):
-    """But those of pairs that must be imported; for the scores of sets that nothing trains on see Table 1."""
-    names = [name for name in PAPER if re.fullmatch(rf"paper-{key}(-\w+)?", name)]
-    assert names, key
+    """For the scores of sets that nothing trains on see Table 1."""
+    names = [path.stem for path in presets_of("paper", key)]
     needed = cells(key, read_paper().tables[key])
     assert needed
     assert needed <= set().union(*(asked(key, name) for name in names))
+
+
+def test_tables_has_every_preset_of_the_paper():
+    assert sorted(path.stem for path in presets_of("paper", *TABLES)) == PAPER
 
 
 def test_presets_share_settings_and_differ_in_what_they_ask_for():
@@ -92,7 +93,8 @@ def test_dvc_resolves_every_toy_preset_without_a_clash(name, tmp_path, monkeypat
         names = {stage.addressing for stage in repo.index.graph}
     segmenters = {name for name in names if name.startswith("segment")}
     assert len(segmenters) == len(set(asked_runs(params)))
-    assert {f"train@{dataset}-siamese-0" for dataset in params.comparison.datasets} <= names
+    trained = product(params.comparison.datasets, params.comparison.generators)
+    assert {f"train@{dataset}-{generator}-0" for dataset, generator in trained} <= names
 
 
 def test_sections_are_taken_whole_and_keep_their_comments(tmp_path):

@@ -12,7 +12,6 @@ from evaluation.paper.pages import write_paper
 from evaluation.paper.render import escape, missing, notes, render_csv, render_latex, render_markdown, text_table, title
 from evaluation.paper.tables import LITE0, paper_tables
 from evaluation.paper.values import (
-    NO_IMPORT,
     NO_RATERS,
     NO_WEIGHTS,
     NOT_ASKED,
@@ -157,12 +156,12 @@ def test_every_gap_has_its_reason():
     scores = [scored(mos=None, fid=None, kid=None, details={"kid": {"reason": "too few images"}})]
     tables = build([polyp_run()], scores, asked)
     reasons = {row: cell(tables["table2"], f"SANet {row}", "Overall mDice").reason for row in ("ArSDM", "SinGAN-Seg")}
-    assert reasons == {"ArSDM": NOT_RUN, "SinGAN-Seg": NO_IMPORT}
+    assert reasons == {"ArSDM": NOT_RUN, "SinGAN-Seg": NOT_ASKED}
     assert cell(tables["table2"], "CTNet Ours", "Overall mDice").reason == NOT_ASKED
     first = tables["table1"]
     assert [cell(first, "Ours", c).reason for c in ("FID", "KID", "MOS")] == [NO_WEIGHTS, "too few images", NO_RATERS]
     assert cell(first, "ArSDM", "FID").reason == NOT_RUN
-    assert missing(first)[NO_IMPORT] == "SinGAN-Seg"
+    assert missing(first)[NOT_RUN] == "ArSDM"
     assert missing(first)[NO_RATERS] == "Ours (MOS, MOS confidence)"
     assert f"{MISSING} {NOT_RUN}: ArSDM." in notes(first)
     assert cell(build([polyp_run(sizes={"cvc-300": 60})])["table2"], "SANet Ours", "ETIS mDice").reason == (
@@ -247,11 +246,11 @@ def test_a_result_of_other_settings_is_a_gap_with_its_reason(settings, reason):
     assert f"{MISSING} {reason}: SANet Ours." in notes(tables["table2"])
 
 
-def test_images_that_others_made_have_no_settings_of_ours():
+def test_images_of_a_row_that_the_preset_has_not_are_a_gap():
     run = polyp_run("singan_seg", settings=SETTINGS | {"baselines.singan_seg": "b1"})
-    assert cell(build([run], asked=[])["table2"], "SANet SinGAN-Seg", "Overall mDice").reason == ""
-    run = polyp_run("duplicate", settings=SETTINGS | {"baselines.duplicate": "b1"})
-    assert "another baselines.duplicate" in cell(build([run])["table2"], "SANet Copy-Paste", "Overall mDice").reason
+    assert "another baselines.singan_seg" in cell(build([run])["table2"], "SANet SinGAN-Seg", "Overall mDice").reason
+    presets = [preset([run.key], settings=SETTINGS | {"baselines.singan_seg": "b1"})]
+    assert cell(build([run], presets=presets)["table2"], "SANet SinGAN-Seg", "Overall mDice").reason == ""
 
 
 def test_results_of_the_toy_twin_are_shown_as_toy_until_there_is_one_of_the_papers_preset():
@@ -283,6 +282,15 @@ def test_a_table_of_two_presets_takes_each_data_set_from_its_own():
     table = build([polyp_run(), other], presets=presets)["table6"]
     assert cell(table, "1.0", "Polyps SANet mDice").ours.mean == pytest.approx(80.0)
     assert cell(table, "1.0", "ISIC2016 UNet mDice").ours.mean == pytest.approx(90.0)
+
+
+def test_a_table_of_two_presets_with_the_same_settings_is_asked_for_by_both():
+    presets = [preset([polyp_run(seed=seed).key for seed in range(2)]), preset([polyp_run("real").key])]
+    table = build([polyp_run()], presets=presets)["table2"]
+    ours, real = (cell(table, f"SANet {row}", "Overall mDice") for row in ("Ours", "Real"))
+    assert (ours.ours.n, ours.asked, real.asked, real.reason) == (1, 2, 1, NOT_RUN)
+    presets[1] = presets[1]._replace(settings=SETTINGS | {"training": "t0"})
+    assert cell(build([polyp_run()], presets=presets)["table2"], "SANet Real", "Overall mDice").reason == NOT_ASKED
 
 
 def test_footnotes_say_what_is_odd_about_printed_numbers():
