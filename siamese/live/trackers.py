@@ -19,11 +19,11 @@ LOCAL = ("tensorboard", "dvclive")  # files in the live folder; params.yaml says
 # What a tracker is started with, from the live folder and whether the training goes on from a checkpoint.
 OPTIONS: dict[str, Callable[[Path, bool], dict[str, Any]]] = {
     "tensorboard": lambda folder, _: {"run_name": "tensorboard"},
-    # its own dvc.yaml, or it would write into the project's; experiments are DVC's to save
+    # a dvc.yaml beside it, or it would write into the project's; in its own folder it would repeat its lines
     "dvclive": lambda folder, resumed: {
         "dir": str(folder / "dvclive"),
-        "dvcyaml": str(folder / "dvclive/dvc.yaml"),
-        "save_dvc_exp": False,
+        "dvcyaml": str(folder / "dvc.yaml"),
+        "save_dvc_exp": False,  # DVC does
         "resume": resumed,
     },
     "mlflow": lambda folder, _: {"experiment_name": PROJECT, "run_name": run_name(folder)},
@@ -69,6 +69,7 @@ def start_trackers(accelerator: Any, folder: Path, resumed: bool, settings: Mapp
     for name in asked_trackers():
         if not resumed and name in LOCAL:
             shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / "dvc.yaml").unlink(missing_ok=True)
         kind = LOGGER_TYPE_TO_CLASS[name]
         options = OPTIONS[name](folder, resumed) if name in OPTIONS else {"run_name": PROJECT}
         if kind.requires_logging_directory:
