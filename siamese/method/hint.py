@@ -68,7 +68,7 @@ class DenseHintEncoder(nn.Module):
 class DenseHintControlNet(ControlNetModel):
     """diffusers' ControlNet with the dense hint encoder, of widths `conditioning_embedding_out_channels`, in place."""
 
-    @wraps(ControlNetModel.__init__)  # diffusers reads the names of the settings from it
+    @wraps(ControlNetModel.__init__)  # type: ignore[misc]  # diffusers reads the names of the settings from it
     def __init__(self, *args, **settings) -> None:
         super().__init__(*args, **settings)
         shape = self.config
