@@ -151,7 +151,7 @@ def _dataset_front(facts: CardFacts) -> dict[str, Any]:
     size = next((name for bound, name in SIZES.items() if facts.pairs < bound), "n>1M")
     return {
         "pretty_name": f"Synthetic pairs of {facts.dataset}: {facts.source}, {facts.masks} masks",
-        **_licence(facts, "terms-of-the-source"),
+        **hub_licence(facts.licence, facts.page, "terms-of-the-source"),
         "task_categories": ["image-segmentation"],
         "size_categories": [size],
         "tags": _tags(facts),
@@ -161,18 +161,18 @@ def _dataset_front(facts: CardFacts) -> dict[str, Any]:
 def _model_front(facts: CardFacts) -> dict[str, Any]:
     """Return the front matter of the model card; a foreign base model has terms of its own."""
     if facts.base.get("kind") == "pretrain":
-        return {**_licence(facts, "terms-of-the-source"), "tags": _tags(facts)}
+        return {**hub_licence(facts.licence, facts.page, "terms-of-the-source"), "tags": _tags(facts)}
     named = {"base_model": facts.base["name"]} if facts.base_on_hub else {}
     name = "terms-of-the-source-and-of-the-base-model"
     return {"license": "other", "license_name": name, **named, "tags": _tags(facts)}
 
 
-def _licence(facts: CardFacts, other: str) -> dict[str, str]:
+def hub_licence(licence: str | None, page: str | None, other: str) -> dict[str, str]:
     """Return the licence keys: an identifier of the Hub only where the terms are exactly one of its licences."""
-    terms = facts.licence or ""
+    terms = licence or ""
     if HUB_LICENCE.fullmatch(terms):
         return {"license": terms.lower().replace(" ", "-")}
-    link = {"license_link": facts.page} if facts.page and WEB_PAGE.fullmatch(facts.page) else {}
+    link = {"license_link": page} if page and WEB_PAGE.fullmatch(page) else {}
     return {"license": "other", "license_name": other if terms else "not-stated", **link}
 
 

@@ -59,7 +59,8 @@ def _curve(panel: Axes, source: str, masks: str, points: Sequence[Point], source
 def loss_figure(curves: Mapping[str, Path], stem: Path) -> None:
     """Write losses as PNG and SVG, one panel a column of the CSV files and one line a file.
 
-    `curves` is name -> CSV file with a column `step`. A column that a file lacks, and an empty cell, have no points.
+    `curves` is name -> CSV file with a column `step`. A column that a file lacks, one that is 0 throughout (a term that
+    the method does not have) and an empty cell have no points.
     """
     losses = {name: _read_curve(path) for name, path in curves.items()}
     columns = list(dict.fromkeys(column for curve in losses.values() for column, points in curve.items() if points))
@@ -77,8 +78,9 @@ def loss_figure(curves: Mapping[str, Path], stem: Path) -> None:
 
 
 def _read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return column -> (step, value) of the cells that are not empty."""
+    """Return column -> (step, value) of the cells that are not empty; none of a column that is 0 throughout."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else {}) if name != "step"]
-    return {name: [(int(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}
+    curves = {name: [(int(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}
+    return {name: points if any(value for _, value in points) else [] for name, points in curves.items()}

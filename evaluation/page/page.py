@@ -31,7 +31,7 @@ SetKey = tuple[str, str, str]  # dataset, generator, masks
 
 
 class Picture(NamedTuple):
-    """A PNG of the report, what it shows, and its kind: curve, methods, pairs, sets, copies, losses or paper."""
+    """A PNG of the report, what it shows, its kind: curve, methods, pairs, sets, copies, losses, training or paper."""
 
     dataset: str
     kind: str
@@ -50,7 +50,8 @@ class Report:
 
     `samples` gives the real training pairs and the x1 set of each added set that is to be shown, of a generator that of
     its first training, `pictured` the folder of PNGs of each data set that the pictures stage left. `losses` gives, for
-    (data set, what was trained), name -> CSV file. `presets` are those of each table of the paper. `provenance` is
+    (data set, what was trained), name -> CSV file, `trained` for a data set generator -> the picture of what it drew
+    while it was trained, where that was asked for. `presets` are those of each table of the paper. `provenance` is
     printed as it is, in its order.
     """
 
@@ -60,6 +61,7 @@ class Report:
     samples: Mapping[SetKey, tuple[PairSet, PairSet]] = field(default_factory=dict)
     pictured: Mapping[str, Path] = field(default_factory=dict)
     losses: Mapping[tuple[str, str], Mapping[str, Path]] = field(default_factory=dict)
+    trained: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     presets: Mapping[str, Sequence[Preset]] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -114,6 +116,9 @@ def write_report(report: Report, out: Path) -> None:
             stem = figure_dir / dataset / f"losses-{what}"
             loss_figure(files, stem)
             pictures.append(Picture(dataset, "losses", f"Losses: {what}", stem.with_suffix(".png").read_bytes()))
+        for dataset, drawn in report.trained.items():
+            for name, path in drawn.items():
+                pictures.append(Picture(dataset, "training", f"{name} while it was trained", path.read_bytes()))
         if (path := paper_dir / f"{FIGURE}.png").is_file():
             pictures.append(Picture("", "paper", "Figure 7", path.read_bytes()))
         for (dataset, generator, masks), (real, synthetic) in report.samples.items():

@@ -1,4 +1,4 @@
-"""export: write real and synthetic pairs in a format that other tools read."""
+"""export: write real and synthetic pairs in a format that other tools read, or a generator for plain diffusers."""
 
 import argparse
 import shutil
@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from data.exports.formats import FORMATS, Options, export
+from data.pairs.errors import UserError
 from data.pairs.manifest import read_pairs
 from data.pairs.prepared import Prepared
+from pipeline.commands.export_diffusers import export_generator
 from pipeline.stages.report_cards import CARDS
+
+DIFFUSERS = "diffusers"  # the format of a generator; the others are of pairs
+NEEDED = {True: "generator", False: "real"}  # option of the format, by whether it is of a generator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     default = Options(name="")
-    parser.add_argument("--format", required=True, choices=tuple(FORMATS), help="what the pairs are written as")
-    parser.add_argument("--real", required=True, type=Path, help="folder of prepared splits: data/processed/NAME")
+    parser.add_argument("--format", required=True, choices=(*FORMATS, DIFFUSERS), help="what is written")
+    parser.add_argument("--real", type=Path, help="of pairs: folder of prepared splits, data/processed/NAME")
+    text = "diffusers: folder of a trained generator, outputs/generators/DATASET/NAME-g0"
+    parser.add_argument("--generator", type=Path, metavar="FOLDER", help=text)
     text = "pair sets for training only: the largest xN"
     parser.add_argument("--added", nargs="*", default=[], type=Path, metavar="FOLDER", help=text)
     parser.add_argument("--out", required=True, type=Path, help="folder to make")
@@ -45,8 +52,15 @@ def copy_cards(added: Iterable[Path], out: Path) -> list[str]:
 def run(item: dict[str, Any]) -> None:
     """Write the export that the parsed options name with the cards there are, and print a line for each split.
 
-    Raises: UserError when the folders hold no pair sets, `out` is there already, or the pairs do not go together.
+    Raises: UserError when the folders hold no pair sets, `out` is there already, or the pairs do not go together; for
+    diffusers as `export_generator`.
     """
+    needed = NEEDED[item["format"] == DIFFUSERS]
+    if item[needed] is None:
+        raise UserError(f"--format {item['format']} needs --{needed}: see python -m pipeline export --help")
+    if item["format"] == DIFFUSERS:
+        export_generator(item["generator"], item["out"])
+        return
     given = {field: item[field] for field in ("dataset_id", "folds", "seed", "shard_pairs", "prompt")}
     options = Options(name=item["name"] or item["real"].resolve().name, **given)
     added = [read_pairs(folder) for folder in item["added"]]

@@ -25,8 +25,20 @@ from siamese.config.sections import NEEDS
 ROWS = ("datasets", "downloads", "base", "generators", "training", "masks", "sampling", "filters")
 READS = {name: name for name in (*BLOCKS, *ROWS)}
 LOCK = Path("dvc.lock")
+SAMPLES = "samples.png"  # siamese.live.samples writes it into the folder of a generator
 CODE = ("*.py", "*.yaml", "*.j2", *(f":(exclude){name}" for name in ("results", "tests", "benchmarks", "presets")))
 VERSIONS = ("torch", "diffusers", "segmentation-models-pytorch", "albumentations", "dvc")
+
+
+def _trained(comparison) -> dict[str, dict[str, Path]]:
+    """Return what generators drew while they were trained, of the first seeds, by data set; nothing by default."""
+    found: dict[str, dict[str, Path]] = {}
+    trained = of_first_seed(product(comparison.datasets, comparison.generators, comparison.generator_seeds))
+    for dataset, name, seed in trained:
+        path = paths.generator(dataset, name, seed) / SAMPLES
+        if path.is_file():
+            found.setdefault(dataset, {})[name] = path
+    return found
 
 
 def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
@@ -104,6 +116,7 @@ def run(item: dict, params) -> None:
         samples,
         pictured={name: paths.RESULTS / "pictures" / name for name in comparison.datasets},
         losses=_losses(runs, comparison),
+        trained=_trained(comparison),
         presets=_presets() if read_paper().sizes.keys() & set(grid.datasets()) else {},
         provenance=provenance(params, versions),
     )

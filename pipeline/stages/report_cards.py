@@ -102,8 +102,11 @@ def split_source(source: str, generators: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _plain(row) -> dict[str, Any]:
-    """Return a row as plain values; of a path on this machine only the last part, because cards are passed on."""
-    values = row.model_dump(mode="json")
+    return without_paths(row.model_dump(mode="json"))
+
+
+def without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values, of a path on this machine only the last part, because cards are passed on."""
     return {key: _name(value) if isinstance(value, str) else value for key, value in values.items()}
 
 

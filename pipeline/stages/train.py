@@ -1,8 +1,11 @@
 """train: one generator on one data set."""
 
+from pathlib import Path
+
 from data.pairs.files import code_fingerprint, is_main_process, sha256_tree, whole_folder, work_folder
 from pipeline.params import paths
 
+LIVE = Path("live")  # no output: what is there depends on no setting of a result
 READS = {"generator": "generators.{generator}", "training": "training"}
 
 
@@ -48,6 +51,7 @@ def run(item: dict, params) -> None:
         work_folder(f"train/{dataset}/{generator.name}", fingerprint) as work,
         whole_folder(generator) as out,
     ):
-        fit(data, params.generator, Run(training, base_dir, out, work, paths.refiner(dataset, name)))
+        live = LIVE / dataset / generator.name
+        fit(data, params.generator, Run(training, base_dir, out, work, paths.refiner(dataset, name), live))
         if is_main_process():
             note_pairs(out, real)

@@ -1,8 +1,13 @@
-"""The dense hint encoder (DHI) of the paper, a drop-in for `ControlNetModel.controlnet_cond_embedding`."""
+"""The dense hint encoder (DHI) of the paper, a drop-in for `ControlNetModel.controlnet_cond_embedding`.
+
+An export for diffusers takes this file along as it is: torch and diffusers alone are imported here.
+"""
 
 from collections.abc import Sequence
+from functools import wraps
 
 import torch
+from diffusers import ControlNetModel
 from torch import Tensor, nn
 
 
@@ -58,3 +63,15 @@ class DenseHintEncoder(nn.Module):
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return self.out(self._gradient_checkpointing_func(self.layers, hint))
         return self.out(self.layers(hint))
+
+
+class DenseHintControlNet(ControlNetModel):
+    """diffusers' ControlNet with the dense hint encoder, of widths `conditioning_embedding_out_channels`, in place."""
+
+    @wraps(ControlNetModel.__init__)  # type: ignore[misc]  # diffusers reads the names of the settings from it
+    def __init__(self, *args, **settings) -> None:
+        super().__init__(*args, **settings)
+        shape = self.config
+        self.controlnet_cond_embedding = DenseHintEncoder(
+            shape.conditioning_embedding_out_channels, shape.block_out_channels[0], shape.conditioning_channels
+        )

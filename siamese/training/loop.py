@@ -4,8 +4,10 @@ On the CPU the resumed run ends with the bytes of an unbroken one; on a GPU as f
 """
 
 import contextlib
+import importlib
 import itertools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ MicroBatch = tuple[Sequence[int], Sequence[int]]
 # adds the gradients of share * sum of the loss over all pairs of the micro-batches and returns the sum of each term:
 # (step from 0, the process's micro-batches, share)
 AddGradients = Callable[[int, Sequence[MicroBatch], Tensor], Tensor]
+LIVE = ("SIAMESE_TRACKERS", "SIAMESE_SAMPLES_EVERY")  # set to something, the training is watched
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Run:
     out: Path  # where the generator is written
     work: Path  # checkpoints to resume from
     refiner: Path | None = None  # the exported loss of a segmenter, for the methods that refine
+    live: Path = Path("live")  # curves and samples while it goes on, where the environment asks for them
 
 
 def pair_order(count: int, seed: int) -> Iterator[int]:
@@ -50,6 +54,18 @@ def pair_order(count: int, seed: int) -> Iterator[int]:
     for epoch in itertools.count():
         rng = torch.Generator().manual_seed(item_seed(seed, "epoch", epoch))
         yield from torch.randperm(count, generator=rng).tolist()
+
+
+def watching() -> Any:
+    """Return siamese.live.watch if the environment asks for it, by its name: a change of what watches trains nothing.
+
+    Raises: UserError when it asks for what is not here.
+    """
+    if not any(map(os.environ.get, LIVE)):
+        return None
+    watch = importlib.import_module("siamese.live.watch")
+    watch.check()
+    return watch
 
 
 def run_steps(
@@ -61,10 +77,12 @@ def run_steps(
     accelerator: Accelerator,
     add_gradients: AddGradients,
     figures: Sequence[str] = (),
+    shown: tuple[Any, ...] = (),
 ) -> dict[str, Any]:
     """Take every step from the last checkpoint on, each on cfg.batch of so many pairs; log the terms.
 
-    `figures` are logged behind the terms, and not in the loss that the progress bar shows.
+    `figures` are logged behind the terms, and not in the loss that the progress bar shows. `shown` is what samples can
+    be drawn from while it goes on: the fields of siamese.live.samples.Shown, of a method on latents.
     A step sees cfg.batch pairs, however many processes and micro-batches share them. Averaged weights, where there are
     any, are in place of the last ones then. Returns what the generator's config.json says of the run; the first process
     has written loss.csv.
@@ -87,10 +105,15 @@ def run_steps(
     if start:
         say(f"resumed at step {start} of {cfg.steps}")
 
+    live = None if quiet else watching()
+    watch = live.Watch(row, run, names, state, accelerator, start, shown) if live else None
+
     def log(step: int, means: list[float]) -> None:
         check_losses(method, step, cfg.steps, dict(zip(names, means, strict=True)), advice)
         state.rows.append([step, *means])
         bar.set_postfix(loss=f"{sum(means[: len(terms)]):.3f}", refresh=False)
+        if watch:
+            watch.logged(step)
 
     losses, one_pair = LateReader(log), torch.tensor(1 / cfg.batch, device=device)
     for step in range(start, cfg.steps):
@@ -109,6 +132,8 @@ def run_steps(
         losses.put(step, sums / cfg.batch)
         state.update()
         bar.update()
+        if watch:
+            watch.stepped(step + 1)
         if (step + 1) % cfg.checkpoint_steps == 0 and step + 1 < cfg.steps:
             losses.flush()
             if accelerator.is_main_process:
@@ -126,10 +151,12 @@ def run_steps(
 
 @contextlib.contextmanager
 def one_training(cfg: TrainingConfig) -> Iterator[Accelerator]:
-    """Yield the accelerator of a training; all processes begin and end together.
+    """Yield the accelerator of a training; all processes begin and end together, and its trackers end with it.
 
-    Raises: UserError for fewer pairs a step than processes, and when memory does not suffice.
+    Raises: UserError for fewer pairs a step than processes, when the environment asks for a tracker that is not here,
+    and when memory does not suffice.
     """
+    watching()
     accelerator = training.accelerator()
     if cfg.batch < accelerator.num_processes:
         raise UserError(f"training.batch {cfg.batch} is less than the {accelerator.num_processes} processes")
@@ -141,4 +168,7 @@ def one_training(cfg: TrainingConfig) -> Iterator[Accelerator]:
             raise
         place = f"for the networks and their optimiser on {accelerator.device}"
         raise out_of_memory(cfg, place, accelerator.mixed_precision) from error
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
     accelerator.wait_for_everyone()

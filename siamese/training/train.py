@@ -123,7 +123,8 @@ def train_generator(data: TrainingData, row: Any, run: Run) -> None:
             sums = [terms[name].sum() if name in terms else share.new_zeros(()) for terms in computed for name in names]
             return torch.stack(sums).view(len(computed), len(names)).sum(0)
 
-        config = run_steps(row, len(data.mean), TERMS, run, state, accelerator, add_gradients, figures(row))
+        shown = (networks, data.context, data.masks, data.images)
+        config = run_steps(row, len(data.mean), TERMS, run, state, accelerator, add_gradients, figures(row), shown)
         if accelerator.is_main_process:
             config["base"] = base_info(run.base_dir)["sha256"]
             save_generator(networks, data.context, config, run.out)

@@ -121,8 +121,8 @@ def test_the_papers_peak_is_left_out_beside_other_data_and_missing_masks_leave_n
 
 
 def test_losses_have_a_panel_for_each_column_that_holds_something(monkeypatch, tmp_path):
-    write_text(tmp_path / "a.csv", "step,loss,val_dice,empty\n1,0.5,,\n2,0.25,0.75,\n")
-    write_text(tmp_path / "b.csv", "step,loss\n1,1\n")
+    write_text(tmp_path / "a.csv", "step,loss,val_dice,empty,lacking,late\n1,0.5,,,0,0\n2,0.25,0.75,,0,0.5\n")
+    write_text(tmp_path / "b.csv", "step,loss,late\n1,1,0\n")
     from matplotlib.figure import Figure
 
     figures = []
@@ -131,7 +131,8 @@ def test_losses_have_a_panel_for_each_column_that_holds_something(monkeypatch, t
     panels = {
         panel.get_title(): [line.get_xydata().tolist() for line in panel.get_lines()] for panel in figures[0].axes
     }
-    assert panels == {"loss": [[[1, 0.5], [2, 0.25]], [[1, 1]]], "val_dice": [[[2, 0.75]]]}
+    late = [[[1, 0], [2, 0.5]]]  # of a term that begins later; one that is always 0 is none of the method
+    assert panels == {"loss": [[[1, 0.5], [2, 0.25]], [[1, 1]]], "val_dice": [[[2, 0.75]]], "late": late}
 
 
 @pytest.mark.heavy
@@ -160,9 +161,11 @@ def test_the_report_shows_the_paper_only_for_its_data_sets(tree, tmp_path):
     write_json(tree.root / "details/segmentation/polyps/sanet/siamese-real-x1-s0.json", details | {"settings": {}})
     write_text(tmp_path / "loss.csv", "step,loss\n1,0.5\n2,0.25\n")
     losses = {("polyps", "generators"): {"siamese": tmp_path / "loss.csv"}}
+    Image.new("RGB", (4, 4)).save(tmp_path / "samples.png")
+    trained = {"polyps": {"siamese": tmp_path / "samples.png"}}
     grid = Grid((*tree.grid().runs, key))
     presets = {"table2": [Preset("presets/paper-table2.yaml", grid, {}, {"polyps": "folder"})]}
-    write_report(report_of(tree.root, grid, tree.samples, losses=losses, presets=presets), tmp_path)
+    write_report(report_of(tree.root, grid, tree.samples, losses=losses, trained=trained, presets=presets), tmp_path)
     text = Page((tmp_path / "report.html").read_text()).text
     assert (
         text.index("Results on polyps") < text.index("Beside the paper") < text.index("Scores of the synthetic images")
@@ -170,6 +173,7 @@ def test_the_report_shows_the_paper_only_for_its_data_sets(tree, tmp_path):
     assert "Table 2: Segmenters trained on real and synthetic polyps" in text
     assert "Table 4" not in text
     assert "Losses: generators" in text
+    assert "siamese while it was trained" in text
     assert (tmp_path / "paper/table4.md").is_file()
     assert (tmp_path / "figures/polyps/losses-generators.svg").is_file()
 
