@@ -16,7 +16,7 @@ from data.pairs.config import ClassName, Config, Values
 from data.pairs.errors import BadImageError, UserError, naming
 from data.pairs.image_io import MASK_THRESHOLD, Array, is_jpeg, levels
 from data.pairs.manifest import Pair
-from data.pairs.resize import crop, letterbox_box, resize_mask
+from data.pairs.resize import framed_mask
 from data.readers.reading import size_text
 
 Mask = str | Path | Image.Image | Array
@@ -103,16 +103,6 @@ def labels_of(mask: Mask, wanted: Wanted) -> Array:
     return read_values(pixels, wanted.reading)
 
 
-def _fitted(labels: Array, wanted: Wanted) -> tuple[Array, str]:
-    """Return labels as a square of the wanted side, by nearest neighbour, and the box of the content for a manifest."""
-    side = wanted.size_px
-    if wanted.how.fit == "stretch" or labels.shape[0] == labels.shape[1]:
-        return (labels if labels.shape == (side, side) else resize_mask(labels, side)), ""
-    box, framed = letterbox_box((labels.shape[1], labels.shape[0]), side), np.zeros((side, side), np.uint8)
-    crop(framed, box)[:] = resize_mask(labels, box[2:])
-    return framed, " ".join(map(str, box))
-
-
 def read_given(pair: Pair, read: Callable[[], Array], where: str, wanted: Wanted) -> Given | str:
     """Return a mask as the generator takes it, or what is wrong with it."""
     try:
@@ -120,7 +110,7 @@ def read_given(pair: Pair, read: Callable[[], Array], where: str, wanted: Wanted
             own = read()
     except (BadImageError, OSError) as error:
         return str(error)
-    labels, box = _fitted(own, wanted)
+    labels, box = framed_mask(own, wanted.size_px, letterbox=wanted.how.fit == "letterbox")
     if lost := sorted(set(np.unique(own).tolist()) - set(np.unique(labels).tolist()) - {0}):
         names = ", ".join(wanted.classes[number - 1] for number in lost)
         side = wanted.size_px

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.mask_files.checks import mask_facts
-from data.masks.given import Given, check_classes, framed_mask, given_mask, side_of
+from data.masks.given import Given, check_classes, given_mask, side_of
 from data.masks.given_config import DatasetMasks
 from data.masks.held_out import held_out_masks
 from data.pairs.errors import UserError, to_mend
 from data.pairs.manifest import MANIFEST, Pair, PairSet, class_names, content, content_box, read_pairs
 from data.pairs.parallel import threaded
+from data.pairs.resize import framed_mask
 
 
 def dataset_masks(

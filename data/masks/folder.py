@@ -6,13 +6,14 @@ from pathlib import Path
 from data.layouts.leftovers import DOCUMENTS, entries, why_not_read
 from data.mask_files.checks import mask_facts, set_problems
 from data.mask_files.read import Reading
-from data.masks.given import Given, check_classes, framed_mask, given_mask, side_of
+from data.masks.given import Given, check_classes, given_mask, side_of
 from data.masks.given_config import FolderMasks
 from data.masks.held_out import held_out_masks, same_masks
 from data.pairs.errors import BadImageError, UserError, to_mend
 from data.pairs.image_io import MASK_THRESHOLD
 from data.pairs.manifest import Pair, PairSet, id_problem
 from data.pairs.parallel import threaded
+from data.pairs.resize import framed_mask
 from data.readers.known_forms import form_of
 from data.readers.reading import memory_for, read_masks, size_text
 from data.readers.sources import Source, is_picture, plain_stem

@@ -9,7 +9,6 @@ from data.mask_files.checks import MaskFacts
 from data.masks.constraints import Array
 from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet, class_names
-from data.pairs.resize import crop, letterbox_box, resize_mask
 
 
 class Given(NamedTuple):
@@ -30,15 +29,6 @@ class Given(NamedTuple):
 def given_mask(row: Pair, origin: str, framed: Array, facts: MaskFacts) -> Given:
     """Return a mask with its labels in the frame, uint8 (side, side), compressed."""
     return Given(row, origin, zlib.compress(framed.tobytes(), 1), len(framed), facts)
-
-
-def framed_mask(labels: Array, size_px: int, *, letterbox: bool) -> tuple[Array, str]:
-    """Return labels (size_px, size_px) and the box that they fill, as the manifest has it."""
-    if not letterbox or labels.shape[0] == labels.shape[1]:
-        return resize_mask(labels, size_px), ""
-    frame, box = np.zeros((size_px, size_px), np.uint8), letterbox_box((labels.shape[1], labels.shape[0]), size_px)
-    crop(frame, box)[:] = resize_mask(labels, box[2:])
-    return frame, " ".join(map(str, box))
 
 
 def side_of(real: PairSet) -> int:

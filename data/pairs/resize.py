@@ -47,6 +47,16 @@ def letterbox_box(size: Size, size_px: int) -> Box:
     return (size_px - inner_w) // 2, (size_px - inner_h) // 2, inner_w, inner_h
 
 
+def framed_mask(labels: Array, size_px: int, *, letterbox: bool) -> tuple[Array, str]:
+    """Return labels as (size_px, size_px), and the box that they fill as the manifest has it: empty for all of it."""
+    if not letterbox or labels.shape[0] == labels.shape[1]:
+        return (labels if labels.shape == (size_px, size_px) else resize_mask(labels, size_px)), ""
+    box = letterbox_box((labels.shape[1], labels.shape[0]), size_px)
+    framed = np.zeros((size_px, size_px), np.uint8)
+    crop(framed, box)[:] = resize_mask(labels, box[2:])
+    return framed, " ".join(map(str, box))
+
+
 def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, Box]:
     """Return image and mask as squares of the side `size_px` that keep their proportions, and the box they lie in.
 
