@@ -80,7 +80,7 @@ def test_methods_that_take_no_mask_are_refused_by_name_with_the_reason(project):
 def test_a_folder_that_holds_no_generator_is_named_with_those_below_it(project):
     with pytest.raises(UserError, match="below it lie controlnet-g3, parents-g0: name one of these"):
         find_generator(project / GENERATOR.parent)
-    with pytest.raises(UserError, match=r"config.json is not that of a generator of this project"):
+    with pytest.raises(UserError, match="it lacks 'generator'"):
         find_generator(project / "outputs/base/phantom/vae")
     with pytest.raises(UserError, match="seed belongs to the images"):
         find_generator(project / GENERATOR, seed=1)
