@@ -76,8 +76,8 @@ def test_published_names_the_files_that_it_needs():
     generator = {"dataset": "polyps", "generator": "published", "generator_seed": 0}
     pairs = {"dataset": "polyps", "source": "published_pairs"}
     said = lacks(params, ("train", generator), ("baseline", pairs), ("acquire", {"download": "pranet"}))
-    assert "generators.published.weights: weights/siamese-polyps.ckpt does not exist" in said
-    assert "baselines.published_pairs.path: data/imported/siamese-polyps does not exist" in said
+    assert f"generators.published.weights: {params.generators['published'].weights} does not exist" in said
+    assert f"baselines.published_pairs.path: {params.baselines['published_pairs'].path} does not exist" in said
     assert "accept_licence" in said
 
 
