@@ -4,7 +4,7 @@ BIN := .venv/bin
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro tables paper test quick browser slurm install check clean
+.PHONY: repro tables paper test quick browser slurm install check docs clean
 
 repro: install
 	python -m pipeline repro
@@ -42,11 +42,15 @@ slurm:
 check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+# The pages of docs/ as a site that needs no network; a link that leads nowhere stops it.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,check]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,check,notebook,docs]"
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from data.pairs.errors import UserError
@@ -35,6 +36,8 @@ def missing(verb: str, item: Mapping, params: Params) -> Iterator[str]:
             weights = getattr(params.generators[item["generator"]], "weights", None)
             if weights and not Path(weights).expanduser().is_file():
                 yield f"generators.{item['generator']}.weights: {weights} does not exist"
+            if not weights and params.training.optimizer == "adamw_8bit" and not find_spec("bitsandbytes"):
+                yield 'training.optimizer: adamw_8bit needs bitsandbytes: pip install --editable ".[gpu]"'
         case "judge":
             yield from _encoder("judge", params.judge)
         case "segment" | "segment_filtered":
