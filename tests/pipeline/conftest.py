@@ -16,8 +16,8 @@ from tests.contracts.imports import ROOT
 from tests.pipeline.projects import repro, shrink, stand_in, stand_in_project
 
 
-@pytest.fixture(scope="session")
-def libraries() -> Iterator[str]:
+@contextlib.contextmanager
+def started_libraries() -> Iterator[str]:
     """Yield the socket of a process that has the libraries imported, for stages that would take seconds to do it."""
     with contextlib.ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
@@ -29,6 +29,13 @@ def libraries() -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv(VARIABLE)
             yield path
+
+
+@pytest.fixture(scope="session")
+def libraries() -> Iterator[str]:
+    """Yield the socket of one such process for all tests; where memory has ended it, stages run by themselves."""
+    with started_libraries() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,7 @@ def test_states_are_what_dvc_then_does(ask):
 
 @pytest.mark.heavy
 def test_a_run_that_the_cache_remembers_is_not_run_again(ask):
+    repro("masks@phantom-random")
     edit(lambda data: data["masks"]["random"].update(seed=1))
     assert states(ask())["masks@phantom-random"] == "to run"
     assert repro("masks@phantom-random") == {"masks@phantom-random"}

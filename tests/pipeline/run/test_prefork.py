@@ -12,6 +12,7 @@ import pytest
 from data.pairs.files import sha256_tree
 from pipeline.run import prefork as warm
 from tests.contracts.imports import ROOT
+from tests.pipeline.conftest import started_libraries
 
 pytestmark = pytest.mark.heavy
 
@@ -109,11 +110,17 @@ def test_the_process_never_outlives_its_parent(seconds):
     assert left() == []
 
 
-def test_a_stage_ends_with_its_caller(project, libraries):
+@pytest.fixture
+def own_libraries():
+    with started_libraries() as path:
+        yield path
+
+
+def test_a_stage_ends_with_its_caller(project, own_libraries):
     """A worker that stands in a long stage is killed when the one that asked for it is."""
     text = Path("params.yaml").read_text().replace("train: 4 ", "train: 4000 ")
     Path("params.yaml").write_text(text)
-    env = os.environ | {"PYTHONPATH": str(ROOT), warm.VARIABLE: libraries}
+    env = os.environ | {"PYTHONPATH": str(ROOT), warm.VARIABLE: own_libraries}
     caller = subprocess.Popen([sys.executable, "-m", "pipeline", "prepare", "--dataset", "phantom"], env=env)
 
     def workers() -> list[int]:
