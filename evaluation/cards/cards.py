@@ -7,12 +7,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.results.results import Scores
 from evaluation.scores.record import entry
 from evaluation.tables.score_section import score_section
 from evaluation.tables.text import MISSING, number
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 AUDIT = ("copy_rate", "copy_rate_parent", "copy_rate_other", "closer_to_train", "self_retrieval")
 COUNTS = {"n_synthetic": "synthetic", "n_real": "real", "n_floor": "held-out real"}
@@ -54,23 +57,29 @@ class CardFacts:
     own_masks: bool = False  # the method made the masks with their images
 
 
+def card_environment(**options: Any) -> "Environment":
+    """Return what renders the templates of cards in this folder, where a name that is not given is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+        **options,
+    )
+
+
 def render_cards(facts: CardFacts, scores: Scores) -> dict[str, str]:
     """Return file name -> Markdown of DATASET_CARD.md and MODEL_CARD.md, each with its front matter in YAML.
 
     Nothing is said that does not follow from the facts and scores, but for general cautions.
     """
     from huggingface_hub import DatasetCardData, ModelCardData
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        finalize=_escape,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
+    environment = card_environment(finalize=_escape)
     environment.filters |= {"settings": _settings, "number": number}
     audited = {name: row for name, row in scores.details.items() if _is_audit(name)}
     values = {

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from evaluation.cards.cards import hub_licence, told_as
+from evaluation.cards.cards import card_environment, hub_licence, told_as
 
 DRAWN = {"license": "apache-2.0"}
 SNIPPET = """\
@@ -90,16 +89,8 @@ def _front(facts: DiffusersFacts) -> dict[str, Any]:
 def render_diffusers_card(facts: DiffusersFacts) -> str:
     """Return README.md in Markdown, its front matter the keys of the Hugging Face Hub."""
     from huggingface_hub import ModelCardData
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
+    environment = card_environment()
     environment.filters["told"] = told_as
     greys = ", ".join(f"{grey} {name}" for grey, name in zip(facts.greys, facts.classes, strict=True))
     settings = {**facts.row, **facts.training, **{f"sampling {key}": value for key, value in facts.sampling.items()}}
