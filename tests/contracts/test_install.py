@@ -1,10 +1,13 @@
 """What docs/install.md says is what the containers, the Makefile and pyproject.toml do."""
 
+import contextlib
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import PurePath
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.contracts.imports import ROOT
 
@@ -78,3 +81,14 @@ def test_the_recipes_say_how_they_are_run_as_the_page_does():
         commands = re.findall(rf"^\W*({tool} (?:build|run|exec) .+)$", text, re.MULTILINE)
         assert len(commands) == 2
         assert all(f"    {command}\n" in PAGE for command in commands)
+
+
+def test_every_pinned_package_takes_the_first_python_that_the_project_takes():
+    first = PROJECT["requires-python"].removeprefix(">=").partition(",")[0] + ".0"
+    pins = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    wanted = {}
+    for name in pins:
+        with contextlib.suppress(PackageNotFoundError):
+            wanted[name] = metadata(name).get("Requires-Python") or ""
+    assert len(wanted) > 150
+    assert [name for name, python in wanted.items() if first not in SpecifierSet(python)] == []
