@@ -128,7 +128,7 @@ class Generator:
         """Return masks as the generator takes them, in the order of their images; what was done goes to stderr."""
         wanted = Wanted(self.size_px, self.classes, how_to_read(reading or {}, self.classes))
         if isinstance(masks, str | Path) and not Path(masks).expanduser().is_file():
-            given, notes = given_folder(Path(masks).expanduser(), wanted)
+            given, notes = given_folder(Path(masks).expanduser(), wanted, self.found.train)
         else:
             one = isinstance(masks, str | Path | Image.Image | np.ndarray)
             given, notes = given_masks([masks] if one else list(masks), wanted, ids)  # type: ignore[list-item, arg-type]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.pairs.files import copy_file, sha256_file, write_table
+from data.pairs.files import copy_file, sha256_file
 from data.pairs.image_io import png_text, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, file_names, write_manifest
+from data.pairs.tables import write_table
 
 PROVENANCE = ("id", "parent", "normal", "attempts", "fallback")
 

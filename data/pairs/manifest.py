@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.errors import UserError, naming
-from data.pairs.files import csv_text, of_cell, sha256_file, write_text
+from data.pairs.files import sha256_file, write_text
 from data.pairs.image_io import BadImageError, read_image, read_labels
 from data.pairs.resize import Box, crop
+from data.pairs.tables import csv_text, of_cell
 
 MANIFEST = "manifest.csv"
 MOST_ID_BYTES = 150  # a name on disk has 255, and files are named after ids with more around them

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.errors import UserError, naming
-from data.pairs.files import csv_text, of_cell, write_text
+from data.pairs.files import write_text
 from data.pairs.image_io import read_image
 from data.pairs.manifest import MANIFEST, PairSet, read_pairs
 from data.pairs.parallel import threaded
+from data.pairs.tables import csv_text, of_cell
 
 TRAIN, VAL = "train", "val"
 POOL = Path("pools/normal")  # images without a lesion, two levels deep, so that they are no split

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.errors import UserError, few
-from data.pairs.files import copy_file, of_cell, sha256_file, whole_folder
+from data.pairs.files import copy_file, sha256_file, whole_folder
 from data.pairs.image_io import png_text, write_image
 from data.pairs.manifest import PairSet, file_names, write_manifest
+from data.pairs.tables import of_cell
 from evaluation.audit.config import CRITERIA, FilterRow
 from evaluation.audit.match_colour import Recolour
 

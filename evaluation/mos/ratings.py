@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.errors import UserError
-from data.pairs.files import of_cell
+from data.pairs.tables import of_cell
 from evaluation.mos.deck import FACTS, KEY, RATED, Card
 
 COLUMNS = ("deck", "rater", "image", "answer", "confidence", "seconds")

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from data.config_errors import dangling
 from data.pairs.errors import UserError
 from data.pairs.files import sweep
-from pipeline.params.errors import dangling
 from pipeline.params.read import read_params
 from pipeline.plan.dvc_states import CHECK, stages_to_run
 from pipeline.plan.mask_sources import in_order, masks_of, outdated, sources

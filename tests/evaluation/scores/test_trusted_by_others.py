@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from data.pairs.files import as_cell, csv_text, of_cell
 from data.pairs.manifest import Pair, read_pairs, write_manifest
+from data.pairs.tables import as_cell, csv_text, of_cell
 from evaluation.audit.config import CRITERIA
 from evaluation.audit.filters import read_table
 from tests.contracts.imports import ROOT
