@@ -68,7 +68,10 @@ def _config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no trained generator{hint}")
     with contextlib.suppress(ValueError, KeyError, TypeError):
         config = read_config(folder)
-        if not NEEDS[config["generator"]["method"]].latents or config["base"]:
+        size, classes = config.get("size_px", 1), config.get("classes", ["lesion"])
+        plain = isinstance(size, int) and size > 0 and isinstance(config.get("training", {}), dict)
+        named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
+        if plain and named and (not NEEDS[config["generator"]["method"]].latents or isinstance(config["base"], str)):
             return config
     raise UserError(f"{folder / 'config.json'} is not that of a generator of this project")
 

@@ -47,7 +47,7 @@ def export(
     """
     from data.exports.bundle import collect
     from data.exports.leaks import refuse_leaks
-    from data.pairs.manifest import verify
+    from data.exports.verify import verify
 
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise UserError(f"{out_dir} is there already: name another folder or remove it")

@@ -117,8 +117,9 @@ def given_folder(folder: Path, wanted: Wanted, own: Path | None = None) -> tuple
         return _prepared(read_pairs(folder), wanted, are_parents=bool(own) and folder.resolve() == own)
     files, *lines = mask_files(folder, deep=False)
     problems, others = ([line.partition(": ")[2] for line in of_kind] for of_kind in lines)
-    if not files and not problems:
-        raise UserError(f"{folder} holds no masks: give a folder with one picture for each mask", few(others))
+    if not files:
+        lines = few([line for line in (*problems, *others) if not line.endswith("holds no mask")])
+        raise UserError(f"{folder} holds no masks: give a folder with one picture for each mask", lines)
 
     def read(task: tuple[str, Path]) -> Given | str:
         return read_given(_row(task[0], wanted), partial(read_mask_file, task[1], wanted.reading), str(task[1]), wanted)

@@ -17,7 +17,7 @@ class MaskFiles(NamedTuple):
     """What lies in a folder of masks. A line begins with the name of its fault."""
 
     files: dict[str, Path]  # id -> picture, in the order of their paths
-    problems: list[str]  # names that cannot be ids, and links that lead nowhere
+    problems: list[str]  # no folder, no mask, names that cannot be ids, links that lead nowhere
     unread: list[str]  # what is no picture and no text
 
 
@@ -25,10 +25,13 @@ def mask_files(folder: Path, *, deep: bool) -> MaskFiles:
     """Return the masks of a folder, or where it is `deep` of those below it too, whose names become part of the id."""
     files: dict[str, Path] = {}
     found = MaskFiles(files, [], [])
-    for entry in entries(folder):
+    if not folder.is_dir():
+        found.problems.append(f"missing: {folder} is not a folder: name one that holds masks")
+    for entry in entries(folder) if folder.is_dir() else ():
         path = entry.path
         if entry.kind == "link to a folder":
-            found.unread.append(f"unread: {path}: is a link to a folder, in which DVC sees no change: copy it")
+            of_kind = found.problems if deep else found.unread
+            of_kind.append(f"unread: {path}: is a link to a folder, in which DVC sees no change: copy it")
         elif entry.kind == "file" and is_picture(path) and not path.name.startswith("."):
             name = "-".join((*path.parent.relative_to(folder).parts, plain_stem(path)))
             if path.parent != folder and not deep:
@@ -45,6 +48,8 @@ def mask_files(folder: Path, *, deep: bool) -> MaskFiles:
             found.problems.append(f"dangling: {path}: {why_not_read(entry)}")
         else:
             found.unread.append(f"unread: {path}: {why_not_read(entry)}")
+    if not (files or found.problems or found.unread):
+        found.problems.append(f"missing: {folder} holds no mask")
     return found
 
 

@@ -24,13 +24,8 @@ def folder_masks(row: FolderMasks, name: str, real: PairSet, held_out: Mapping[s
     twice, or the mask of a held-out pair, all at once, and what is wrong with all masks together.
     """
     check_classes(name, f"masks.{name}", tuple(row.classes), real)
-    folder = Path(row.path)
-    if not folder.is_dir():
-        raise UserError(f"masks.{name}: {folder} is not a folder: name one that holds masks")
-    found = mask_files(folder, deep=True)
+    found = mask_files(Path(row.path), deep=True)
     problems = [*found.problems, *found.unread]
-    if not found.files and not problems:
-        raise UserError(f"masks.{name}: {folder} holds no mask")
     size_px, classes = side_of(real), real.pairs[0].classes
     threshold = MASK_THRESHOLD if row.mask_threshold is None else row.mask_threshold
     reading = Reading(

@@ -11,10 +11,11 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, one_line
 
 # what is still being written, beside its place: .NAME.HOST-PID.tmp; .gitignore and .dvcignore name it too
 TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.(?:tmp|partial)")
@@ -113,6 +114,19 @@ def write_json(path: Path, value: object) -> None:
     if bad := list(_not_finite(value)):
         raise NotFiniteError(f"{path}: values that are not finite (NaN or infinite), which are not JSON compliant", bad)
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what_to_do: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the object in a file of JSON. Raises: UserError for one that is damaged, is no object or lacks keys."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {what_to_do}", [one_line(str(error))]) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: {what_to_do}", [f"it holds a {type(value).__name__}, not an object"])
+    if lacking := [name for name in keys if name not in value]:
+        raise UserError(f"{path} is damaged: {what_to_do}", [f"it lacks {', '.join(lacking)}"])
+    return value
 
 
 def _not_finite(value: object, where: str = "") -> Iterator[str]:

@@ -1,6 +1,5 @@
 """A prepared data set: its splits, one pair set a folder, and beside them images without masks."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,7 +11,7 @@ from data.pairs.files import write_text
 from data.pairs.image_io import read_image
 from data.pairs.manifest import MANIFEST, PairSet, read_pairs
 from data.pairs.parallel import threaded
-from data.pairs.tables import csv_text, of_cell
+from data.pairs.tables import csv_text, read_table
 
 TRAIN, VAL = "train", "val"
 POOL = Path("pools/normal")  # images without a lesion, two levels deep, so that they are no split
@@ -113,10 +112,6 @@ def read_lone_images(folder: Path) -> LoneImages:
     path = folder / LONE_IMAGES
     if not path.is_file():
         raise UserError(f"{folder} holds no {LONE_IMAGES}: run dvc repro, which prepares it first")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        names = [field.name for field in fields(LoneImage)]
-        if missing := [name for name in names if name not in (reader.fieldnames or ())]:
-            raise UserError(f"{path} lacks columns", missing)
-        rows = [LoneImage(**{name: of_cell(row[name]) for name in names}) for row in reader]
+    names = [field.name for field in fields(LoneImage)]
+    rows = [LoneImage(**{name: row[name] for name in names}) for row in read_table(path, names, unique="id")]
     return LoneImages(folder, tuple(sorted(rows, key=lambda row: row.id)))

@@ -64,15 +64,14 @@ def _text(path: Path) -> str:
 
 
 def _refuse_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
-    twice = [f"{name or 'an empty name'} stands twice" for name, count in Counter(header).items() if count > 1]
-    missing = [f"there is no column {name}" for name in columns if name not in header]
     if not header:
         raise UserError(f"{path} is empty: its first line names the columns {', '.join(columns)}")
-    if missing or twice:
+    if missing := [name for name in columns if name not in header]:
         other = next((what for sign, what in ((";", "semicolons"), ("\t", "tabs")) if sign in header[0]), "")
-        hint = [f"cells are separated by {other}: save it with commas"] if other else []
-        has = f"it has {one_line(', '.join(header))}"
-        raise UserError(f"{path} lacks columns, or has one twice", [*few([*missing, *twice]), *(hint or [has])])
+        has = f"cells are separated by {other}: save it with commas" if other else f"it has {', '.join(header)}"
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}; {one_line(has)}")
+    if twice := [name or "without a name" for name, count in Counter(header).items() if count > 1]:
+        raise UserError(f"{path} has columns twice: {', '.join(twice)}")
 
 
 def read_table(

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from data.exports.verify import verify
 from data.masks.config import DatasetMasks, FolderMasks
 from data.masks.dataset import dataset_masks
 from data.masks.dealt import write_given
 from data.masks.folder import folder_masks
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from tests.data.masks.sets import blobs, write_set
 
 
