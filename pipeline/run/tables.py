@@ -12,9 +12,10 @@ from data.pairs.errors import UserError
 from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.read import check_text
 from pipeline.processes.tasks import local_places
+from pipeline.run.order import StoppedError
 from pipeline.run.own_params import presets_in_place
 from pipeline.run.prefork import warm_process
-from pipeline.run.repro import StoppedError, add_runner_arguments, only_one, run_stages
+from pipeline.run.repro import add_runner_arguments, only_one, run_stages
 
 
 def _checked(paths: Sequence[Path]) -> dict[Path, str]:
