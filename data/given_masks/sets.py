@@ -53,7 +53,9 @@ def _problems_of_all(given: Sequence[Given], wanted: Wanted) -> tuple[list[str],
         return [f"no mask of {len(facts)} has a lesion: was it drawn in another layer, channel or file?"], []
     problems = set_problems({"masks": facts}, inverted=wanted.how.inverted_masks)
     said = [line.removeprefix("split masks: ").removeprefix("all splits: ") for line in problems]
-    return said, [] if wanted.how.inverted_masks is False else set_hints(facts)
+    empty = [mask.id for mask in facts if not mask.foreground]
+    hints = [f"{len(empty)} of {len(facts)} masks have no lesion: {', '.join(few(empty, SHOWN))}"] if empty else []
+    return said, [*hints, *([] if wanted.how.inverted_masks is False else set_hints(facts))]
 
 
 def _checked(
@@ -114,12 +116,17 @@ def given_folder(folder: Path, wanted: Wanted, own: Path | None = None) -> tuple
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give one that holds masks as pictures")
     if (folder / MANIFEST).is_file():
-        return _prepared(read_pairs(folder), wanted, are_parents=bool(own) and folder.resolve() == own)
+        try:
+            masks = read_pairs(folder)
+        except UserError as error:
+            plain = f"{MANIFEST} makes a folder a pair set of this project: where its pictures are plain masks, move it"
+            raise UserError(error.title, [*error.problems, plain]) from error
+        return _prepared(masks, wanted, are_parents=bool(own) and folder.resolve() == own)
     files, *lines = mask_files(folder, deep=False)
     problems, others = ([line.partition(": ")[2] for line in of_kind] for of_kind in lines)
     if not files:
-        lines = few([line for line in (*problems, *others) if not line.endswith("holds no mask")])
-        raise UserError(f"{folder} holds no masks: give a folder with one picture for each mask", lines)
+        there = few([line for line in (*problems, *others) if not line.endswith("holds no mask")])
+        raise UserError(f"{folder} holds no masks: give a folder with one picture for each mask", there)
 
     def read(task: tuple[str, Path]) -> Given | str:
         return read_given(_row(task[0], wanted), partial(read_mask_file, task[1], wanted.reading), str(task[1]), wanted)

@@ -17,7 +17,7 @@ def run(item: dict, params) -> None:
     Of a generator with several seeds these are of the first: more of them would not be told apart.
     """
     from evaluation.audit.colour import set_histogram
-    from evaluation.audit.filters import read_table
+    from evaluation.audit.filters import read_scores
     from evaluation.features.store import read_features
     from evaluation.figures.distributions import FEWEST_POINTS, draw_colour, draw_tsne, tsne
     from evaluation.figures.plots import draw_reason
@@ -51,6 +51,6 @@ def run(item: dict, params) -> None:
         }
         draw_colour({name: set_histogram(histograms) for name, histograms in inspected.items()}, out / "colour.png")
         for name, (source, masks) in sets.items():
-            rows = read_table(paths.scored(dataset, source, masks))
+            rows = read_scores(paths.scored(dataset, source, masks))
             synthetic = read_pairs(paths.samples(dataset, source, masks))
             copy_sheet(rows, train, synthetic, out / f"copies-{name}.png")

@@ -122,6 +122,7 @@ def test_every_fault_of_every_file_is_named_at_once(real, tmp_path):
     save(folder / "full.png", good * 0 + 255)
     Image.fromarray(good.astype(np.uint16) * 60000).save(folder / "deep.png")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:60])
+    Image.fromarray(255 * good).save(folder / "stack.tif", save_all=True, append_images=[Image.fromarray(255 * good)])
     (folder / "text.png").write_text("no picture")
     (folder / "volume.nii.gz").write_bytes(b"x")
     (folder / "lost.png").symlink_to("nowhere.png")
@@ -130,7 +131,8 @@ def test_every_fault_of_every_file_is_named_at_once(real, tmp_path):
     assert named == {
         "alpha.png": "alpha_unclear", "colours.png": "colour_mask", "cut.png": "damaged", "deep.png": "sixteen_bit",
         "empty.png": "empty_mask", "full.png": "full_mask", "good.png": "same_mask", "lost.png": "dangling",
-        "numbers.png": "dim_mask", "photo.png": "photo_mask", "soft.png": named["soft.png"], "text.png": "not_an_image",
+        "numbers.png": "dim_mask", "photo.png": "photo_mask", "soft.png": named["soft.png"],
+        "stack.tif": "animated", "text.png": "not_an_image",
         "volume.nii.gz": "unread", "wide.png": "wrong_size", "zero_one.png": "zero_one_mask",
     }  # fmt: skip
     assert named["soft.png"] in ("photo_mask", "grey_area")

@@ -177,6 +177,15 @@ def test_masks_are_judged_as_a_whole(drawn, generator):
         generator.read([np.ones((2, 32, 32), bool)])
 
 
+def test_masks_without_a_lesion_and_manifests_of_others_are_told(drawn, generator, capsys):
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(drawn / "void.png")
+    generator.read(drawn)
+    assert "1 of 6 masks have no lesion: void" in capsys.readouterr().err
+    (drawn / "manifest.csv").write_text("file;label\nvoid.png;0\n")
+    with pytest.raises(UserError, match="where its pictures are plain masks, move it"):
+        generator.read(drawn)
+
+
 def test_training_pairs_are_the_parents_of_their_own_masks(project, generator, tmp_path):
     train = project / "data/processed/phantom/train"
     assert all(mask.pair.parent == mask.pair.id for mask in generator.read(train))
