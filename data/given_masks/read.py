@@ -17,7 +17,7 @@ from data.pairs.config import ClassName, Config, Values, value_problems
 from data.pairs.errors import BadImageError, UserError, naming
 from data.pairs.image_io import MASK_THRESHOLD, Array, levels
 from data.pairs.manifest import Pair
-from data.pairs.resize import framed_mask
+from data.pairs.resize import framed_mask, lost_labels
 from data.readers.reading import size_text
 
 Mask = str | Path | Image.Image | Array
@@ -111,7 +111,7 @@ def read_given(pair: Pair, read: Callable[[], Array], where: str, wanted: Wanted
     except (BadImageError, OSError) as error:
         return str(error)
     labels, box = framed_mask(own, wanted.size_px, letterbox=wanted.how.fit == "letterbox")
-    if lost := sorted(set(np.unique(own).tolist()) - set(np.unique(labels).tolist()) - {0}):
+    if lost := lost_labels(own, labels):
         names = ", ".join(wanted.classes[number - 1] for number in lost)
         side = wanted.size_px
         return f"{where}: its {names} is gone at {side}x{side} px: {size_text(own)} px is too large for so small a one"

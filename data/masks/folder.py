@@ -6,7 +6,7 @@ from pathlib import Path
 from data.layouts.mask_folder import mask_files, read_mask_file
 from data.mask_files.checks import mask_facts, set_problems
 from data.mask_files.read import Reading
-from data.masks.given import Given, check_classes, given_mask, side_of
+from data.masks.given import Given, check_classes, given_mask, lost_text, side_of
 from data.masks.given_config import FolderMasks
 from data.masks.held_out import held_out_masks, same_masks
 from data.pairs.errors import BadImageError, UserError, to_mend
@@ -48,8 +48,8 @@ def folder_masks(row: FolderMasks, name: str, real: PairSet, held_out: Mapping[s
             more = "" if facts.foreground else ", or set allow_empty: true"
             return f"{'full' if facts.foreground else 'empty'}_mask: {path}: {what}: remove it{more}"
         framed, box = framed_mask(labels, size_px, letterbox=row.resize == "letterbox")
-        if labels.any() and not framed.any():
-            return f"lost_lesion: {path}: its lesion vanishes at {size_px}x{size_px}: remove it, or draw it larger"
+        if lost := lost_text(labels, framed, real):
+            return f"lost_lesion: {path}: {lost}: remove it, or draw it larger"
         return given_mask(Pair(own_id, "", "", "train", name, box=box, classes=classes), str(path), framed, facts)
 
     results = list(threaded(read, list(found.files.items()), title="masks", unit="mask"))

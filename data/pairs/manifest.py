@@ -170,12 +170,19 @@ def _row_problems(row: Mapping[str, str]) -> Iterator[str]:
         yield "classes are not all named"
 
 
-def read_pairs(folder: Path) -> PairSet:
-    """Return the pair set of a folder. Raises: UserError when it has no manifest, or one with rows that are none."""
+def read_pairs(folder: Path, *, empty: bool = True) -> PairSet:
+    """Return the pair set of a folder; `empty` says that it may hold no pair.
+
+    Raises: UserError when it has no manifest, or one with rows that are none.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}, which dvc repro writes")
     rows = read_table(path, COLUMNS, _row_problems, unique="id")
+    if not rows and not empty:
+        raise UserError(
+            f"{path} names no pair: it was cut off, or nothing was written: run dvc repro"
+        )
     if len(classes := sorted({row["classes"] for row in rows})) > 1:
         raise UserError(f"{path}: all pairs of a set have the same classes, these have {' and '.join(few(classes, 3))}")
     pairs = [Pair(**{name: row[name] for name in COLUMNS} | {"foreground": float(row["foreground"])}) for row in rows]

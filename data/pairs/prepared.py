@@ -41,22 +41,24 @@ class Prepared:
 
     def splits(self) -> dict[str, PairSet]:
         """Return the pair set of every split by name, sorted. Raises: UserError when there is none."""
-        return {name: read_pairs(self.folder / name) for name in self.names()}
+        return {name: read_pairs(self.folder / name, empty=False) for name in self.names()}
 
     @property
     def train(self) -> PairSet:
         """The training pairs. Raises: UserError when there are none."""
-        return read_pairs(self.folder / TRAIN)
+        return read_pairs(self.folder / TRAIN, empty=False)
 
     @property
     def val(self) -> PairSet | None:
         """The validation pairs, or None where the data set has none."""
-        return read_pairs(self.folder / VAL) if (self.folder / VAL / MANIFEST).is_file() else None
+        return read_pairs(self.folder / VAL, empty=False) if (self.folder / VAL / MANIFEST).is_file() else None
 
     def tests(self) -> dict[str, PairSet]:
         """Return the test sets by name, at their own sizes where these were kept. Raises: UserError for none."""
         own = {name: self.folder / NATIVE / name for name in self.test_names()}
-        return {name: read_pairs(path if path.is_dir() else self.folder / name) for name, path in own.items()}
+        return {
+            name: read_pairs(path if path.is_dir() else self.folder / name, empty=False) for name, path in own.items()
+        }
 
 
 LONE_IMAGES = "images.csv"

@@ -27,7 +27,7 @@ def run(item: dict, params) -> None:
     first = of_first_seed(scored_sets(params))
     sets = {f"{source}-{masks}": (paths.seeded(source, seed), masks) for source, masks, seed in first}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
-    train = read_pairs(paths.processed(dataset, "train"))
+    train = read_pairs(paths.processed(dataset, "train"), empty=False)
     extractor = next((name for name in VECTORS if name in params.extractors), None)
     with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
         if extractor:

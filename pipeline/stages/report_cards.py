@@ -51,7 +51,7 @@ def card_facts(
     return CardFacts(
         dataset=dataset,
         dataset_row=_plain(params.datasets[dataset]),
-        real_pairs=len(read_pairs(paths.processed(dataset, "train")).pairs),
+        real_pairs=len(read_pairs(paths.processed(dataset, "train"), empty=False).pairs),
         source=source,
         generator=generator,
         generator_row=_plain(row),

@@ -234,6 +234,24 @@ def test_masks_of_another_data_set_get_our_size_and_no_parent(real, tmp_path):
             dataset_masks(row.model_copy(update={"without": without}), "theirs", real, other.folder, {})
 
 
+def test_a_lesion_that_is_lost_at_our_size_is_named_of_a_data_set_too(real, tmp_path):
+    speck = blobs(size_px=96)
+    speck[31, 31] = 1
+    other = write_set(tmp_path / "other", {"x1": speck, "x2": blobs((40, 40, 20, 10), size_px=96)})
+    row = DatasetMasks(kind="dataset", copies=1, dataset="other")
+    with pytest.raises(UserError) as caught:
+        dataset_masks(row, "theirs", real, other.folder, {})
+    lost = "lost_lesion: other/train/x1: its lesion vanishes at 48x48: leave it out, without: [x1]"
+    assert caught.value.problems == (lost,)
+    assert len(dataset_masks(row.model_copy(update={"without": ("x1",)}), "theirs", real, other.folder, {})) == 1
+    two = blobs((40, 40, 20, 10), size_px=96)
+    two[31, 31] = 2
+    tools = write_set(tmp_path / "tools", {"a": two, "b": 2 * (two > 0).astype(np.uint8)}, classes="polyp|tool")
+    ours = write_set(tmp_path / "ours", {"r": 2 * blobs((20, 20, 4, 4)) + blobs((40, 40, 4, 4))}, classes="polyp|tool")
+    with pytest.raises(UserError, match="train/a: its tool vanishes at 48x48"):
+        dataset_masks(row, "theirs", ours, tools.folder, {})
+
+
 def test_a_data_set_gives_no_masks_of_pairs_that_ours_is_tested_on(real, tmp_path):
     other = write_set(tmp_path / "other", {"x1": blobs((30, 10, 5, 5)), "x2": blobs((12, 30, 6, 6))})
     test = write_set(tmp_path / "test", {"t8": blobs((30, 10, 5, 5))})

@@ -5,7 +5,7 @@ import pytest
 from data.pairs.errors import UserError
 from data.pairs.files import read_json
 from data.pairs.manifest import COLUMNS, Pair, read_pairs, write_manifest
-from data.pairs.prepared import LoneImage, read_lone_images, write_lone_images
+from data.pairs.prepared import LoneImage, Prepared, read_lone_images, write_lone_images
 from data.pairs.tables import read_table
 
 PAIRS = [
@@ -66,6 +66,18 @@ def test_what_a_spreadsheet_changes_without_harm_is_read(manifest):
     text = "\ufeff" + manifest.read_text(encoding="utf-8").replace("\n", "\r\n") + "\r\n"
     manifest.write_bytes(text.encode())
     assert read_pairs(manifest.parent).pairs == tuple(PAIRS)
+
+
+def test_a_manifest_cut_after_its_first_line_is_no_set_where_pairs_are_needed(manifest, tmp_path):
+    manifest.write_text(manifest.read_text(encoding="utf-8").splitlines()[0] + "\n")
+    assert len(read_pairs(tmp_path)) == 0
+    with pytest.raises(UserError, match="names no pair: it was cut off"):
+        read_pairs(tmp_path, empty=False)
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/train").symlink_to(tmp_path)
+    for read in (Prepared(tmp_path / "all").splits, lambda: Prepared(tmp_path / "all").train):
+        with pytest.raises(UserError, match="names no pair"):
+            read()
 
 
 def test_every_row_at_fault_is_named_and_no_more_than_ten(manifest):
