@@ -50,7 +50,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "datasets": ("list known data sets, print the rows of one or add them to params.yaml", "commands.datasets"),
     "weights": ("list the pretrained weights of the paper's scores, or fetch them", "commands.weights"),
     "mos": ("write a blinded deck of images for raters, and score their answers", "commands.mos"),
-    "tables": ("run the presets of all tables of the paper, or their toy twins, and one report", "run.tables"),
+    "tables": (
+        "run the presets of the paper's tables, all or some, or their toy twins, and one report",
+        "run.tables",
+    ),
     "times": ("what every stage took on this machine, as table and CSV", "plan.times"),
     "mend": ("put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it", "record.lock_file"),
 }
@@ -74,7 +77,7 @@ EXAMPLES = {
     "datasets": "kvasir-seg --add",
     "weights": "inception --fetch",
     "mos": "deck --dataset phantom --out deck",
-    "tables": "toy",
+    "tables": "toy --only table4",
     "times": "--out .work",
     "mend": "",
 }

@@ -4,25 +4,19 @@ Where `dvc repro` has put it, all that lies beside it: PROJECT/outputs/generator
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from data.pairs.errors import UserError, one_line
+from data.pairs.errors import UserError
 from data.pairs.manifest import MANIFEST, PairSet, class_names, read_pairs
 from data.pairs.prepared import POOL, TRAIN
 from siamese.base.load import base_info
 from siamese.config.sections import NEEDS, Needs, SamplingConfig
+from siamese.how_sampled import refuse_changes, sampling_of
 from siamese.method.checkpoint import read_config
 
-PAPER = {"steps": 50, "guidance": 9.0, "batch": 8, "seed": 0}  # as presets/_paper.yaml has them
-OWN_STEPS = ("arsdm", "anomaly_diffusion")  # methods whose row says how they are sampled
 WHY_NOT = {
     "reference": "it needs the real image that each mask was drawn on, and a mask of yours has none",
     "emits_masks": "it makes a mask of its own with every image, and yours would not be looked at",
@@ -40,6 +34,7 @@ class Found(NamedTuple):
     sampling: SamplingConfig
     sampling_from: str  # where that stands
     pool: PairSet | None  # images without a lesion, for a method that needs them
+    train: Path | None  # its training pairs, where they lie in its project
 
     @property
     def name(self) -> str:
@@ -73,7 +68,10 @@ def _config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no trained generator{hint}")
     with contextlib.suppress(ValueError, KeyError, TypeError):
         config = read_config(folder)
-        if not NEEDS[config["generator"]["method"]].latents or config["base"]:
+        size, classes = config.get("size_px", 1), config.get("classes", ["lesion"])
+        plain = isinstance(size, int) and size > 0 and isinstance(config.get("training", {}), dict)
+        named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
+        if plain and named and (not NEEDS[config["generator"]["method"]].latents or isinstance(config["base"], str)):
             return config
     raise UserError(f"{folder / 'config.json'} is not that of a generator of this project")
 
@@ -104,13 +102,17 @@ def _find_base(folder: Path, project: Path | None, wanted: str, given: Path | No
     return folder
 
 
+def _train(project: Path | None, dataset: str) -> Path | None:
+    return project / "data/processed" / dataset / TRAIN if project else None
+
+
 def _facts(
     config: Mapping[str, Any], project: Path | None, dataset: str, lacking: list[str]
 ) -> tuple[int, tuple[str, ...]]:
     """Return side and classes of the training pairs, or say that they lack."""
     if "size_px" in config and "classes" in config:
         return config["size_px"], tuple(config["classes"])
-    train = project / "data/processed" / dataset / TRAIN if project else None
+    train = _train(project, dataset)
     if train and (train / MANIFEST).is_file() and (pairs := read_pairs(train)):
         return pairs.image(pairs.pairs[0]).shape[0], class_names(pairs.pairs[0])
     lacking.append(
@@ -124,34 +126,6 @@ def _training_seed(config: Mapping[str, Any], folder: Path) -> int:
     """Return the seed of the training, which an imported checkpoint has in its name alone."""
     named = re.search(r"-g(\d+)$", folder.name)
     return int(config.get("training", {}).get("seed", named[1] if named else 0))
-
-
-def _section(project: Path | None) -> tuple[dict[str, Any], str]:
-    """Return `sampling` of the project's params.yaml and where it stands, or the paper's values."""
-    path = project / "params.yaml" if project else None
-    if not path or not path.is_file():
-        return dict(PAPER), "the paper"
-    try:
-        values = YAML(typ="safe").load(path)
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML", [one_line(str(error))]) from error
-    section = values.get("sampling") if isinstance(values, Mapping) else None
-    return (dict(section), str(path)) if isinstance(section, Mapping) else (dict(PAPER), "the paper")
-
-
-def sampling_of(project: Path | None, changes: Mapping[str, Any]) -> tuple[SamplingConfig, str]:
-    """Return how to sample, with `changes` in place of what params.yaml says, and where the rest stands.
-
-    Raises: UserError for a setting that there is not, and for a value that it cannot have.
-    """
-    section, source = _section(project)
-    try:
-        return SamplingConfig.model_validate_json(json.dumps(section | dict(changes))), source
-    except (ValidationError, TypeError) as error:
-        problems = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-        lines = [f"{'.'.join(map(str, problem['loc'])) or 'sampling'}: {problem['msg']}" for problem in problems]
-        known = f"settings are {', '.join(name for name in SamplingConfig.model_fields if name != 'seed')}"
-        raise UserError(f"how to sample is not clear (changes to sampling of {source})", [*lines, known]) from error
 
 
 def find_generator(
@@ -169,10 +143,7 @@ def find_generator(
     method = config["generator"]["method"]
     needs = NEEDS[method]
     refuse_for_given_masks(method, needs)
-    if method in OWN_STEPS and (wrong := sorted(set(changes) - {"batch"})):
-        raise UserError(f"{', '.join(wrong)} cannot be set for {method}: its row in params.yaml says how it is sampled")
-    if "seed" in changes:
-        raise UserError("seed belongs to the images and not to the generator: generator(masks, seed=...)")
+    refuse_changes(config["generator"], changes)
     sampling, source = sampling_of(project, changes)
     given, dataset = Path(base).expanduser().resolve() if base else None, folder.parent.name
     lacking: list[str] = []
@@ -181,7 +152,8 @@ def find_generator(
     pool = _find_pool(project, dataset, normal, lacking) if needs.normal else None
     if lacking:
         raise UserError(f"{folder} is not all that this generator needs; it lacks", lacking)
-    return Found(folder, base_dir, size_px, classes, _training_seed(config, folder), sampling, source, pool)
+    seed, train = _training_seed(config, folder), _train(project, dataset)
+    return Found(folder, base_dir, size_px, classes, seed, sampling, source, pool, train)
 
 
 def _find_pool(project: Path | None, dataset: str, given: str | Path | None, lacking: list[str]) -> PairSet | None:

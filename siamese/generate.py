@@ -19,9 +19,10 @@ from PIL import Image
 
 from data.given_masks.read import Given, Mask, Wanted, how_to_read
 from data.given_masks.sets import given_folder, given_masks, write_given
-from data.pairs.assemble import drawn_files
+from data.pairs.assemble import BOX, drawn_files
 from data.pairs.errors import UserError
 from data.pairs.files import code_fingerprint, copy_file, sha256_file, sha256_tree, whole_folder, work_folder
+from data.pairs.image_io import png_text
 from data.pairs.manifest import Pair, PairSet, file_names, read_pairs, write_manifest
 from siamese.base.devices import computing_on
 from siamese.found import Found, find_generator
@@ -128,7 +129,7 @@ class Generator:
         """Return masks as the generator takes them, in the order of their images; what was done goes to stderr."""
         wanted = Wanted(self.size_px, self.classes, how_to_read(reading or {}, self.classes))
         if isinstance(masks, str | Path) and not Path(masks).expanduser().is_file():
-            given, notes = given_folder(Path(masks).expanduser(), wanted)
+            given, notes = given_folder(Path(masks).expanduser(), wanted, self.found.train)
         else:
             one = isinstance(masks, str | Path | Image.Image | np.ndarray)
             given, notes = given_masks([masks] if one else list(masks), wanted, ids)  # type: ignore[list-item, arg-type]
@@ -171,8 +172,8 @@ def _assemble(masks: PairSet, drawn: Sequence[Path], source: str, folder: Path) 
             image, mask = file_names(name)
             copy_file(drawn_files(images, pair.id)[0], folder / image)
             copy_file(masks.folder / pair.mask, folder / mask)
-            digest = sha256_file(folder / image)
-            rows.append(replace(pair, id=name, image=image, mask=mask, source=source, image_sha256=digest))
+            digest, box = sha256_file(folder / image), png_text(folder / image).get(BOX, pair.box)
+            rows.append(replace(pair, id=name, image=image, mask=mask, source=source, image_sha256=digest, box=box))
     write_manifest(folder, rows)
 
 

@@ -7,10 +7,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from data.acquire.config import Download
 from data.acquire.fetch import Known, fetch
-from data.acquire.secrets import redacted
 from data.acquire.unpack import unpack
 from data.pairs.config import Config
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, redacted
 from data.pairs.files import whole_folder, write_json
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tqdm import tqdm
 
-from data.acquire.secrets import address, redacted, without_secrets
-from data.pairs.errors import UserError
+from data.acquire.secrets import address, without_secrets
+from data.pairs.errors import UserError, redacted
 from data.pairs.files import sha256_file, write_json
 
 if TYPE_CHECKING:

@@ -1,16 +1,11 @@
 """Addresses without what nobody but their owner may read: users, passwords, and what follows a question mark."""
 
 import hashlib
-import re
 from urllib.parse import unquote, urlsplit
 
+from data.pairs.errors import redacted
+
 SECRET_LETTERS = 6  # shorter ones stand in other words too
-
-
-def redacted(text: str) -> str:
-    """Return a text without the secrets of addresses in it: users, passwords, and what follows a question mark."""
-    text = re.sub(r"(\w+://)[^\s/'\"]*@", r"\1***@", text)
-    return re.sub(r"(\w+://[^\s?#'\"]+|url: /[^\s?#]*)[?#][^\s'\")>]+", r"\1?***", text)
 
 
 def address(url: str) -> str:

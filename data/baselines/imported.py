@@ -4,7 +4,6 @@ Everything that is wrong is told at once, by the names of data/doctor/faults.py 
 of is refused here where it would spoil a comparison: nobody looks at a thousand made pairs one by one.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +17,12 @@ from data.doctor.look import Seen, look
 from data.layouts.layouts import find
 from data.mask_files.read import Reading
 from data.pairs.assemble import write_pair
-from data.pairs.errors import UserError, to_mend
+from data.pairs.errors import UserError, system_problem, to_mend
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet, class_names, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.resize import resize_image, resize_mask
+from data.pairs.tables import read_table
 from data.prepare.likeness import near_duplicates, thumbnail
 from data.readers.reading import read_source
 from data.readers.sources import Found, Source
@@ -66,15 +66,12 @@ def _parents(row: Imported, found: Found, real: PairSet, problems: list[str]) ->
         return {}
     path = Path(row.path) / row.parents
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = [(line.get("id") or "", line.get("parent") or "") for line in reader]
-            columns = reader.fieldnames or ()
-    except (OSError, ValueError, csv.Error) as error:
-        problems.append(f"parents: {path} cannot be read: {error}")
+        lines = [(line["id"], line["parent"]) for line in read_table(path, ("id", "parent"))]
+    except OSError as error:
+        problems.append(f"parents: {path} cannot be read: {system_problem(error)}")
         return {}
-    if not {"id", "parent"} <= set(columns):
-        problems.append(f"parents: {path} needs the columns id and parent, it has {list(columns)}")
+    except UserError as error:
+        problems += [f"parents: {line}" for line in (error.title, *error.problems)]
         return {}
     made = {name for source in found.sources for name in (source.id, source.own_name)}
     known = {pair.id for pair in real.pairs}

@@ -12,10 +12,10 @@ from data.baselines.config import MadePairs
 from data.masks.config import Move
 from data.masks.moves import moves_as_text
 from data.pairs.assemble import write_pair
-from data.pairs.files import write_table
 from data.pairs.manifest import Pair, PairSet, content, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
+from data.pairs.tables import write_table
 
 Array = np.ndarray
 PROVENANCE = ("id", "parent", "donor", "copy", "attempts", "moves", "rejected")

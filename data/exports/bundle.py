@@ -13,10 +13,15 @@ from data.pairs.image_io import levels
 from data.pairs.manifest import Pair, PairSet, class_names
 from data.pairs.prepared import TRAIN, VAL
 
-TERMS = """\
-Synthetic pairs are in train only. The mask of each comes from a real training pair, its parent; a donor is a second
-one, whose lesion it shows. Keep them on one side when you split train further.
+REAL = "real"  # source of a pair of a real split
 
+PARENTS = """\
+Synthetic pairs are in train only. The mask of each comes from a real training pair, its parent; a donor is a second
+one, whose lesion it shows. Keep them on one side when you split train further."""
+NO_PARENT = """\
+{count} pairs name no parent: somebody gave or drew their masks, or they were made with the images. None is the mask of
+a pair of another split here; nothing says which real training pairs they are like."""
+TERMS = """\
 The terms of the real data set apply to all of this, the synthetic pairs too: their generator learned from it.
 For research on training segmenters: not for test sets, not for estimates of how common something is, not for clinical
 use.
@@ -31,8 +36,13 @@ class Item:
     pair: Pair
     pair_set: PairSet
     synthetic: bool  # its image was made by a generator
-    parent: str = ""  # export id of the real pair that the mask comes from; empty for real pairs
+    parent: str = ""  # export id of the real pair that the mask comes from; empty for real pairs, and without one
     donor: str = ""  # export id of the real pair whose lesion took the place of the parent's
+
+    @property
+    def real(self) -> bool:
+        """Whether it is of a real split, and not added."""
+        return self.pair.source == REAL
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ def _problems(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Iterator
     every = [pair for pair_set in (*real.values(), *added) for pair in pair_set.pairs]
     classes = next((pair.classes for pair in (*train, *every)), "")
     for split, pair_set in real.items():
-        made = [pair for pair in pair_set.pairs if pair.source != "real"]
+        made = [pair for pair in pair_set.pairs if pair.source != REAL]
         yield from (f"{split}/{pair.id}: is no real pair, its source is {pair.source}" for pair in made)
         yield from _set_problems(split, pair_set, classes)
     known = {pair.id for pair in train}
@@ -92,10 +102,10 @@ def _problems(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Iterator
     for number, pair_set in enumerate(added):
         for pair in pair_set.pairs:
             name = f"{pair_set.folder}/{pair.id}"
-            if pair.source == "real":
+            if pair.source == REAL:
                 yield f"{name}: says that it is real, so it belongs to a split of the real pairs"
             for role, parent in (("parent", pair.parent), ("donor", pair.donor)):
-                if parent not in known and (parent or role == "parent"):
+                if parent and parent not in known:
                     yield f"{name}: its {role} '{parent}' is no real training pair, its mask may be of a test pair"
             first = seen.setdefault((pair.source, pair.id, pair.image_sha256 or name), number)
             if first != number:
@@ -109,8 +119,8 @@ def collect(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Bundle:
     Ids that stand for several pairs get the name of their split, or of their source where they are added.
 
     Raises: UserError that names at once: no real training pair, a pair in a real split that is not real, an added pair
-    whose mask comes from no real training pair, a pair without an image, other classes than those of train, and the
-    same pair in two added sets.
+    whose parent is no real training pair, a pair without an image, other classes than those of train, and the same pair
+    in two added sets.
     """
     problems = list(_problems(real, added))
     if problems:
@@ -128,9 +138,9 @@ def collect(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Bundle:
     exported = {pair.id: name for name, (_, pair, _) in zip(ids, rows[: len(real[TRAIN])], strict=False)}
     splits: dict[str, list[Item]] = {}
     for name, (split, pair, pair_set) in zip(ids, rows, strict=True):
-        parent, donor = ("", "") if pair.source == "real" else (exported[pair.parent], exported.get(pair.donor, ""))
-        synthetic = pair.source not in ("real", "duplicate")
-        splits.setdefault(split, []).append(Item(name, pair, pair_set, synthetic, parent, donor))
+        origins = ("", "") if pair.source == REAL else (exported.get(pair.parent, ""), exported.get(pair.donor, ""))
+        synthetic = pair.source not in (REAL, "duplicate")
+        splits.setdefault(split, []).append(Item(name, pair, pair_set, synthetic, *origins))
     return Bundle(class_names(rows[0][1]), {split: tuple(items) for split, items in splits.items()})
 
 
@@ -144,9 +154,12 @@ def mask_values(bundle: Bundle) -> str:
 def write_readme(path: Path, bundle: Bundle, title: str, how: str, header: str = "") -> None:
     """Write what the export is, how it is read, its counts by split and source, and the terms."""
     counts = {split: Counter(item.pair.source for item in items) for split, items in bundle.splits.items()}
-    sources = sorted({source for by_source in counts.values() for source in by_source}, key=lambda s: (s != "real", s))
+    sources = sorted({source for by_source in counts.values() for source in by_source}, key=lambda s: (s != REAL, s))
     table = [f"| split | {' | '.join(sources)} |", f"| --- |{' --- |' * len(sources)}"]
     table += [f"| {split} | {' | '.join(str(n[source]) for source in sources)} |" for split, n in counts.items()]
     made = sum(item.synthetic for items in bundle.splits.values() for item in items)
     total = f"{sum(map(Counter.total, counts.values()))} pairs, {made} of them synthetic; by source:"
-    write_text(path, header + "\n\n".join([f"# {title}", how.strip("\n"), total, "\n".join(table), TERMS]))
+    orphans = sum(not (item.real or item.parent) for items in bundle.splits.values() for item in items)
+    origins = [PARENTS, *([NO_PARENT.format(count=orphans)] if orphans else [])]
+    parts = [f"# {title}", how.strip("\n"), total, "\n".join(table), *origins, TERMS]
+    write_text(path, header + "\n\n".join(parts))

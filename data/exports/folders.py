@@ -10,6 +10,7 @@ from data.pairs.errors import UserError
 from data.pairs.files import write_text
 from data.pairs.manifest import complete, file_names, write_manifest
 
+TASK = "task_categories:\n- image-segmentation\n"  # as the Hugging Face Hub names it
 OF_PAIRS = """\
 One folder a split: `images/<id>.png` (RGB), `masks/<id>.png` of the same id, and `manifest.csv` with one row a pair:
 source, parent, group, domain, seed, hashes.
@@ -23,6 +24,7 @@ OF_IMAGEFOLDER = """\
 
 gives the columns `image` and `mask` with all that `metadata.jsonl` says of a pair. The header of this file names the
 splits. `load_dataset("imagefolder", data_dir=...)` does not read it and puts all test sets into one split `test`.
+`hf upload YOU/NAME . --repo-type dataset` puts the folder on the Hugging Face Hub; see the terms first.
 
 """
 
@@ -79,6 +81,8 @@ def imagefolder(bundle: Bundle, folder: Path, options: Options) -> None:
             lines.append(json.dumps({"file_name": image, "mask_file_name": mask, **facts(item)}) + "\n")
         write_text(folder / name / "metadata.jsonl", "".join(lines))
     files = "".join(f"  - split: {name}\n    path: {name}/**\n" for name in names)
-    header = f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n\n"
+    header = (
+        f"---\ntask_categories:\n- image-segmentation\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n\n"
+    )
     how = OF_IMAGEFOLDER + mask_values(bundle)
     write_readme(folder / "README.md", bundle, f"{options.name}: ImageFolder", how, header)

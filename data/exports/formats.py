@@ -43,16 +43,18 @@ def export(
     """Write the pairs in a format to out_dir, which appears whole or not at all, and return what was written.
 
     Raises: UserError when out_dir holds something, when the pairs cannot be exported together or their files are not
-    those of their manifests, and when an option does not fit the format.
+    those of their manifests, for the mask of a held-out pair, and when an option does not fit the format.
     """
     from data.exports.bundle import collect
-    from data.pairs.manifest import verify
+    from data.exports.leaks import refuse_leaks
+    from data.exports.verify import verify
 
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise UserError(f"{out_dir} is there already: name another folder or remove it")
     bundle = collect(real, added)
     for pair_set in (*real.values(), *added):
         verify(pair_set)
+    refuse_leaks(real, added)
     module, function = FORMATS[format_name]
     write = getattr(importlib.import_module(f"data.exports.{module}"), function)
     try:

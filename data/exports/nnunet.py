@@ -20,9 +20,10 @@ HOW = """\
     nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity
 
 Copy splits_final.json to nnUNet_preprocessed/{folder}/ after that and before the first training: validation is
-on real pairs only, and what was made from a validation pair is left out of that fold. Without the file nnU-Net deals
-synthetic pairs into validation, too. The generator may have seen the validation images all the same: train it on one
-fold alone where that matters. The fold `all` trains on every pair here, those for validation too.
+on real pairs only, and what was made from a validation pair is left out of that fold; pairs without a parent are in
+every fold. Without the file nnU-Net deals synthetic pairs into validation, too. The generator may have seen the
+validation images all the same: train it on one fold alone where that matters. The fold `all` trains on every pair here,
+those for validation too.
 """
 Fold = tuple[list[Item], list[Item]]  # train, val
 
@@ -33,14 +34,17 @@ def _group(item: Item) -> str:
 
 
 def _fold(items: Sequence[Item], val: Iterable[Item]) -> Fold:
-    """Return the fold with these val pairs: train is the other real pairs, and what was made from none of val's."""
-    real = {item.id: item for item in items if not item.parent}
+    """Return the fold with these val pairs: train is the other real pairs, and what was made from none of val's.
+
+    An added pair without a parent is in every fold.
+    """
+    real = {item.id: item for item in items if item.real}
     held = {item.id for item in val}
     held_groups = {_group(real[name]) for name in held}
     train = [item for item in real.values() if item.id not in held]
     for item in items:
         origins = {_group(real[name]) for name in (item.parent, item.donor) if name}
-        if origins and not held_groups & origins:
+        if not item.real and not held_groups & origins:
             train.append(item)
     return train, [real[name] for name in sorted(held)]
 
@@ -57,7 +61,7 @@ def folds(bundle: Bundle, count: int, seed: int) -> list[Fold]:
         return [_fold(items, bundle.splits[VAL])]
     groups: dict[str, list[Item]] = {}
     for item in items:
-        if not item.parent:
+        if item.real:
             groups.setdefault(_group(item), []).append(item)
     if not 2 <= count <= len(groups):
         raise UserError(f"folds: {count} must be 2 to {len(groups)}, as many as real training pairs or groups of them")

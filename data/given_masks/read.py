@@ -1,6 +1,5 @@
 """One mask that somebody gives to a generator, a file, a picture or an array, read as strictly as a data set's."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +7,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 
-from data.mask_files.pixels import mask_pixels, picture_pixels
-from data.mask_files.read import Reading, read_values, refuse_lossy_numbers
-from data.pairs.config import ClassName, Config, Values
+from data.config_errors import validated
+from data.layouts.mask_folder import read_mask_file
+from data.mask_files.pixels import picture_pixels
+from data.mask_files.read import Reading, read_values
+from data.pairs.config import ClassName, Config, Values, value_problems
 from data.pairs.errors import BadImageError, UserError, naming
-from data.pairs.image_io import MASK_THRESHOLD, Array, is_jpeg, levels
+from data.pairs.image_io import MASK_THRESHOLD, Array, levels
 from data.pairs.manifest import Pair
-from data.pairs.resize import framed_mask
+from data.pairs.resize import framed_mask, lost_labels
 from data.readers.reading import size_text
 
 Mask = str | Path | Image.Image | Array
@@ -30,6 +31,12 @@ class HowToRead(Config):
     as_background: tuple[Values, ...] = ()
     inverted_masks: bool | None = None
     fit: Literal["stretch", "letterbox"] = "stretch"
+
+    @model_validator(mode="after")
+    def _values_are_clear(self) -> "HowToRead":
+        if problems := list(value_problems(self.classes, self.as_background, inverted=bool(self.inverted_masks))):
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class Wanted(NamedTuple):
@@ -61,12 +68,7 @@ class Given(NamedTuple):
 def how_to_read(values: Mapping[str, Any], classes: Sequence[str]) -> HowToRead:
     """Return how to read masks of these classes. Raises: UserError for another key or value, or other classes."""
     keys = ", ".join(HowToRead.model_fields)
-    try:
-        how = HowToRead.model_validate_json(json.dumps(values))
-    except (ValidationError, TypeError) as error:
-        problems = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-        lines = [f"{'.'.join(map(str, problem['loc'])) or 'reading'}: {problem['msg']}" for problem in problems]
-        raise UserError(f"how masks are read is not clear; keys are those of a data-set row: {keys}", lines) from error
+    how = validated(HowToRead, values, f"how masks are read is not clear; keys are those of a data-set row: {keys}")
     if how.classes and set(how.classes) != set(classes):
         what = ", ".join(classes)
         raise UserError(f"reading.classes names {', '.join(how.classes)}, but the generator knows {what}: name these")
@@ -87,31 +89,29 @@ def _array_labels(array: Array, wanted: Wanted) -> Array:
     return read_values(values, wanted.reading)
 
 
-def labels_of(mask: Mask, wanted: Wanted) -> Array:
-    """Return uint8 (H, W) in {0..K}. Raises: BadImageError for what is not read."""
-    if isinstance(mask, np.ndarray):
-        return _array_labels(mask, wanted)
-    if isinstance(mask, Image.Image):
+def labels_of(mask: Mask, wanted: Wanted, where: str) -> Array:
+    """Return uint8 (H, W) in {0..K}. Raises: BadImageError with `where` for what is not read."""
+    if isinstance(mask, str | Path):
+        return read_mask_file(Path(mask), wanted.reading)
+    with naming(where):
+        if isinstance(mask, np.ndarray):
+            return _array_labels(mask, wanted)
+        if not isinstance(mask, Image.Image):
+            what = type(mask).__name__
+            raise BadImageError(f"is a {what}: give a path, a PIL image or a NumPy array", "not_an_image")
         if mask.mode.startswith("I") or mask.mode == "F":
             raise BadImageError(f"has more than 8 bits a channel (mode {mask.mode}): convert it first", "sixteen_bit")
         return read_values(picture_pixels(mask), wanted.reading)
-    if not isinstance(mask, str | Path):
-        raise BadImageError(f"is a {type(mask).__name__}: give a path, a PIL image or a NumPy array", "not_an_image")
-    pixels = mask_pixels(Path(mask))
-    if is_jpeg(Path(mask)):
-        refuse_lossy_numbers(pixels, wanted.reading)
-    return read_values(pixels, wanted.reading)
 
 
 def read_given(pair: Pair, read: Callable[[], Array], where: str, wanted: Wanted) -> Given | str:
     """Return a mask as the generator takes it, or what is wrong with it."""
     try:
-        with naming(where):
-            own = read()
+        own = read()
     except (BadImageError, OSError) as error:
         return str(error)
     labels, box = framed_mask(own, wanted.size_px, letterbox=wanted.how.fit == "letterbox")
-    if lost := sorted(set(np.unique(own).tolist()) - set(np.unique(labels).tolist()) - {0}):
+    if lost := lost_labels(own, labels):
         names = ", ".join(wanted.classes[number - 1] for number in lost)
         side = wanted.size_px
         return f"{where}: its {names} is gone at {side}x{side} px: {size_text(own)} px is too large for so small a one"

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from data.given_masks.read import Given, Mask, Wanted, labels_of, read_given
-from data.layouts.leftovers import entries
+from data.layouts.mask_folder import mask_files, read_mask_file
 from data.mask_files.checks import mask_facts, set_hints, set_problems
-from data.pairs.errors import UserError, one_line, to_mend
+from data.pairs.errors import UserError, few, one_line, to_mend
 from data.pairs.image_io import write_mask
 from data.pairs.manifest import (
     MANIFEST,
@@ -24,7 +24,7 @@ from data.pairs.manifest import (
 )
 from data.pairs.parallel import threaded
 from data.readers.reading import size_text
-from data.readers.sources import is_picture, plain_stem
+from data.readers.sources import plain_stem
 
 SHOWN = 3  # names in a sentence
 KEYS = "what a line wants of the data-set row goes into reading: mask_threshold, classes, as_background, inverted_masks"
@@ -53,7 +53,9 @@ def _problems_of_all(given: Sequence[Given], wanted: Wanted) -> tuple[list[str],
         return [f"no mask of {len(facts)} has a lesion: was it drawn in another layer, channel or file?"], []
     problems = set_problems({"masks": facts}, inverted=wanted.how.inverted_masks)
     said = [line.removeprefix("split masks: ").removeprefix("all splits: ") for line in problems]
-    return said, [] if wanted.how.inverted_masks is False else set_hints(facts)
+    empty = [mask.id for mask in facts if not mask.foreground]
+    hints = [f"{len(empty)} of {len(facts)} masks have no lesion: {', '.join(few(empty, SHOWN))}"] if empty else []
+    return said, [*hints, *([] if wanted.how.inverted_masks is False else set_hints(facts))]
 
 
 def _checked(
@@ -96,58 +98,59 @@ def given_masks(
     stems = [plain_stem(Path(m)) if isinstance(m, str | Path) else f"mask-{n:04d}" for n, m in enumerate(masks, 1)]
     names = [str(name) for name in ids or stems]
     places = [str(mask) if isinstance(mask, str | Path) else name for mask, name in zip(masks, names, strict=True)]
-    pairs = [Pair(name, "", file_names(name)[1], "train", "", classes="|".join(wanted.classes)) for name in names]
     results = [
-        read_given(pair, partial(labels_of, mask, wanted), place, wanted)
-        for pair, mask, place in zip(pairs, masks, places, strict=True)
+        read_given(_row(name, wanted), partial(labels_of, mask, wanted, place), place, wanted)
+        for name, mask, place in zip(names, masks, places, strict=True)
     ]
     return _checked(results, wanted, "masks", list(_id_problems(names)))
 
 
-def given_folder(folder: Path, wanted: Wanted) -> tuple[list[Given], list[str]]:
+def given_folder(folder: Path, wanted: Wanted, own: Path | None = None) -> tuple[list[Given], list[str]]:
     """Return the masks of a folder sorted by id, and sentences on what was done, is worth a look or was not read.
 
     Files lie in the folder itself; one that holds manifest.csv is a set of masks or pairs of this project, whose ids
-    and parents stay.
+    and parents stay. `own` are the generator's training pairs, which are the parents of their own masks.
 
     Raises: UserError with every mask that is not read as it should be, at once, and for a folder without masks.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give one that holds masks as pictures")
     if (folder / MANIFEST).is_file():
-        return _prepared(read_pairs(folder), wanted)
-    found = list(entries(folder))
-    files = [e.path for e in found if e.path.parent == folder and e.kind == "file" and is_picture(e.path)]
-    others = [str(entry.path.relative_to(folder)) for entry in found if entry.path not in set(files)]
+        try:
+            masks = read_pairs(folder)
+        except UserError as error:
+            plain = f"{MANIFEST} makes a folder a pair set of this project: where its pictures are plain masks, move it"
+            raise UserError(error.title, [*error.problems, plain]) from error
+        return _prepared(masks, wanted, are_parents=bool(own) and folder.resolve() == own)
+    files, *lines = mask_files(folder, deep=False)
+    problems, others = ([line.partition(": ")[2] for line in of_kind] for of_kind in lines)
     if not files:
-        there = [f"it holds {', '.join(others[:SHOWN])}, which are no pictures in the folder itself"] if others else []
+        there = few([line for line in (*problems, *others) if not line.endswith("holds no mask")])
         raise UserError(f"{folder} holds no masks: give a folder with one picture for each mask", there)
-    ids = [plain_stem(path) for path in files]
-    pairs = [Pair(name, "", file_names(name)[1], "train", "", classes="|".join(wanted.classes)) for name in ids]
-    tasks = list(zip(pairs, files, strict=True))
-    read = threaded(
-        lambda task: read_given(task[0], partial(labels_of, task[1], wanted), str(task[1]), wanted),
-        tasks,
-        title="masks",
-        unit="mask",
-    )
-    given, notes = _checked(list(read), wanted, str(folder), list(_id_problems(ids)))
-    if others:
-        notes.append(f"not read in {folder}: {', '.join(others[:SHOWN])}{', ...' if len(others) > SHOWN else ''}")
-    return sorted(given, key=lambda mask: mask.pair.id), notes
+
+    def read(task: tuple[str, Path]) -> Given | str:
+        return read_given(_row(task[0], wanted), partial(read_mask_file, task[1], wanted.reading), str(task[1]), wanted)
+
+    results = list(threaded(read, list(files.items()), title="masks", unit="mask"))
+    given, notes = _checked(results, wanted, str(folder), problems)
+    return sorted(given, key=lambda mask: mask.pair.id), [*notes, *few(others, SHOWN)]
 
 
-def _prepared(masks: PairSet, wanted: Wanted) -> tuple[list[Given], list[str]]:
+def _row(mask_id: str, wanted: Wanted) -> Pair:
+    return Pair(mask_id, "", file_names(mask_id)[1], "train", "", classes="|".join(wanted.classes))
+
+
+def _prepared(masks: PairSet, wanted: Wanted, *, are_parents: bool) -> tuple[list[Given], list[str]]:
     others = {pair.classes for pair in masks.pairs} - {"|".join(wanted.classes)}
     if others or not masks.pairs:
         what = f"its classes are {', '.join(sorted(others))}" if others else "it is empty"
         raise UserError(
             f"{masks.folder}: {what}, but the generator makes images for masks of {', '.join(wanted.classes)}"
         )
-    results = [
-        read_given(replace(pair, image="", image_sha256="", native=""), partial(masks.labels, pair), pair.id, wanted)
-        for pair in masks.pairs
-    ]
+    results = []
+    for pair in masks.pairs:
+        row = replace(pair, image="", image_sha256="", native="", parent=pair.id if are_parents else pair.parent)
+        results.append(read_given(row, partial(masks.labels, pair), pair.id, wanted))
     return _checked(results, wanted, str(masks.folder), prepared=True)
 
 

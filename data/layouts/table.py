@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.layouts.folders import split_name
 from data.pairs.errors import UserError
+from data.pairs.tables import cells_of
 from data.readers.sources import Source, file_named, plain_stem
 
 COLUMNS = ("image", "mask", "split", "group", "id")
@@ -40,7 +41,9 @@ def read_table(table: Path, problems: list[str]) -> list[Source]:
     ids: dict[str, tuple[str, int]] = {}
     first: dict[Path, tuple[int, list[str]]] = {}  # what the first line of an image says beside its files
     sources: dict[Path, Source] = {}
-    for number, cells in enumerate(csv.reader(text[1:], delimiter=separator), 2):
+    lines = cells_of(table, "\n".join(text), separator)
+    next(lines)  # the header
+    for number, cells in lines:
         line = f"{table}: line {number}"
         if not any(cell.strip() for cell in cells):
             continue

@@ -15,11 +15,12 @@ from data.masks.constraints import touches_border
 from data.masks.given import Given
 from data.masks.given_config import GivenMasks
 from data.masks.preview import GAP_PX, TILE_PX, mask_tile
-from data.pairs.files import whole_folder, write_table
+from data.pairs.files import whole_folder
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, class_names, complete, content, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
+from data.pairs.tables import write_table
 
 PROVENANCE = ("id", "parent", "origin", "copy", "use", "area", "touches_border")
 SHOWN, COLUMNS = 32, 8  # of the preview

@@ -1,49 +1,20 @@
 """Any folder of masks, read as strictly as the masks of a data set."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from data.layouts.leftovers import DOCUMENTS, entries, why_not_read
+from data.layouts.mask_folder import mask_files, read_mask_file
 from data.mask_files.checks import mask_facts, set_problems
 from data.mask_files.read import Reading
-from data.masks.given import Given, check_classes, given_mask, side_of
+from data.masks.given import Given, check_classes, given_mask, lost_text, side_of
 from data.masks.given_config import FolderMasks
 from data.masks.held_out import held_out_masks, same_masks
 from data.pairs.errors import BadImageError, UserError, to_mend
 from data.pairs.image_io import MASK_THRESHOLD
-from data.pairs.manifest import Pair, PairSet, id_problem
+from data.pairs.manifest import Pair, PairSet
 from data.pairs.parallel import threaded
 from data.pairs.resize import framed_mask
-from data.readers.known_forms import form_of
-from data.readers.reading import memory_for, read_masks, size_text
-from data.readers.sources import Source, is_picture, plain_stem
-
-
-def _files(folder: Path, problems: list[str]) -> Iterator[tuple[str, Path]]:
-    """Yield (id, path) of every picture below a folder; what else is there is named in `problems`."""
-    if not folder.is_dir():
-        problems.append(f"missing: {folder} is not a folder: name one that holds masks")
-        return
-    known: dict[str, Path] = {}
-    for entry in entries(folder):
-        path = entry.path
-        if entry.kind == "link to a folder":
-            problems.append(f"unread: {path}: is a link to a folder, in which DVC sees no change: copy it")
-        elif entry.kind == "file" and is_picture(path) and not path.name.startswith("."):
-            name = "-".join((*path.parent.relative_to(folder).parts, plain_stem(path)))
-            if problem := id_problem(name):
-                problems.append(f"bad_name: {path}: {problem}")
-            elif name in known:
-                problems.append(f"shared_stem: {path} and {known[name]} would have one id, {name}: rename one")
-            else:
-                known[name] = path
-        elif entry.kind == "folder" or (path.suffix.lower() in DOCUMENTS and not form_of(path)):
-            continue
-        else:
-            problems.append(f"{'dangling' if 'nothing' in entry.kind else 'unread'}: {path}: {why_not_read(entry)}")
-    if not known and not problems:
-        problems.append(f"missing: {folder} holds no mask")
-    yield from known.items()
+from data.readers.reading import size_text
 
 
 def folder_masks(row: FolderMasks, name: str, real: PairSet, held_out: Mapping[str, PairSet]) -> list[Given]:
@@ -53,8 +24,8 @@ def folder_masks(row: FolderMasks, name: str, real: PairSet, held_out: Mapping[s
     twice, or the mask of a held-out pair, all at once, and what is wrong with all masks together.
     """
     check_classes(name, f"masks.{name}", tuple(row.classes), real)
-    problems: list[str] = []
-    found = list(_files(Path(row.path), problems))
+    found = mask_files(Path(row.path), deep=True)
+    problems = [*found.problems, *found.unread]
     size_px, classes = side_of(real), real.pairs[0].classes
     threshold = MASK_THRESHOLD if row.mask_threshold is None else row.mask_threshold
     reading = Reading(
@@ -64,26 +35,24 @@ def folder_masks(row: FolderMasks, name: str, real: PairSet, held_out: Mapping[s
 
     def read(task: tuple[str, Path]) -> Given | str:
         own_id, path = task
-        source = Source(own_id, path, (path,))
-        with memory_for(source):
-            try:
-                labels = read_masks(source, reading)
-            except BadImageError as error:
-                return f"{error.code}: {error}".replace("in the data-set row", f"in masks.{name}")
-            if row.resize == "refuse" and labels.shape != (size_px, size_px):
-                sizes = f"is {size_text(labels)}, the real masks are {size_px}x{size_px}"
-                return f"wrong_size: {path}: {sizes}: set resize: stretch, or letterbox, which keeps proportions"
-            facts = mask_facts(labels, own_id)
-            if facts.foreground in (0, 1) and not (row.allow_empty and not facts.foreground):
-                what = "holds nothing but lesion" if facts.foreground else "has no lesion"
-                more = "" if facts.foreground else ", or set allow_empty: true"
-                return f"{'full' if facts.foreground else 'empty'}_mask: {path}: {what}: remove it{more}"
-            framed, box = framed_mask(labels, size_px, letterbox=row.resize == "letterbox")
-            if labels.any() and not framed.any():
-                return f"lost_lesion: {path}: its lesion vanishes at {size_px}x{size_px}: remove it, or draw it larger"
+        try:
+            labels = read_mask_file(path, reading)
+        except BadImageError as error:
+            return f"{error.code}: {error}".replace("in the data-set row", f"in masks.{name}")
+        if row.resize == "refuse" and labels.shape != (size_px, size_px):
+            sizes = f"is {size_text(labels)}, the real masks are {size_px}x{size_px}"
+            return f"wrong_size: {path}: {sizes}: set resize: stretch, or letterbox, which keeps proportions"
+        facts = mask_facts(labels, own_id)
+        if facts.foreground in (0, 1) and not (row.allow_empty and not facts.foreground):
+            what = "holds nothing but lesion" if facts.foreground else "has no lesion"
+            more = "" if facts.foreground else ", or set allow_empty: true"
+            return f"{'full' if facts.foreground else 'empty'}_mask: {path}: {what}: remove it{more}"
+        framed, box = framed_mask(labels, size_px, letterbox=row.resize == "letterbox")
+        if lost := lost_text(labels, framed, real):
+            return f"lost_lesion: {path}: {lost}: remove it, or draw it larger"
         return given_mask(Pair(own_id, "", "", "train", name, box=box, classes=classes), str(path), framed, facts)
 
-    results = list(threaded(read, found, title="masks", unit="mask"))
+    results = list(threaded(read, list(found.files.items()), title="masks", unit="mask"))
     given = [result for result in results if isinstance(result, Given)]
     problems += [result for result in results if isinstance(result, str)]
     problems += same_masks(given, row.allow_duplicates)

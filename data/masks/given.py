@@ -9,6 +9,7 @@ from data.mask_files.checks import MaskFacts
 from data.masks.constraints import Array
 from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet, class_names
+from data.pairs.resize import lost_labels
 
 
 class Given(NamedTuple):
@@ -34,6 +35,12 @@ def given_mask(row: Pair, origin: str, framed: Array, facts: MaskFacts) -> Given
 def side_of(real: PairSet) -> int:
     """Return the side of the real masks in px."""
     return len(real.labels(real.pairs[0]))
+
+
+def lost_text(own: Array, framed: Array, real: PairSet) -> str:
+    """Return what of a mask vanishes in the frame of the real ones, or nothing."""
+    names = [class_names(real.pairs[0])[label - 1] for label in lost_labels(own, framed)]
+    return f"its {' and '.join(names)} vanishes at {len(framed)}x{len(framed)}" if names else ""
 
 
 def check_classes(name: str, where: str, said: tuple[str, ...], real: PairSet) -> None:

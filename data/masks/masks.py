@@ -19,11 +19,12 @@ from data.masks.constraints import Made, broken_constraint, change_of, touches_b
 from data.masks.moves import apply_moves, donor_of, draw_moves, moves_as_text
 from data.masks.preview import preview
 from data.masks.shapes import Lesions, draw, measured, models_of
-from data.pairs.files import whole_folder, write_table
+from data.pairs.files import whole_folder
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, content, file_names, write_manifest
 from data.pairs.parallel import threaded
 from data.pairs.seeds import item_seed
+from data.pairs.tables import write_table
 
 Array = np.ndarray
 NewKey = tuple[int, str]  # copy, id of the real pair in whose place a new mask stands

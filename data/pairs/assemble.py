@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data.pairs.files import copy_file, sha256_file, write_table
+from data.pairs.files import copy_file, sha256_file
 from data.pairs.image_io import png_text, write_image, write_mask
 from data.pairs.manifest import Pair, PairSet, class_names, complete, file_names, write_manifest
+from data.pairs.tables import write_table
 
+BOX = "box"  # in the text of an image that has other padding than its mask was given with
 PROVENANCE = ("id", "parent", "normal", "attempts", "fallback")
 
 
@@ -40,7 +42,7 @@ def drawn_files(folder: Path, pair_id: str) -> tuple[Path, Path]:
 def _drawn_row(pair: Pair, mask: Path, text: Mapping[str, str]) -> Pair:
     """Return the row of a mask with what the text of its image says of where the mask came from."""
     if not mask.is_file():
-        return pair
+        return replace(pair, box=text.get(BOX, pair.box))
     if parent := text.get("parent", ""):
         return replace(pair, parent=parent)
     return replace(pair, parent="", donor="", group="", box="")  # a lesion of no training pair

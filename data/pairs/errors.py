@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,6 +80,12 @@ def one_line(text: str, most: int = 300) -> str:
     """Return a text on one line that can be printed everywhere, cut where it is longer than `most` letters."""
     plain = " ".join(text.encode(errors="surrogateescape").decode(errors="backslashreplace").split())
     return plain if len(plain) <= most else f"{plain[:most]}..."
+
+
+def redacted(text: str) -> str:
+    """Return a text without the secrets of addresses in it: users, passwords, and what follows a question mark."""
+    text = re.sub(r"(\w+://)[^\s/'\"]*@", r"\1***@", text)
+    return re.sub(r"(\w+://[^\s?#'\"]+|url: /[^\s?#]*)[?#][^\s'\")>]+", r"\1?***", text)
 
 
 def as_user_error(error: Exception) -> UserError | None:

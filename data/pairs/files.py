@@ -1,11 +1,9 @@
 """Hashes, whole-or-nothing writes and the scratch folders from which long work resumes."""
 
 import contextlib
-import csv
 import fcntl
 import glob
 import hashlib
-import io
 import json
 import math
 import os
@@ -13,14 +11,14 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from data.pairs.errors import UserError
+from data.pairs.errors import UserError, one_line
 
 # what is still being written, beside its place: .NAME.HOST-PID.tmp; .gitignore and .dvcignore name it too
 TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<process>\d+)\.(?:tmp|partial)")
-FORMULA = re.compile(r"'*[=+\-@\t\r]")  # to a spreadsheet
 
 
 class NotFiniteError(UserError, ValueError):
@@ -118,42 +116,25 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, what_to_do: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the object in a file of JSON. Raises: UserError for one that is damaged, is no object or lacks keys."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {what_to_do}", [one_line(str(error))]) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: {what_to_do}", [f"it holds a {type(value).__name__}, not an object"])
+    if lacking := [name for name in keys if name not in value]:
+        raise UserError(f"{path} is damaged: {what_to_do}", [f"it lacks {', '.join(lacking)}"])
+    return value
+
+
 def _not_finite(value: object, where: str = "") -> Iterator[str]:
     if isinstance(value, float) and not math.isfinite(value):
         yield where or "the value"
     inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
     for key, one in inner:
         yield from _not_finite(one, f"{where}.{key}" if where else str(key))
-
-
-def as_cell(value: object) -> object:
-    """Return a value for a CSV file: a text that a spreadsheet would take for a formula gets a ' in front."""
-    if not isinstance(value, str) or not FORMULA.match(value):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
-
-
-def of_cell(cell: str) -> str:
-    """Return the text that `as_cell` wrote."""
-    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
-
-
-def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """Return a CSV file; None is an empty cell, and no text is a formula to a spreadsheet: `of_cell` reads it back."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([as_cell(cell) for cell in line] for line in lines)
-    return text.getvalue()
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write rows as a CSV file with these columns."""
-    write_text(path, csv_text(columns, ([row[name] for name in columns] for row in rows)))
 
 
 def is_main_process() -> bool:

@@ -1,19 +1,21 @@
 """Pair sets: a folder with images/, masks/ and manifest.csv, one row a pair."""
 
-import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from data.pairs.errors import UserError, naming
-from data.pairs.files import csv_text, of_cell, sha256_file, write_text
-from data.pairs.image_io import BadImageError, read_image, read_labels
+from data.pairs.errors import UserError, few, naming, one_line
+from data.pairs.files import sha256_file, write_text
+from data.pairs.image_io import read_image, read_labels
 from data.pairs.resize import Box, crop
+from data.pairs.tables import csv_text, read_table
 
 MANIFEST = "manifest.csv"
+SHARE = re.compile(r"1(\.0*)?|0(\.\d*)?|\d(\.\d*)?e-\d+")  # 0-1, as Python writes it
+BOX = re.compile(r"\d+ \d+ [1-9]\d* [1-9]\d*")
 MOST_ID_BYTES = 150  # a name on disk has 255, and files are named after ids with more around them
 
 
@@ -150,48 +152,38 @@ def write_manifest(folder: Path, pairs: Sequence[Pair]) -> PairSet:
     return PairSet(folder, ordered)
 
 
-def read_pairs(folder: Path) -> PairSet:
-    """Return the pair set of a folder. Raises: UserError when it has no manifest, or one without columns of `Pair`."""
+def _row_problems(row: Mapping[str, str]) -> Iterator[str]:
+    """Yield what keeps a row of a manifest from being a pair."""
+    if not row["id"] or "/" in row["id"] or id_problem(row["id"]):
+        yield f"id {one_line(row['id'], 100)!r} is no name of a file"
+    for name in ("image", "mask"):
+        place = PurePosixPath(row[name])
+        if place.is_absolute() or ".." in place.parts:
+            yield f"{name} {one_line(row[name], 100)!r} leads out of the folder"
+    if not row["mask"]:
+        yield "names no mask"
+    if not SHARE.fullmatch(row["foreground"]):
+        yield f"foreground {one_line(row['foreground'], 100)!r} is no share from 0 to 1"
+    if row["box"] and not BOX.fullmatch(row["box"]):
+        yield f"box {one_line(row['box'], 100)!r} is not left, top, width and height in px"
+    if not all(row["classes"].split("|")):
+        yield "classes are not all named"
+
+
+def read_pairs(folder: Path, *, empty: bool = True) -> PairSet:
+    """Return the pair set of a folder; `empty` says that it may hold no pair.
+
+    Raises: UserError when it has no manifest, or one with rows that are none.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}, which dvc repro writes")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UserError(f"{path} lacks columns", missing)
-        pairs = [
-            replace(Pair(**{name: of_cell(row[name]) for name in COLUMNS}), foreground=float(row["foreground"]))
-            for row in reader
-        ]
+    rows = read_table(path, COLUMNS, _row_problems, unique="id")
+    if not rows and not empty:
+        raise UserError(
+            f"{path} names no pair: it was cut off, or nothing was written: run dvc repro"
+        )
+    if len(classes := sorted({row["classes"] for row in rows})) > 1:
+        raise UserError(f"{path}: all pairs of a set have the same classes, these have {' and '.join(few(classes, 3))}")
+    pairs = [Pair(**{name: row[name] for name in COLUMNS} | {"foreground": float(row["foreground"])}) for row in rows]
     return PairSet(folder, tuple(sorted(pairs, key=lambda pair: pair.id)))
-
-
-def verify(pair_set: PairSet) -> None:
-    """Check that every file is there, readable, of its recorded hash and of the size of its partner.
-
-    Raises: UserError that names every file at fault.
-    """
-    problems = []
-    for pair in pair_set.pairs:
-        shapes = []
-        for name, digest, read in (
-            (pair.image, pair.image_sha256, read_image),
-            (pair.mask, pair.mask_sha256, partial(read_labels, classes=len(class_names(pair)))),
-        ):
-            path = pair_set.folder / name
-            if not name:
-                continue
-            if not path.is_file():
-                problems.append(f"{name}: missing")
-            elif digest and sha256_file(path) != digest:
-                problems.append(f"{name}: its bytes are not those of the manifest")
-            else:
-                try:
-                    shapes.append(read(path).shape[:2])
-                except BadImageError as error:
-                    problems.append(f"{name}: {error}")
-        if len(set(shapes)) > 1:
-            problems.append(f"{pair.id}: image is {shapes[0]}, mask is {shapes[1]}")
-    if problems:
-        raise UserError(f"{pair_set.folder}: {len(problems)} files cannot be used", problems)

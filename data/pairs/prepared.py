@@ -1,6 +1,5 @@
 """A prepared data set: its splits, one pair set a folder, and beside them images without masks."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -8,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.errors import UserError, naming
-from data.pairs.files import csv_text, of_cell, write_text
+from data.pairs.files import write_text
 from data.pairs.image_io import read_image
 from data.pairs.manifest import MANIFEST, PairSet, read_pairs
 from data.pairs.parallel import threaded
+from data.pairs.tables import csv_text, read_table
 
 TRAIN, VAL = "train", "val"
 POOL = Path("pools/normal")  # images without a lesion, two levels deep, so that they are no split
@@ -41,22 +41,24 @@ class Prepared:
 
     def splits(self) -> dict[str, PairSet]:
         """Return the pair set of every split by name, sorted. Raises: UserError when there is none."""
-        return {name: read_pairs(self.folder / name) for name in self.names()}
+        return {name: read_pairs(self.folder / name, empty=False) for name in self.names()}
 
     @property
     def train(self) -> PairSet:
         """The training pairs. Raises: UserError when there are none."""
-        return read_pairs(self.folder / TRAIN)
+        return read_pairs(self.folder / TRAIN, empty=False)
 
     @property
     def val(self) -> PairSet | None:
         """The validation pairs, or None where the data set has none."""
-        return read_pairs(self.folder / VAL) if (self.folder / VAL / MANIFEST).is_file() else None
+        return read_pairs(self.folder / VAL, empty=False) if (self.folder / VAL / MANIFEST).is_file() else None
 
     def tests(self) -> dict[str, PairSet]:
         """Return the test sets by name, at their own sizes where these were kept. Raises: UserError for none."""
         own = {name: self.folder / NATIVE / name for name in self.test_names()}
-        return {name: read_pairs(path if path.is_dir() else self.folder / name) for name, path in own.items()}
+        return {
+            name: read_pairs(path if path.is_dir() else self.folder / name, empty=False) for name, path in own.items()
+        }
 
 
 LONE_IMAGES = "images.csv"
@@ -112,10 +114,6 @@ def read_lone_images(folder: Path) -> LoneImages:
     path = folder / LONE_IMAGES
     if not path.is_file():
         raise UserError(f"{folder} holds no {LONE_IMAGES}: run dvc repro, which prepares it first")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        names = [field.name for field in fields(LoneImage)]
-        if missing := [name for name in names if name not in (reader.fieldnames or ())]:
-            raise UserError(f"{path} lacks columns", missing)
-        rows = [LoneImage(**{name: of_cell(row[name]) for name in names}) for row in reader]
+    names = [field.name for field in fields(LoneImage)]
+    rows = [LoneImage(**{name: row[name] for name in names}) for row in read_table(path, names, unique="id")]
     return LoneImages(folder, tuple(sorted(rows, key=lambda row: row.id)))

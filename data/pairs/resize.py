@@ -57,6 +57,11 @@ def framed_mask(labels: Array, size_px: int, *, letterbox: bool) -> tuple[Array,
     return framed, " ".join(map(str, box))
 
 
+def lost_labels(own: Array, framed: Array) -> list[int]:
+    """Return the labels of a mask that are no more in its resized copy, the background left out."""
+    return sorted(set(np.unique(own).tolist()) - set(np.unique(framed).tolist()) - {0})
+
+
 def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, Box]:
     """Return image and mask as squares of the side `size_px` that keep their proportions, and the box they lie in.
 

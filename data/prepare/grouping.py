@@ -1,6 +1,5 @@
 """What belongs together and must stay in one split: as a row says it, as ids hint at it, and dealt into folds."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from data.pairs.tables import cells_of
 from data.readers.sources import Source, is_picture, read_lines
 
 Member = TypeVar("Member")
@@ -93,7 +93,7 @@ def by_table(sources: list[Source], root: Path, table: Path, problems: list[str]
     if not lines or not sources:
         return sources
     group_of: dict[str, str] = {}
-    for cells in csv.reader(lines):
+    for _, cells in cells_of(table, "\n".join(lines)):
         if len(cells) >= 2 and cells[1].strip():
             name, group = plain_path(cells[0]), cells[1].strip()
             if group_of.setdefault(name, group) != group:

@@ -3,7 +3,6 @@
 Of the rows in config.py best_of.py does another kind, which keeps the number of pairs, and match_colour.py the colours.
 """
 
-import csv
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,30 +11,24 @@ from pathlib import Path
 import numpy as np
 
 from data.pairs.errors import UserError, few
-from data.pairs.files import copy_file, of_cell, sha256_file, whole_folder
+from data.pairs.files import copy_file, sha256_file, whole_folder
 from data.pairs.image_io import png_text, write_image
 from data.pairs.manifest import PairSet, file_names, write_manifest
+from data.pairs.tables import read_table
 from evaluation.audit.config import CRITERIA, FilterRow
 from evaluation.audit.match_colour import Recolour
 
 Row = Mapping[str, str]
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
+def read_scores(path: Path) -> list[dict[str, str]]:
     """Return the rows of the table that the score stage writes.
 
     Raises: UserError when it is not there or lacks a column.
     """
     if not path.is_file():
         raise UserError(f"{path} is not there: the score stage writes it, run dvc repro")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in ("id", *CRITERIA) if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UserError(f"{path} lacks columns", missing)
-        return [
-            {name: of_cell(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in reader
-        ]
+    return read_table(path, ("id", *CRITERIA), unique="id")
 
 
 def value(row: Row, criterion: str) -> float | None:
@@ -84,7 +77,7 @@ def filter_pairs(
 
     Raises: UserError when the table does not fit the set, lacks a value that is needed, or when nothing would be left.
     """
-    rows = {row["id"]: row for row in read_table(table)}
+    rows = {row["id"]: row for row in read_scores(table)}
     ids = [pair.id for pair in synthetic.pairs]
     if set(rows) != set(ids):
         odd = sorted(set(rows) ^ set(ids))

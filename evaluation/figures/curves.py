@@ -1,11 +1,13 @@
 """Curves: mDice against the volume of synthetic pairs, and losses against steps. Source: Fig. 7; it has no losses."""
 
-import csv
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from data.pairs.errors import one_line
+from data.pairs.tables import read_table
 from evaluation.figures.plots import BLACK, COLOURS, GREY, LINES, MARKERS, finish, panels_of, plain_style, save
 from evaluation.results.comparison import Point, SeriesKey
 from evaluation.results.results import DUPLICATE
@@ -77,10 +79,19 @@ def loss_figure(curves: Mapping[str, Path], stem: Path) -> None:
     save(figure, stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg"))
 
 
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+
+
+def _row_problems(row: Mapping[str, str]) -> Iterator[str]:
+    if not row["step"].isdecimal():
+        yield f"step {one_line(row['step'], 100)!r} is no whole number"
+    odd = [name for name, cell in row.items() if cell and name != "step" and not NUMBER.fullmatch(cell)]
+    yield from (f"{name} {one_line(row[name], 100)!r} is no number" for name in odd)
+
+
 def _read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
     """Return column -> (step, value) of the cells that are not empty; none of a column that is 0 throughout."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_table(path, ("step",), _row_problems)
     names = [name for name in (rows[0] if rows else {}) if name != "step"]
     curves = {name: [(int(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}
     return {name: points if any(value for _, value in points) else [] for name, points in curves.items()}

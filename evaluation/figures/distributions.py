@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.pairs.files import csv_text, write_text
+from data.pairs.files import write_text
+from data.pairs.tables import csv_text
 from evaluation.audit.colour import BINS, RANGES
 from evaluation.figures.plots import COLOURS, GREY, MARKERS, panels_of, plain_style, save
 

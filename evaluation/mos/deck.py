@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from data.pairs.errors import UserError
-from data.pairs.files import csv_text, sha256_tree, whole_folder, write_json, write_text
+from data.pairs.files import sha256_tree, whole_folder, write_json, write_text
 from data.pairs.image_io import BadImageError
 from data.pairs.manifest import Pair, PairSet
 from data.pairs.seeds import item_seed
+from data.pairs.tables import csv_text
 
 TEMPLATE = Path(__file__).with_name("mos.html.j2")
 KEY, FACTS = "key.csv", "deck.json"

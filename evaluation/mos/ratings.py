@@ -1,7 +1,5 @@
 """The key of a deck and the answers of its raters, read and checked."""
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data.pairs.errors import UserError
-from data.pairs.files import of_cell
+from data.pairs.files import read_json
+from data.pairs.tables import read_table
 from evaluation.mos.deck import FACTS, KEY, RATED, Card
 
 COLUMNS = ("deck", "rater", "image", "answer", "confidence", "seconds")
@@ -43,16 +42,7 @@ class Ratings(NamedTuple):
 
 def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows of a CSV file with these columns, whatever its line ends and byte order mark."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            present = reader.fieldnames or ()
-            missing = [name for name in columns if name not in present]
-            if missing:
-                raise UserError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(present)}")
-            return [{name: of_cell(row[name]) for name in columns} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV file in UTF-8: {error}") from error
+    return [{name: row[name] for name in columns} for row in read_table(path, columns, filled=True)]
 
 
 def read_key(folder: Path) -> Key:
@@ -64,7 +54,7 @@ def read_key(folder: Path) -> Key:
     if absent:
         raise UserError(f"{folder} is not the key of a deck", absent)
     rows = _read_rows(folder / KEY, ("deck", *Card._fields))
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_json(folder / FACTS, "bring back the file that was written with the deck", ("deck",))
     return Key(facts["deck"], facts, tuple(Card(*(row[name] for name in Card._fields)) for row in rows))
 
 
@@ -110,7 +100,7 @@ def read_ratings(folder: Path, key: Key) -> Ratings:
         try:
             rows = _read_rows(path, COLUMNS)
         except UserError as error:
-            problems.append(error.title)
+            problems += [error.title, *error.problems]
             continue
         if not rows:
             problems.append(f"{path}: holds no answer")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from string import ascii_lowercase
 
-from data.pairs.files import csv_text
+from data.pairs.tables import csv_text
 from evaluation.paper.facts import Column
 from evaluation.paper.tables import LITE0, LITE0_NOTE, PaperTable
 from evaluation.paper.values import TOY, Value

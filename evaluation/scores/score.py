@@ -79,7 +79,9 @@ def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) ->
 
 
 def _check(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -> None:
-    problems = []
+    problems = [
+        f"inspected, {part}: is not there" for part in ("train", "holdout", "synthetic") if part not in inspected
+    ]
     for name, parts in features.items():
         for part, found in inspected.items():
             if part not in parts or parts[part].ids != found.ids:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from data.pairs.files import csv_text
+from data.pairs.tables import csv_text
 from evaluation.results.comparison import Setting
 from evaluation.results.crossed_bootstrap import Estimate
 from evaluation.results.results import BASELINES, RunKey

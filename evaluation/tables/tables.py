@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from data.pairs.files import csv_text
+from data.pairs.tables import csv_text
 from evaluation.results.comparison import (
     MEASURES,
     BySeeds,

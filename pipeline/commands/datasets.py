@@ -11,9 +11,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from data.acquire.catalogue import read_catalogue
+from data.config_errors import dangling
 from data.pairs.errors import UserError
 from data.pairs.files import write_text
-from pipeline.params.errors import dangling
 
 SECTIONS = ("downloads", "datasets")
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from data.config_errors import validated
 from data.pairs.errors import UserError
 from data.pairs.image_io import BadImageError, write_image
 from data.readers.config import Slices, Which, which_problems
@@ -76,12 +76,10 @@ def _slices(text: str) -> Slices:
     """Return `slices` of a row from its text. Raises: UserError when it is none."""
     example = "--slices '{axis: 2, window: [-160, 240], keep: lesion}'"
     try:
-        return Slices.model_validate_json(json.dumps(YAML(typ="safe").load(text)))
+        values = YAML(typ="safe").load(text)
     except YAMLError as error:
         raise UserError(f"--slices: cannot be read, give such as {example}", str(error).splitlines()) from error
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        raise UserError(f"--slices: give such as {example}", problems) from error
+    return validated(Slices, values, f"--slices: give such as {example}")
 
 
 def _which(folder: Path, item: Mapping[str, Any]) -> Which:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from data.acquire.secrets import redacted
+from data.pairs.errors import redacted
 from pipeline.params.read import read_params
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from data.acquire.fetch import fetch
+from data.config_errors import dangling
 from data.pairs.errors import UserError
 from data.pretrained import lite0
 from evaluation.features import weights
 from evaluation.features.weights import WEIGHTS, Found, WeightFile, look
-from pipeline.params.errors import dangling
 from pipeline.params.read import read_params
 
 PARAMS = Path("params.yaml")

@@ -8,9 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from data.config_errors import dangling
 from pipeline.params import paths
 from pipeline.params.blocks import BLOCKS, REFERENCES
-from pipeline.params.errors import dangling
 from pipeline.params.mask_checks import check_masks
 from pipeline.params.schema import Params
 from siamese.config.base import PretrainedHere

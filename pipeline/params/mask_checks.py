@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from data.config_errors import dangling
 from data.masks.config import DatasetMasks, FolderMasks, InvertedMasks, RealMasks, ShapesMasks
 from pipeline.params import paths
-from pipeline.params.errors import dangling
 from pipeline.params.schema import Params
 from siamese.config.sections import NEEDS
 

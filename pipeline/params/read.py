@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from data.config_errors import dangling, format_errors
 from data.pairs.errors import UserError, few
 from pipeline.params.checks import check_lists, check_values
 from pipeline.params.earlier import refuse_earlier
-from pipeline.params.errors import dangling, format_errors
 from pipeline.params.presets import composed
 from pipeline.params.schema import Params
 from pipeline.params.yaml_text import load_yaml

@@ -11,8 +11,8 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingEndEvent, ScalarEvent
 from ruamel.yaml.reader import ReaderError
 
+from data.config_errors import duplicate_key
 from data.pairs.errors import UserError, one_line
-from pipeline.params.errors import duplicate_key
 
 MOST_BYTES = 500_000
 MOST_DEPTH = 20

@@ -1,11 +1,10 @@
 """Masks of other data sets: dvc.yaml cannot say which ones, so DVC neither orders the stages nor sees a change."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 
 from data.masks.config import DatasetMasks
-from data.pairs.files import sha256_file
+from data.pairs.files import read_json, sha256_file
 from data.pairs.manifest import MANIFEST
 from pipeline.params import paths
 from pipeline.params.schema import Params
@@ -37,7 +36,8 @@ def outdated(stages: Mapping[str, set[str]], params: Params) -> Iterator[str]:
         if stage in stages or not isinstance(row, DatasetMasks) or not counts.is_file():
             continue
         manifest = paths.processed(row.dataset, row.split) / MANIFEST
-        if manifest.is_file() and json.loads(counts.read_text()).get("manifest_sha256") != sha256_file(manifest):
+        known = read_json(counts, f"run dvc repro -f -s {stage}").get("manifest_sha256")
+        if manifest.is_file() and known != sha256_file(manifest):
             yield (
                 f"masks.{name}: {row.dataset} has changed since they were made of it, which DVC does not see: make "
                 f"them anew by dvc repro -f -s {stage}, and so the stages of sample_volume that use them"

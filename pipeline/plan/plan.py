@@ -1,7 +1,6 @@
 """plan: what a params.yaml will run, what is cached, how long it takes and how much it writes, before anything runs."""
 
 import argparse
-import csv
 import functools
 import json
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
+from data.pairs.tables import read_table
 from pipeline.params import paths
 from pipeline.params.read import read_params
 from pipeline.params.schema import Params
@@ -57,8 +57,7 @@ def _bytes_per_px(dataset: str, px: int) -> float:
 
 @functools.cache
 def _pairs(manifest: Path) -> int:
-    with manifest.open(newline="") as file:
-        return sum(1 for _ in csv.DictReader(file))
+    return len(read_table(manifest, ("id",)))
 
 
 def _pair_counts(params: Params, dataset: str) -> dict[str, int]:

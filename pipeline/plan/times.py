@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
-from data.pairs.files import csv_text, is_main_process, write_json, write_text
+from data.pairs.files import is_main_process, write_json, write_text
+from data.pairs.tables import csv_text
 from pipeline.params.read import read_params
 from pipeline.params.schema import Params
 from pipeline.stages.segment_filtered import as_segment

@@ -4,33 +4,27 @@ import argparse
 import contextlib
 import fcntl
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from graphlib import TopologicalSorter
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
+from data.config_errors import dangling
 from data.pairs.errors import UserError
 from data.pairs.files import sweep
-from pipeline.params.errors import dangling
 from pipeline.params.read import read_params
-from pipeline.plan.dvc_states import CHECK, stages_to_run
+from pipeline.plan.dvc_states import stages_to_run
 from pipeline.plan.mask_sources import in_order, masks_of, outdated, sources
 from pipeline.plan.prerequisites import missing
-from pipeline.processes.tasks import Place, Run, Task, local_places, run_here
+from pipeline.processes.tasks import Place, Run, local_places, run_here
 from pipeline.record.lock_file import mend
+from pipeline.run.order import LOGS, end_of_log, run_in_order, stop_file
 from pipeline.run.own_params import put_back
 from pipeline.run.prefork import VARIABLE, warm_process
 from pipeline.slurm import engine as slurm
 from pipeline.slurm.options import parse_settings
 
-LOGS = Path(".work/logs")
 HOLDER = Path(".work/repro.lock")
 WRITTEN = (
     Path("results"),
@@ -40,7 +34,6 @@ WRITTEN = (
     Path("data/raw"),
     Path("data/checksums"),
 )
-LAST_LINES = 30
 
 
 class Engine(NamedTuple):
@@ -65,10 +58,6 @@ ENGINES: dict[str, Engine] = {
 }
 
 
-class StoppedError(UserError):
-    """This process was told to end."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("targets", nargs="*", help="stages, with what they need; all without it")
@@ -80,68 +69,6 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="how many at a time")
     parser.add_argument("--engine", default="local", help="local, or slurm (docs/scale.md)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of sbatch: time=60")
-
-
-def _end_of_log(name: str) -> list[str]:
-    lines = (LOGS / f"{name}.log").read_text(errors="replace").replace("\r", "\n").splitlines()
-    return [f"  {line}" for line in lines[-LAST_LINES:]]
-
-
-@contextlib.contextmanager
-def _stop_file() -> Iterator[Path]:
-    """Yield a path that comes to be when this process is told to end. Raises: StoppedError then, once stages have."""
-    stop = (LOGS / f".stop-{socket.gethostname()}-{os.getpid()}").absolute()
-
-    def touch(*_: object) -> None:
-        stop.touch()
-
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in signals}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # nohup ignores SIGHUP, and means it
-            signal.signal(number, touch)
-    try:
-        yield stop
-        if stop.exists():
-            raise StoppedError("stopped: what was running goes on from .work when this is run again")
-    finally:
-        stop.unlink(missing_ok=True)
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _run_in_order(stages: dict[str, set[str]], start: Run, places: Sequence[Place], stop: Path) -> dict[str, int]:
-    """Run every stage when those it needs are done, one in each place; return the exit code of each that was run."""
-    free: SimpleQueue = SimpleQueue()
-    for place in places:
-        free.put(place)
-
-    def run_in_a_place(name: str) -> tuple[str, int]:
-        place = free.get()
-        try:
-            begin = run_here if name == CHECK else start  # a second here, and not a place in a queue
-            return name, begin(Task(name, place, (LOGS / f"{name}.log").absolute(), stop))
-        finally:
-            free.put(place)
-
-    order = TopologicalSorter(stages)
-    order.prepare()
-    codes: dict[str, int] = {}
-    running: set[Future] = set()
-    bar = tqdm(total=len(stages), desc=f"{len(places)} at a time", unit="stage", mininterval=0)
-    with bar, ThreadPoolExecutor(len(places)) as pool:
-        while order.is_active():
-            running |= {pool.submit(run_in_a_place, name) for name in (() if stop.exists() else order.get_ready())}
-            if not running:
-                break
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for name, code in (future.result() for future in done):
-                bar.update()
-                bar.write(f"{'failed' if code else 'done'}  {name}", file=sys.stderr)
-                codes[name] = code
-                if not code:
-                    order.done(name)
-    return codes
 
 
 @contextlib.contextmanager
@@ -205,8 +132,8 @@ def run_stages(item: dict[str, Any], without: Set[str] = frozenset()) -> None:
         raise UserError("what the run needs is not all there", problems)
     LOGS.mkdir(parents=True, exist_ok=True)
     count = len(stages) if engine == "local" and VARIABLE not in os.environ else 0
-    with warm_process(count, slots), _stop_file() as stop:
-        codes = _run_in_order(in_order(stages, params), start, slots, stop)
+    with warm_process(count, slots), stop_file() as stop:
+        codes = run_in_order(in_order(stages, params), start, slots, stop)
     if failed := [name for name, code in codes.items() if code]:
-        logs = [line for name in failed for line in (f"{name}:", *_end_of_log(name))]
+        logs = [line for name in failed for line in (f"{name}:", *end_of_log(name))]
         raise UserError(f"{len(failed)} stages failed, {len(stages) - len(codes)} that need them did not run", logs)

@@ -1,19 +1,21 @@
-"""tables: the presets of the paper's tables, or their toy twins, one after the other, and one report of them all."""
+"""tables: the presets of the paper's tables, or their toy twins, all or some, one after the other, and one report."""
 
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.config_errors import dangling
 from data.pairs.errors import UserError
 from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.read import check_text
 from pipeline.processes.tasks import local_places
+from pipeline.run.order import StoppedError
 from pipeline.run.own_params import presets_in_place
 from pipeline.run.prefork import warm_process
-from pipeline.run.repro import StoppedError, add_runner_arguments, only_one, run_stages
+from pipeline.run.repro import add_runner_arguments, only_one, run_stages
 
 
 def _checked(paths: Sequence[Path]) -> dict[Path, str]:
@@ -37,17 +39,28 @@ def _interrupt(*_: object) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument("kind", choices=("toy", "paper"))
+    text = f"these alone, of {', '.join(TABLES)}; all without it"
+    parser.add_argument("--only", nargs="+", metavar="TABLE", help=text)
     add_runner_arguments(parser)
 
 
+def chosen(item: Mapping[str, Any]) -> list[Path]:
+    """Return the presets of a kind, of all tables or of some, in the paper's order. Raises: UserError for no table."""
+    wanted = item["only"] or TABLES
+    if unknown := [dangling("--only", name, TABLES) for name in wanted if name not in TABLES]:
+        raise UserError("the paper has no such table", unknown)
+    return presets_of(item["kind"], *(name for name in TABLES if name in wanted))
+
+
 def run(item: dict[str, Any]) -> None:
-    """Run every preset of a kind, paper or toy, then the report; params.yaml is as it was at the end.
+    """Run the presets of a kind, paper or toy, of all tables or some, then the report; params.yaml is as it was then.
 
     What presets share is made once. When one fails, the others go on, and the report is that of the last that did not.
 
-    Raises: UserError for presets that are wrong, before anything runs; else naming those that failed.
+    Raises: UserError for a table that there is not and for presets that are wrong, before anything runs; else naming
+    those that failed.
     """
-    texts = _checked(presets_of(item["kind"], *TABLES))
+    texts = _checked(chosen(item))
     for word in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(word) != signal.SIG_IGN:  # nohup
             signal.signal(word, _interrupt)

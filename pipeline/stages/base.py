@@ -27,5 +27,5 @@ def run(item: dict, params) -> None:
     fingerprint = {"data": sha256_tree(train, lone.folder), "base": base.model_dump(mode="json")}
     fingerprint |= {"prompt": params.row.prompt, "code": code_fingerprint("data", "siamese")}
     with work_folder(f"base/{dataset}", fingerprint) as work, whole_folder(paths.base(dataset)) as out:
-        images = lone.after(read_pairs(train).images())
+        images = lone.after(read_pairs(train, empty=False).images())
         pretrain(images, params.row.prompt, base, out, work)

@@ -23,7 +23,7 @@ def run(item: dict, params) -> None:
     from evaluation.features.store import write_features
 
     dataset, source, masks = item["dataset"], paths.seeded(item["source"], item["generator_seed"]), item["masks"]
-    real = read_pairs(paths.processed(dataset, "train"))
+    real = read_pairs(paths.processed(dataset, "train"), empty=False)
     images = image_sets(paths.processed(dataset), None if source == "real" else paths.samples(dataset, source, masks))
     if source == "real":
         images["codec"] = Images(real, codec=True)

@@ -35,7 +35,7 @@ def run(item: dict, params) -> None:
     generator = paths.seeded(item["generator"], seed)
     source = paths.seeded(f"{item['generator']}-{item['filter']}", seed)
     synthetic = read_pairs(paths.samples(dataset, generator, masks))
-    train = read_pairs(paths.processed(dataset, "train"))
+    train = read_pairs(paths.processed(dataset, "train"), empty=False)
     draws = further_draws(item, params.sampling, synthetic, row.best_of - 1) if row.best_of else []
 
     from evaluation.audit.filters import filter_pairs, write_set

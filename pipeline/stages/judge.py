@@ -11,6 +11,6 @@ def run(item: dict, params) -> None:
     from data.pairs.manifest import PairSet, read_pairs
     from segmentation.training.train import train
 
-    real = read_pairs(paths.processed(item["dataset"], "train"))
+    real = read_pairs(paths.processed(item["dataset"], "train"), empty=False)
     with whole_folder(paths.judge(item["dataset"])) as out:
         train(real, PairSet(out, ()), params.judge, out, seed=0, settings="judge")

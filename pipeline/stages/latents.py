@@ -13,7 +13,7 @@ def run(item: dict, params) -> None:
     from siamese.base.latents import cache_latents
 
     real, lone = (
-        read_pairs(paths.processed(item["dataset"], "train")),
+        read_pairs(paths.processed(item["dataset"], "train"), empty=False),
         read_lone_images(paths.unlabelled(item["dataset"])),
     )
     with whole_folder(paths.latents(item["dataset"])) as out:

@@ -23,7 +23,7 @@ def new_masks(dataset: str, name: str, row) -> dict:
     from siamese.anomaly.inversion import inverted_masks
     from siamese.base.load import base_info
 
-    real, base_dir = read_pairs(paths.processed(dataset, "train")), paths.base(dataset)
+    real, base_dir = read_pairs(paths.processed(dataset, "train"), empty=False), paths.base(dataset)
     fingerprint = {
         "data": sha256_tree(real.folder),
         "base": base_info(base_dir)["sha256"],
@@ -63,7 +63,9 @@ def make_masks(dataset: str, name: str, row, out: Path) -> dict:
 
     if isinstance(row, FolderMasks | DatasetMasks):
         return _write_given(dataset, name, row, out)
-    return write_masks(read_pairs(paths.processed(dataset, "train")), name, row, out, new_masks(dataset, name, row))
+    return write_masks(
+        read_pairs(paths.processed(dataset, "train"), empty=False), name, row, out, new_masks(dataset, name, row)
+    )
 
 
 def run(item: dict, params) -> None:

@@ -17,7 +17,7 @@ def run(item: dict, params) -> None:
     Of a generator with several seeds these are of the first: more of them would not be told apart.
     """
     from evaluation.audit.colour import set_histogram
-    from evaluation.audit.filters import read_table
+    from evaluation.audit.filters import read_scores
     from evaluation.features.store import read_features
     from evaluation.figures.distributions import FEWEST_POINTS, draw_colour, draw_tsne, tsne
     from evaluation.figures.plots import draw_reason
@@ -27,7 +27,7 @@ def run(item: dict, params) -> None:
     first = of_first_seed(scored_sets(params))
     sets = {f"{source}-{masks}": (paths.seeded(source, seed), masks) for source, masks, seed in first}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
-    train = read_pairs(paths.processed(dataset, "train"))
+    train = read_pairs(paths.processed(dataset, "train"), empty=False)
     extractor = next((name for name in VECTORS if name in params.extractors), None)
     with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
         if extractor:
@@ -51,6 +51,6 @@ def run(item: dict, params) -> None:
         }
         draw_colour({name: set_histogram(histograms) for name, histograms in inspected.items()}, out / "colour.png")
         for name, (source, masks) in sets.items():
-            rows = read_table(paths.scored(dataset, source, masks))
+            rows = read_scores(paths.scored(dataset, source, masks))
             synthetic = read_pairs(paths.samples(dataset, source, masks))
             copy_sheet(rows, train, synthetic, out / f"copies-{name}.png")

@@ -102,7 +102,7 @@ def run(item: dict, params) -> None:
     comparison = params.comparison
     samples = {}
     for dataset, source, masks, seed in of_first_seed(added_sets(params)):
-        real = read_pairs(paths.processed(dataset, "train"))
+        real = read_pairs(paths.processed(dataset, "train"), empty=False)
         synthetic = read_pairs(paths.samples(dataset, paths.seeded(source, seed), masks))
         samples[dataset, source, masks] = (real, synthetic)
     versions = {name: version(name) for name in VERSIONS}

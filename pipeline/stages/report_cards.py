@@ -1,6 +1,5 @@
 """The cards of synthetic sets: facts gathered from params.yaml and outputs/, for evaluation.cards.cards to write."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from PIL import Image
 
 from data.acquire.catalogue import terms_of
 from data.pairs.errors import UserError
-from data.pairs.files import whole_folder, write_text
+from data.pairs.files import read_json, whole_folder, write_text
 from data.pairs.manifest import read_pairs
 from data.pairs.prepared import read_lone_images
 from evaluation.cards.cards import CardFacts, render_cards
@@ -52,7 +51,7 @@ def card_facts(
     return CardFacts(
         dataset=dataset,
         dataset_row=_plain(params.datasets[dataset]),
-        real_pairs=len(read_pairs(paths.processed(dataset, "train")).pairs),
+        real_pairs=len(read_pairs(paths.processed(dataset, "train"), empty=False).pairs),
         source=source,
         generator=generator,
         generator_row=_plain(row),
@@ -130,5 +129,5 @@ def _filters(params, dataset: str, source: str, masks: str, filter_name: str) ->
         return {}
     row = _plain(params.filters[filter_name]) if filter_name in params.filters else {}
     path = paths.RESULTS / "filters" / dataset / f"{source}-{masks}.json"
-    counts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    counts = read_json(path, "remove it and run dvc repro") if path.is_file() else {}
     return {"filter": filter_name, **row, **counts}

@@ -31,7 +31,7 @@ def opened_generator(item: dict, sampling, scratch: str) -> Iterator[tuple[Path,
     row = read_config(folder)["generator"]  # some of its keys change images and no weight
     fingerprint = {**provenance, "row": row, "sampling": sampling.model_dump(mode="json")}
     fingerprint |= {"code": code_fingerprint("data.pairs", "siamese")}
-    real = read_pairs(paths.processed(dataset, "train")) if sampler.needs.reference else None
+    real = read_pairs(paths.processed(dataset, "train"), empty=False) if sampler.needs.reference else None
     pool = read_pairs(paths.normal(dataset)) if sampler.needs.normal else None
     fingerprint |= {"normal": sha256_tree(pool.folder)} if pool else {}
     with work_folder(f"sample/{dataset}/{name}/{scratch}", fingerprint, keep=True) as work:
@@ -51,7 +51,7 @@ def sample_multiple(item: dict, sampling, multiple: int, masks_in: Callable[[Pat
     name = paths.seeded(item["generator"], item["generator_seed"])
     with opened_generator(item, sampling, item["masks"]) as (work, images_of):
         masks = masks_in(work)
-        mask_sets = [read_pairs(masks / str(copy)) for copy in range(1, multiple + 1)]
+        mask_sets = [read_pairs(masks / str(copy), empty=False) for copy in range(1, multiple + 1)]
         drawn = [images_of(masks_of_copy) for masks_of_copy in mask_sets]
         if is_main_process():
             with whole_folder(paths.samples(item["dataset"], name, item["masks"], multiple)) as out:

@@ -1,6 +1,7 @@
 """score: the quality of one synthetic set, from features and inspected images."""
 
-from data.pairs.files import csv_text, write_json, write_text
+from data.pairs.files import write_json, write_text
+from data.pairs.tables import csv_text
 from pipeline.params import paths
 from pipeline.record.settings import made_with
 

@@ -32,7 +32,7 @@ def run(item: dict, params) -> None:
     pool = read_pairs(paths.normal(dataset)) if needs.normal else None
     asked = getattr(params.generator, "pseudo_masks", False)
     pseudo = read_pairs(paths.pseudo_pairs(dataset, name)) if asked else None
-    real = read_pairs(paths.processed(dataset, "train"))
+    real = read_pairs(paths.processed(dataset, "train"), empty=False)
     data = load_data(params.generator, real, paths.latents(dataset), pool, pseudo)
     if getattr(params.generator, "weights", None):
         if is_main_process():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 
-from data.pairs.files import csv_text
+from data.pairs.tables import csv_text
 from data.pairs.training import check_losses
 from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.inputs import Decoded, as_targets, at_size, normalize

@@ -6,7 +6,6 @@ otherwise base.json says where the model is, so that gigabytes are never copied.
 
 import contextlib
 import functools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from data.pairs.errors import UserError
+from data.pairs.files import read_json
 from siamese.base.reference import find_diffusers_model, model_hash, variant_of
 from siamese.config.base import DiffusersBase
 from siamese.config.rows import downsampling
@@ -27,15 +27,12 @@ OFFICIAL_DDIM: dict[str, Any] = {
 DEFAULT_CHANNELS = {"vae": (64,), "unet": (320, 640, 1280, 1280)}  # diffusers', for a config that does not say them
 
 
-def base_info(base_dir: Path) -> dict:
+def base_info(base_dir: Path, *, whole: bool = True) -> dict:
     """Return what base.json says: kind, name and hash of the model. Raises: UserError when it says nothing."""
     path = base_dir / "base.json"
     if not path.is_file():
         raise UserError(f"{path} is missing: run dvc repro, which makes the base model first")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: run dvc repro, which makes the base model anew", [str(error)]) from error
+    return read_json(path, "run dvc repro, which makes the base model anew", ("kind", "sha256") if whole else ("kind",))
 
 
 @functools.cache
@@ -49,7 +46,7 @@ def verify(folder: Path, digest: str) -> None:
 
 
 def _model_folder(base_dir: Path) -> tuple[Path, str | None]:
-    info = base_info(base_dir)
+    info = base_info(base_dir, whole=False)  # its hash comes last, when all of it is there
     if info["kind"] != "diffusers":
         return base_dir, None
     cfg = DiffusersBase(**{name: info[name] for name in DiffusersBase.model_fields})
@@ -136,5 +133,5 @@ def reduction(base_dir: Path, part: str) -> int:
     """Return how many times smaller the last level of a part ("vae", "unet") is than its input, by its config alone."""
     folder, _ = _model_folder(base_dir)
     with _named_errors(f"{folder / part} cannot be loaded"):
-        config = json.loads((folder / part / "config.json").read_text())
+        config = read_json(folder / part / "config.json", "bring it back")
     return downsampling(config.get("block_out_channels", DEFAULT_CHANNELS[part]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.pairs.errors import UserError
-from data.pairs.files import sha256_tree, write_json
+from data.pairs.files import read_json, sha256_tree, write_json
 from siamese.config.base import DiffusersBase
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
@@ -85,7 +85,7 @@ def write_base_reference(cfg: DiffusersBase, out_dir: Path) -> None:
     files = [folder / part / "config.json" for part in ("unet", "vae", "text_encoder")]
     if missing := [str(path) for path in files if not path.is_file()]:
         raise UserError("files of the base model are missing", missing)
-    if problems := family_problems(*(json.loads(path.read_text()) for path in files)):
+    if problems := family_problems(*(read_json(path, "fetch the model again") for path in files)):
         raise UserError(f"{folder} is no Stable Diffusion 1.x; it has", problems)
     digest = model_hash(folder)
     ema = False if cfg.variant == "non_ema" else None

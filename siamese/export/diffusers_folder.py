@@ -17,7 +17,7 @@ from siamese.base.load import encode_prompts, load_scheduler, load_text, load_va
 from siamese.config.sections import SamplingConfig
 from siamese.method import hint
 from siamese.method.checkpoint import Trained, load_generator, read_config
-from siamese.sampling.sampler import SOLVERS, guided_range
+from siamese.sampling.sampler import SOLVERS, guided_range, own_sampling
 
 METHODS = ("controlnet", "siamese", "adc")  # one ControlNet that sees the mask alone
 DENSE = "dense_hint"  # module of a ControlNet with the dense hint encoder, in its own folder as diffusers asks
@@ -37,8 +37,8 @@ def check_method(folder: Path) -> None:
 
 def not_in_diffusers(row: Any, cfg: SamplingConfig) -> dict[str, float]:
     """Return the options of this project's sampling that change images and that diffusers' pipeline does not have."""
-    options: dict[str, float] = {"encoder_every": cfg.encoder_every}
-    options["mask_guidance"] = cfg.mask_guidance if row.mask_guidance is None else row.mask_guidance
+    cfg = own_sampling(row, cfg)
+    options: dict[str, float] = {"encoder_every": cfg.encoder_every, "mask_guidance": cfg.mask_guidance}
     if len(guided_range(cfg, cfg.guidance)):
         options |= {name: getattr(cfg, name) for name in ("guidance_rescale", "guided_from", "guided_share")}
     return {name: value for name, value in options.items() if value != SamplingConfig.model_fields[name].default}

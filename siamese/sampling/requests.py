@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.pairs.assemble import BOX
 from data.pairs.errors import UserError
-from data.pairs.manifest import Pair, PairSet
+from data.pairs.manifest import Pair, PairSet, content_box
 from data.pairs.seeds import item_seed
 from siamese.config.sections import Needs
 
@@ -77,6 +78,28 @@ def own_parents(masks: PairSet, real: PairSet | None) -> dict[str, Pair]:
     return {pair.id: parents[pair.parent] for pair in masks.pairs}
 
 
+def around(mask: np.ndarray, pool: PairSet, name: str) -> Sequence[Pair]:
+    """Return the images of a pool that a lesion of (H, W) can lie in: nothing is painted into a letterbox's padding.
+
+    Raises: UserError with the mask's name when its lesion lies in the padding of all.
+    """
+    ys, xs = np.nonzero(mask)
+    if not len(ys) or not any(pair.box for pair in pool.pairs):
+        return pool.pairs
+
+    def holds(pair: Pair) -> bool:
+        left, top, width, height = content_box(pair) or (0, 0, mask.shape[1], mask.shape[0])
+        inside = left <= xs.min() and xs.max() < left + width and top <= ys.min() and ys.max() < top + height
+        return bool(inside)
+
+    if fitting := [pair for pair in pool.pairs if holds(pair)]:
+        return fitting
+    raise UserError(
+        f"the lesion of mask {name} lies in the padding of all {len(pool)} images without a lesion",
+        ["give images of other proportions, or set fit: stretch in the data-set row"],
+    )
+
+
 def requests_for(
     masks: PairSet, pairs: Sequence[Pair], needs: Needs, seed: int, pools: Pools, parents: Mapping[str, Pair], draw: int
 ) -> list[tuple[Request, dict[str, str]]]:
@@ -95,8 +118,10 @@ def requests_for(
         if needs.normal:
             if not pools.normal:
                 raise UserError("this generator samples with images without a lesion: give normal in the data-set row")
-            chosen = pools.normal.pairs[item_seed(seed, "normal", pair.id, *again) % len(pools.normal)]
+            fitting = around(masks.mask(pair), pools.normal, pair.id)
+            chosen = fitting[item_seed(seed, "normal", pair.id, *again) % len(fitting)]
             normal, text["normal"] = pools.normal.image(chosen), chosen.id
+            text |= {BOX: chosen.box} if chosen.box != pair.box else {}
         request = Request(
             id=pair.id,
             mask=masks.hint(pair),

@@ -13,7 +13,7 @@ from data.pairs.training import accelerator
 from siamese.base.devices import moved, place
 from siamese.base.latents import image_hints, mask_hints
 from siamese.base.load import load_scheduler, load_vae
-from siamese.config.rows import downsampling
+from siamese.config.rows import LatentRow, downsampling
 from siamese.config.sections import NEEDS, SamplingConfig
 from siamese.method.checkpoint import Trained, load_generator
 from siamese.method.control import summed_residuals, time_embedding, unet_decode, unet_encode
@@ -130,16 +130,17 @@ def start_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     return drawn(generators_of(seeds), shape)
 
 
+def own_sampling(row: LatentRow, cfg: SamplingConfig) -> SamplingConfig:
+    """Return how a generator is sampled: the mask_guidance of its own row goes before that of sampling."""
+    return cfg if row.mask_guidance is None else cfg.model_copy(update={"mask_guidance": row.mask_guidance})
+
+
 def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMScheduler, cfg: SamplingConfig) -> Sampler:
     """Return the sampler of a latent generator with the VAE and the noise schedule of its base model.
 
-    A row that has its own mask_guidance is sampled with it.
-
     Its settings are steps and guidance, and other options as JSON where they are not the paper's.
     """
-    processes, needs = accelerator(), NEEDS[trained.row.method]
-    if trained.row.mask_guidance is not None:
-        cfg = cfg.model_copy(update={"mask_guidance": trained.row.mask_guidance})
+    processes, needs, cfg = accelerator(), NEEDS[trained.row.method], own_sampling(trained.row, cfg)
     for network in trained.networks.all():
         place(network, processes.device)
     vae.to(processes.device, memory_format=torch.channels_last)

@@ -11,7 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.pairs.errors import UserError, few
-from data.pairs.files import copy_file, csv_text, write_json, write_text
+from data.pairs.files import copy_file, write_json, write_text
+from data.pairs.tables import csv_text
 from data.pairs.training import accelerator, check_losses, check_weights
 from siamese.base.devices import LateReader, is_out_of_memory
 from siamese.base.latents import PixelData, to_signed

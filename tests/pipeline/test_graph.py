@@ -13,7 +13,8 @@ import pytest
 from dvc.cli import main as dvc
 from dvc.repo import Repo
 
-from data.pairs.manifest import read_pairs, verify
+from data.exports.verify import verify
+from data.pairs.manifest import read_pairs
 from tests.data.layouts import trees
 from tests.pipeline.projects import GIT, NETWORK, edit, repro, several, to_run
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from data.exports.verify import verify
 from data.pairs.image_io import png_text
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from pipeline.run.prefork import VARIABLE
 from tests.pipeline.projects import repro, shrink, stand_in_project
 

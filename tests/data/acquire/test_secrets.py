@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 
 from data.acquire.acquire import acquire
 from data.acquire.config import Download
-from data.acquire.secrets import redacted, without_secrets
-from data.pairs.errors import UserError
+from data.acquire.secrets import without_secrets
+from data.pairs.errors import UserError, redacted
 from tests.contracts.imports import ROOT
 from tests.data.acquire.test_acquire import IMAGES
 from tests.data.acquire.test_fetch import PAGE, start_server

@@ -10,9 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from data.baselines.augmented import apply_changes, augment, write_augmented
 from data.baselines.config import Augment, Baseline
+from data.exports.verify import verify
 from data.masks.moves import draw_moves
 from data.pairs.files import sha256_file, sha256_tree
-from data.pairs.manifest import PairSet, content, verify
+from data.pairs.manifest import PairSet, content
 from tests.data.pairs.real_pairs import disk, phantoms, plain, write_set
 
 MOVES = [

@@ -7,9 +7,10 @@ import pytest
 
 from data.baselines.config import CutPaste
 from data.baselines.cut_paste import BLEND, cut, paste, whole_lesions, write_cut_paste
+from data.exports.verify import verify
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, sha256_tree
-from data.pairs.manifest import PairSet, verify
+from data.pairs.manifest import PairSet
 from tests.data.pairs.real_pairs import disk, phantoms, plain, write_set
 
 TURNS = (

@@ -11,9 +11,9 @@ from PIL import Image
 
 from data.baselines.config import Imported
 from data.baselines.imported import REFUSED, write_imported
+from data.exports.verify import verify
 from data.pairs.errors import UserError
 from data.pairs.image_io import write_image, write_mask
-from data.pairs.manifest import verify
 from data.prepare.phantom import draw_phantom
 from tests.contracts.imports import ROOT
 from tests.data.layouts import trees
@@ -160,7 +160,7 @@ def test_parents_are_recorded_by_the_names_that_files_have(sets, tmp_path):
     made = bring(sets, tmp_path, tmp_path / "out", parents="from.csv")
     assert [pair.parent for pair in made.pairs] == ["", "train-0003"]
     (tmp_path / "from.csv").write_text("name,real\nb,train-0003\n")
-    assert "needs the columns id and parent" in problems(sets, tmp_path, tmp_path / "x", parents="from.csv")[0]
+    assert "lacks the columns" in problems(sets, tmp_path, tmp_path / "x", parents="from.csv")[0]
     assert "cannot be read" in problems(sets, tmp_path, tmp_path / "x", parents="none.csv")[0]
 
 

@@ -1,6 +1,8 @@
 """Exports: what is refused, all at once and without leaving anything behind, and the verb."""
 
 import argparse
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -37,8 +39,30 @@ def test_what_does_not_go_together_is_named_at_once(sets, tmp_path):
         "10-random-1: is in",
     ):  # fmt: skip
         assert part in text
-    assert "/r: its parent '' is no" in text
-    assert len(error.value.problems) == 8 + len(added[0])  # the last is every pair of the repeated set
+    assert len(error.value.problems) == 7 + len(added[0])  # the last is every pair of the repeated set
+
+
+@pytest.mark.parametrize("name", ["pairs", "nnunet", "imagefolder", "coco"])
+def test_pairs_without_a_parent_go_to_train_and_say_so(sets, tmp_path, name):
+    drawn = by_hand(tmp_path / "drawn", "train", [made_row("1", ""), made_row("two", "")])
+    bundle = export(name, sets[0], [sets[1][0], drawn], tmp_path / "out", replace(OPTIONS, folds=2))
+    items = [item for item in bundle.splits["train"] if not (item.real or item.parent)]
+    assert [(item.id, item.synthetic) for item in items] == [("1", True), ("two", True)]
+    assert "2 pairs name no parent" in (tmp_path / "out/README.md").read_text()
+    assert not any(item.parent for items in bundle.splits.values() for item in items if item.real)
+    for splits in (tmp_path / "out").rglob("splits_final.json"):
+        for fold in json.loads(splits.read_text()):
+            assert {"1", "two"} <= set(fold["train"])
+            assert not {"1", "two"} & set(fold["val"])
+
+
+def test_the_mask_of_a_test_pair_is_refused_where_no_parent_is_named(sets, tmp_path):
+    stolen = by_hand(tmp_path / "stolen", "train", [made_row("11", ""), made_row("12", "")])
+    with pytest.raises(UserError) as error:
+        export("coco", sets[0], [stolen], tmp_path / "out", OPTIONS)
+    (line,) = error.value.problems
+    assert re.search(r"stolen/11 is the mask of cvc-300/11 \(IoU 1", line)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("splits", [[], ["etis"]])

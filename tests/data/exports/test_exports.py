@@ -6,10 +6,11 @@ from PIL import Image
 
 from data.exports.bundle import safe_names
 from data.exports.formats import FORMATS, Options, export
+from data.exports.verify import verify
 from data.layouts.layouts import find
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import levels
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from tests.data.exports.export_sets import CLASSES, by_hand, grouped, phantom, real_row
 
 OPTIONS = Options(name="kvasir-seg", folds=3, shard_pairs=5, prompt="a photo of a polyp")

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from data.exports.verify import verify
 from data.masks.config import DatasetMasks, FolderMasks
 from data.masks.dataset import dataset_masks
 from data.masks.dealt import write_given
 from data.masks.folder import folder_masks
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from tests.data.masks.sets import blobs, write_set
 
 
@@ -121,6 +122,7 @@ def test_every_fault_of_every_file_is_named_at_once(real, tmp_path):
     save(folder / "full.png", good * 0 + 255)
     Image.fromarray(good.astype(np.uint16) * 60000).save(folder / "deep.png")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:60])
+    Image.fromarray(255 * good).save(folder / "stack.tif", save_all=True, append_images=[Image.fromarray(255 * good)])
     (folder / "text.png").write_text("no picture")
     (folder / "volume.nii.gz").write_bytes(b"x")
     (folder / "lost.png").symlink_to("nowhere.png")
@@ -129,7 +131,8 @@ def test_every_fault_of_every_file_is_named_at_once(real, tmp_path):
     assert named == {
         "alpha.png": "alpha_unclear", "colours.png": "colour_mask", "cut.png": "damaged", "deep.png": "sixteen_bit",
         "empty.png": "empty_mask", "full.png": "full_mask", "good.png": "same_mask", "lost.png": "dangling",
-        "numbers.png": "dim_mask", "photo.png": "photo_mask", "soft.png": named["soft.png"], "text.png": "not_an_image",
+        "numbers.png": "dim_mask", "photo.png": "photo_mask", "soft.png": named["soft.png"],
+        "stack.tif": "animated", "text.png": "not_an_image",
         "volume.nii.gz": "unread", "wide.png": "wrong_size", "zero_one.png": "zero_one_mask",
     }  # fmt: skip
     assert named["soft.png"] in ("photo_mask", "grey_area")
@@ -229,6 +232,24 @@ def test_masks_of_another_data_set_get_our_size_and_no_parent(real, tmp_path):
     for without, words in ((("x9",), "no pairs of .*: x9"), (("x1", "x2"), "leaves none of the 2 pairs")):
         with pytest.raises(UserError, match=words):
             dataset_masks(row.model_copy(update={"without": without}), "theirs", real, other.folder, {})
+
+
+def test_a_lesion_that_is_lost_at_our_size_is_named_of_a_data_set_too(real, tmp_path):
+    speck = blobs(size_px=96)
+    speck[31, 31] = 1
+    other = write_set(tmp_path / "other", {"x1": speck, "x2": blobs((40, 40, 20, 10), size_px=96)})
+    row = DatasetMasks(kind="dataset", copies=1, dataset="other")
+    with pytest.raises(UserError) as caught:
+        dataset_masks(row, "theirs", real, other.folder, {})
+    lost = "lost_lesion: other/train/x1: its lesion vanishes at 48x48: leave it out, without: [x1]"
+    assert caught.value.problems == (lost,)
+    assert len(dataset_masks(row.model_copy(update={"without": ("x1",)}), "theirs", real, other.folder, {})) == 1
+    two = blobs((40, 40, 20, 10), size_px=96)
+    two[31, 31] = 2
+    tools = write_set(tmp_path / "tools", {"a": two, "b": 2 * (two > 0).astype(np.uint8)}, classes="polyp|tool")
+    ours = write_set(tmp_path / "ours", {"r": 2 * blobs((20, 20, 4, 4)) + blobs((40, 40, 4, 4))}, classes="polyp|tool")
+    with pytest.raises(UserError, match="train/a: its tool vanishes at 48x48"):
+        dataset_masks(row, "theirs", ours, tools.folder, {})
 
 
 def test_a_data_set_gives_no_masks_of_pairs_that_ours_is_tested_on(real, tmp_path):

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.exports.verify import verify
 from data.pairs.assemble import write_duplicate, write_synthetic
 from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_tree, sweep, whole_folder, work_folder, write_json, write_text
 from data.pairs.image_io import read_image, write_image, write_mask
-from data.pairs.manifest import read_pairs, verify, write_manifest
+from data.pairs.manifest import read_pairs, write_manifest
 from data.pairs.resize import resize_image
 from data.pairs.seeds import item_seed
 from data.prepare.config import PhantomDataset
@@ -57,7 +58,7 @@ def test_reading_a_folder_that_is_no_pair_set_says_so(tmp_path):
     with pytest.raises(UserError, match=r"holds no manifest\.csv"):
         read_pairs(tmp_path)
     (tmp_path / "manifest.csv").write_text("id,image\n")
-    with pytest.raises(UserError, match="lacks columns"):
+    with pytest.raises(UserError, match="lacks the columns"):
         read_pairs(tmp_path)
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.exports.verify import verify
 from data.mask_files.pixels import mask_pixels, threshold_mask
 from data.pairs.errors import UserError
 from data.pairs.image_io import MASK_THRESHOLD
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from data.pairs.prepared import Prepared
 from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset

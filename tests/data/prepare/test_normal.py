@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
+from data.exports.verify import verify
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from data.pairs.prepared import POOL, Prepared
 from data.prepare.config import Dataset
 from data.prepare.normal import free_corners

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from data.exports.verify import verify
 from data.pairs.files import sha256_tree
-from data.pairs.manifest import verify
 from data.pairs.prepared import Prepared
 from data.prepare.config import Look, PhantomDataset, Style
 from data.prepare.phantom import draw_phantom

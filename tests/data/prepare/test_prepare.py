@@ -11,10 +11,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from data.doctor.doctor import examine
+from data.exports.verify import verify
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import levels, read_labels, write_mask
-from data.pairs.manifest import content, content_box, verify
+from data.pairs.manifest import content, content_box
 from data.pairs.prepared import Prepared
 from data.pairs.resize import letterbox
 from data.prepare.config import FolderDataset

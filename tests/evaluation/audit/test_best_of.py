@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from data.exports.verify import verify
 from data.pairs.image_io import png_text, write_image
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from evaluation.audit.best_of import best_of, choose, to_nearest
 from evaluation.audit.config import FilterRow
 from evaluation.audit.filters import write_set

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from data.exports.verify import verify
 from data.pairs.errors import UserError
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from evaluation.audit.config import FilterRow
 from evaluation.audit.filters import decide, filter_pairs
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.exports.verify import verify
 from data.pairs.errors import UserError
 from data.pairs.image_io import png_text, write_image
-from data.pairs.manifest import read_pairs, verify, write_manifest
+from data.pairs.manifest import read_pairs, write_manifest
 from evaluation.audit.colour import lab_statistics
 from evaluation.audit.config import FilterRow
 from evaluation.audit.filters import write_set

@@ -130,6 +130,23 @@ def test_own_masks_are_not_called_those_of_real_pairs():
     assert not any("own masks" in card or "generator's own" in card for card in cards())
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"kind": "transformed"}, "those of the real training pairs, changed at random"),
+        ({"kind": "folder"}, "they come from a folder of masks. Pairs name no parent"),
+        ({"kind": "dataset", "dataset": "other"}, "they come from the data set other. Pairs name no parent"),
+        ({"kind": "dataset", "dataset": "clinic"}, "those of the real training pairs, unchanged"),
+        ({"kind": "shapes"}, "The masks are new: drawn with numbers, sizes and places like those"),
+        ({"kind": "inverted"}, "The masks are new: sampled from what was learned"),
+    ],
+)
+def test_where_masks_come_from_is_told_by_their_kind(row, words):
+    dataset, _ = cards(replace(FACTS, mask_row=row))
+    assert words in dataset
+    assert ("those of the real training pairs" in dataset) == (row.get("dataset") == "clinic" or "changed" in words)
+
+
 def test_the_warning_of_near_copies_appears_only_then():
     assert not any("near cop" in card.lower() for card in cards())
     for card in cards(replace(FACTS, near_copies=True)):

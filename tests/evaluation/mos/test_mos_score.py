@@ -232,7 +232,7 @@ def test_every_fault_of_every_file_is_named_at_once(key, tmp_path):
     for name, (_, expected) in faults.items():
         assert any(f"{name}.csv" in line and expected in line for line in lines), name
     assert any("columns.csv lacks the columns confidence, seconds" in line for line in lines)
-    assert any("binary.csv is no CSV file" in line for line in lines)
+    assert any("binary.csv is no UTF-8 text" in line for line in lines)
     assert any("rater twin has 2 files" in line for line in lines)
     assert len(lines) == len(faults) + 3
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from data.pairs.files import as_cell, csv_text, of_cell
 from data.pairs.manifest import Pair, read_pairs, write_manifest
+from data.pairs.tables import as_cell, csv_text, of_cell
 from evaluation.audit.config import CRITERIA
-from evaluation.audit.filters import read_table
+from evaluation.audit.filters import read_scores
 from tests.contracts.imports import ROOT
 from tests.evaluation.cards.test_cards import FACTS, cards
 
@@ -36,7 +36,7 @@ def test_tables_and_manifests_keep_their_ids(tmp_path):
     text = csv_text(["id", *CRITERIA], ([name, *[-1.0] * len(CRITERIA)] for name in ids))
     assert not [row[0] for row in csv.reader(io.StringIO(text)) if row[0][:1] in ("=", "@")]
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
-    assert [row["id"] for row in read_table(tmp_path / "a.csv")] == ids
+    assert [row["id"] for row in read_scores(tmp_path / "a.csv")] == ids
     write_manifest(tmp_path, [Pair(name, "a.png", "b.png", "train", "real", parent=name) for name in ids])
     assert [(pair.id, pair.parent) for pair in read_pairs(tmp_path).pairs] == [(name, name) for name in ids]
 

@@ -1,5 +1,6 @@
 """`tables` runs every preset, makes what they share once, goes on after a failure, and params.yaml is as it was."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from ruamel.yaml import YAML
 from data.pairs.errors import UserError
 from pipeline.params.presets import TABLES, presets_of
 from pipeline.run.own_params import OWN, presets_in_place, put_back
+from pipeline.run.tables import add_arguments, chosen
+from tests.contracts.imports import ROOT
 from tests.pipeline.projects import shrink, stand_in_project
 from tests.pipeline.record.test_kills import until
 
@@ -84,6 +87,21 @@ def test_a_link_stays_a_link(own):
         stand_in("a: 2\n")
     assert Path("params.yaml").is_symlink()
     assert Path("params.yaml").read_bytes() == own
+
+
+def test_one_table_alone_is_that_of_its_presets(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    wanted = ["toy", "--only", "figure7", "table4"]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert [path.stem for path in chosen(vars(parser.parse_args(wanted)))] == [
+        "toy-table4", "toy-table4-emitted", "toy-figure7"
+    ]  # fmt: skip
+    assert len(chosen(vars(parser.parse_args(["paper"])))) == 9
+    with pytest.raises(UserError) as error:
+        chosen(vars(parser.parse_args(["toy", "--only", "table7", "table3", "fig7"])))
+    assert error.value.problems[0].startswith("--only: there is no 'table7' (did you mean 'table")
+    assert [line.split("'")[1] for line in error.value.problems] == ["table7", "fig7"]
 
 
 @pytest.fixture(scope="module")

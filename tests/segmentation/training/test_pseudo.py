@@ -4,7 +4,8 @@ import shutil
 
 import numpy as np
 
-from data.pairs.manifest import PairSet, read_pairs, verify
+from data.exports.verify import verify
+from data.pairs.manifest import PairSet, read_pairs
 from data.pairs.prepared import LoneImage, read_lone_images, write_lone_images
 from segmentation.inference.predict import load_segmenter
 from segmentation.training.pseudo import SEED, write_pseudo_pairs

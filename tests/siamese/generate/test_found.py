@@ -1,5 +1,6 @@
 """A generator is found with all that it needs by its folder, or what lacks is said with where it was looked for."""
 
+import json
 import shutil
 
 import pytest
@@ -84,3 +85,26 @@ def test_a_folder_that_holds_no_generator_is_named_with_those_below_it(project):
         find_generator(project / "outputs/base/phantom/vae")
     with pytest.raises(UserError, match="seed belongs to the images"):
         find_generator(project / GENERATOR, seed=1)
+
+
+def test_a_mask_guidance_of_its_own_is_never_passed_over(project, tmp_path):
+    shutil.copytree(project, tmp_path / "project")
+    path = tmp_path / "project" / GENERATOR
+    config = json.loads((path / "config.json").read_text())
+    config["generator"]["mask_guidance"] = 1.5
+    (path / "config.json").write_text(json.dumps(config))
+    assert find_generator(path, mask_guidance=1.5)
+    with pytest.raises(UserError, match=r"mask_guidance cannot be set: the generator has its own, 1\.5"):
+        find_generator(path, mask_guidance=2.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size_px": "32"}, {"size_px": 0}, {"classes": []}, {"classes": "lesion"}, {"training": None}, {"base": 7},
+     {"generator": {}}, {"generator": None}],
+)  # fmt: skip
+def test_a_configuration_that_somebody_has_edited_is_refused(alone, change):
+    config = json.loads((alone / "config.json").read_text())
+    (alone / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UserError, match=r"config\.json is not that of a generator|holds a damaged generator"):
+        find_generator(alone)

@@ -150,7 +150,7 @@ def test_all_faults_of_a_folder_are_named_at_once_and_nothing_is_left(drawn, gen
         "photo.png: is a photo",
         "deep.png: has more than 8 bits",
         "broken.png: is damaged",
-        f"{names[1][:-4]}: 2 masks have this name",
+        f"would have one id, {names[1][:-4]}: rename one",
         "tiny.png: its lesion is gone at 32x32 px",
         "5 problems",
     ):
@@ -175,3 +175,46 @@ def test_masks_are_judged_as_a_whole(drawn, generator):
         generator.read(drawn, reading={"threshold": 0})
     with pytest.raises(UserError, match="is an array of shape"):
         generator.read([np.ones((2, 32, 32), bool)])
+
+
+def test_masks_without_a_lesion_and_manifests_of_others_are_told(drawn, generator, capsys):
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(drawn / "void.png")
+    generator.read(drawn)
+    assert "1 of 6 masks have no lesion: void" in capsys.readouterr().err
+    (drawn / "manifest.csv").write_text("file;label\nvoid.png;0\n")
+    with pytest.raises(UserError, match="where its pictures are plain masks, move it"):
+        generator.read(drawn)
+
+
+def test_training_pairs_are_the_parents_of_their_own_masks(project, generator, tmp_path):
+    train = project / "data/processed/phantom/train"
+    assert all(mask.pair.parent == mask.pair.id for mask in generator.read(train))
+    copy = shutil.copytree(train, tmp_path / "train")
+    assert not any(mask.pair.parent for mask in generator.read(copy))
+
+
+def test_what_is_no_mask_of_the_folder_itself_is_named(drawn, generator, capsys):
+    (drawn / "more").mkdir()
+    shutil.copy(next(drawn.glob("*.png")), drawn / "more/x.png")
+    (drawn / "volume.nii.gz").write_bytes(b"x")
+    (drawn / "notes.txt").write_text("drawn by hand")
+    assert len(generator.read(drawn)) == 5
+    said = capsys.readouterr().err
+    assert "more/x.png: lies in a folder below" in said
+    assert "volume.nii.gz: is not read" in said
+    assert "notes" not in said
+
+
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [
+        ({"mask_treshold": 0}, "mask_treshold: unknown key (did you mean 'mask_threshold'?)"),
+        ({"mask_threshold": "half"}, "mask_threshold: must be a valid integer, got 'half'"),
+        ({"classes": {"lesion": 1}, "inverted_masks": True}, "inverted_masks: classes say by their values"),
+        ({"classes": {"lesion": 0}}, "classes: each needs a value of its own"),
+    ],
+)
+def test_how_masks_are_read_is_judged_as_a_row_is(generator, drawn, reading, words):
+    with pytest.raises(UserError) as error:
+        generator.read(drawn, reading=reading)
+    assert words in str(error.value)

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from data.exports.verify import verify
 from data.masks.config import RealMasks
 from data.masks.masks import write_masks
 from data.pairs.assemble import write_synthetic
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import png_text
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from data.pairs.seeds import item_seed
 from evaluation.audit.config import FilterRow
 from evaluation.features.config import FeaturesConfig

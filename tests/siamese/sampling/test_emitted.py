@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.exports.verify import verify
 from data.masks.config import RealMasks
 from data.masks.masks import write_masks
 from data.pairs.assemble import write_synthetic
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import png_text
-from data.pairs.manifest import PairSet, check_one_class, read_pairs, verify
+from data.pairs.manifest import PairSet, check_one_class, read_pairs
 from siamese.config.sections import Needs
 from siamese.fit import load_data
 from siamese.sampling.requests import Drawn, Sampler

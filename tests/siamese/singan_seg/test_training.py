@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from data.exports.verify import verify
 from data.masks.config import RealMasks
 from data.masks.masks import write_masks
 from data.pairs.assemble import write_synthetic
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.image_io import open_picture, png_text
-from data.pairs.manifest import read_pairs, verify
+from data.pairs.manifest import read_pairs
 from siamese.base.latents import PixelData
 from siamese.config.sections import NEEDS, SinganSegRow
 from siamese.fit import FIT, fit, load_data

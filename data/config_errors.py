@@ -1,15 +1,18 @@
-"""Problems of params.yaml as lines that say where, what was found, what is allowed and the nearest name."""
+"""Problems of a configuration as lines that say where, what was found, what is allowed and the nearest name."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from data.acquire.secrets import redacted
-from data.pairs.errors import one_line
+from data.pairs.config import Config
+from data.pairs.errors import UserError, one_line, redacted
+
+Section = TypeVar("Section", bound=Config)
 
 MOST_COMPARED, MOST_LETTERS = 50, 100  # names that a line lists, letters of what was found in it
 # as data/pairs/config.py and pipeline/params/schema.py have them
@@ -109,15 +112,26 @@ def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
     return f"must be {text}, got {_shown(found)}"
 
 
-def format_errors(error: ValidationError, data: Any, schema: Mapping[str, Any]) -> list[str]:
-    """Return one line for each place of the file that is wrong; the branches of a union share a line."""
+def format_errors(error: ValidationError, data: Any, schema: Mapping[str, Any], whole: str = "the file") -> list[str]:
+    """Return one line for each place that is wrong; the branches of a union share a line. `whole` is all of it."""
     lines: dict[str, list[str]] = {}
     for problem in error.errors():
         if problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"]:
             continue  # said of a list whose items are wrong
         keys, allowed = _follow(problem["loc"], data, schema)
         text = _describe(problem, allowed)
-        texts = lines.setdefault(one_line(".".join(keys)) or "the file", [])
+        texts = lines.setdefault(one_line(".".join(keys)) or whole, [])
         if text not in texts:
             texts.append(text)
-    return [f"{where}: {', or '.join(texts)}" for where, texts in lines.items()]
+    return [f"{where}: {', or '.join(texts)}".removeprefix(": ") for where, texts in lines.items()]
+
+
+def validated(section: type[Section], values: Any, title: str, more: Iterable[str] = ()) -> Section:
+    """Return the section that plain values are. Raises: UserError with a line for each wrong one, and `more` below."""
+    try:
+        return section.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        lines = format_errors(error, values, section.model_json_schema(), "")
+    except TypeError as error:
+        lines = [one_line(str(error))]
+    raise UserError(title, [*lines, *more])
