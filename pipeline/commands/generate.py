@@ -15,7 +15,7 @@ from siamese.config.sections import SamplingConfig
 SETTINGS = tuple(name for name in SamplingConfig.model_fields if name != "seed")
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """Return a number, or the text where it is none."""
     try:
         return json.loads(text)
@@ -40,10 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sampling = parser.add_argument_group("sampling, in place of what params.yaml of the generator's project says")
     for name in SETTINGS:
         text = (SamplingConfig.model_fields[name].description or "").replace("%", "%%")
-        sampling.add_argument(f"--{name.replace('_', '-')}", type=_value, metavar="X", help=text)
+        sampling.add_argument(f"--{name.replace('_', '-')}", type=value_of, metavar="X", help=text)
 
 
-def _reading(text: str | None) -> dict[str, Any]:
+def reading_of(text: str | None) -> dict[str, Any]:
+    """Return how masks are read, keys of a data-set row. Raises: UserError when the text is no mapping."""
     try:
         values = YAML(typ="safe").load(text or "{}")
     except YAMLError as error:
@@ -66,7 +67,7 @@ def run(item: dict[str, Any]) -> None:
 
     changes = {name: item[name] for name in SETTINGS if item[name] is not None}
     places = {name: item[name] for name in ("base", "normal", "device")}
-    reading, masks = _reading(item["reading"]), Path(item["masks"]).expanduser()
+    reading, masks = reading_of(item["reading"]), Path(item["masks"]).expanduser()
     if not masks.is_dir():
         raise UserError(f"--masks {masks} is no folder: give one that holds a picture for each mask")
     generator = load_generator(item["generator"], **places, **changes)
