@@ -21,6 +21,7 @@ def run(item: dict[str, Any]) -> None:
 
     Raises: UserError when the project has no generator for given masks, and when the port cannot be had.
     """
+    sys.stderr.write("starting: PyTorch is read first\n")
     from pipeline.demo.server import PageServer
 
     with PageServer(Path(), item["host"], item["port"], item["device"]) as server:

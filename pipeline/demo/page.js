@@ -141,11 +141,12 @@ function say({ title, lines }) {
   $("problem").replaceChildren(heading, ...(lines.length ? [list] : []));
   $("problem").hidden = false;
   $("shown").hidden = true;
+  $("problem").scrollIntoView({ block: "nearest" });
 }
 
-function present(made) {
+function present(made, form) {
   $("image").src = made.image;
-  $("image-text").textContent = `${offer.name}, seed ${$("seed").value}, ${offer.size_px} px`;
+  $("image-text").textContent = `${form.generator}, seed ${form.seed}`;
   for (const name of ["outlines", "nearest"]) {
     if (made[name].picture) $(name).src = made[name].picture; else $(name).removeAttribute("src");
     $(`${name}-text`).textContent = made[name].text;
@@ -155,7 +156,7 @@ function present(made) {
   const bytes = Uint8Array.from(atob(made.zip), letter => letter.charCodeAt(0));
   Object.assign($("download"), { href: URL.createObjectURL(new Blob([bytes], { type: "application/zip" })), download: made.file });
   $("command").textContent = made.command;
-  $("mask-name").textContent = made.mask;
+  $("mask-name").textContent = form.file ? made.mask : `${made.mask}, the mask of the pair`;
   [$("shown").hidden, $("problem").hidden] = [false, true];
 }
 
@@ -177,11 +178,12 @@ $("form").addEventListener("submit", async event => {
   const clock = setInterval(tick, 1000);
   [$("make").disabled, $("problem").hidden, $("status").hidden] = [true, true, false];
   tick();
-  if (matchMedia("(max-width: 60rem)").matches) $("result").scrollIntoView({ behavior: "smooth" });
-  const made = await ask("pair", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(await wanted()) });
+  const form = await wanted();
+  const made = await ask("pair", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(form) });
   clearInterval(clock);
   [$("make").disabled, $("status").hidden] = [false, true];
-  if (made) present(made);
+  if (made) present(made, form);
+  if (made && matchMedia("(max-width: 60rem)").matches) $("result").scrollIntoView({ behavior: "smooth" });
 });
 
 ask("generators").then(said => {
