@@ -1,6 +1,7 @@
 """demo: a page to draw masks on, and what a trained generator makes of them."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,6 @@ def run(item: dict[str, Any]) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             sys.stderr.write("ended\n")
+            sys.stderr.flush()
+    if server.drawing.locked():
+        os._exit(0)  # what is being drawn: Python's own end, with a thread in PyTorch, is a crash

@@ -52,6 +52,7 @@ class PageServer(ThreadingTCPServer):
         find_offers(project)
         self.project, self.host, self.device = project, host, device
         self.drawing = threading.Lock()  # one image at a time has all of the machine
+        self.work = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
@@ -66,6 +67,11 @@ class PageServer(ThreadingTCPServer):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.server_address[1]}/"
 
+    def server_close(self) -> None:
+        """Let go of the port and of what was being drawn."""
+        super().server_close()
+        self.work.cleanup()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print where a fault of ours is, and nothing of a browser that has gone."""
         if not isinstance(sys.exception(), ConnectionError):
@@ -74,7 +80,7 @@ class PageServer(ThreadingTCPServer):
     def pair(self, body: bytes) -> dict[str, Any]:
         """Return what the page shows of the pair that a form asks for. Raises: UserError as `draw` does."""
         form = read_form(body)
-        with self.drawing, tempfile.TemporaryDirectory() as folder:
+        with self.drawing, tempfile.TemporaryDirectory(dir=self.work.name) as folder:
             drawn = draw(form, find_offers(self.project), Path(folder), self.device)
             (pair,) = drawn.pairs.pairs
             dataset, name = form.generator.split("/")
