@@ -156,7 +156,7 @@ function present(made, form) {
   const bytes = Uint8Array.from(atob(made.zip), letter => letter.charCodeAt(0));
   Object.assign($("download"), { href: URL.createObjectURL(new Blob([bytes], { type: "application/zip" })), download: made.file });
   $("command").textContent = made.command;
-  $("mask-name").textContent = form.file ? made.mask : `${made.mask}, the mask of the pair`;
+  $("mask-name").textContent = "file" in form ? made.mask : `${made.mask}, the mask of the pair`;
   [$("shown").hidden, $("problem").hidden] = [false, true];
 }
 

@@ -34,7 +34,7 @@ class Form(Config):
     settings: dict[str, str] = Field(default={})  # of sampling, only those that were changed
     reading: str = ""
     labels: Base64Bytes = b""
-    file: Base64Bytes = b""
+    file: Base64Bytes | None = None
     name: str = DRAWN
 
 
@@ -66,10 +66,13 @@ def _values(settings: Mapping[str, str]) -> dict[str, Any]:
     return {name: value_of(text) for name, text in settings.items()}
 
 
-def _write_mask(form: Form, found: Found, folder: Path) -> str:
-    """Write the mask of a form as the only file of a folder and return its name."""
+def save_mask(form: Form, found: Found, folder: Path) -> str:
+    """Write the mask of a form as the only file of a new folder and return its name.
+
+    Raises: UserError for a drawing that is not of the generator's size and classes.
+    """
     folder.mkdir()
-    if form.file:
+    if form.file is not None:
         name = Path(form.name.replace("\\", "/").replace("\0", "")).name or DRAWN
         (folder / name).write_bytes(form.file)
         return name
@@ -90,7 +93,7 @@ def draw(form: Form, offers: Offers, folder: Path, device: str | None = None) ->
         raise UserError(f"there is no generator {one_line(form.generator)}: load the page anew")
     found = find_generator(offers.found[form.generator].folder, **_values(form.settings))
     reading, masks = reading_of(form.reading), folder / "masks"
-    mask = _write_mask(form, found, masks)
+    mask = save_mask(form, found, masks)
     try:
         wanted = Wanted(found.size_px, found.classes, how_to_read(reading, found.classes))
         _, notes = given_folder(masks, wanted)  # before any weights are read, and for the page to say

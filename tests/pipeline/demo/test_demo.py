@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from data.given_masks.read import Wanted
+from data.given_masks.sets import given_folder
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree
 from data.pairs.manifest import PairSet
 from pipeline.cli import main
 from pipeline.demo.look import looks
 from pipeline.demo.offers import find_offers, for_the_page
-from pipeline.demo.pair import draw, read_form
+from pipeline.demo.pair import draw, read_form, save_mask
 from pipeline.demo.server import PageServer
 from segmentation.config.architectures import WEIGHTS, ArchitectureRow
 from segmentation.training.train import train
@@ -92,6 +94,7 @@ def test_a_file_of_another_size_becomes_what_generate_makes_of_it(page_server, p
         ("photo.png", png(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))),
         ("dim.png", png(np.eye(32, dtype=np.uint8) * 90)),
         ("broken.png", png(np.eye(32, dtype=np.uint8))[:60]),
+        ("empty.png", b""),
         ("notes.txt", b"no picture"),
         ("tiny.png", png(np.pad(np.full((3, 3), 255, np.uint8), ((4, 500), (4, 500))))),
     ],
@@ -127,6 +130,16 @@ def test_what_cannot_be_drawn_is_said(offers, tmp_path, values, said):
     with pytest.raises(UserError) as error:
         draw(read_form(form(**values)), offers, tmp_path)
     assert said in str(error.value)
+
+
+def test_a_drawing_of_several_classes_is_read_as_it_was_drawn(offers, tmp_path):
+    found = offers.found[NAME]._replace(classes=("polyp", "tool"))
+    labels = np.zeros((32, 32), np.uint8)
+    labels[4:12, 4:12], labels[18:28, 8:20] = 1, 2
+    name = save_mask(read_form(form(labels=labels.tobytes())), found, tmp_path / "masks")
+    ((given,), notes) = given_folder(tmp_path / "masks", Wanted(found.size_px, found.classes))
+    assert (name, given.pair.id, notes) == ("drawn.png", "drawn", [])
+    assert np.array_equal(given.labels, labels)
 
 
 def test_generators_that_take_no_masks_are_refused_by_name(offers, project):
