@@ -1,26 +1,13 @@
 """generate: images for a folder of masks with a trained generator, from any working directory."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from data.pairs.errors import UserError, one_line
+from data.pairs.errors import UserError
+from pipeline.params.options import SETTINGS, reading_of, value_of
 from siamese.config.sections import SamplingConfig
-
-SETTINGS = tuple(name for name in SamplingConfig.model_fields if name != "seed")
-
-
-def value_of(text: str) -> Any:
-    """Return a number, or the text where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,21 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in SETTINGS:
         text = (SamplingConfig.model_fields[name].description or "").replace("%", "%%")
         sampling.add_argument(f"--{name.replace('_', '-')}", type=value_of, metavar="X", help=text)
-
-
-def reading_of(text: str | None) -> dict[str, Any]:
-    """Return how masks are read, keys of a data-set row. Raises: UserError when the text is no mapping."""
-    try:
-        values = YAML(typ="safe").load(text or "{}")
-    except YAMLError as error:
-        raise UserError(
-            "--reading: cannot be read, give such as '{mask_threshold: 0}'", [one_line(str(error))]
-        ) from error
-    if not isinstance(values, dict):
-        raise UserError(
-            f"--reading: give keys and values, such as '{{mask_threshold: 0}}', not {one_line(str(values))}"
-        )
-    return values
 
 
 def run(item: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 from data.pairs.image_io import levels
-from pipeline.commands.generate import SETTINGS
+from pipeline.params.options import SETTINGS
 from siamese.config.sections import SamplingConfig
 from siamese.found import OWN_STEPS, Found, find_generator
 from siamese.method.checkpoint import read_config

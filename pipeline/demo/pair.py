@@ -17,8 +17,8 @@ from data.pairs.config import Config
 from data.pairs.errors import UserError, one_line
 from data.pairs.image_io import write_mask
 from data.pairs.manifest import PairSet
-from pipeline.commands.generate import reading_of, value_of
 from pipeline.demo.offers import GENERATORS, Offers
+from pipeline.params.options import reading_of, value_of
 from siamese.found import Found, find_generator
 from siamese.generate import Generator, load_generator
 
