@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.drawing import BRIGHT, Lines, enlarged, enlarged_mask, evenly, outlined
+from data.drawing import Lines, enlarged, enlarged_mask, evenly, outlined
 from data.pairs.errors import UserError
 from data.pairs.manifest import MANIFEST, Pair, PairSet, content, read_pairs
 from data.pairs.parallel import threaded
@@ -58,7 +58,7 @@ def outlines(pairs: PairSet, project: Path, dataset: str) -> Look:
     (pair,) = pairs.pairs
     image, mask = pairs.image(pair), pairs.mask(pair)
     cell_px = _cell_px(image)
-    picture = outlined(enlarged(image, cell_px), enlarged_mask(mask, cell_px), BRIGHT)
+    picture = outlined(enlarged(image, cell_px), enlarged_mask(mask, cell_px))
     folder = project / paths.judge(dataset)
     if not (folder / WEIGHTS).is_file():
         return Look(picture, f"No judge of {dataset} is trained: dvc repro judge@{dataset} trains one.")
