@@ -141,6 +141,7 @@ function say({ title, lines }) {
   $("problem").replaceChildren(heading, ...(lines.length ? [list] : []));
   $("problem").hidden = false;
   $("shown").hidden = true;
+  document.querySelector("details").open ||= Boolean(file);  // where it can be said how a file is read
   $("problem").scrollIntoView({ block: "nearest" });
 }
 
