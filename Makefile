@@ -26,11 +26,11 @@ test: install browser slurm
 quick: install
 	$(PYTEST) -m "not graph and not heavy"
 
-# The rating form is tested in a real browser. In a container (root, Debian) it is installed; elsewhere its tests are skipped.
+# The pages to rate and to draw on are tested in a real browser. In a container (root, Debian) it is installed; elsewhere its tests are skipped.
 browser:
 	@command -v chromedriver > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 	  && { apt-get install -y -qq chromium chromium-driver || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }; } \
-	  > /dev/null 2>&1; } || echo "no Chromium with chromedriver here: the tests of the rating form will be skipped"
+	  > /dev/null 2>&1; } || echo "no Chromium with chromedriver here: the tests of pages will be skipped"
 
 # Slurm jobs are tested on a Slurm of two nodes that a test starts and ends, by root; elsewhere its tests are skipped.
 slurm:

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("what a params.yaml will run, what is cached, the time, the disk, what lacks", "plan.plan"),
     "repro": ("dvc repro, several stages at a time: one on each GPU, or else on each core", "run.repro"),
     "generate": ("make images for a folder of masks with a trained generator", "commands.generate"),
+    "demo": ("a page to draw masks on, and what a trained generator makes of them", "commands.demo"),
     "export": ("write real and synthetic pairs in a format that other tools read", "commands.export"),
     "datasets": ("list known data sets, print the rows of one or add them to params.yaml", "commands.datasets"),
     "weights": ("list the pretrained weights of the paper's scores, or fetch them", "commands.weights"),
@@ -57,7 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "times": ("what every stage took on this machine, as table and CSV", "plan.times"),
     "mend": ("put dvc.lock back as it was when it last was whole, after a kill of dvc has cut it", "record.lock_file"),
 }
-EVERYDAY = ("preset", "params", "doctor", "plan", "repro", "report", "generate", "export")
+EVERYDAY = ("preset", "params", "doctor", "plan", "repro", "report", "generate", "demo", "export")
 GROUPS: dict[str, tuple[str, ...]] = {
     "every day": EVERYDAY,
     "data, weights, raters": ("datasets", "weights", "mos"),
@@ -72,6 +73,7 @@ EXAMPLES = {
     "plan": "--file presets/paper-table2.yaml",
     "repro": "train@phantom-siamese-0 --jobs 2",
     "generate": "--generator outputs/generators/phantom/siamese-g0 --masks my-masks --out made --per-mask 2",
+    "demo": "--port 8080",
     "export": "--format nnunet --real data/processed/phantom --added outputs/samples/x1/phantom/siamese-g0-random "
     "--out export",
     "datasets": "kvasir-seg --add",

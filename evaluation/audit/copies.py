@@ -87,9 +87,7 @@ def audit(
     images may be flagged.
     """
     train, holdout, synthetic = map(comparable, (train, holdout, synthetic))
-    calibration = np.concatenate(
-        [_to_nearest(views, train, squared_distances(views, train))[0] for views in blocks(holdout)]
-    )
+    calibration, _ = to_nearest(holdout, train)
     found = []
     for views in blocks(synthetic):
         ours, theirs = squared_distances(views, train), squared_distances(views, holdout)
@@ -114,6 +112,16 @@ def audit(
         reason,
         note,
     )
+
+
+def to_nearest(images: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of each of N images to its nearest of M training images, as in DEFINITION, and its place.
+
+    Both are thumbnails, (N, 32, 32, 3) and (M, 32, 32, 3), or what `comparable` makes of embeddings.
+    """
+    found = [_to_nearest(views, train, squared_distances(views, train)) for views in blocks(images)]
+    distance, nearest = (np.concatenate(column) for column in zip(*found, strict=True))
+    return distance, nearest
 
 
 def _to_nearest(views: np.ndarray, train: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

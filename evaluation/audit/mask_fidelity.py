@@ -57,10 +57,6 @@ def strangers(masks: Iterable[np.ndarray]) -> np.ndarray | None:
 
 
 def _lesion(judge: Judge, images: np.ndarray, pairs: Sequence[Pair]) -> np.ndarray:
-    """Return bool (N, H, W): where the judge finds lesion in images uint8 (N, H, W, 3) of N pairs.
-
-    Raises: UserError naming the ids of images whose maps are not finite.
-    """
     maps = judge(images)
     if maps.shape != images.shape[:3]:
         raise ValueError(f"the judge must return probabilities {images.shape[:3]}, got {maps.shape}")
@@ -73,8 +69,13 @@ def _lesion(judge: Judge, images: np.ndarray, pairs: Sequence[Pair]) -> np.ndarr
     return maps > 0.5
 
 
-def _found(judge: Judge, images: np.ndarray, pairs: Sequence[Pair]) -> np.ndarray:
-    """Return what `_lesion` does when the judge sees only what is no padding: it was trained without any."""
+def judged(judge: Judge, images: np.ndarray, pairs: Sequence[Pair]) -> np.ndarray:
+    """Return bool (N, H, W): where the judge finds lesion in images uint8 (N, H, W, 3) of N pairs.
+
+    It sees only what is no padding, as it was trained without any.
+
+    Raises: UserError naming the ids of images whose maps are not finite.
+    """
     if not any(pair.box for pair in pairs):
         return _lesion(judge, images, pairs)
     predicted = np.zeros(images.shape[:3], bool)
@@ -95,7 +96,7 @@ def mask_fidelity(images: Images, judge: Judge, *, batch: int = 32) -> Fidelity:
     swapped: list[np.ndarray] = []
     for start in range(0, len(images), batch):
         rows = range(start, min(start + batch, len(images)))
-        predicted = _found(judge, images.take(rows), images.pairs[start : start + batch])
+        predicted = judged(judge, images.take(rows), images.pairs[start : start + batch])
         own.append(dice(predicted, np.stack([images.mask(row) for row in rows])))
         if others is not None:
             swapped.append(dice(predicted, np.stack([images.mask(int(others[row])) for row in rows])))

@@ -1,26 +1,13 @@
 """generate: images for a folder of masks with a trained generator, from any working directory."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from data.pairs.errors import UserError, one_line
+from data.pairs.errors import UserError
+from pipeline.params.options import SETTINGS, reading_of, value_of
 from siamese.config.sections import SamplingConfig
-
-SETTINGS = tuple(name for name in SamplingConfig.model_fields if name != "seed")
-
-
-def _value(text: str) -> Any:
-    """Return a number, or the text where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,21 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sampling = parser.add_argument_group("sampling, in place of what params.yaml of the generator's project says")
     for name in SETTINGS:
         text = (SamplingConfig.model_fields[name].description or "").replace("%", "%%")
-        sampling.add_argument(f"--{name.replace('_', '-')}", type=_value, metavar="X", help=text)
-
-
-def _reading(text: str | None) -> dict[str, Any]:
-    try:
-        values = YAML(typ="safe").load(text or "{}")
-    except YAMLError as error:
-        raise UserError(
-            "--reading: cannot be read, give such as '{mask_threshold: 0}'", [one_line(str(error))]
-        ) from error
-    if not isinstance(values, dict):
-        raise UserError(
-            f"--reading: give keys and values, such as '{{mask_threshold: 0}}', not {one_line(str(values))}"
-        )
-    return values
+        sampling.add_argument(f"--{name.replace('_', '-')}", type=value_of, metavar="X", help=text)
 
 
 def run(item: dict[str, Any]) -> None:
@@ -66,7 +39,7 @@ def run(item: dict[str, Any]) -> None:
 
     changes = {name: item[name] for name in SETTINGS if item[name] is not None}
     places = {name: item[name] for name in ("base", "normal", "device")}
-    reading, masks = _reading(item["reading"]), Path(item["masks"]).expanduser()
+    reading, masks = reading_of(item["reading"]), Path(item["masks"]).expanduser()
     if not masks.is_dir():
         raise UserError(f"--masks {masks} is no folder: give one that holds a picture for each mask")
     generator = load_generator(item["generator"], **places, **changes)

@@ -57,7 +57,7 @@ def test_a_folder_holds_about_a_dozen_files():
     assert {folder: count for folder, count in counts.items() if count > 14} == {}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["params"], ["generate", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["params"], ["generate", "--help"], ["demo", "--help"]])
 def test_help_and_params_import_nothing_heavy(arguments):
     code = (
         "import sys; from pipeline.cli import main\n"
