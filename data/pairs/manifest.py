@@ -180,9 +180,7 @@ def read_pairs(folder: Path, *, empty: bool = True) -> PairSet:
         raise UserError(f"{folder} is not a pair set: it holds no {MANIFEST}, which dvc repro writes")
     rows = read_table(path, COLUMNS, _row_problems, unique="id")
     if not rows and not empty:
-        raise UserError(
-            f"{path} names no pair: it was cut off, or nothing was written: run dvc repro"
-        )
+        raise UserError(f"{path} names no pair: it was cut off, or nothing was written: run dvc repro")
     if len(classes := sorted({row["classes"] for row in rows})) > 1:
         raise UserError(f"{path}: all pairs of a set have the same classes, these have {' and '.join(few(classes, 3))}")
     pairs = [Pair(**{name: row[name] for name in COLUMNS} | {"foreground": float(row["foreground"])}) for row in rows]
