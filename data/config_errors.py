@@ -107,6 +107,8 @@ def _describe(error: Mapping[str, Any], allowed: list[str]) -> str:
         name = NAME.fullmatch(context["pattern"])
         return _name_rule(found, *name.groups()) if name else f"{_shown(found)} does not fit {context['pattern']}"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("Input ")
+    if kind == "json_invalid":
+        return "is no JSON"
     if kind == "value_error":
         return one_line(text, 1000)
     return f"must be {text}, got {_shown(found)}"

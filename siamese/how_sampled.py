@@ -35,8 +35,9 @@ def _section(project: Path | None) -> tuple[dict[str, Any], str]:
         values = YAML(typ="safe").load(path)
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML", [one_line(str(error))]) from error
-    section = values.get("sampling") if isinstance(values, Mapping) else None
-    return (dict(section), str(path)) if isinstance(section, Mapping) else (dict(PAPER), "the paper")
+    if not isinstance(values, Mapping) or not isinstance(values.get("sampling", {}), Mapping):
+        raise UserError(f"{path} is no params.yaml with a section sampling: mend it, or bring it back")
+    return (dict(values["sampling"]), str(path)) if "sampling" in values else (dict(PAPER), "the paper")
 
 
 def sampling_of(project: Path | None, changes: Mapping[str, Any]) -> tuple[SamplingConfig, str]:

@@ -186,7 +186,7 @@ def _read_object(path: Path, problems: list[str]) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problems.append(f"{path}: is not JSON ({error}): remove it and run dvc repro")
         return {}
     if not isinstance(value, dict):

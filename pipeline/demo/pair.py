@@ -1,7 +1,9 @@
 """One mask and its image, by the code of the verb `generate` alone: the same mask, seed and options, the same bytes."""
 
+import contextlib
 import functools
 import io
+import json
 import shlex
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Base64Bytes, Field, ValidationError
 
+from data.config_errors import format_errors
 from data.given_masks.read import Wanted, how_to_read
 from data.given_masks.sets import given_folder
 from data.pairs.config import Config
@@ -52,8 +55,10 @@ def read_form(body: bytes) -> Form:
     try:
         return Form.model_validate_json(body)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        raise UserError("this cannot be drawn", lines) from error
+        sent: Any = {}
+        with contextlib.suppress(ValueError, RecursionError):
+            sent = json.loads(body)
+        raise UserError("this cannot be drawn", format_errors(error, sent, Form.model_json_schema(), "")) from error
 
 
 @functools.lru_cache(maxsize=1)

@@ -68,7 +68,7 @@ def load_segmenter(folder: Path) -> Segmenter:
         state = load_file(folder / WEIGHTS)
     except OSError as error:
         raise UserError(f"{folder} is not a trained segmenter", [str(error), again]) from error
-    except (ValidationError, ValueError, KeyError, SafetensorError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise UserError(f"{folder} holds a damaged segmenter", [str(error), again]) from error
     with torch.random.fork_rng():  # the weights drawn here are all replaced, so they must not move the caller's stream
         network = build_network(row, pretrained=False)

@@ -69,7 +69,7 @@ def reading(folder: Path) -> Iterator[None]:
     """Turn what a damaged generator makes the block raise into a UserError: bad JSON, rows, weights, missing keys."""
     try:
         yield
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         again = "run dvc repro, which trains it anew, or name the folder of a trained generator of this version"
         raise UserError(f"{folder} holds a damaged generator", [what, again]) from error

@@ -119,10 +119,10 @@ def test_a_mask_that_is_not_read_gets_the_sentences_of_generate(offers, generato
     [
         ({"labels": b"\1" * 7}, "the drawing is none of 32x32 px for lesion"),
         ({"labels": b"\2" * 1024}, "the drawing is none of 32x32 px for lesion"),
-        ({"labels": b"\1" * 1024, "settings": {"guidance": "0.5"}}, "guidance: Input should be greater than or equal"),
+        ({"labels": b"\1" * 1024, "settings": {"guidance": "0.5"}}, "guidance: must be greater than or equal"),
         ({"labels": b"\1" * 1024, "settings": {"speed": "2"}}, "settings are steps, guidance"),
         ({"labels": b"\1" * 1024, "reading": "{threshold: 0}"}, "keys are those of a data-set row"),
-        ({"labels": b"\1" * 1024, "seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"labels": b"\1" * 1024, "seed": -1}, "seed: must be greater than or equal to 0"),
         ({"labels": b"\1" * 1024, "generator": "../x"}, "there is no generator ../x"),
     ],
 )

@@ -108,3 +108,17 @@ def test_a_configuration_that_somebody_has_edited_is_refused(alone, change):
     (alone / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(UserError, match=r"config\.json is not that of a generator|holds a damaged generator"):
         find_generator(alone)
+
+
+@pytest.mark.parametrize("text", ["sampling: 3\n", "- 1\n", "", "sampling:\n", "steps: ["])
+def test_params_that_say_nothing_of_sampling_any_more_are_not_passed_over(project, tmp_path, text):
+    shutil.copytree(project, tmp_path / "project")
+    (tmp_path / "project/params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml(: not readable as YAML| is no params\.yaml)"):
+        find_generator(tmp_path / "project" / GENERATOR)
+
+
+def test_a_configuration_of_brackets_is_a_sentence(alone):
+    (alone / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="holds a damaged generator"):
+        find_generator(alone)
