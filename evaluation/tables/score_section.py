@@ -136,7 +136,7 @@ def _meaning(name: str, row: Sequence[Entry]) -> Meaning:
     told = [(f"{title}: " if title else "", _distinct(row, fact)) for fact, title in FACTS.items()]
     spreads = [spread[1] for entry in row if (spread := _spread(entry))]
     told.append((f"{PLUS_MINUS}: ", list(dict.fromkeys(spreads))))
-    trainings = dict.fromkeys(entry["trainings"] for entry in row if entry.get("trainings"))
+    trainings = dict.fromkeys(entry["trainings"] for entry in row if entry.get("low") is not None)
     told.append(("in brackets: ", [f"lowest and highest of {count} trainings of the generator" for count in trainings]))
     facts = tuple(f"{title}{' or '.join(values).rstrip('.')}" for title, values in told if values)
     definition = " ".join(_distinct(row, "definition")) or score(name).meaning

@@ -14,8 +14,8 @@ from evaluation.tables.text import percent
 
 FEW_SEEDS = 3
 ONE_SEED = (
-    "One seed is no evidence that synthetic pairs help or hurt in general: how far results move from seed to seed is "
-    "not known, and a test compares these networks on these images alone."
+    "One seed is no evidence that synthetic pairs help or hurt: how far results move from seed to seed is not known, "
+    "and a test of one seed compares these networks on these images alone."
 )
 
 Tone = Literal["gain", "none", "open"]
