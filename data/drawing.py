@@ -5,18 +5,40 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from data.pairs.resize import resize_mask
 
 GAP_PX, HEADER_PX, FONT_PX = 6, 24, 14
-PAPER, INK, EMPTY, ALARM = (255, 255, 255), (32, 36, 40), (232, 234, 236), (179, 38, 30)
-BRIGHT = (((0, 0, 0), 4), ((0, 255, 255), 2))
+PAPER, INK, EMPTY = (255, 255, 255), (32, 36, 40), (232, 234, 236)
+# What a colour means, in every picture of the project.
+COLOURS = {
+    "real": "#202428",  # pairs, and the curve of those alone
+    "duplicate": "#767676",
+    "mask": "#00ffff",  # an outline: the truth, or what was asked for
+    "prediction": "#ffff00",  # an outline
+    "copy": "#b3261e",
+}
+# Whatever else makes pairs, one after the other: told apart with any colour vision (Okabe and Ito; Tol's muted ones).
+MADE = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    *("#882255", "#117733", "#332288", "#999933", "#aa4499", "#44aa99"),
+)
 
 Array = np.ndarray
 Colour = tuple[int, int, int]
 Lines = Sequence[tuple[Colour, int]]  # colour and width in px, drawn one over the other
 T = TypeVar("T")
+
+
+def rgb(name: str) -> Colour:
+    """Return one of COLOURS as red, green, blue in 0-255."""
+    return ImageColor.getrgb(COLOURS[name])[:3]
+
+
+def line(name: str, width_px: int = 2) -> Lines:
+    """Return an outline in one of COLOURS, with a black edge of 1 px on both sides."""
+    return (((0, 0, 0), width_px + 2), (rgb(name), width_px))
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
@@ -43,7 +65,7 @@ def enlarged_mask(mask: Array, cell_px: int, *, smooth: bool = True) -> Array:
     return np.array(grey.resize((cell_px, cell_px), how)) > 127
 
 
-def outlined(image: Array, mask: Array, lines: Lines = BRIGHT, *, fine: bool = True) -> Array:
+def outlined(image: Array, mask: Array, lines: Lines, *, fine: bool = True) -> Array:
     """Return uint8 (H, W, 3): a copy of the image with lines around the mask, which is brought to the image's size.
 
     Fine ones have soft edges and go around holes too.
@@ -64,15 +86,31 @@ def empty(cell_px: int) -> Array:
 
 
 class Sheet:
-    """A white sheet of cells in a grid, with titles above the columns; `step_px` is from one cell to the next."""
+    """A white sheet of cells in a grid, with titles above the columns; `step_px` is from one cell to the next.
 
-    def __init__(self, columns: int, rows: int, step_px: tuple[int, int], titles: Sequence[str] = ()) -> None:
+    `outlines` are names of COLOURS that a line below the cells explains.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        rows: int,
+        step_px: tuple[int, int],
+        titles: Sequence[str] = (),
+        outlines: Sequence[str] = (),
+    ) -> None:
         self.step_px, self.top = step_px, GAP_PX + (HEADER_PX if titles else 0)
-        size = (GAP_PX + columns * step_px[0], self.top + rows * step_px[1])
+        end_px = self.top + rows * step_px[1]
+        size = (GAP_PX + columns * step_px[0], end_px + (HEADER_PX if outlines else 0))
         self.image = Image.new("RGB", size, PAPER)
         self._draw, self._font = ImageDraw.Draw(self.image), ImageFont.load_default(FONT_PX)
         for column, title in enumerate(titles):
             self.write(column, 0, title, (0, -HEADER_PX))
+        for number, name in enumerate(outlines):
+            left_px = GAP_PX + 120 * number
+            self._draw.rectangle((left_px, end_px, left_px + 16, end_px + 16), fill=(0, 0, 0))
+            self._draw.rectangle((left_px + 3, end_px + 3, left_px + 13, end_px + 13), fill=rgb(name))
+            self._draw.text((left_px + 22, end_px), name, INK, self._font)
 
     def _place(self, column: int, row: int, right_px: int = 0, down_px: int = 0) -> tuple[int, int]:
         return GAP_PX + column * self.step_px[0] + right_px, self.top + row * self.step_px[1] + down_px

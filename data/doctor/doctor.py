@@ -11,7 +11,7 @@ import numpy as np
 from data.doctor.faults import FAULTS, code_of
 from data.doctor.look import Seen, look
 from data.doctor.suggest import fitting_row
-from data.drawing import evenly, outlined, reduced, tiled
+from data.drawing import evenly, line, outlined, reduced, tiled
 from data.layouts.folders import unique_ids
 from data.layouts.layouts import find
 from data.layouts.leftovers import lone_folders
@@ -27,7 +27,6 @@ from data.readers.reading import read_source
 from data.readers.sources import Found, Source
 
 OVERLAYS, COLUMNS, TILE_PX = 12, 4, 256
-YELLOW = (((0, 0, 0), 3), ((255, 255, 0), 1))
 
 
 def _across(seen: list[Seen]) -> Iterator[tuple[str, str]]:
@@ -137,5 +136,5 @@ def overlays(sources: list[Source], row: Mapping[str, Any]) -> np.ndarray:
         image, mask = read_source(source, reading)
         scale = TILE_PX / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        cells.append(outlined(reduced(image, size), mask, YELLOW, fine=False))
+        cells.append(outlined(reduced(image, size), mask, line("mask", 1), fine=False))
     return tiled(cells, COLUMNS, TILE_PX)

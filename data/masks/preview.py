@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.drawing import evenly, outlined, tiled
+from data.drawing import evenly, line, outlined, tiled
 from data.pairs.manifest import PairSet, read_pairs
 from data.pairs.resize import resize_mask
 
 PREVIEW_ROWS, PREVIEW_COPIES, TILE_PX, GAP_PX = 8, 4, 128, 4
 COLOURS = np.array([(0, 0, 0), (235, 235, 235), (230, 159, 0), (86, 180, 233), (0, 158, 115)], np.uint8)
-PARENT, GREY = (((255, 60, 60), 1),), (90, 90, 90)
+GREY = (90, 90, 90)
 
 
 def mask_tile(labels: np.ndarray) -> np.ndarray:
@@ -22,7 +22,7 @@ def mask_tile(labels: np.ndarray) -> np.ndarray:
 def preview(real: PairSet, folder: Path, copies: int) -> np.ndarray:
     """Return uint8 (H, W, 3): a row for each of up to eight real masks, evenly chosen, and its first four copies.
 
-    The real mask comes first; its outline lies in red over what was made of it, or in its place.
+    The real mask comes first; its outline lies over what was made of it, or in its place.
     """
     sets = [read_pairs(folder / str(copy)) for copy in range(1, min(copies, PREVIEW_COPIES) + 1)]
     by_parent = [
@@ -34,5 +34,5 @@ def preview(real: PairSet, folder: Path, copies: int) -> np.ndarray:
         labels = real.labels(parent)
         cells.append(mask_tile(labels))
         for masks, pairs in zip(sets, by_parent, strict=True):
-            cells.append(outlined(mask_tile(masks.labels(pairs[parent.id])), labels, PARENT, fine=False))
+            cells.append(outlined(mask_tile(masks.labels(pairs[parent.id])), labels, line("mask", 1), fine=False))
     return tiled(cells, 1 + len(sets), TILE_PX, GAP_PX, GREY)

@@ -3,35 +3,47 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
+from data.drawing import COLOURS
 from data.pairs.errors import one_line
 from data.pairs.tables import read_table
-from evaluation.figures.plots import BLACK, COLOURS, GREY, LINES, MARKERS, finish, panels_of, plain_style, save
+from evaluation.figures.plots import Looks, finish, panels_of, plain_style, save
 from evaluation.results.comparison import Point, SeriesKey
-from evaluation.results.results import DUPLICATE
+from evaluation.results.results import DUPLICATE, REAL
 
 FEWEST_IN = 6.9  # room for a legend
 
 
+class Losses(NamedTuple):
+    """A CSV file with a column `step`, and whose losses it holds: a generator's, or a segmenter's on such pairs."""
+
+    label: str
+    path: Path
+    source: str
+    masks: str = "real"
+    multiple: int = 1
+
+
 @plain_style
-def volume_curve(series: Mapping[SeriesKey, Sequence[Point]], path: Path) -> None:
-    """Write a PNG of mDice (%) against the synthetic volume, one panel an architecture, for series of one data set.
+def volume_curve(series: Mapping[SeriesKey, Sequence[Point]], looks: Looks, path: Path) -> None:
+    """Write mDice (%) against the synthetic volume as SVG, one panel an architecture, for series of one data set.
 
     Error bars are standard deviations over seeds where there are several. The dotted line is real pairs only; filled
     markers are real masks, open ones any other masks.
     """
     architectures = list(dict.fromkeys(key[1] for key in series))
-    sources = list(dict.fromkeys(key[2] for key in series if key[2] != DUPLICATE))
     figure, panels = panels_of(len(architectures))
     for panel, architecture in zip(panels, architectures, strict=True):
         curves = {key[2:]: points for key, points in series.items() if key[1] == architecture}
         for (source, masks), points in curves.items():
-            _curve(panel, source, masks, points, sources)
+            _curve(panel, source, masks, points, looks)
         starts = [points[0].mdice.mean for points in curves.values() if points and points[0].multiple == 0]
         if starts:
-            panel.axhline(100 * starts[0], color=BLACK, linestyle=":", linewidth=1.2, label="real pairs only")
+            start = 100 * starts[0]
+            panel.axhline(start, color=COLOURS[REAL], linestyle=":", linewidth=1.2, label="real pairs only")
         panel.set_title(architecture)
         panel.set_xlabel("synthetic pairs, multiples of the real set")
         panel.xaxis.get_major_locator().set_params(integer=True)
@@ -40,43 +52,44 @@ def volume_curve(series: Mapping[SeriesKey, Sequence[Point]], path: Path) -> Non
     save(figure, path)
 
 
-def _curve(panel: Axes, source: str, masks: str, points: Sequence[Point], sources: Sequence[str]) -> None:
-    number = sources.index(source) if source in sources else None
-    colour = GREY if number is None else COLOURS[number % len(COLOURS)]
+def _curve(panel: Axes, source: str, masks: str, points: Sequence[Point], looks: Looks) -> None:
+    colour = looks.colour(source)
     several = any(point.mdice.sd is not None for point in points)
     panel.errorbar(
         [point.multiple for point in points],
         [100 * point.mdice.mean for point in points],
         yerr=[100 * (point.mdice.sd or 0.0) for point in points] if several else None,
-        label="real pairs twice" if number is None else f"{source}, {masks} masks",
+        label="real pairs twice" if source == DUPLICATE else f"{source}, {masks} masks",
         color=colour,
-        marker="x" if number is None else MARKERS[number % len(MARKERS)],
-        linestyle="-" if masks == "real" else "--",
+        marker=looks.marker(source),
+        linestyle=looks.line(masks),
         markerfacecolor=colour if masks == "real" else "white",
         capsize=3,
     )
 
 
 @plain_style
-def loss_figure(curves: Mapping[str, Path], stem: Path) -> None:
-    """Write losses as PNG and SVG, one panel a column of the CSV files and one line a file.
+def loss_figure(curves: Sequence[Losses], looks: Looks, path: Path) -> None:
+    """Write losses as SVG, one panel a column of the CSV files and one line a file, wider for larger multiples.
 
-    `curves` is name -> CSV file with a column `step`. A column that a file lacks, one that is 0 throughout (a term that
-    the method does not have) and an empty cell have no points.
+    A column that a file lacks, one that is 0 throughout (a term that the method does not have) and an empty cell have
+    no points.
     """
-    losses = {name: _read_curve(path) for name, path in curves.items()}
-    columns = list(dict.fromkeys(column for curve in losses.values() for column, points in curve.items() if points))
+    losses = [(one, _read_curve(one.path)) for one in curves]
+    columns = list(dict.fromkeys(column for _, curve in losses for column, points in curve.items() if points))
     count = max(len(columns), 1)
     figure, panels = panels_of(count, width=max(3.7, FEWEST_IN / count))
     for panel, column in zip(panels, columns, strict=False):
-        for number, (name, curve) in enumerate(losses.items()):
-            colour, line = COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
+        for one, curve in losses:
             if points := curve.get(column):
-                panel.plot(*zip(*points, strict=True), color=colour, linestyle=line, linewidth=1, label=name)
+                look = {"color": looks.colour(one.source), "linestyle": looks.line(one.masks)}
+                panel.plot(
+                    *zip(*points, strict=True), linewidth=min(0.5 + 0.5 * one.multiple, 3), label=one.label, **look
+                )
         panel.set_title(column, fontsize=9)
         panel.set_xlabel("step")
     finish(figure, panels)
-    save(figure, stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg"))
+    save(figure, path)
 
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")

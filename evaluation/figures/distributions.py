@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from data.drawing import COLOURS
 from data.pairs.files import write_text
 from data.pairs.tables import csv_text
 from evaluation.audit.colour import BINS, RANGES
-from evaluation.figures.plots import COLOURS, GREY, MARKERS, panels_of, plain_style, save
+from evaluation.figures.plots import Looks, panels_of, plain_style, save
 
 PERPLEXITY = 30.0
 FEWEST_POINTS = 4  # that a map can have
 MOST_POINTS = 500  # a set: more hide one another
 
 Points = Mapping[str, np.ndarray]
+Sets = Mapping[str, tuple[str, str]]  # name -> source and masks
 
 
 def tsne(sets: Points, seed: int) -> tuple[dict[str, np.ndarray], str]:
@@ -44,32 +46,35 @@ def tsne(sets: Points, seed: int) -> tuple[dict[str, np.ndarray], str]:
 
 
 @plain_style
-def draw_tsne(places: Points, path: Path, caption: str) -> None:
+def draw_tsne(places: Points, sets: Sets, looks: Looks, path: Path, caption: str) -> None:
     """Write a PNG with one panel a synthetic set, on common axes, beside the first set, the real one; and its CSV.
 
-    `places` is what `tsne` returns. The CSV lies beside the PNG under the same name: set,x,y.
+    `places` is what `tsne` returns, `sets` says what is in the synthetic ones; markers are open where their masks are
+    not real ones. The CSV lies beside the PNG under the same name: set,x,y.
     """
     real, *others = places
-    figure, panels = panels_of(max(1, len(others)), width=3.4, height=3.6, shared=True)
-    for number, (panel, name) in enumerate(zip(panels, others or [real], strict=True), 1):
-        panel.scatter(*places[real].T, s=14, marker="o", c=GREY, alpha=0.55, linewidths=0, label=real)
+    figure, panels = panels_of(max(1, len(others)), width=3.4, height=3.1, shared=True)
+    for panel, name in zip(panels, others or [real], strict=True):
+        panel.scatter(*places[real].T, s=14, marker="x", c=COLOURS["real"], alpha=0.55, linewidths=1, label=real)
         if others:
-            look = {"marker": MARKERS[number % len(MARKERS)], "c": COLOURS[number % len(COLOURS)]}
-            panel.scatter(*places[name].T, s=16, alpha=0.75, linewidths=0, label=name, **look)
+            source, masks = sets[name]
+            colour = looks.colour(source)
+            look = {"marker": looks.marker(source), "facecolors": colour if masks == "real" else "none"}
+            panel.scatter(*places[name].T, s=16, alpha=0.75, linewidths=1, edgecolors=colour, label=name, **look)
         panel.set(xticks=[], yticks=[])
         panel.set_aspect("equal", adjustable="box")
         panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=8, frameon=False)
-    figure.supxlabel(textwrap.fill(caption, int(22 * figure.get_figwidth())), fontsize=6)
+    figure.supxlabel(textwrap.fill(caption, int(15 * figure.get_figwidth())), fontsize=8)
     save(figure, path)
     rows = [(name, f"{x:.4f}", f"{y:.4f}") for name, points in places.items() for x, y in points]
     write_text(path.with_suffix(".csv"), csv_text(("set", "x", "y"), rows))
 
 
 @plain_style
-def draw_colour(histograms: Points, path: Path) -> None:
-    """Write a PNG of the Lab histograms, a panel each for L, a and b: the first set, the real one, is the grey area.
+def draw_colour(histograms: Points, sets: Sets, looks: Looks, path: Path) -> None:
+    """Write the Lab histograms as SVG, a panel each for L, a and b: the first set, the real one, is the grey area.
 
-    `histograms` holds `evaluation.audit.colour.set_histogram` (3, BINS) of each set.
+    `histograms` holds `evaluation.audit.colour.set_histogram` (3, BINS) of each set, `sets` what synthetic ones are.
     """
     real, *others = histograms
     seen = np.sum(list(histograms.values()), axis=0) > 1e-4  # the tails of a and b would leave the panels empty
@@ -78,9 +83,11 @@ def draw_colour(histograms: Points, path: Path) -> None:
         width = (high - low) / BINS
         centres = low + (np.arange(BINS) + 0.5) * width
         density = {name: histogram[channel] / width for name, histogram in histograms.items()}
-        panel.fill_between(centres, density[real], color=GREY, alpha=0.35, linewidth=0, label=real)
-        for number, name in enumerate(others, 1):
-            panel.plot(centres, density[name], color=COLOURS[number % len(COLOURS)], linewidth=1.4, label=name)
+        panel.fill_between(centres, density[real], color=COLOURS["real"], alpha=0.2, linewidth=0, label=real)
+        for name in others:
+            source, masks = sets[name]
+            look = {"color": looks.colour(source), "linestyle": looks.line(masks)}
+            panel.plot(centres, density[name], linewidth=1.4, label=name, **look)
         used = centres[seen[channel]]
         panel.set_xlim(used.min() - width, used.max() + width)
         panel.set_ylim(bottom=0)

@@ -3,19 +3,48 @@
 import io
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context, style
 from matplotlib.figure import Figure
 
-# Okabe and Ito: told apart with any colour vision, and in grey by the markers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-LINES = ("-", "--", ":", "-.")
-GREY, BLACK = "#767676", "#202428"
+from data.drawing import COLOURS, MADE
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+LINES = ("--", ":", "-.")
+REFERENCES = {name: COLOURS[name] for name in ("real", "duplicate")}
 METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 plain_style = style.context("default")  # decorates what draws
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How a set of pairs is drawn in every figure: colour and marker say who made it, the line from which masks.
+
+    `sources` and `masks` are in the order of params.yaml; those that are not among them come last.
+    """
+
+    sources: Sequence[str] = ()
+    masks: Sequence[str] = ()
+
+    def colour(self, source: str) -> str:
+        """Return the colour of a source, as #rrggbb."""
+        return REFERENCES.get(source) or _of(MADE, source, self.sources, [*REFERENCES])
+
+    def marker(self, source: str) -> str:
+        """Return the marker of a source."""
+        return "x" if source in REFERENCES else _of(MARKERS, source, self.sources, [*REFERENCES])
+
+    def line(self, masks: str) -> str:
+        """Return the line of a kind of masks, unbroken for real ones."""
+        return "-" if masks == "real" else _of(LINES, masks, self.masks, ["real"])
+
+
+def _of(looks: Sequence[str], name: str, names: Sequence[str], without: Sequence[str]) -> str:
+    others = [one for one in dict.fromkeys([*names, name]) if one not in without]
+    return looks[others.index(name) % len(looks)]
 
 
 def panels_of(count: int, width: float = 3.7, height: float = 3.9, shared: bool = False) -> tuple[Figure, Sequence]:

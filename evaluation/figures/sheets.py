@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.drawing import ALARM, FONT_PX, GAP_PX, HEADER_PX, Sheet, empty, enlarged, enlarged_mask, evenly, outlined
+from data.drawing import FONT_PX, GAP_PX, HEADER_PX, Sheet, empty, enlarged, enlarged_mask, evenly, line, outlined, rgb
 from data.pairs.manifest import Pair, PairSet, content
 from evaluation.audit.filters import value
 from evaluation.audit.nearest import squared_distances
@@ -13,6 +13,7 @@ from evaluation.audit.thumbnails import middles, symmetries, thumbnails
 
 CELL_PX = (192, 256)  # smaller images are enlarged to the first, larger ones reduced to the second
 COLUMNS = ("real", "mask asked for", "synthetic", "with the mask's outline")
+METHOD_CELL_PX = (96, 128)  # all sets are to fit on a screen
 COPY_CELL_PX, COPY_COLUMNS = (128, 192), 4
 
 
@@ -21,7 +22,7 @@ def _cell_px(pairs: PairSet, pair: Pair, most: tuple[int, int] = CELL_PX) -> int
 
 
 def _outlined(pairs: PairSet, pair: Pair, cell_px: int) -> np.ndarray:
-    return outlined(enlarged(pairs.image(pair), cell_px), enlarged_mask(pairs.mask(pair), cell_px))
+    return outlined(enlarged(pairs.image(pair), cell_px), enlarged_mask(pairs.mask(pair), cell_px), line("mask"))
 
 
 def pair_grid(real: PairSet, synthetic: PairSet, path: Path, *, rows: int = 8) -> None:
@@ -46,11 +47,12 @@ def pair_grid(real: PairSet, synthetic: PairSet, path: Path, *, rows: int = 8) -
     sheet.save(path)
 
 
-def method_grid(real: PairSet, sets: Mapping[str, PairSet], path: Path, *, rows: int = 6) -> bool:
-    """Write a PNG of the same masks in every set, a mask a row and a set a column; return False if they share none.
+def method_grid(real: PairSet, sets: Mapping[str, PairSet], path: Path, *, columns: int = 8) -> bool:
+    """Write a PNG of the same masks in every set, a mask a column and a set a row; return False if they share none.
 
-    The first column is the real image that the mask comes from, with its own mask; every other image has the outline of
-    the mask that it was made for. Rows are spread evenly over the ids. A real pair that `real` lacks is a grey field.
+    The first row is the real image that the mask comes from, with its own mask; every other image has the outline of
+    the mask that it was made for. Columns are spread evenly over the ids. A real pair that is not in
+    `real` leaves a grey field.
     """
     by_mask = [{(pair.id, pair.mask_sha256): pair for pair in pairs.pairs} for pairs in sets.values()]
     shared = sorted(set.intersection(*(set(pairs) for pairs in by_mask))) if by_mask else []
@@ -58,13 +60,16 @@ def method_grid(real: PairSet, sets: Mapping[str, PairSet], path: Path, *, rows:
         return False
     parents = {pair.id: pair for pair in real.pairs}
     first = next(iter(sets.values()))
-    cell_px = _cell_px(first, first.pairs[0])
-    drawn = evenly(shared, rows)
-    sheet = Sheet(1 + len(sets), len(drawn), (cell_px + GAP_PX, cell_px + GAP_PX), ("real", *sets))
-    for row, key in enumerate(drawn):
+    cell_px = _cell_px(first, first.pairs[0], METHOD_CELL_PX)
+    drawn = evenly(shared, columns)
+    step_px = (cell_px + GAP_PX, cell_px + GAP_PX)
+    sheet = Sheet(1 + len(drawn), 1 + len(sets), step_px, outlines=("mask",))
+    for row, name in enumerate(("real", *sets)):
+        sheet.write(0, row, name, (0, (cell_px - FONT_PX) // 2), most_px=cell_px)
+    for column, key in enumerate(drawn, 1):
         parent = parents.get(by_mask[0][key].parent)
-        sheet.paste(0, row, _outlined(real, parent, cell_px) if parent else empty(cell_px))
-        for column, (synthetic, pairs) in enumerate(zip(sets.values(), by_mask, strict=True), 1):
+        sheet.paste(column, 0, _outlined(real, parent, cell_px) if parent else empty(cell_px))
+        for row, (synthetic, pairs) in enumerate(zip(sets.values(), by_mask, strict=True), 1):
             sheet.paste(column, row, _outlined(synthetic, pairs[key], cell_px))
     sheet.save(path)
     return True
@@ -98,7 +103,7 @@ def copy_sheet(
         for place, text in enumerate(texts):
             sheet.write(*cell, text, (0, cell_px + 2 + place * line_px), most_px=2 * cell_px)
         if value(row, "copy"):
-            sheet.write(*cell, "copy", (cell_px + GAP_PX, cell_px + 2 + 2 * line_px), ALARM)
+            sheet.write(*cell, "copy", (cell_px + GAP_PX, cell_px + 2 + 2 * line_px), rgb("copy"))
     sheet.save(path)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from evaluation.results.generators import SPREADS, over_generators
 from evaluation.results.results import Run, Scores
 from evaluation.scores.glossary import by_importance, score
-from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number
+from evaluation.tables.text import ARROWS, MISSING, PLUS_MINUS, Cell, TextTable, number, ranged
 
 COUNTS = {"n_real": "Real images", "n_synthetic": "Synthetic images"}
 FACTS = {
@@ -62,7 +62,7 @@ def weights_sentence(runs: Iterable[Run]) -> str:
 def score_section(dataset: str, scores: Sequence[Scores]) -> ScoreSection:
     """Return what the report says about the scores of one data set; `scores` are those of its synthetic sets.
 
-    Sets of one generator that was trained several times are one column: mean and standard deviation over its seeds.
+    Sets of one generator that was trained several times are one column: mean, lowest and highest.
     """
     scores = over_generators(scores)
     entries = [_entries(one) for one in scores]
@@ -117,24 +117,27 @@ def _number(value: object) -> float | None:
 
 
 def _spread(entry: Entry) -> tuple[float, str] | None:
-    """Return what stands behind the sign and what it is: the standard error if known, else the standard deviation."""
-    sd, se = _number(entry.get("sd")), _number(entry.get("se"))
-    if sd is not None and (trainings := entry.get("trainings")):
-        return sd, f"standard deviation over {trainings} trainings of the generator"
-    if se is not None:
-        return se, "standard error"
-    return None if sd is None else (sd, "standard deviation")
+    """Return what stands behind the sign and what it is: the standard error if known, else the standard deviation.
+
+    There is none of 0, such as that of a share without a single case: it would say that the value is certain.
+    """
+    for name, words in (("se", "standard error"), ("sd", "standard deviation")):
+        if (spread := _number(entry.get(name))) is not None:
+            return (spread, words) if spread else None
+    return None
 
 
 def _value(entry: Entry) -> str:
-    value, spread = _number(entry.get("value")), _spread(entry)
-    return number(value) if value is None or spread is None else f"{number(value)} {PLUS_MINUS} {number(spread[0])}"
+    text, spread = ranged(*(_number(entry.get(name)) for name in ("value", "low", "high"))), _spread(entry)
+    return text if spread is None else f"{text} {PLUS_MINUS} {number(spread[0])}"
 
 
 def _meaning(name: str, row: Sequence[Entry]) -> Meaning:
     told = [(f"{title}: " if title else "", _distinct(row, fact)) for fact, title in FACTS.items()]
     spreads = [spread[1] for entry in row if (spread := _spread(entry))]
     told.append((f"{PLUS_MINUS}: ", list(dict.fromkeys(spreads))))
+    trainings = dict.fromkeys(entry["trainings"] for entry in row if entry.get("low") is not None)
+    told.append(("in brackets: ", [f"lowest and highest of {count} trainings of the generator" for count in trainings]))
     facts = tuple(f"{title}{' or '.join(values).rstrip('.')}" for title, values in told if values)
     definition = " ".join(_distinct(row, "definition")) or score(name).meaning
     return Meaning(name, score(name).label, definition, facts)

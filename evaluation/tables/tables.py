@@ -15,7 +15,7 @@ from evaluation.results.comparison import (
     summarize,
     summary_of,
 )
-from evaluation.results.results import DUPLICATE, REAL, Grid, Run, RunKey, Scores, SetKey
+from evaluation.results.results import DUPLICATE, REAL, Grid, Metrics, Run, RunKey, Scores, SetKey
 from evaluation.scores.glossary import SCORES
 from evaluation.tables.text import (
     ARROWS,
@@ -26,14 +26,15 @@ from evaluation.tables.text import (
     TextTable,
     counted,
     markdown,
-    number,
     percent,
+    ranged,
 )
 
 NAMES = {REAL: "real pairs only", DUPLICATE: "real pairs twice"}
 
 OWN = "own"
 OWN_NOTE = f"Masks {OWN}: the generator made each mask with its image."
+RANGE_NOTE = "In brackets behind a score: its lowest and highest value over the trainings of the generator."
 
 NOTE = (
     f"mDice and mIoU: of the foreground, per test image, in %; mean {PLUS_MINUS} standard deviation over seeds, with "
@@ -76,12 +77,8 @@ def text_table(table: Table) -> TextTable:
         if score.headline and any(row.scores and row.scores.get(name) is not None for row in table.rows)
     ]
     for name in headline:
-        texts = ["" if row.scores is None else number(row.scores.get(name)) for row in table.rows]
-        values = [None if text in ("", MISSING) else float(text) for text in texts]
-        spreads = [(row.scores or {}).get(f"{name}_sd") for row in table.rows]  # over generator seeds
-        texts = [
-            text if sd is None else f"{text} {PLUS_MINUS} {number(sd)}" for text, sd in zip(texts, spreads, strict=True)
-        ]
+        texts = ["" if row.scores is None else _over_trainings(name, row.scores) for row in table.rows]
+        values = [None if text in ("", MISSING) else float(text.split()[0]) for text in texts]
         columns.append((SCORES[name].label + ARROWS[SCORES[name].better], _mark(texts, values, SCORES[name].better)))
     groups += [("Synthetic images", len(headline))] if headline else []
     for architecture in table.architectures:
@@ -98,6 +95,10 @@ def text_table(table: Table) -> TextTable:
         groups.append((architecture, 3))
     rows = [list(cells) for cells in zip(*(cells for _, cells in columns), strict=True)]
     return TextTable(groups, [title for title, _ in columns], rows)
+
+
+def _over_trainings(name: str, scores: Metrics) -> str:
+    return ranged(*(scores.get(name + end) for end in ("", "_low", "_high")))
 
 
 def _masks(setting: Setting, table: Table) -> str:
@@ -165,9 +166,14 @@ def render_markdown(table: Table) -> str:
         f"{group} {column}" if group in table.architectures else column
         for group, column in zip(text.group_names(), text.columns, strict=True)
     ]
+    return "\n".join([f"# {table.dataset}", "", *markdown(titles, text.rows, 3), "", note(table), ""])
+
+
+def note(table: Table) -> str:
+    """Return what stands below the table of a data set."""
     own = [OWN_NOTE] if any(_masks(row.setting, table) == OWN for row in table.rows) else []
-    note = " ".join([*tested_on(table), NOTE, *own])
-    return "\n".join([f"# {table.dataset}", "", *markdown(titles, text.rows, 3), "", note, ""])
+    several = any(name.endswith("_low") for row in table.rows for name in row.scores or {})
+    return " ".join([*tested_on(table), NOTE, *own, *([RANGE_NOTE] if several else [])])
 
 
 def render_csv(dataset: str, runs: Sequence[Run], grid: Grid) -> str:

@@ -47,6 +47,11 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
+def ranged(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a mean, and in brackets the lowest and the highest of what it is of, where there are several."""
+    return number(value) if low is None or high is None else f"{number(value)} ({number(low)} to {number(high)})"
+
+
 def counted(found: Iterable[Seeds], asked: Iterable[Seeds]) -> str:
     """Return the number of runs, "3", or where there are several generator seeds "2 x 3": these times segmenter seeds.
 

@@ -14,7 +14,8 @@ from evaluation.tables.text import percent
 
 FEW_SEEDS = 3
 ONE_SEED = (
-    "One seed is no evidence that synthetic pairs help or hurt: how far results move from seed to seed is not known."
+    "One seed is no evidence that synthetic pairs help or hurt: how far results move from seed to seed is not known, "
+    "and a test of one seed compares these networks on these images alone."
 )
 
 Tone = Literal["gain", "none", "open"]
@@ -79,7 +80,7 @@ def _headline(gains: BySeed, over_twice: BySeed, tests: Sequence[Comparison]) ->
     if not gains:
         return "open", "Nothing to compare yet: no seed in common with real pairs only"
     if len(gains) == 1:
-        words = [f"better than {name}" for name in better] + [f"worse than {name}" for name in worse]
+        words = [f"{how} than {' and '.join(names)}" for how, names in (("better", better), ("worse", worse)) if names]
         if not words:
             return "open", "No evidence either way: one seed"
         return "open", f"One seed: {' and '.join(words)} on these test images; another seed may turn that round"

@@ -12,7 +12,7 @@ VECTORS = ("inception", "clip_b32", "clip_l336", "lite0")  # the first that is e
 
 
 def run(item: dict, params) -> None:
-    """Write results/pictures/<dataset>/: tsne.png and .csv, colour.png, and copies-<set>.png for each synthetic set.
+    """Write results/pictures/<dataset>/: tsne.png and .csv, colour.svg, and copies-<set>.png for each synthetic set.
 
     Of a generator with several seeds these are of the first: more of them would not be told apart.
     """
@@ -20,13 +20,15 @@ def run(item: dict, params) -> None:
     from evaluation.audit.filters import read_scores
     from evaluation.features.store import read_features
     from evaluation.figures.distributions import FEWEST_POINTS, draw_colour, draw_tsne, tsne
-    from evaluation.figures.plots import draw_reason
+    from evaluation.figures.plots import Looks, draw_reason
     from evaluation.figures.sheets import copy_sheet
 
     dataset = item["dataset"]
     first = of_first_seed(scored_sets(params))
     sets = {f"{source}-{masks}": (paths.seeded(source, seed), masks) for source, masks, seed in first}
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
+    looks = Looks([*params.baselines, *params.generators], params.masks)  # the report has the same order
+    kinds = {f"{source}-{masks}": (source, masks) for source, masks, _ in first}
     train = read_pairs(paths.processed(dataset, "train"), empty=False)
     extractor = next((name for name in VECTORS if name in params.extractors), None)
     with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
@@ -44,12 +46,13 @@ def run(item: dict, params) -> None:
                 draw_reason(reason, out / "tsne.png")
             else:
                 places, caption = tsne(vectors, seed=0)
-                draw_tsne(places, out / "tsne.png", f"{meta['backbone']}. {caption}")
+                draw_tsne(places, kinds, looks, out / "tsne.png", f"{meta['backbone']}. {caption}")
         inspected = {
             name: read_features(paths.inspected(dataset, source, masks) / file)["lab_histogram"]
             for name, (source, masks, file) in parts.items()
         }
-        draw_colour({name: set_histogram(histograms) for name, histograms in inspected.items()}, out / "colour.png")
+        histograms = {name: set_histogram(one) for name, one in inspected.items()}
+        draw_colour(histograms, kinds, looks, out / "colour.svg")
         for name, (source, masks) in sets.items():
             rows = read_scores(paths.scored(dataset, source, masks))
             synthetic = read_pairs(paths.samples(dataset, source, masks))

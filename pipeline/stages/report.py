@@ -41,18 +41,25 @@ def _trained(comparison) -> dict[str, dict[str, Path]]:
     return found
 
 
-def _losses(runs, comparison) -> dict[tuple[str, str], dict[str, Path]]:
-    """Return the files of losses by (data set, generators or architecture): those of the first seeds."""
-    losses: dict[tuple[str, str], dict[str, Path]] = {}
+def _losses(runs, comparison) -> dict[tuple[str, str], list]:
+    """Return the losses by (data set, generators or architecture), where there are any: those of the first seeds."""
+    from evaluation.figures.curves import Losses
+    from evaluation.results.comparison import Setting
+    from evaluation.tables.tables import setting_name
+
+    losses: dict[tuple[str, str], list[Losses]] = {}
     trained = of_first_seed(product(comparison.datasets, comparison.generators, comparison.generator_seeds))
     for dataset, name, seed in trained:
-        losses.setdefault((dataset, "generators"), {})[name] = paths.generator(dataset, name, seed) / "loss.csv"
+        path = paths.generator(dataset, name, seed) / "loss.csv"
+        losses.setdefault((dataset, "generators"), []).append(Losses(name, path, name))
     first = min((run.seed for run in runs), default=0)
-    for dataset, architecture, source, masks, multiple, seed, generator_seed in of_first_seed(runs):
+    for dataset, architecture, *setting, seed, generator_seed in of_first_seed(runs):
         if seed == first:
+            source, masks, multiple = setting
             name = paths.run_name(paths.seeded(source, generator_seed), masks, multiple, seed)
-            losses.setdefault((dataset, architecture), {})[name] = paths.curve(dataset, architecture, name)
-    there = {place: {name: path for name, path in files.items() if path.is_file()} for place, files in losses.items()}
+            one = Losses(setting_name(Setting(*setting)), paths.curve(dataset, architecture, name), *setting)
+            losses.setdefault((dataset, architecture), []).append(one)
+    there = {place: [one for one in files if one.path.is_file()] for place, files in losses.items()}
     return {place: files for place, files in there.items() if files}  # imported weights have none
 
 
@@ -94,7 +101,8 @@ def run(item: dict, params) -> None:
 
     Raises: UserError naming every result file that is damaged.
     """
-    from evaluation.page.page import Report, write_report
+    from evaluation.page.page import write_report
+    from evaluation.page.report import Report
     from evaluation.paper.facts import read_paper
     from evaluation.results.results import Grid, RunKey, Scores, read_runs, read_scores
     from pipeline.stages.report_cards import write_all

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data.drawing import outlined, reduced, tiled
+from data.drawing import GAP_PX, HEADER_PX, Sheet, line, outlined, reduced, rgb
 from data.pairs.manifest import PairSet, content
 from segmentation.inference.predict import Segmenter
 
-CASES, TILE_PX, GAP_PX = 4, 192, 4
-TRUTH, PREDICTION = (((255, 255, 0), 2),), (((0, 200, 255), 2),)
+CASES, TILE_PX = 4, 192
 
 
 def cases(scores: Mapping[str, float]) -> tuple[list[str], list[str]]:
@@ -19,17 +18,22 @@ def cases(scores: Mapping[str, float]) -> tuple[list[str], list[str]]:
 
 
 def draw_cases(segmenter: Segmenter, pairs: PairSet, scores: Mapping[str, float]) -> np.ndarray:
-    """Return uint8 (H, W, 3): the worst images in the first row and the best in the second.
+    """Return uint8 (H, W, 3): the worst images in the first row and the best in the second, with their Dice.
 
-    The outline of the truth is yellow, that of the prediction blue. `scores` are the Dice of the images by id, of which
-    there is at least one.
+    Both outlines are drawn, that of the mask wider, so that it shows where they lie upon each other. `scores` are the
+    Dice of the images by id, of which there is at least one.
     """
     by_id = {pair.id: pair for pair in pairs.pairs}
-    worst, best = cases(scores)
-    cells = []
-    for pair in (by_id[name] for name in (*worst, *best)):
-        image = content(pair, pairs.image(pair))
-        small = reduced(image, (TILE_PX, TILE_PX))
-        small = outlined(small, content(pair, pairs.mask(pair)), TRUTH, fine=False)
-        cells.append(outlined(small, segmenter(image[None])[0] > 0.5, PREDICTION, fine=False))
-    return tiled(cells, len(worst), TILE_PX, GAP_PX)
+    rows = cases(scores)
+    step_px = (TILE_PX + GAP_PX, TILE_PX + HEADER_PX)
+    sheet = Sheet(len(rows[0]), len(rows), step_px, outlines=("mask", "prediction"))
+    for row, (kind, names) in enumerate(zip(("worst", "best"), rows, strict=True)):
+        for column, pair in enumerate(by_id[name] for name in names):
+            image = content(pair, pairs.image(pair))
+            small = reduced(image, (TILE_PX, TILE_PX))
+            small = outlined(small, content(pair, pairs.mask(pair)), line("mask", 4), fine=False)
+            found = segmenter(image[None])[0] > 0.5
+            sheet.paste(column, row, outlined(small, found, ((rgb("prediction"), 2),), fine=False))
+            text = f"{kind}: Dice {scores[pair.id]:.2f}, {pair.id}"
+            sheet.write(column, row, text, (0, TILE_PX + 2), most_px=TILE_PX)
+    return np.asarray(sheet.image)

@@ -173,3 +173,10 @@ def test_what_users_put_into_the_project_is_watched():
     presets = {f"presets/{path.name}" for name in names for path in ROOT.glob(f"presets/{name}")}
     assert {dep for dep in STAGES["report"]["deps"] if dep.startswith("presets")} == presets
     assert "${item.path}" in STAGES["prepare"]["deps"]
+
+
+def test_the_graph_of_the_start_page_has_every_kind_of_stage():
+    lines = [line for line in (ROOT / "docs/start.md").read_text().splitlines() if " \u2192 " in line]
+    shown = set(re.findall(r"\w+", " ".join(lines)))
+    others = {name for name in STAGES if name.endswith("baseline")} | {"acquire"}  # not of the default run
+    assert shown == set(STAGES) - others

@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.drawing import GAP_PX, HEADER_PX, outlined
+from data.drawing import COLOURS, GAP_PX, HEADER_PX, MADE, line, outlined
 from data.pairs.manifest import PairSet
 from evaluation.figures.curves import volume_curve
+from evaluation.figures.plots import Looks
 from evaluation.figures.sheets import pair_grid
 from evaluation.results.comparison import volume_series
 from evaluation.results.results import read_runs
 
-CELL = 192
+CELL, LOOKS = 192, Looks(("controlnet-wc05", "siamese"), ("real", "random"))
 
 
 def cell_of(sheet, row, column):
@@ -57,10 +58,10 @@ def test_few_pairs_make_few_rows(tree, tmp_path):
 
 def test_an_empty_mask_has_no_outline_and_the_input_is_kept():
     image = np.full((32, 32, 3), 90, np.uint8)
-    assert np.array_equal(outlined(image, np.zeros((32, 32), bool)), image)
+    assert np.array_equal(outlined(image, np.zeros((32, 32), bool), line("mask")), image)
     mask = np.zeros((32, 32), bool)
     mask[8:20, 8:20] = True
-    assert not np.array_equal(outlined(image, mask), image)
+    assert not np.array_equal(outlined(image, mask, line("mask")), image)
     assert (image == 90).all()
 
 
@@ -68,16 +69,27 @@ def test_an_empty_mask_has_no_outline_and_the_input_is_kept():
 def test_figures_are_the_same_bytes_twice(tree, tmp_path):
     series = {key: points for key, points in volume_series(read_runs(tree.root)).items() if key[0] == "phantom"}
     for name in ("a", "b"):
-        volume_curve(series, tmp_path / f"{name}-curve.png")
-        pair_grid(*tree.samples["phantom", "siamese", "random"], tmp_path / f"{name}-grid.png")
-    for kind in ("curve", "grid"):
-        assert (tmp_path / f"a-{kind}.png").read_bytes() == (tmp_path / f"b-{kind}.png").read_bytes()
-    assert "Software" not in Image.open(tmp_path / "a-curve.png").info
+        volume_curve(series, LOOKS, tmp_path / f"{name}/curve.svg")
+        pair_grid(*tree.samples["phantom", "siamese", "random"], tmp_path / f"{name}/grid.png")
+    for kind in ("curve.svg", "grid.png"):
+        assert (tmp_path / "a" / kind).read_bytes() == (tmp_path / "b" / kind).read_bytes()
 
 
 def test_a_curve_has_one_panel_an_architecture(tree, tmp_path):
     series = {key: points for key, points in volume_series(read_runs(tree.root)).items() if key[0] == "phantom"}
-    volume_curve(series, tmp_path / "two.png")
-    volume_curve({key: points for key, points in series.items() if key[1] == "unet"}, tmp_path / "one.png")
+    volume_curve(series, LOOKS, tmp_path / "two.png")
+    volume_curve({key: points for key, points in series.items() if key[1] == "unet"}, LOOKS, tmp_path / "one.png")
     two, one = (Image.open(tmp_path / name).width for name in ("two.png", "one.png"))
     assert two > 1.7 * one
+
+
+def test_a_colour_has_one_meaning():
+    looks = Looks(["real", "duplicate", "pasted", "a", "b", "a"], ["real", "random", "drawn", "random"])
+    names = ("real", "duplicate", "pasted", "a", "b", "of no list")
+    colours = [looks.colour(name) for name in names]
+    assert colours == [COLOURS["real"], COLOURS["duplicate"], *MADE[:4]]
+    assert len({*COLOURS.values(), *MADE}) == len(COLOURS) + len(MADE)
+    assert len({looks.marker(name) for name in names[1:]}) == 5
+    assert [looks.line(masks) for masks in ("real", "random", "drawn")] == ["-", "--", ":"]
+    fewer = Looks(["pasted", "a", "b"], ["random"])  # as the pictures stage has them: real pairs are no source of it
+    assert [fewer.colour(name) for name in names] == colours

@@ -125,16 +125,16 @@ SETS = [
 def test_scores_are_means_with_their_spread_over_trainings():
     assert over_generators(SETS[:1]) == SETS[:1]
     (one,) = over_generators(SETS)
-    assert (one.metrics["lite0_kernel"], one.metrics["lite0_kernel_sd"]) == (2.0, 1.0)
+    assert [one.metrics[f"lite0_kernel{end}"] for end in ("", "_low", "_high")] == [2.0, 1.0, 3.0]
     assert (one.metrics["kid"], one.metrics["n_real"]) == (None, 9)
     section = score_section("d", SETS)
     assert section.values.columns[1] == "s, random masks, 3 trainings"
-    assert section.values.rows[0][1].text == "2.00 \u00b1 1.00"
-    assert "\u00b1: standard deviation over 3 trainings of the generator" in section.meanings[0].facts
+    assert section.values.rows[0][1].text == "2.00 (1.00 to 3.00)"
+    assert "in brackets: lowest and highest of 3 trainings of the generator" in section.meanings[0].facts
     assert [names for names, reason in section.missing if reason == "few"] == ["kid"]
     grid = Grid(GRID.runs, made=tuple(one.key for one in SETS))
     (row,) = (row for row in text_table(build_table("d", RUNS, SETS, grid)).rows if row[0].text == "s")
-    assert "2.00 \u00b1 1.00" in [cell.text for cell in row]
+    assert "2.00 (1.00 to 3.00)" in [cell.text for cell in row]
     rows = list(csv.DictReader(io.StringIO(render_scores_csv("d", SETS))))
     assert [(row["generator_seed"], row["lite0_kernel"]) for row in rows] == [("0", "1.0"), ("1", "2.0"), ("2", "3.0")]
 

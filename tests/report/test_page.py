@@ -1,15 +1,20 @@
 """The report is one sound page that needs nothing else, and everything beside it is written whole."""
 
+import base64
 import csv
+import io
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_tree, write_json, write_text
 from data.pairs.image_io import write_image
-from evaluation.page.page import Picture, Report, render_report, write_report
+from evaluation.page.page import render_report, write_report
+from evaluation.page.pictures import MOST_PX, Picture
+from evaluation.page.report import Report
 from evaluation.results.results import Grid, RunKey, read_runs, read_scores
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -21,7 +26,7 @@ class Page(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.links, self.tags, self.text = [], [], [], ""
+        self.open, self.links, self.ids, self.tags, self.text = [], [], [], [], ""
         self.feed(page)
         self.close()
         assert self.open == []
@@ -29,6 +34,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        self.ids += [value for name, value in attrs if name == "id"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -50,14 +56,32 @@ def page_of(tree, grid, pictures=(), provenance=PROVENANCE):
     return page, Page(page)
 
 
-def test_the_page_is_sound_and_asks_for_nothing(tree):
-    page, read = page_of(tree, tree.grid(), [Picture("phantom", "pairs", "siamese", b"\x89PNG")])
+def test_the_page_is_sound_and_asks_for_nothing(tree, tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    page, read = page_of(tree, tree.grid(), [Picture("phantom", "pairs", "siamese", tmp_path / "a.png")])
     assert page.startswith("<!doctype html>")
     assert "script" not in read.tags
     assert "link" not in read.tags
-    assert read.links == ["data:image/png;base64,iVBORw=="]
+    (picture,) = (link for link in read.links if not link.startswith("#"))
+    assert picture.startswith("data:image/jpeg;base64,")
     assert "url(" not in page
     assert "@import" not in page
+
+
+def test_the_contents_lead_to_every_section(tree):
+    _, read = page_of(tree, tree.grid())
+    assert len(read.ids) == len(set(read.ids))
+    assert sorted(link.removeprefix("#") for link in read.links) == sorted(read.ids)
+    assert {"results-ph2", "scores-ph2", "what", "mind", "from"} < {*read.ids}
+
+
+def test_an_image_is_no_larger_than_it_is_shown(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 2 * MOST_PX, 3), dtype=np.uint8)
+    write_image(tmp_path / "a.png", noise)
+    uri = Picture("d", "pairs", "a", tmp_path / "a.png").uri
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as shown:
+        assert shown.size == (MOST_PX, 100)
+    assert len(uri) < (tmp_path / "a.png").stat().st_size / 5
 
 
 def test_text_is_escaped(tree):
@@ -70,7 +94,7 @@ def test_text_is_escaped(tree):
 
 def test_the_verdict_comes_first_and_one_seed_is_no_evidence(tree):
     _, read = page_of(tree, tree.grid())
-    assert read.text.index("Higher than both baselines in each of 3 seeds") < read.text.index("What this is")
+    assert read.text.index("Higher than both baselines in each of 3 seeds") < read.text.index("A generator learns")
     _, read = page_of(tree, tree.grid(seeds=[0]))
     assert "Higher than both baselines" not in read.text
     assert read.text.count("No evidence either way: one seed") == 4
@@ -148,17 +172,21 @@ def test_everything_is_written_and_twice_the_same(tree, tmp_path):
     }
     assert {path.relative_to(out / "figures").as_posix() for path in (out / "figures").rglob("*.png")} == {
         "phantom/siamese-random.png",
-        "phantom/volume.png",
-        "ph2/volume.png",
+        "phantom/methods-random.png",
     }
     page = (out / "report.html").read_text()
+    assert {path.relative_to(out / "figures").as_posix() for path in (out / "figures").rglob("*.svg")} == {
+        "phantom/volume.svg",
+        "ph2/volume.svg",
+    }
     assert page.index("Features of real and synthetic images") < page.index("What looks most like a copy")
-    assert "<summary>siamese-random</summary>" in page
+    assert page.index("What looks most like a copy") < page.index("<figcaption>siamese-random.</figcaption>")
     with (out / "plots/ph2/unet/controlnet-wc05-random.csv").open(newline="") as file:
         assert [row["multiple"] for row in csv.DictReader(file)] == ["0", "1", "2"]
-    links = Page((out / "report.html").read_text()).links
-    assert len(links) == 5
-    assert all(link.startswith("data:image/png;base64,") for link in links)
+    links = [link for link in Page(page).links if not link.startswith("#")]
+    assert len(links) == 6
+    assert all(link.startswith(("data:image/jpeg;base64,", "data:image/svg+xml;base64,")) for link in links)
+    assert len(page) < 800_000
 
 
 @pytest.mark.heavy

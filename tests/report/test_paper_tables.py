@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.figures.plots import Looks
 from evaluation.paper.facts import read_paper
 from evaluation.paper.pages import write_paper
 from evaluation.paper.render import escape, missing, notes, render_csv, render_latex, render_markdown, text_table, title
@@ -346,11 +347,11 @@ def test_nothing_is_written_for_other_data_sets_and_everything_for_the_papers(tm
     run = Run(run.key, {"mDice_classavg": 0.88, "mIoU_classavg": 0.83}, run.details)
     presets = {"figure7": [preset([run.key])]}
     assert paper_tables([run], [], Grid((RunKey("phantom", "unet", "real", "real", 1, 0),)), presets) == []
-    write_paper(tmp_path / "none", [])
+    write_paper(tmp_path / "none", [], Looks())
     assert [path.name for path in (tmp_path / "none").iterdir()] == ["README.md"]
     tables = paper_tables([run], [], Grid((run.key,)), presets)
     assert [table.key for table in tables if table.asked] == ["figure7"]
-    write_paper(tmp_path / "paper", tables)
+    write_paper(tmp_path / "paper", tables, Looks())
     keys = [*(f"table{n}" for n in range(1, 7)), "figure7"]
     wanted = {f"{key}.{kind}" for key in keys for kind in ("md", "csv", "tex")} | {"README.md"}
     assert {path.name for path in (tmp_path / "paper").iterdir()} == wanted | {"figure7.png", "figure7.svg"}

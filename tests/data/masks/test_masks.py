@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from data.drawing import rgb
 from data.masks.config import AnyTransform, RealMasks, TransformedMasks
 from data.masks.constraints import broken_constraint
 from data.masks.masks import transform_mask, write_masks
@@ -260,8 +261,8 @@ def test_the_preview_shows_parents_beside_their_copies(real, tmp_path):
     assert shown.shape == (6 * 132, 4 * 132, 3)
     first = shown[:128:2, :128:2] > 128
     assert (first[..., 0] == real.mask(real.pairs[0])).mean() > 0.99
-    assert ((shown[:, 132:] == (255, 60, 60)).all(2)).any()
-    assert not ((shown[:, :128] == (255, 60, 60)).all(2)).any()
+    assert ((shown[:, 132:] == rgb("mask")).all(2)).any()
+    assert not ((shown[:, :128] == rgb("mask")).all(2)).any()
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from PIL import Image
 from evaluation.audit.colour import lab_statistics, set_histogram
 from evaluation.audit.thumbnails import symmetries
 from evaluation.figures.distributions import draw_colour, draw_tsne, tsne
-from evaluation.figures.plots import draw_reason
+from evaluation.figures.plots import Looks, draw_reason
 from evaluation.figures.sheets import copy_sheet, turned_like
+
+SETS, LOOKS = {"a": ("x", "real"), "b": ("x", "random"), "s": ("y", "real")}, Looks(["x", "y"], ["real", "random"])
 
 
 @pytest.fixture
@@ -57,10 +59,10 @@ def test_a_picture_that_cannot_be_drawn_says_why(tmp_path) -> None:
 
 def test_the_drawn_map_and_its_table(tmp_path) -> None:
     places = {name: np.random.default_rng(seed).normal(size=(9, 2)) for seed, name in enumerate(("real", "a", "b"))}
-    draw_tsne(places, tmp_path / "one.png", "how it was made")
-    draw_tsne(places, tmp_path / "two.png", "how it was made")
+    draw_tsne(places, SETS, LOOKS, tmp_path / "one.png", "how it was made")
+    draw_tsne(places, SETS, LOOKS, tmp_path / "two.png", "how it was made")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    draw_tsne({"real": places["real"]}, tmp_path / "alone.png", "")
+    draw_tsne({"real": places["real"]}, SETS, LOOKS, tmp_path / "alone.png", "")
     assert size_of(tmp_path / "one.png")[0] > size_of(tmp_path / "alone.png")[0]
     with (tmp_path / "one.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -71,9 +73,9 @@ def test_the_drawn_map_and_its_table(tmp_path) -> None:
 def test_colour_histograms_are_drawn_the_same_twice(tmp_path, draw) -> None:
     histograms = {name: set_histogram(lab_statistics(draw(3, seed)[0]).histogram) for seed, name in enumerate("rs")}
     for name in ("one.png", "two.png"):
-        draw_colour(histograms, tmp_path / name)
+        draw_colour(histograms, SETS, LOOKS, tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    draw_colour({"r": histograms["r"]}, tmp_path / "alone.png")
+    draw_colour({"r": histograms["r"]}, SETS, LOOKS, tmp_path / "alone.png")
     assert (tmp_path / "alone.png").read_bytes() != (tmp_path / "one.png").read_bytes()
 
 
