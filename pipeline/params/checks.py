@@ -111,7 +111,7 @@ def _check_data(params: Params) -> Iterable[str]:
         row, needs = params.datasets[dataset], NEEDS[params.generators[name].method]
         if needs.normal and not row.normal:
             yield (
-                f"datasets.{dataset}.normal: generators.{name} trains on images without a lesion: say where they are, "
+                f"datasets.{dataset}.normal: generators.{name} needs images without a lesion: say where they are, "
                 "such as normal: {path: train/good}, or normal: {crops: 200}, squares of training images"
             )
         if needs.emits_masks and len(getattr(row, "classes", ())) > 1:

@@ -76,7 +76,9 @@ class Inversion:
         steps = work / "steps"
         train_steps(self.words, name, row, loss_of_batch, seed, row.checkpoint_steps, steps, what="masks",
                     schedule="constant")  # fmt: skip
-        save_file(self.words.state_dict(), work / SAVED)
+        part = (work / SAVED).with_suffix(".part")  # a kill leaves no file that is half written
+        save_file(self.words.state_dict(), part)
+        part.rename(work / SAVED)
 
     @torch.inference_mode()
     def draw(self, seeds: Sequence[int], side: int) -> np.ndarray:

@@ -357,7 +357,7 @@ def test_a_generator_of_normal_images_names_both_keys(monkeypatch):
     params = read_params(ROOT / "params.yaml")
     monkeypatch.setitem(checks.NEEDS, "siamese", Needs(normal=True, emits_masks=True))
     (problem,) = checks._check_data(params)
-    assert problem.startswith("datasets.phantom.normal: generators.siamese trains on images without a lesion")
+    assert problem.startswith("datasets.phantom.normal: generators.siamese needs images without a lesion")
     row = params.datasets["phantom"].model_copy(update={"normal": Normal(count=4)})
     assert list(checks._check_data(params.model_copy(update={"datasets": {"phantom": row}}))) == []
 

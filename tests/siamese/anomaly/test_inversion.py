@@ -47,6 +47,20 @@ def test_the_words_alone_learn_and_resume_to_the_byte(learned, base_dir, real, t
     assert (tmp_path / module.SAVED).read_bytes() == (work / module.SAVED).read_bytes()
 
 
+def test_a_kill_while_words_are_written_leaves_no_words(base_dir, real, tmp_path, monkeypatch):
+    def cut(tensors, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "save_file", cut)
+        with pytest.raises(KeyboardInterrupt):
+            Inversion(ROW, base_dir).learn("new", real.masks(), tmp_path)
+    assert not (tmp_path / module.SAVED).exists()
+    Inversion(ROW, base_dir).learn("new", real.masks(), tmp_path)
+    assert [path.name for path in tmp_path.glob("words.*")] == [module.SAVED]
+
+
 def test_a_mask_depends_on_its_seed_alone(learned):
     found = learned[0]
     together = found.draw([3, 4], 16)
