@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.drawing import Lines, enlarged, enlarged_mask, evenly, outlined
+from data.drawing import enlarged, enlarged_mask, evenly, line, outlined
 from data.pairs.errors import UserError
 from data.pairs.manifest import MANIFEST, Pair, PairSet, content, read_pairs
 from data.pairs.parallel import threaded
@@ -23,7 +23,6 @@ from segmentation.inference.predict import Segmenter, load_segmenter
 CELL_PX = (256, 512)  # smaller images are enlarged to the first, larger ones reduced to the second
 HELD_OUT = 100  # images that say how far from the training images a real one lies
 JUDGE = "The judge, a segmenter trained on real pairs,"
-FOUND: Lines = (((0, 0, 0), 4), ((255, 255, 0), 2))
 
 
 class Look(NamedTuple):
@@ -58,7 +57,7 @@ def outlines(pairs: PairSet, project: Path, dataset: str) -> Look:
     (pair,) = pairs.pairs
     image, mask = pairs.image(pair), pairs.mask(pair)
     cell_px = _cell_px(image)
-    picture = outlined(enlarged(image, cell_px), enlarged_mask(mask, cell_px))
+    picture = outlined(enlarged(image, cell_px), enlarged_mask(mask, cell_px), line("mask"))
     folder = project / paths.judge(dataset)
     if not (folder / WEIGHTS).is_file():
         return Look(picture, f"No judge of {dataset} is trained: dvc repro judge@{dataset} trains one.")
@@ -66,7 +65,7 @@ def outlines(pairs: PairSet, project: Path, dataset: str) -> Look:
     agreement = float(dice(found[None], mask[None])[0])
     if not found.any():
         return Look(picture, f"{JUDGE} finds no lesion.")
-    picture = outlined(picture, enlarged_mask(found.astype(np.uint8), cell_px), FOUND)
+    picture = outlined(picture, enlarged_mask(found.astype(np.uint8), cell_px), line("prediction"))
     return Look(picture, f"{JUDGE} agrees with the mask to a Dice of {agreement:.2f}.")
 
 
