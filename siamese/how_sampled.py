@@ -12,6 +12,7 @@ from data.pairs.errors import UserError, one_line
 from siamese.config.sections import SamplingConfig
 
 PAPER = {"steps": 50, "guidance": 9.0, "batch": 8, "seed": 0}  # as presets/_paper.yaml has them
+SETTINGS = tuple(name for name in SamplingConfig.model_fields if name != "seed")  # that may be changed
 OWN_STEPS = ("arsdm", "anomaly_diffusion")  # methods whose row says how they are sampled
 
 
@@ -47,5 +48,5 @@ def sampling_of(project: Path | None, changes: Mapping[str, Any]) -> tuple[Sampl
     """
     section, source = _section(project)
     title = f"how to sample is not clear (changes to sampling of {source})"
-    known = f"settings are {', '.join(name for name in SamplingConfig.model_fields if name != 'seed')}"
+    known = f"settings are {', '.join(SETTINGS)}"
     return validated(SamplingConfig, section | dict(changes), title, [known]), source

@@ -39,3 +39,10 @@ def chromium(downloads: Path | None = None, width: int = 1200, height: int = 900
             yield driver
         finally:
             driver.quit()
+
+
+def find(page, selector: str):
+    """Return the first element of a page that a CSS selector finds."""
+    from selenium.webdriver.common.by import By
+
+    return page.find_element(By.CSS_SELECTOR, selector)

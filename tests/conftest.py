@@ -19,10 +19,25 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow") and os.environ.get("SIAMESE_SLOW") != "1":
             item.add_marker(pytest.mark.skip(reason="slow; set SIAMESE_SLOW=1"))
-        if hasattr(item.module, "chromium"):
+        if hasattr(item.module, "chromium") or "browser" in item.fixturenames:
             item.add_marker(pytest.mark.heavy)
     modules = [list(module) for _, module in groupby(items, lambda item: item.path)]
     items[:] = [item for module in sorted(modules, key=rank) for item in module]
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    """The folder in which `browser` saves what it downloads."""
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads):
+    """A Chromium for the tests of a module, which are skipped where there is none."""
+    from tests.browser import chromium
+
+    with chromium(downloads) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session", autouse=True)

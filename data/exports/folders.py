@@ -81,8 +81,6 @@ def imagefolder(bundle: Bundle, folder: Path, options: Options) -> None:
             lines.append(json.dumps({"file_name": image, "mask_file_name": mask, **facts(item)}) + "\n")
         write_text(folder / name / "metadata.jsonl", "".join(lines))
     files = "".join(f"  - split: {name}\n    path: {name}/**\n" for name in names)
-    header = (
-        f"---\ntask_categories:\n- image-segmentation\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n\n"
-    )
+    header = f"---\n{TASK}configs:\n- config_name: default\n  data_files:\n{files}---\n\n"
     how = OF_IMAGEFOLDER + mask_values(bundle)
     write_readme(folder / "README.md", bundle, f"{options.name}: ImageFolder", how, header)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data.pairs.errors import UserError
-from pipeline.params.options import SETTINGS, reading_of, value_of
+from pipeline.params.options import reading_of, value_of
 from siamese.config.sections import SamplingConfig
+from siamese.how_sampled import SETTINGS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

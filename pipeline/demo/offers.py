@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 from data.pairs.errors import UserError
 from data.pairs.image_io import levels
-from pipeline.params.options import SETTINGS
 from siamese.config.sections import SamplingConfig
 from siamese.found import Found, find_generator
-from siamese.how_sampled import OWN_STEPS
+from siamese.how_sampled import OWN_STEPS, SETTINGS
 from siamese.method.checkpoint import read_config
 
 GENERATORS = Path("outputs/generators")

@@ -7,9 +7,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from data.pairs.errors import UserError, one_line
-from siamese.config.sections import SamplingConfig
-
-SETTINGS = tuple(name for name in SamplingConfig.model_fields if name != "seed")
 
 
 def value_of(text: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.mos.ratings import read_key, read_ratings
 from evaluation.mos.score import score
-from tests.browser import chromium
+from tests.browser import find
 from tests.evaluation.mos.sets import write_toy_deck
 
 IMAGES, PRACTICE = 4, 2
@@ -23,17 +23,6 @@ def deck(tmp_path_factory):
     return write_toy_deck(tmp_path_factory.mktemp("mos"), IMAGES, PRACTICE)
 
 
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory):
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(downloads):
-    with chromium(downloads) as driver:
-        yield driver
-
-
 @pytest.fixture
 def page(browser, deck, downloads):
     """Return the browser at the start of the deck, as on a machine that never saw it."""
@@ -43,12 +32,6 @@ def page(browser, deck, downloads):
     for path in downloads.iterdir():
         path.unlink()
     return browser
-
-
-def find(page, selector):
-    from selenium.webdriver.common.by import By
-
-    return page.find_element(By.CSS_SELECTOR, selector)
 
 
 def keys(page, *pressed):

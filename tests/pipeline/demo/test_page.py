@@ -10,21 +10,10 @@ from PIL import Image
 
 from data.pairs.files import sha256_tree
 from pipeline.cli import main
-from tests.browser import chromium
+from tests.browser import find
 from tests.siamese.generate.conftest import GENERATOR
 
 WAIT_S = 120
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory):
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(downloads):
-    with chromium(downloads) as driver:
-        yield driver
 
 
 @pytest.fixture
@@ -33,12 +22,6 @@ def page(browser, page_server):
     browser.get(page_server.url)
     until(lambda: find(browser, "#make").is_enabled())
     return browser
-
-
-def find(page, selector):
-    from selenium.webdriver.common.by import By
-
-    return page.find_element(By.CSS_SELECTOR, selector)
 
 
 def asked_for(page):
