@@ -12,7 +12,7 @@ from data.pairs.errors import UserError, one_line
 from siamese.config.sections import SamplingConfig
 
 PAPER = {"steps": 50, "guidance": 9.0, "batch": 8, "seed": 0}  # as presets/_paper.yaml has them
-SETTINGS = tuple(name for name in SamplingConfig.model_fields if name != "seed")  # that may be changed
+SETTINGS = tuple(name for name in SamplingConfig.model_fields if name not in ("seed", "strength"))  # to change
 OWN_STEPS = ("arsdm", "anomaly_diffusion")  # methods whose row says how they are sampled
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from data.masks.given_config import Copies, DatasetMasks, FolderMasks
+from data.masks.given_config import Copies, DatasetMasks, FolderMasks, PseudoMasks
 from data.pairs.config import Config, Count, Probability
 
 if TYPE_CHECKING:
@@ -196,4 +196,4 @@ class ShapesMasks(Config):
 
 
 PlacedMasks = RealMasks | TransformedMasks | InvertedMasks | ShapesMasks  # each in the place of a real one
-Masks = Annotated[PlacedMasks | FolderMasks | DatasetMasks, Field(discriminator="kind")]
+Masks = Annotated[PlacedMasks | FolderMasks | DatasetMasks | PseudoMasks, Field(discriminator="kind")]

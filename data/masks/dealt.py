@@ -15,7 +15,7 @@ from data.masks.constraints import touches_border
 from data.masks.given import Given
 from data.masks.given_config import GivenMasks
 from data.masks.preview import GAP_PX, TILE_PX, mask_tile
-from data.pairs.files import whole_folder
+from data.pairs.files import copy_file, whole_folder
 from data.pairs.image_io import write_image, write_mask
 from data.pairs.manifest import Pair, class_names, complete, content, file_names, write_manifest
 from data.pairs.parallel import threaded
@@ -29,7 +29,7 @@ SHOWN, COLUMNS = 32, 8  # of the preview
 def write_given(given: Sequence[Given], count: int, name: str, row: GivenMasks, out: Path) -> dict:
     """Write `count` masks a copy to out/<copy>/ and a picture of some of the first; return what was counted.
 
-    A folder of masks is a pair set without images, with provenance.csv beside its manifest.
+    A folder of masks is a pair set, without images unless the masks came with them, and provenance.csv beside it.
     """
     order = sorted(given, key=lambda mask: item_seed(row.seed, "given", mask.row.id))
     tasks = [
@@ -41,7 +41,10 @@ def write_given(given: Sequence[Given], count: int, name: str, row: GivenMasks, 
         def write(task: tuple[int, int, Given]) -> tuple[Pair, dict[str, object]]:
             copy, use, mask = task
             mask_id, labels = f"{mask.row.id}-{name}-{use}", mask.labels
-            pair = replace(mask.row, id=mask_id, mask=file_names(mask_id)[1])
+            image, mask_name = file_names(mask_id)
+            pair = replace(mask.row, id=mask_id, image=image if mask.image else "", mask=mask_name)
+            if mask.image:
+                copy_file(mask.image, folder / str(copy) / image)
             write_mask(folder / str(copy) / pair.mask, labels, len(class_names(pair)))
             pair = complete(folder / str(copy), pair)
             facts = {"area": pair.foreground, "touches_border": int(touches_border(content(pair, labels)))}

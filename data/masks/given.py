@@ -1,11 +1,12 @@
 """A mask that is given and not made: what is known of it, and what it must fit."""
 
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data.mask_files.checks import MaskFacts
+from data.mask_files.checks import MaskFacts, mask_facts
 from data.masks.constraints import Array
 from data.pairs.errors import UserError
 from data.pairs.manifest import Pair, PairSet, class_names
@@ -20,6 +21,7 @@ class Given(NamedTuple):
     packed: bytes  # its labels, compressed: a large folder fits into memory
     side: int
     facts: MaskFacts
+    image: Path | None = None  # the file of the image that it came with
 
     @property
     def labels(self) -> Array:
@@ -49,3 +51,14 @@ def check_classes(name: str, where: str, said: tuple[str, ...], real: PairSet) -
     if said != (classes if len(classes) > 1 else ()):
         wanted = f"the classes {', '.join(classes)}, in this order" if len(classes) > 1 else "one class of lesion"
         raise UserError(f"masks.{name}: the data set has {wanted}, and {where} has {', '.join(said) or 'one class'}")
+
+
+def pseudo_masks(pseudo: PairSet, name: str) -> list[Given]:
+    """Return the masks that a segmenter gave images without one, each with its image and of no labelled parent."""
+
+    def given(pair: Pair) -> Given:
+        labels = pseudo.labels(pair)
+        row = Pair(pair.id, "", "", "train", name, classes=pair.classes)
+        return given_mask(row, pair.id, labels, mask_facts(labels, pair.id))._replace(image=pseudo.folder / pair.image)
+
+    return [given(pair) for pair in pseudo.pairs]

@@ -51,3 +51,9 @@ class DatasetMasks(GivenMasks):
     dataset: str = Field(description="name of its row; it is prepared, and need not be compared")
     split: SplitName = Field(default="train", description="another split only where the data set is not compared")
     without: tuple[str, ...] = Field(default=(), description="ids of its pairs that are left out")
+
+
+class PseudoMasks(GivenMasks):
+    """Masks of the images without masks, by a segmenter of the row `judge`; sampling.strength: from these images on."""
+
+    kind: Literal["pseudo"]

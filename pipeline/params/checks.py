@@ -11,7 +11,7 @@ from typing import Any
 from data.config_errors import dangling
 from pipeline.params import paths
 from pipeline.params.blocks import BLOCKS, REFERENCES
-from pipeline.params.mask_checks import check_masks
+from pipeline.params.mask_checks import check_masks, pseudo_masks
 from pipeline.params.schema import Params
 from siamese.config.base import PretrainedHere
 from siamese.config.rows import HintRow, downsampling
@@ -128,6 +128,7 @@ def _check_pseudo(params: Params) -> Iterable[str]:
         f"generators.{name}" for name in grid.generators if getattr(params.generators[name], "pseudo_masks", False)
     ]
     wanted += [f"baselines.{name}" for name in grid.baselines if params.baselines[name].kind == "pseudo"]
+    wanted += [f"masks.{name}" for name in pseudo_masks(params)]
     for dataset, where in product(grid.datasets, wanted):
         row = params.datasets[dataset]
         if not getattr(row, "unlabelled", ()):

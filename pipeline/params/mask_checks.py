@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data.config_errors import dangling
-from data.masks.config import DatasetMasks, FolderMasks, InvertedMasks, RealMasks, ShapesMasks
+from data.masks.config import DatasetMasks, FolderMasks, InvertedMasks, PseudoMasks, RealMasks, ShapesMasks
 from pipeline.params import paths
 from pipeline.params.schema import Params
+from siamese.config.rows import LatentRow
 from siamese.config.sections import NEEDS
 
 
@@ -77,7 +78,7 @@ def _check_filters(params: Params) -> Iterable[str]:
     without = [
         name
         for name in grid.masks
-        if isinstance(params.masks[name], InvertedMasks | ShapesMasks | FolderMasks | DatasetMasks)
+        if isinstance(params.masks[name], InvertedMasks | ShapesMasks | FolderMasks | DatasetMasks | PseudoMasks)
     ]
     for name in grid.filters if grid.datasets and grid.generators else ():
         if without and params.filters[name].match_colour:
@@ -85,6 +86,28 @@ def _check_filters(params: Params) -> Iterable[str]:
                 f"filtered.filters: {name} takes colours from the real image of each mask (match_colour), and masks of "
                 f"{', '.join(without)} have none: take such filters, or such masks, out of filtered"
             )
+
+
+def pseudo_masks(params: Params) -> list[str]:
+    """Return the names of the masks in use that come with an image, which a segmenter has found them in."""
+    names = dict.fromkeys((*params.comparison.masks, *params.volume.masks))
+    return [name for name in names if isinstance(params.masks[name], PseudoMasks)]
+
+
+def _check_strength(params: Params) -> Iterable[str]:
+    """Yield a line where no image could start from another one, though it is asked for."""
+    if params.sampling.strength == 1:
+        return
+    if not pseudo_masks(params):
+        yield (
+            "sampling.strength: below 1 images start from those that masks came with, and no masks of kind: pseudo are "
+            "in comparison.masks or volume.masks: add some, or remove it"
+        )
+        return
+    for name in params.comparison.generators:
+        if not isinstance(params.generators[name], LatentRow):
+            method = params.generators[name].method
+            yield f"sampling.strength: generators.{name} ({method}) cannot start from an image: leave it out, or set 1"
 
 
 def check_masks(params: Params) -> Iterable[str]:
@@ -100,3 +123,4 @@ def check_masks(params: Params) -> Iterable[str]:
             yield from _check_classes(params, name, datasets)
             yield from _check_source(params, name)
     yield from _check_filters(params)
+    yield from _check_strength(params)

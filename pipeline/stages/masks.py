@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from data.masks.masks import write_masks
-from data.pairs.files import code_fingerprint, sha256_tree, work_folder
+from data.pairs.files import code_fingerprint, sha256_tree, whole_folder, work_folder
 from pipeline.params import paths
 
-READS = {"row": "masks.{masks}"}
+READS = {"row": "masks.{masks}", "judge": "judge"}
 
 
 def new_masks(dataset: str, name: str, row) -> dict:
@@ -53,14 +53,36 @@ def _write_given(dataset: str, name: str, row, out: Path) -> dict:
     return {**counts, "manifest_sha256": sha256_file(source / MANIFEST)}
 
 
-def make_masks(dataset: str, name: str, row, out: Path) -> dict:
+def _write_pseudo(dataset: str, name: str, row, judge, out: Path) -> dict:
+    """Write the masks of a segmenter with their images; they stay in .work, so that more copies train no other one."""
+    from data.masks.dealt import write_given
+    from data.masks.given import pseudo_masks
+    from data.pairs.manifest import MANIFEST, read_pairs
+    from data.pairs.prepared import Prepared, read_lone_images
+    from segmentation.training.pseudo import write_pseudo_pairs
+
+    real, lone = Prepared(paths.processed(dataset)).train, read_lone_images(paths.unlabelled(dataset))
+    fingerprint = {"data": sha256_tree(real.folder, lone.folder), "judge": judge.model_dump(mode="json")}
+    fingerprint |= {"code": code_fingerprint("data.pairs", "segmentation")}
+    with work_folder(f"masks/{dataset}/{name}", fingerprint, keep=True) as work:
+        if not (work / "pairs" / MANIFEST).is_file():
+            with whole_folder(work / "pairs") as folder:
+                write_pseudo_pairs(real, lone, judge, name, folder)
+        return write_given(pseudo_masks(read_pairs(work / "pairs"), name), len(real), name, row, out)
+
+
+def make_masks(dataset: str, name: str, row, judge, out: Path) -> dict:
     """Write the masks of every copy of a row to out/<copy>/ and return what was counted.
+
+    `judge` is the row of the segmenter that masks of kind pseudo are made with.
 
     Raises: UserError when no new mask could be drawn, or given masks cannot be used.
     """
-    from data.masks.config import DatasetMasks, FolderMasks
+    from data.masks.config import DatasetMasks, FolderMasks, PseudoMasks
     from data.pairs.manifest import read_pairs
 
+    if isinstance(row, PseudoMasks):
+        return _write_pseudo(dataset, name, row, judge, out)
     if isinstance(row, FolderMasks | DatasetMasks):
         return _write_given(dataset, name, row, out)
     return write_masks(
@@ -74,4 +96,4 @@ def run(item: dict, params) -> None:
 
     dataset, name = item["dataset"], item["masks"]
     out = paths.masks(dataset, name)
-    write_json(out / "counts.json", make_masks(dataset, name, params.row, out))
+    write_json(out / "counts.json", make_masks(dataset, name, params.row, params.judge, out))

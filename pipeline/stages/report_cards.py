@@ -69,7 +69,7 @@ def card_facts(
         versions=versions,
         filters=_filters(params, dataset, name_on_disk, masks, filter_name),
         unlabelled=_unlabelled(params, dataset),
-        near_copies=NEEDS[row.method].near_copies,
+        near_copies=NEEDS[row.method].near_copies or made_by.get("near-copy") == "yes",
         own_masks=NEEDS[row.method].emits_masks,
         **terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads),
     )

@@ -6,7 +6,7 @@ from data.pairs.files import is_main_process
 from pipeline.stages.masks import make_masks
 from pipeline.stages.sample import sample_multiple
 
-READS = {"sampling": "sampling", "row": "masks.{masks}"}
+READS = {"sampling": "sampling", "row": "masks.{masks}", "judge": "judge"}
 
 
 def run(item: dict, params) -> None:
@@ -21,7 +21,7 @@ def run(item: dict, params) -> None:
         folder = work / "masks"
         if is_main_process():
             row = params.row.model_copy(update={"copies": item["multiple"]})
-            make_masks(item["dataset"], item["masks"], row, folder)
+            make_masks(item["dataset"], item["masks"], row, params.judge, folder)
         accelerator().wait_for_everyone()
         return folder
 

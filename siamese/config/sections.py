@@ -39,6 +39,7 @@ class Needs(NamedTuple):
     emits_masks: bool = False  # makes the mask with the image, so that only ids and numbers of real masks count
     unconditional: bool = False  # and this mask comes from no training pair, so that the pair has no parent
     near_copies: bool = False  # samples are near copies of training images, which nobody should publish as new ones
+    starts: bool = False  # samples start from the image that a mask came with: sampling.strength
 
 
 NEEDS: dict[str, Needs] = {
@@ -101,6 +102,12 @@ class SamplingConfig(Config):
     eta: Probability = Field(
         default=0.0,
         description="of ddim: share of the training process's noise that each step adds anew; effect: docs/methods.md",
+    )
+    strength: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="of masks of kind pseudo: share of the steps, begun at their image with noise on; 1: noise alone",
     )
     mask_guidance: float = Field(
         default=1.0,

@@ -23,6 +23,7 @@ class Request(NamedTuple):
     reference: np.ndarray | None = None  # uint8 (H, W, 3): the real image that the mask belongs to
     normal: np.ndarray | None = None  # uint8 (H, W, 3): an image without a lesion
     parent: str = ""  # id of the training pair that the mask comes from
+    start: np.ndarray | None = None  # uint8 (H, W, 3): the image that the mask came with, to start from
 
 
 class Drawn(NamedTuple):
@@ -122,6 +123,8 @@ def requests_for(
             chosen = fitting[item_seed(seed, "normal", pair.id, *again) % len(fitting)]
             normal, text["normal"] = pools.normal.image(chosen), chosen.id
             text |= {BOX: chosen.box} if chosen.box != pair.box else {}
+        if started := needs.starts and bool(pair.image):
+            text["near-copy"] = "yes"  # whatever the strength: what is left of an image nobody can say beforehand
         request = Request(
             id=pair.id,
             mask=masks.hint(pair),
@@ -129,6 +132,7 @@ def requests_for(
             reference=pools.real.image(parents[pair.id]) if pools.real and parents else None,
             normal=normal,
             parent=pair.parent,
+            start=masks.image(pair) if started else None,
         )
         requests.append((request, text))
     return requests

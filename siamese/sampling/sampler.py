@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.pairs.training import accelerator
 from siamese.base.devices import moved, place
-from siamese.base.latents import image_hints, mask_hints
+from siamese.base.latents import image_hints, mask_hints, to_signed
 from siamese.base.load import load_scheduler, load_vae
 from siamese.config.rows import LatentRow, downsampling
 from siamese.config.sections import NEEDS, SamplingConfig
@@ -57,10 +57,13 @@ def denoise(
     *,
     images: Tensor | None = None,
     generators: Sequence[torch.Generator] = (),
+    start: Tensor | None = None,
 ) -> Tensor:
     """Return clean latents (B, C, h, w) from noise, for mask hints (B, 3, H, W) in [0, 1].
 
-    images: the hints of methods that see the real image, as the mask hints. `scheduler` gives the noise schedule. Where
+    images: the hints of methods that see the real image, as the mask hints. start: clean latents; then `latents` is the
+    noise on them where the last cfg.strength of the steps begin, and the others are left out (SDEdit, Meng et al.,
+    2108.01073, section 3; named as in diffusers). `scheduler` gives the noise schedule. Where
     cfg.eta is not 0, the generator of each image gives the noise of its steps (DDIM, Eq. 12 and 16). Guidance acts on
     the prompt alone: both halves keep every hint, as in the official sampler (spec 1.4, row 16). Mask guidance is
     classifier-free guidance (Ho & Salimans, 2207.12598, Eq. 6) on the hints instead: the noise goes away from what the
@@ -76,12 +79,16 @@ def denoise(
     guided_steps, mask_guided_steps = guided_range(cfg, cfg.guidance), guided_range(cfg, cfg.mask_guidance)
     adapted_steps = round(condition.adapter_share * cfg.steps)
     (all_times,) = moved([solver.timesteps], latents.device)
-    for index, timestep in enumerate(solver.timesteps):  # on the CPU, where the solver looks up its coefficients
+    first = 0 if start is None else cfg.steps - max(1, round(cfg.strength * cfg.steps))
+    if start is not None:
+        latents = scheduler.add_noise(start, latents, all_times[first].expand(count))
+    for index in range(first, len(solver.timesteps)):
+        timestep = solver.timesteps[index]  # on the CPU, where the solver looks up its coefficients
         guided = index in guided_steps
         inputs = torch.cat([latents, latents]) if guided else latents
         acting, text = (doubled, both_prompts) if guided else (condition, prompt)
         times = all_times[index].expand(len(inputs))
-        if index % cfg.encoder_every == 0 or index in (guided_steps.start, guided_steps.stop, adapted_steps):
+        if index % cfg.encoder_every == 0 or index in (first, guided_steps.start, guided_steps.stop, adapted_steps):
             residuals = summed_residuals(acting, inputs, times, text)
             adapter = acting.adapter if index < adapted_steps else ()
             features = unet_encode(unet, inputs, times, text, adapter)
@@ -102,6 +109,13 @@ def denoise(
             anew = {"eta": cfg.eta, "variance_noise": drawn(generators, latents.shape[1:]).to(latents.device)}
         latents = solver.step(noise, timestep, latents, **anew).prev_sample
     return latents
+
+
+@torch.inference_mode()
+def encode_images(vae: AutoencoderKL, images: np.ndarray, device: torch.device) -> Tensor:
+    """Return the scaled latents (B, C, h, w) of uint8 (B, H, W, 3): the means, since noise is added anyway."""
+    posterior = vae.encode(to_signed(images).to(device)).latent_dist
+    return posterior.mean * vae.config.scaling_factor
 
 
 @torch.inference_mode()
@@ -140,7 +154,8 @@ def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMSchedule
 
     Its settings are steps and guidance, and other options as JSON where they are not the paper's.
     """
-    processes, needs, cfg = accelerator(), NEEDS[trained.row.method], own_sampling(trained.row, cfg)
+    processes, cfg = accelerator(), own_sampling(trained.row, cfg)
+    needs = NEEDS[trained.row.method]._replace(starts=cfg.strength < 1)
     for network in trained.networks.all():
         place(network, processes.device)
     vae.to(processes.device, memory_format=torch.channels_last)
@@ -153,11 +168,13 @@ def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMSchedule
         hints = mask_hints(np.stack([request.mask for request in requests]), device)
         images = [request.reference for request in requests if request.reference is not None]
         shown = image_hints(np.stack(images), device) if needs.reference else None
+        begun = [request.start for request in requests if request.start is not None]
+        start = encode_images(vae, np.stack(begun), device) if begun else None
         side = hints.shape[-1] // downsampling(vae.config.block_out_channels)
         generators = generators_of([request.seed for request in requests])
         noise = drawn(generators, (vae.config.latent_channels, side, side)).to(device)
         with processes.autocast():
-            latents = denoise(trained, scheduler, noise, hints, cfg, images=shown, generators=generators)
+            latents = denoise(trained, scheduler, noise, hints, cfg, images=shown, generators=generators, start=start)
         for image in decode_images(vae, latents.float()):
             yield (image * 255).round().to(torch.uint8).numpy()
 

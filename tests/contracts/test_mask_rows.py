@@ -13,6 +13,7 @@ from tests.contracts.imports import ROOT
 SHIPPED = YAML(typ="safe").load(ROOT / "params.yaml")
 FOLDER = {"kind": "folder", "path": "/some/masks", "copies": 2}
 THEIRS = {"kind": "dataset", "dataset": "near", "copies": 2}
+PSEUDO = {"kind": "pseudo", "copies": 2}
 SHAPES = {"kind": "shapes", "copies": 2, "seed": 0}
 CLASSES = {"polyp": 1, "tool": 2}
 MINE = {"kind": "folder", "path": "/pairs", "size_px": 64, "prompt": "", "splits": {"train": 0.5, "test": 0.5}}
@@ -30,7 +31,9 @@ def problems_of(mine, block: str = "comparison", change=lambda data: None) -> li
 
 
 @pytest.mark.parametrize("block", ["comparison", "volume"])
-@pytest.mark.parametrize("row", [FOLDER, THEIRS, SHAPES, {**THEIRS, "split": "test"}, {**THEIRS, "dataset": "phantom"}])
+@pytest.mark.parametrize(
+    "row", [FOLDER, THEIRS, SHAPES, PSEUDO, {**THEIRS, "split": "test"}, {**THEIRS, "dataset": "phantom"}]
+)
 def test_rows_that_fit(row, block):
     assert problems_of(row, block) == []
 
@@ -50,6 +53,15 @@ def near_several(data) -> None:
 def by_its_own_image(data) -> None:
     data["generators"]["siamese"] = {"method": "controlnet_image", "hint": "hi", "hint_widths": [8, 16, 32]}
     data["volume"]["masks"] = ["real"]
+
+
+def from_images(data) -> None:
+    data["sampling"]["strength"] = 0.5
+
+
+def in_pixels(data) -> None:
+    from_images(data)
+    data["generators"]["siamese"] = {"method": "arsdm"}
 
 
 def by_colour(data) -> None:
@@ -76,6 +88,9 @@ def by_colour(data) -> None:
             by_its_own_image,
             "comparison.generators: siamese samples each mask with its own real image, so .* mine",
         ),
+        (FOLDER, from_images, "sampling.strength: below 1 .* no masks of kind: pseudo are in comparison.masks or vol"),
+        (PSEUDO, in_pixels, r"sampling.strength: generators.siamese \(arsdm\) cannot start from an image"),
+        (PSEUDO, by_colour, r"filtered.filters: strict takes colours .* \(match_colour\), and masks of mine have none"),
         (FOLDER, by_colour, r"filtered.filters: strict takes colours .* \(match_colour\), and masks of mine have none"),
     ],
 )
