@@ -6,6 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.pairs.manifest import content
+from data.pairs.prepared import LoneImages
 from evaluation.audit.colour import lab_statistics
 from evaluation.audit.mask_fidelity import Fidelity, Judge, mask_fidelity
 from evaluation.audit.thumbnails import thumbnails
@@ -48,3 +49,10 @@ def _inspect(images: Images, fidelity: Fidelity, batch: int, name: str) -> Featu
     }
     meta = {"reason": fidelity.reason, "split": images.set.folder.name, "size_px": list(images[0].shape[:2])}
     return Features(images.ids, arrays, meta)
+
+
+def inspect_lone(lone: LoneImages, *, batch: int) -> Features:
+    """Return the thumbnails (N, 32, 32, 3) of images without masks: a generator may have learnt these by heart too."""
+    blocks = [lone.rows[start : start + batch] for start in range(0, len(lone), batch)]
+    small = [thumbnails([lone.image(row) for row in rows]) for rows in blocks]
+    return Features([row.id for row in lone.rows], {"thumbnails": np.concatenate(small)}, {"split": "unlabelled"})

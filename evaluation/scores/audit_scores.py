@@ -15,6 +15,7 @@ from evaluation.scores.record import entry, mean_entry, spread, standard_error
 COLUMNS = (
     "id", "parent", "mask_fidelity", "colour_drift", "copy", "copy_distance", "nearest", "nearest_is_parent",
 )  # fmt: skip
+UNLABELLED = "Against the images without masks in place of the training images: "
 JUDGE = "the judge, a segmenter trained on real pairs only"
 
 
@@ -23,6 +24,15 @@ def copy_audit(parts: Mapping[str, Features], array: str, cfg: ScoresConfig) -> 
     sets = [parts[part][array] for part in ("train", "holdout", "synthetic")]
     parents = parts["synthetic"]["parents"].tolist()
     return copies.audit(*sets, train_ids=parts["train"].ids, parents=parents, quantile=cfg.copy_quantile)
+
+
+def unlabelled_entries(parts: Mapping[str, Features], cfg: ScoresConfig, backbone: str) -> Entries:
+    """Return the copy rate against the images without masks, which a base or a generator may have been trained on."""
+    if "unlabelled" not in parts:
+        return {}
+    found = copy_audit({**parts, "train": parts["unlabelled"]}, "thumbnails", cfg)
+    rate = copy_entries(found, len(parts["synthetic"]), backbone)["copy_rate"]
+    return {"copy_rate_unlabelled": {**rate, "definition": UNLABELLED + str(rate["definition"])}}
 
 
 def image_rows(parts: Mapping[str, Features], audit: CopyAudit, drift: np.ndarray) -> list[list[object]]:

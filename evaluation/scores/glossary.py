@@ -52,6 +52,9 @@ SCORES = {
     ),
     "copy_rate_parent": Score("Copies of the own mask's image", "lower", False, "The part that copies its own parent."),
     "copy_rate_other": Score("Copies of another image", "lower", False, "The part that copies another training image."),
+    "copy_rate_unlabelled": Score(
+        "Copies of images without masks", "lower", False, "The copy rate against the images without masks."
+    ),
     "closer_to_train": Score(
         "Nearer to training",
         "neither",

@@ -14,6 +14,7 @@ from evaluation.scores.audit_scores import (
     fidelity_entries,
     image_drift,
     image_rows,
+    unlabelled_entries,
 )
 from evaluation.scores.by_extractor import FAMILIES
 from evaluation.scores.distances import MIN_IMAGES
@@ -63,6 +64,7 @@ def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) ->
     audit, drift = copy_audit(inspected, "thumbnails", cfg), image_drift(inspected)
     n_synthetic = len(inspected["synthetic"])
     entries |= fidelity_entries(inspected) | copy_entries(audit, n_synthetic, THUMBNAILS)
+    entries |= unlabelled_entries(inspected, cfg, THUMBNAILS)
     if "clip_b32" in cfg.extractors:  # embeddings see copies that are cropped or moved
         backbone = str(features["clip_b32"]["synthetic"].meta["backbone"])
         entries |= copy_entries(copy_audit(features["clip_b32"], "features", cfg), n_synthetic, backbone, "_clip")
@@ -84,6 +86,8 @@ def _check(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -
     ]
     for name, parts in features.items():
         for part, found in inspected.items():
+            if part == "unlabelled":
+                continue
             if part not in parts or parts[part].ids != found.ids:
                 problems.append(f"{name}, {part}: other images than were inspected")
         alike = {str(parts[part].meta["weights"]) for part in parts}

@@ -15,6 +15,7 @@ from evaluation.audit.per_image import inspect_images
 from evaluation.features.config import FeaturesConfig, ScoresConfig
 from evaluation.features.extractors import extract_features
 from evaluation.features.images import Images
+from evaluation.features.store import Features
 from evaluation.scores.score import Scored, score
 
 SIZE = 64
@@ -95,12 +96,13 @@ def measure(judge) -> Callable[..., Scored]:
         cfg: ScoresConfig = ScoresConfig(extractors=("lite0",)),  # noqa: B008 (it is frozen)
         how: FeaturesConfig = FeaturesConfig(),  # noqa: B008
         weights: Mapping[str, Path] = {},
+        further: Mapping[str, Features] = {},
     ) -> Scored:
         parts = {"train": Images(real), "holdout": Images(holdout)}
         inspected = inspect_images({**parts, "synthetic": Images(synthetic)}, judge, batch=how.batch)
         parts |= {"codec": Images(real, codec=True), "synthetic": Images(synthetic)}
         features = {name: extract_features(name, real, parts, how, weights) for name in cfg.extractors}
-        return score(features, inspected, cfg)
+        return score(features, {**inspected, **further}, cfg)
 
     return measured
 

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from data.pairs.errors import UserError
 from data.pairs.files import sha256_file, write_json
 from data.pairs.manifest import PairSet
+from data.pairs.prepared import LoneImage, LoneImages
 from data.pretrained.lite0 import PACKAGE, SHA256
+from evaluation.audit.per_image import inspect_lone
 from evaluation.features.config import FeaturesConfig, ScoresConfig
 from evaluation.features.store import Features, read_features, write_features
 from evaluation.scores.audit_scores import COLUMNS
@@ -187,3 +189,19 @@ def test_score_settings_are_strict(wrong: dict[str, object]) -> None:
 def test_feature_settings_are_strict(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         FeaturesConfig(**wrong)
+
+
+@pytest.mark.heavy
+def test_copies_of_images_without_masks_are_counted_beside_the_others(sets, measure, tmp_path: Path) -> None:
+    """Copies of these are none of the labelled images; without such images the score is not there."""
+    pool = LoneImages(sets["copies"].folder, tuple(LoneImage(p.id, p.image, "", "", "") for p in sets["copies"].pairs))
+    parts = {"unlabelled": inspect_lone(pool, batch=7)}
+    real = sets["holdout"], sets["permuted"]
+    fresh, copied = (measure(*real, sets[name], further=parts) for name in ("synthetic", "copies"))
+    assert copied.flat["copy_rate_unlabelled"] == 1
+    assert copied.flat["copy_rate"] < 0.2
+    assert fresh.flat["copy_rate_unlabelled"] < 0.2
+    entry = copied.details["copy_rate_unlabelled"]
+    assert entry["definition"].startswith("Against the images without masks")
+    assert entry["n_real"] == len(pool)
+    assert "copy_rate_unlabelled" not in measure(sets["real"], sets["holdout"], sets["synthetic"]).flat
