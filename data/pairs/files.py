@@ -95,15 +95,22 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file beside its place and rename it, so that nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path, "tmp")
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` for a file that takes its place when the block ends well, and vanishes otherwise."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(target, "tmp")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        yield beside
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, of which nobody ever reads half."""
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:

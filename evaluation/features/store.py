@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.pairs.errors import UserError
+from data.pairs.files import whole_file
 
 SHOWN = 20  # images in one line of an error
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -39,18 +39,15 @@ def write_features(path: Path, features: Features) -> None:
     Raises: UserError naming every image whose features are not finite.
     """
     check_finite(path, features)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     arrays = dict(features.arrays) | {
         "ids": np.array(features.ids, dtype=str),
         "meta": np.array(json.dumps(features.meta, sort_keys=True)),
     }
-    with zipfile.ZipFile(beside, "w") as archive:
+    with whole_file(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name in sorted(arrays):
             array = io.BytesIO()
             np.save(array, arrays[name], allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", ZIP_DATE), array.getvalue())
-    beside.replace(path)
 
 
 def read_features(path: Path) -> Features:

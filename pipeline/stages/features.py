@@ -1,7 +1,7 @@
 """features: what one extractor says of one pair set; of the real pairs (source real) once for all methods."""
 
 from data.pairs.files import whole_folder
-from data.pairs.manifest import read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 
 READS = {"features": "features"}
@@ -23,7 +23,7 @@ def run(item: dict, params) -> None:
     from evaluation.features.store import write_features
 
     dataset, source, masks = item["dataset"], paths.seeded(item["source"], item["generator_seed"]), item["masks"]
-    real = read_pairs(paths.processed(dataset, "train"), empty=False)
+    real = Prepared(paths.processed(dataset)).train
     images = image_sets(paths.processed(dataset), None if source == "real" else paths.samples(dataset, source, masks))
     if source == "real":
         images["codec"] = Images(real, codec=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from data.pairs.assemble import drawn_files
 from data.pairs.files import write_json
 from data.pairs.manifest import Pair, PairSet, complete, read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 from pipeline.stages.sample import opened_generator
 
@@ -35,7 +36,7 @@ def run(item: dict, params) -> None:
     generator = paths.seeded(item["generator"], seed)
     source = paths.seeded(f"{item['generator']}-{item['filter']}", seed)
     synthetic = read_pairs(paths.samples(dataset, generator, masks))
-    train = read_pairs(paths.processed(dataset, "train"), empty=False)
+    train = Prepared(paths.processed(dataset)).train
     draws = further_draws(item, params.sampling, synthetic, row.best_of - 1) if row.best_of else []
 
     from evaluation.audit.filters import filter_pairs, write_set

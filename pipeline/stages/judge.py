@@ -8,9 +8,10 @@ READS = {"judge": "judge"}
 
 def run(item: dict, params) -> None:
     """Write outputs/judges/<dataset>/."""
-    from data.pairs.manifest import PairSet, read_pairs
+    from data.pairs.manifest import PairSet
+    from data.pairs.prepared import Prepared
     from segmentation.training.train import train
 
-    real = read_pairs(paths.processed(item["dataset"], "train"), empty=False)
+    real = Prepared(paths.processed(item["dataset"])).train
     with whole_folder(paths.judge(item["dataset"])) as out:
         train(real, PairSet(out, ()), params.judge, out, seed=0, settings="judge")

@@ -18,12 +18,12 @@ def new_masks(dataset: str, name: str, row) -> dict:
 
     if not isinstance(row, InvertedMasks):
         return {}
-    from data.pairs.manifest import read_pairs
+    from data.pairs.prepared import Prepared
     from data.pairs.training import accelerator
     from siamese.anomaly.inversion import inverted_masks
     from siamese.base.load import base_info
 
-    real, base_dir = read_pairs(paths.processed(dataset, "train"), empty=False), paths.base(dataset)
+    real, base_dir = Prepared(paths.processed(dataset)).train, paths.base(dataset)
     fingerprint = {
         "data": sha256_tree(real.folder),
         "base": base_info(base_dir)["sha256"],
@@ -79,15 +79,13 @@ def make_masks(dataset: str, name: str, row, judge, out: Path) -> dict:
     Raises: UserError when no new mask could be drawn, or given masks cannot be used.
     """
     from data.masks.config import DatasetMasks, FolderMasks, PseudoMasks
-    from data.pairs.manifest import read_pairs
+    from data.pairs.prepared import Prepared
 
     if isinstance(row, PseudoMasks):
         return _write_pseudo(dataset, name, row, judge, out)
     if isinstance(row, FolderMasks | DatasetMasks):
         return _write_given(dataset, name, row, out)
-    return write_masks(
-        read_pairs(paths.processed(dataset, "train"), empty=False), name, row, out, new_masks(dataset, name, row)
-    )
+    return write_masks(Prepared(paths.processed(dataset)).train, name, row, out, new_masks(dataset, name, row))
 
 
 def run(item: dict, params) -> None:

@@ -2,6 +2,7 @@
 
 from data.pairs.files import whole_folder
 from data.pairs.manifest import read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 from pipeline.params.blocks import of_first_seed, scored_sets
 
@@ -29,7 +30,7 @@ def run(item: dict, params) -> None:
     parts = {"real": ("real", "real", "train.npz")} | {name: (*key, "synthetic.npz") for name, key in sets.items()}
     looks = Looks([*params.baselines, *params.generators], params.masks)  # the report has the same order
     kinds = {f"{source}-{masks}": (source, masks) for source, masks, _ in first}
-    train = read_pairs(paths.processed(dataset, "train"), empty=False)
+    train = Prepared(paths.processed(dataset)).train
     extractor = next((name for name in VECTORS if name in params.extractors), None)
     with whole_folder(paths.RESULTS / "pictures" / dataset) as out:
         if extractor:

@@ -4,7 +4,8 @@ import tempfile
 from pathlib import Path
 
 from data.pairs.files import whole_folder, write_json
-from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.manifest import PairSet
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 
 READS = {"generator": "generators.{generator}", "judge": "judge"}
@@ -27,17 +28,14 @@ def run(item: dict, params) -> None:
             from data.pairs.prepared import read_lone_images
             from segmentation.training.pseudo import write_pseudo_pairs
 
-            real, lone = (
-                read_pairs(paths.processed(dataset, "train"), empty=False),
-                read_lone_images(paths.unlabelled(dataset)),
-            )
+            real, lone = Prepared(paths.processed(dataset)).train, read_lone_images(paths.unlabelled(dataset))
             write_pseudo_pairs(real, lone, params.judge, name, out / paths.pseudo_pairs(dataset, name).name)
         if refines:
             from segmentation.inference.predict import load_segmenter
             from segmentation.training.export_loss import export_loss
             from segmentation.training.train import train
 
-            real = read_pairs(paths.processed(dataset, "train"), empty=False)
+            real = Prepared(paths.processed(dataset)).train
             with tempfile.TemporaryDirectory() as name_of_folder:
                 folder = Path(name_of_folder)
                 train(real, PairSet(folder, ()), params.judge, folder, seed=SEED, settings="judge")

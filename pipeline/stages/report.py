@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from data.acquire.catalogue import terms_of
 from data.pairs.manifest import read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 from pipeline.params.blocks import BLOCKS, added_sets, asked_runs, of_first_seed
 from pipeline.params.presets import TABLES, composed, presets_of
@@ -110,7 +111,7 @@ def run(item: dict, params) -> None:
     comparison = params.comparison
     samples = {}
     for dataset, source, masks, seed in of_first_seed(added_sets(params)):
-        real = read_pairs(paths.processed(dataset, "train"), empty=False)
+        real = Prepared(paths.processed(dataset)).train
         synthetic = read_pairs(paths.samples(dataset, paths.seeded(source, seed), masks))
         samples[dataset, source, masks] = (real, synthetic)
     versions = {name: version(name) for name in VERSIONS}

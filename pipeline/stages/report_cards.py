@@ -10,7 +10,7 @@ from data.acquire.catalogue import terms_of
 from data.pairs.errors import UserError
 from data.pairs.files import read_json, whole_folder, write_text
 from data.pairs.manifest import read_pairs
-from data.pairs.prepared import read_lone_images
+from data.pairs.prepared import Prepared, read_lone_images
 from evaluation.cards.cards import CardFacts, render_cards
 from evaluation.results.results import Scores
 from pipeline.params import paths
@@ -51,7 +51,7 @@ def card_facts(
     return CardFacts(
         dataset=dataset,
         dataset_row=_plain(params.datasets[dataset]),
-        real_pairs=len(read_pairs(paths.processed(dataset, "train"), empty=False).pairs),
+        real_pairs=len(Prepared(paths.processed(dataset)).train.pairs),
         source=source,
         generator=generator,
         generator_row=_plain(row),

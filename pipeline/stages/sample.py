@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.pairs.files import code_fingerprint, is_main_process, sha256_tree, whole_folder, work_folder
 from data.pairs.manifest import PairSet, read_pairs
+from data.pairs.prepared import Prepared
 from pipeline.params import paths
 
 READS = {"sampling": "sampling"}
@@ -31,7 +32,7 @@ def opened_generator(item: dict, sampling, scratch: str) -> Iterator[tuple[Path,
     row = read_config(folder)["generator"]  # some of its keys change images and no weight
     fingerprint = {**provenance, "row": row, "sampling": sampling.model_dump(mode="json")}
     fingerprint |= {"code": code_fingerprint("data.pairs", "siamese")}
-    real = read_pairs(paths.processed(dataset, "train"), empty=False) if sampler.needs.reference else None
+    real = Prepared(paths.processed(dataset)).train if sampler.needs.reference else None
     pool = read_pairs(paths.normal(dataset)) if sampler.needs.normal else None
     fingerprint |= {"normal": sha256_tree(pool.folder)} if pool else {}
     with work_folder(f"sample/{dataset}/{name}/{scratch}", fingerprint, keep=True) as work:

@@ -17,6 +17,7 @@ def run(item: dict, params) -> None:
     Raises: UserError when the loss is not finite, or the hint or the checkpoint does not fit the base model.
     """
     from data.pairs.manifest import read_pairs
+    from data.pairs.prepared import Prepared
     from data.pairs.training import accelerator
     from siamese.config.sections import NEEDS, TrainingConfig
     from siamese.fit import fit, load_data
@@ -32,7 +33,7 @@ def run(item: dict, params) -> None:
     pool = read_pairs(paths.normal(dataset)) if needs.normal else None
     asked = getattr(params.generator, "pseudo_masks", False)
     pseudo = read_pairs(paths.pseudo_pairs(dataset, name)) if asked else None
-    real = read_pairs(paths.processed(dataset, "train"), empty=False)
+    real = Prepared(paths.processed(dataset)).train
     data = load_data(params.generator, real, paths.latents(dataset), pool, pseudo)
     if getattr(params.generator, "weights", None):
         if is_main_process():

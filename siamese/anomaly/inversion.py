@@ -15,6 +15,7 @@ from data.masks.config import InvertedMasks
 from data.masks.constraints import Made
 from data.masks.masks import NewKey, flipped_mask
 from data.pairs.errors import UserError
+from data.pairs.files import whole_file
 from data.pairs.manifest import PairSet, check_one_class, content
 from data.pairs.seeds import item_seed
 from data.pairs.training import accelerator
@@ -76,9 +77,8 @@ class Inversion:
         steps = work / "steps"
         train_steps(self.words, name, row, loss_of_batch, seed, row.checkpoint_steps, steps, what="masks",
                     schedule="constant")  # fmt: skip
-        part = (work / SAVED).with_suffix(".part")  # a kill leaves no file that is half written
-        save_file(self.words.state_dict(), part)
-        part.rename(work / SAVED)
+        with whole_file(work / SAVED) as saved:
+            save_file(self.words.state_dict(), saved)
 
     @torch.inference_mode()
     def draw(self, seeds: Sequence[int], side: int) -> np.ndarray:
