@@ -16,6 +16,7 @@ COLUMNS = (
     "id", "parent", "mask_fidelity", "colour_drift", "copy", "copy_distance", "nearest", "nearest_is_parent",
 )  # fmt: skip
 UNLABELLED = "Against the images without masks in place of the training images: "
+OWN_START = "Share of synthetic images whose nearest image without a mask is the one that they start from."
 JUDGE = "the judge, a segmenter trained on real pairs only"
 
 
@@ -27,12 +28,21 @@ def copy_audit(parts: Mapping[str, Features], array: str, cfg: ScoresConfig) -> 
 
 
 def unlabelled_entries(parts: Mapping[str, Features], cfg: ScoresConfig, backbone: str) -> Entries:
-    """Return the copy rate against the images without masks, which a base or a generator may have been trained on."""
+    """Return the copy rate against the images without masks, which a base or a generator may have been trained on.
+
+    Of a set that starts from such images also how many are still nearest to their own, by the ids that `masks` gives.
+    """
     if "unlabelled" not in parts:
         return {}
-    found = copy_audit({**parts, "train": parts["unlabelled"]}, "thumbnails", cfg)
-    rate = copy_entries(found, len(parts["synthetic"]), backbone)["copy_rate"]
-    return {"copy_rate_unlabelled": {**rate, "definition": UNLABELLED + str(rate["definition"])}}
+    pool, synthetic = parts["unlabelled"], parts["synthetic"]
+    known = set(pool.ids)
+    own = [name if name in known else name.rsplit("-", 2)[0] for name in synthetic.ids]
+    sets = [part["thumbnails"] for part in (pool, parts["holdout"], synthetic)]
+    audit = copies.audit(*sets, train_ids=pool.ids, parents=own, quantile=cfg.copy_quantile)
+    found = copy_entries(audit, len(synthetic), backbone)
+    rate = {**found["copy_rate"], "definition": UNLABELLED + str(found["copy_rate"]["definition"])}
+    kept = {"self_retrieval_unlabelled": {**found["self_retrieval"], "definition": OWN_START}}
+    return {"copy_rate_unlabelled": rate} | (kept if audit.self_retrieval is not None else {})
 
 
 def image_rows(parts: Mapping[str, Features], audit: CopyAudit, drift: np.ndarray) -> list[list[object]]:

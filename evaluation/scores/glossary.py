@@ -55,6 +55,9 @@ SCORES = {
     "copy_rate_unlabelled": Score(
         "Copies of images without masks", "lower", False, "The copy rate against the images without masks."
     ),
+    "self_retrieval_unlabelled": Score(
+        "Nearest to its start", "lower", False, "Share whose nearest image without a mask is the one they start from."
+    ),
     "closer_to_train": Score(
         "Nearer to training",
         "neither",

@@ -201,6 +201,8 @@ def test_copies_of_images_without_masks_are_counted_beside_the_others(sets, meas
     assert copied.flat["copy_rate_unlabelled"] == 1
     assert copied.flat["copy_rate"] < 0.2
     assert fresh.flat["copy_rate_unlabelled"] < 0.2
+    assert copied.flat["self_retrieval_unlabelled"] == 1
+    assert "self_retrieval_unlabelled" not in fresh.flat
     entry = copied.details["copy_rate_unlabelled"]
     assert entry["definition"].startswith("Against the images without masks")
     assert entry["n_real"] == len(pool)
