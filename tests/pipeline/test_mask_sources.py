@@ -45,7 +45,7 @@ def params(tmp_path, monkeypatch):
 
 
 def run(params: Params, name: str) -> dict:
-    masks.run({"dataset": "phantom", "masks": name}, SimpleNamespace(row=params.masks[name]))
+    masks.run({"dataset": "phantom", "masks": name}, SimpleNamespace(row=params.masks[name], judge=params.judge))
     return json.loads((paths.masks("phantom", name) / "counts.json").read_text())
 
 
@@ -58,7 +58,7 @@ def test_each_kind_makes_as_many_masks_as_there_are_pairs_and_again_for_2x(param
             assert [pair.foreground > 0 for pair in made.pairs] == [True] * 4
             assert {(pair.parent, pair.source) for pair in made.pairs} == {("", name)}
         alone = Path("alone") / name  # as sample_volume writes them for a multiple of its own
-        masks.make_masks("phantom", name, params.masks[name].model_copy(update={"copies": 1}), alone)
+        masks.make_masks("phantom", name, params.masks[name].model_copy(update={"copies": 1}), params.judge, alone)
         assert sha256_tree(alone / "1") == sha256_tree(paths.masks("phantom", name, 1))
 
 

@@ -25,7 +25,7 @@ ROWS = {
     "plain_unet": {"decoder_channels": (8, 16, 32, 64), "loss": "ce_dice", "normalize": "min_max"},
     "segformer": {"encoder_args": MIT, "decoder_channels": (32,), "loss": "bce"},
 }  # fmt: skip
-MOST_STEPS = {"sanet": 240, "polyp_pvt": 140, "ctnet": 140, "plain_unet": 360, "segformer": 160}
+MOST_STEPS = {"sanet": 240, "polyp_pvt": 140, "ctnet": 140, "plain_unet": 480, "segformer": 160}
 
 pytestmark = pytest.mark.heavy
 
