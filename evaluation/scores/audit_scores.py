@@ -20,11 +20,17 @@ OWN_START = "Share of synthetic images whose nearest image without a mask is the
 JUDGE = "the judge, a segmenter trained on real pairs only"
 
 
-def copy_audit(parts: Mapping[str, Features], array: str, cfg: ScoresConfig) -> CopyAudit:
-    """Return the copy audit of an array of the parts: `thumbnails` of the inspected ones, or `features` of CLIP."""
-    sets = [parts[part][array] for part in ("train", "holdout", "synthetic")]
-    parents = parts["synthetic"]["parents"].tolist()
-    return copies.audit(*sets, train_ids=parts["train"].ids, parents=parents, quantile=cfg.copy_quantile)
+def copy_audit(
+    parts: Mapping[str, Features], array: str, cfg: ScoresConfig, against: str = "train", parents: Sequence[str] = ()
+) -> CopyAudit:
+    """Return the copy audit of an array of the parts: `thumbnails` of the inspected ones, or `features` of CLIP.
+
+    `against` is the part that may have been copied, `parents` its ids that the synthetic images are made of, without
+    which they are those of the masks.
+    """
+    sets = [parts[part][array] for part in (against, "holdout", "synthetic")]
+    parents = parents or parts["synthetic"]["parents"].tolist()
+    return copies.audit(*sets, train_ids=parts[against].ids, parents=parents, quantile=cfg.copy_quantile)
 
 
 def unlabelled_entries(parts: Mapping[str, Features], cfg: ScoresConfig, backbone: str) -> Entries:
@@ -34,12 +40,10 @@ def unlabelled_entries(parts: Mapping[str, Features], cfg: ScoresConfig, backbon
     """
     if "unlabelled" not in parts:
         return {}
-    pool, synthetic = parts["unlabelled"], parts["synthetic"]
-    known = set(pool.ids)
-    own = [name if name in known else name.rsplit("-", 2)[0] for name in synthetic.ids]
-    sets = [part["thumbnails"] for part in (pool, parts["holdout"], synthetic)]
-    audit = copies.audit(*sets, train_ids=pool.ids, parents=own, quantile=cfg.copy_quantile)
-    found = copy_entries(audit, len(synthetic), backbone)
+    known, ids = set(parts["unlabelled"].ids), parts["synthetic"].ids
+    own = [name if name in known else name.rsplit("-", 2)[0] for name in ids]
+    audit = copy_audit(parts, "thumbnails", cfg, "unlabelled", own)
+    found = copy_entries(audit, len(ids), backbone)
     rate = {**found["copy_rate"], "definition": UNLABELLED + str(found["copy_rate"]["definition"])}
     kept = {"self_retrieval_unlabelled": {**found["self_retrieval"], "definition": OWN_START}}
     return {"copy_rate_unlabelled": rate} | (kept if audit.self_retrieval is not None else {})

@@ -81,13 +81,10 @@ def score(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) ->
 
 
 def _check(features: Mapping[str, Parts], inspected: Parts, cfg: ScoresConfig) -> None:
-    problems = [
-        f"inspected, {part}: is not there" for part in ("train", "holdout", "synthetic") if part not in inspected
-    ]
+    needed = ("train", "holdout", "synthetic")
+    problems = [f"inspected, {part}: is not there" for part in needed if part not in inspected]
     for name, parts in features.items():
-        for part, found in inspected.items():
-            if part == "unlabelled":
-                continue
+        for part, found in ((part, inspected[part]) for part in needed if part in inspected):
             if part not in parts or parts[part].ids != found.ids:
                 problems.append(f"{name}, {part}: other images than were inspected")
         alike = {str(parts[part].meta["weights"]) for part in parts}

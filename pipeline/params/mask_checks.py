@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.config_errors import dangling
 from data.masks.config import DatasetMasks, FolderMasks, InvertedMasks, PseudoMasks, RealMasks, ShapesMasks
+from data.masks.given_config import GivenMasks
 from pipeline.params import paths
 from pipeline.params.schema import Params
 from siamese.config.rows import LatentRow
@@ -75,11 +76,7 @@ def _check_source(params: Params, name: str) -> Iterable[str]:
 def _check_filters(params: Params) -> Iterable[str]:
     """Yield a line for every filter that takes colours from the real image of masks that have none."""
     grid = params.filtered
-    without = [
-        name
-        for name in grid.masks
-        if isinstance(params.masks[name], InvertedMasks | ShapesMasks | FolderMasks | DatasetMasks | PseudoMasks)
-    ]
+    without = [name for name in grid.masks if isinstance(params.masks[name], InvertedMasks | ShapesMasks | GivenMasks)]
     for name in grid.filters if grid.datasets and grid.generators else ():
         if without and params.filters[name].match_colour:
             yield (

@@ -56,15 +56,15 @@ def test_an_edit_among_images_without_masks_reruns_the_base_alone(clinic):
 
 
 def test_images_start_from_those_without_masks(clinic):
-    """Their masks are a segmenter's, dealt out with them; a larger multiple trains no segmenter again."""
+    """Their masks are a segmenter's, dealt out with them; a larger multiple holds the smaller one."""
     _, row = clinic
 
     def change(data) -> None:
         data["datasets"]["clinic"] = json.loads(json.dumps({**row, "unlabelled": "frames"}))
         data["masks"]["found"] = {"kind": "pseudo", "copies": 2}
         data["sampling"]["strength"] = 0.5
+        data["filtered"]["datasets"] = []
         for block in ("comparison", "volume"):
-            data["filtered"]["datasets"] = []
             data[block].update(datasets=["clinic"], masks=["found"], generators=["controlnet"])
 
     edit(change)

@@ -190,13 +190,12 @@ def clean(trained, base_dir, **settings):
     return denoise(trained, load_scheduler(base_dir), NOISE, HINTS, cfg)
 
 
-@pytest.mark.parametrize("solver", ["ddim", "dpm++"])
-def test_images_are_those_of_diffusers_pipeline(trained, base_dir, solver):
-    """An independent sampler with the same weights, noise, schedule and guidance."""
+def diffusers_pipeline(kind, trained, base_dir, solver):
+    """Return diffusers' pipeline of a kind with the weights of a generator, and the prompts of two images."""
     scheduler = load_scheduler(base_dir)
     if solver == "dpm++":
         scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
-    pipeline = StableDiffusionControlNetPipeline(
+    pipeline = kind(
         vae=load_vae(base_dir), text_encoder=None, tokenizer=None, unet=trained.networks.unet,
         controlnet=trained.networks.controlnet, scheduler=scheduler, safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
@@ -206,6 +205,13 @@ def test_images_are_those_of_diffusers_pipeline(trained, base_dir, solver):
         "prompt_embeds": trained.context[:1].repeat(2, 1, 1),
         "negative_prompt_embeds": trained.context[1:].repeat(2, 1, 1),
     }
+    return pipeline, prompts
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm++"])
+def test_images_are_those_of_diffusers_pipeline(trained, base_dir, solver):
+    """An independent sampler with the same weights, noise, schedule and guidance."""
+    pipeline, prompts = diffusers_pipeline(StableDiffusionControlNetPipeline, trained, base_dir, solver)
     theirs = pipeline(
         **prompts, image=HINTS, latents=NOISE, num_inference_steps=8, guidance_scale=5.0, output_type="latent"
     ).images

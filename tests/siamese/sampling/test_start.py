@@ -1,21 +1,24 @@
 """Images that start from another one: the first steps are left out, and everything else stays what it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionControlNetImg2ImgPipeline
+from diffusers import StableDiffusionControlNetImg2ImgPipeline
 from PIL import Image
 
 from data.masks.dealt import write_given
 from data.masks.given import pseudo_masks
 from data.masks.given_config import PseudoMasks
-from data.pairs.manifest import read_pairs
+from data.pairs.manifest import PairSet, read_pairs
 from siamese.base.load import load_scheduler, load_vae
 from siamese.load import load
 from siamese.method.checkpoint import load_generator
 from siamese.sampling.sample import sample_images
 from siamese.sampling.sampler import decode_images, denoise, encode_images, start_noise
 from tests.siamese.conftest import SAMPLING
+from tests.siamese.sampling.test_sampling import diffusers_pipeline
 
 HINTS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 NOISE, CLEAN = start_noise([1, 2], (4, 16, 16)), start_noise([3, 4], (4, 16, 16))
@@ -30,18 +33,9 @@ def trained(generators, base_dir):
 @pytest.mark.parametrize("strength", [0.25, 0.75])
 def test_images_are_those_of_diffusers_image_to_image(trained, base_dir, solver, strength):
     """An independent sampler with the same weights, start, noise, schedule and guidance."""
-    scheduler = load_scheduler(base_dir)
-    if solver == "dpm++":
-        scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
-    pipeline = StableDiffusionControlNetImg2ImgPipeline(
-        vae=load_vae(base_dir), text_encoder=None, tokenizer=None, unet=trained.networks.unet,
-        controlnet=trained.networks.controlnet, scheduler=scheduler, safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline, prompts = diffusers_pipeline(StableDiffusionControlNetImg2ImgPipeline, trained, base_dir, solver)
     theirs = pipeline(
-        prompt_embeds=trained.context[:1].repeat(2, 1, 1), negative_prompt_embeds=trained.context[1:].repeat(2, 1, 1),
-        image=CLEAN, control_image=HINTS, strength=strength, num_inference_steps=8, guidance_scale=5.0,
+        **prompts, image=CLEAN, control_image=HINTS, strength=strength, num_inference_steps=8, guidance_scale=5.0,
         controlnet_conditioning_scale=1.0, output_type="latent",
         generator=[torch.Generator().manual_seed(seed) for seed in (1, 2)],
     ).images  # fmt: skip
@@ -85,7 +79,7 @@ def test_masks_with_images_start_from_them_and_say_so(masks, generators, base_di
 
 def test_from_noise_alone_the_images_change_nothing(masks, generators, base_dir, tmp_path):
     """At strength 1, and where masks come without images, images are what they were."""
-    bare = type(masks)(masks.folder, tuple(pair.__class__(**vars(pair) | {"image": ""}) for pair in masks.pairs))
+    bare = PairSet(masks.folder, tuple(replace(pair, image="") for pair in masks.pairs))
     whole = drawn(masks, generators, base_dir, tmp_path / "whole")
     for name, images in {
         "bare": drawn(bare, generators, base_dir, tmp_path / "bare"),
