@@ -23,6 +23,8 @@ def refuse_changes(row: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
         raise UserError(f"{', '.join(wrong)} cannot be set for {method}: its row in params.yaml says how it is sampled")
     if own is not None and changes.get("mask_guidance", own) != own:
         raise UserError(f"mask_guidance cannot be set: the generator has its own, {own:g}, from its row in params.yaml")
+    if "strength" in changes:
+        raise UserError("strength cannot be set: masks that are given come without an image to start from")
     if "seed" in changes:
         raise UserError("seed belongs to the images and not to the generator: generator(masks, seed=...)")
 

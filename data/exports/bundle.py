@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.pairs.errors import UserError
 from data.pairs.files import copy_file, write_text
-from data.pairs.image_io import levels
+from data.pairs.image_io import levels, png_text
 from data.pairs.manifest import Pair, PairSet, class_names
 from data.pairs.prepared import TRAIN, VAL
 
@@ -21,6 +21,9 @@ one, whose lesion it shows. Keep them on one side when you split train further."
 NO_PARENT = """\
 {count} pairs name no parent: somebody gave or drew their masks, or they were made with the images. None is the mask of
 a pair of another split here; nothing says which real training pairs they are like."""
+NEAR_COPIES = """\
+{count} added images say of themselves that they are near copies of real images, or these images with masks of a
+segmenter: treat them as the real images, under their terms and with their privacy."""
 TERMS = """\
 The terms of the real data set apply to all of this, the synthetic pairs too: their generator learned from it.
 For research on training segmenters: not for test sets, not for estimates of how common something is, not for clinical
@@ -144,6 +147,12 @@ def collect(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Bundle:
     return Bundle(class_names(rows[0][1]), {split: tuple(items) for split, items in splits.items()})
 
 
+def near_copies(bundle: Bundle) -> int:
+    """Return how many added images say in their text that they are near copies of real ones."""
+    added = (item for items in bundle.splits.values() for item in items if item.synthetic)
+    return sum("near-copy" in png_text(item.pair_set.folder / item.pair.image) for item in added)
+
+
 def mask_values(bundle: Bundle) -> str:
     """Return one line that says which grey of a copied mask is which class."""
     greys = levels(len(bundle.classes))[1:].tolist()
@@ -161,5 +170,7 @@ def write_readme(path: Path, bundle: Bundle, title: str, how: str, header: str =
     total = f"{sum(map(Counter.total, counts.values()))} pairs, {made} of them synthetic; by source:"
     orphans = sum(not (item.real or item.parent) for items in bundle.splits.values() for item in items)
     origins = [PARENTS, *([NO_PARENT.format(count=orphans)] if orphans else [])]
+    copies = near_copies(bundle)
+    origins += [NEAR_COPIES.format(count=copies)] if copies else []
     parts = [f"# {title}", how.strip("\n"), total, "\n".join(table), *origins, TERMS]
     write_text(path, header + "\n\n".join(parts))

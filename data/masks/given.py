@@ -58,7 +58,7 @@ def pseudo_masks(pseudo: PairSet, name: str) -> list[Given]:
 
     def given(pair: Pair) -> Given:
         labels = pseudo.labels(pair)
-        row = Pair(pair.id, "", "", "train", name, classes=pair.classes)
+        row = Pair(pair.id, "", "", "train", name, box=pair.box, classes=pair.classes)
         return given_mask(row, pair.id, labels, mask_facts(labels, pair.id))._replace(image=pseudo.folder / pair.image)
 
     return [given(pair) for pair in pseudo.pairs]

@@ -15,9 +15,14 @@ BOX = "box"  # in the text of an image that has other padding than its mask was 
 PROVENANCE = ("id", "parent", "normal", "attempts", "fallback")
 
 
-def write_pair(folder: Path, pair: Pair, image: np.ndarray, labels: np.ndarray) -> Pair:
-    """Write uint8 (H, W, 3) and uint8 (H, W) in {0..K} where the row says, and return it with hashes and foreground."""
-    write_image(folder / pair.image, image)
+def write_pair(
+    folder: Path, pair: Pair, image: np.ndarray, labels: np.ndarray, text: Mapping[str, str] | None = None
+) -> Pair:
+    """Write uint8 (H, W, 3) and uint8 (H, W) in {0..K} where the row says, and return it with hashes and foreground.
+
+    `text` goes into the PNG of the image.
+    """
+    write_image(folder / pair.image, image, text)
     write_mask(folder / pair.mask, labels, len(class_names(pair)))
     return complete(folder, pair)
 
@@ -39,7 +44,7 @@ def drawn_files(folder: Path, pair_id: str) -> tuple[Path, Path]:
     return folder / f"{pair_id}.png", folder / f"{pair_id}.mask.png"
 
 
-def _drawn_row(pair: Pair, mask: Path, text: Mapping[str, str]) -> Pair:
+def drawn_row(pair: Pair, mask: Path, text: Mapping[str, str]) -> Pair:
     """Return the row of a mask with what the text of its image says of where the mask came from."""
     if not mask.is_file():
         return replace(pair, box=text.get(BOX, pair.box))
@@ -60,7 +65,7 @@ def write_synthetic(mask_sets: Sequence[PairSet], images: Sequence[Path], source
         for pair in masks.pairs:
             (image, mask), names = drawn_files(drawn, pair.id), file_names(pair.id)
             text = png_text(image)
-            row = replace(_drawn_row(pair, mask, text), image=names[0], source=source)
+            row = replace(drawn_row(pair, mask, text), image=names[0], source=source)
             copy_file(image, folder / row.image)
             copy_file(mask if mask.is_file() else masks.folder / pair.mask, folder / row.mask)
             digest = sha256_file(folder / row.image)

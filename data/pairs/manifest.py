@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 
@@ -71,7 +72,15 @@ def check_one_class(pairs: Sequence[Pair], who: str) -> None:
         )
 
 
-def content_box(pair: Pair) -> Box | None:
+class Framed(Protocol):
+    """What has a box: a pair, or an image without a mask."""
+
+    @property
+    def box(self) -> str:
+        """Left, top, width and height of the content in px; empty when it fills the frame."""
+
+
+def content_box(pair: Framed) -> Box | None:
     """Return the box of a pair's content in px, or None when it fills the frame."""
     if not pair.box:
         return None
@@ -79,7 +88,7 @@ def content_box(pair: Pair) -> Box | None:
     return left, top, width, height
 
 
-def content(pair: Pair, array: np.ndarray) -> np.ndarray:
+def content(pair: Framed, array: np.ndarray) -> np.ndarray:
     """Return the part of an image or mask (H, W, ...) of the pair that is no padding."""
     box = content_box(pair)
     return crop(array, box) if box else array

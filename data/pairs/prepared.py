@@ -73,6 +73,7 @@ class LoneImage:
     source: str  # path of the file in the data set's
     native: str  # WIDTHxHEIGHT before it was resized, in px
     image_sha256: str
+    box: str = ""  # left top width height of the content in px; empty when it fills the frame
 
 
 @dataclass(frozen=True)

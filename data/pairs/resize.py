@@ -62,17 +62,18 @@ def lost_labels(own: Array, framed: Array) -> list[int]:
     return sorted(set(np.unique(own).tolist()) - set(np.unique(framed).tolist()) - {0})
 
 
-def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, Box]:
+def letterbox(image: Array, mask: Array, size_px: int, *, antialias: bool) -> tuple[Array, Array, str]:
     """Return image and mask as squares of the side `size_px` that keep their proportions, and the box they lie in.
 
-    The longer side fills the square, and what is left on both sides of the shorter one is black and no lesion.
+    The longer side fills the square, and what is left on both sides of the shorter one is black and no lesion. The box
+    is text as the manifest has it, empty where they fill the square.
     """
     box = letterbox_box((image.shape[1], image.shape[0]), size_px)
     framed = np.zeros((size_px, size_px, 3), np.uint8)
     framed_mask = np.zeros((size_px, size_px), np.uint8)
     crop(framed, box)[:] = resize_image(image, box[2:], antialias=antialias)
     crop(framed_mask, box)[:] = resize_mask(mask, box[2:])
-    return framed, framed_mask, box
+    return framed, framed_mask, " ".join(map(str, box)) if min(box[2:]) < size_px else ""
 
 
 def crop(array: Array, box: Box) -> Array:

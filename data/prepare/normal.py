@@ -1,7 +1,6 @@
 """Images without a lesion: a pair set with empty masks beside the splits; none of val or a test set is among them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ from data.pairs.assemble import write_pair
 from data.pairs.image_io import read_image, read_labels, write_mask
 from data.pairs.manifest import Pair, class_names, complete, content, file_names, write_manifest
 from data.pairs.prepared import POOL, TRAIN
-from data.pairs.resize import letterbox_box, resize_image
+from data.pairs.resize import resize_image
 from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset, PhantomDataset, Style
 from data.prepare.normal_config import Normal
@@ -41,11 +40,8 @@ def _from_folder(
     images, problems = write_lone(row, sources, known, folder, USE)
     pairs = []
     for image in images:
-        pair = Pair(image.id, image.image, file_names(image.id)[1], SPLIT, "real", row.domain, native=image.native)
-        if row.fit == "letterbox":
-            width, height = map(int, image.native.split("x"))
-            box = letterbox_box((width, height), row.size_px)
-            pair = replace(pair, box=" ".join(map(str, box)) if min(box[2:]) < row.size_px else "")
+        files = (image.image, file_names(image.id)[1])
+        pair = Pair(image.id, *files, SPLIT, "real", row.domain, native=image.native, box=image.box)
         write_mask(folder / pair.mask, np.zeros((row.size_px, row.size_px), np.uint8))
         pairs.append(complete(folder, pair))
     return pairs, problems

@@ -69,7 +69,7 @@ def _prepare_pair(row: FolderDataset, folder: Path, split: str, source: Source) 
             native = write_pair(folder / NATIVE / split, pair, image, mask)
         if row.fit == "letterbox":
             small, small_mask, box = letterbox(image, mask, row.size_px, antialias=row.antialias)
-            pair = replace(pair, box=" ".join(map(str, box)) if min(box[2:]) < row.size_px else "")
+            pair = replace(pair, box=box)
         else:
             small = resize_image(image, row.size_px, antialias=row.antialias)
             small_mask = resize_mask(mask, row.size_px)

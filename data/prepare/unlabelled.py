@@ -89,15 +89,16 @@ def _prepare_image(row: FolderDataset, folder: Path, known: Labelled, use: Use, 
             image = read_image_alone(source)
         except BadImageError as error:
             return Outcome("damaged", str(error))
+        box = ""
         if row.fit == "letterbox":
             no_lesion = np.zeros(image.shape[:2], np.uint8)
-            small, _, _ = letterbox(image, no_lesion, row.size_px, antialias=row.antialias)
+            small, _, box = letterbox(image, no_lesion, row.size_px, antialias=row.antialias)
         else:
             small = resize_image(image, row.size_px, antialias=row.antialias)
         own_id = hashlib.sha256(place.encode()).hexdigest()[:16]  # names of files may be long, alike, or of patients
         path = folder / "images" / f"{own_id}.png"
         write_image(path, small)
-        lone = LoneImage(own_id, f"images/{own_id}.png", place, size_text(image), sha256_file(path))
+        lone = LoneImage(own_id, f"images/{own_id}.png", place, size_text(image), sha256_file(path), box)
         outcome = Outcome("taken", "", lone, holds_two_values(image))
         if nearest := nearest_held_out(image, lone.image_sha256, known):
             pair, likeness = nearest

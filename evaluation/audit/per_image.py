@@ -54,5 +54,5 @@ def _inspect(images: Images, fidelity: Fidelity, batch: int, name: str) -> Featu
 def inspect_lone(lone: LoneImages, *, batch: int) -> Features:
     """Return the thumbnails (N, 32, 32, 3) of images without masks: a generator may have learnt these by heart too."""
     blocks = [lone.rows[start : start + batch] for start in range(0, len(lone), batch)]
-    small = [thumbnails([lone.image(row) for row in rows]) for rows in blocks]
+    small = [thumbnails([content(row, lone.image(row)) for row in rows]) for rows in blocks]
     return Features([row.id for row in lone.rows], {"thumbnails": np.concatenate(small)}, {"split": "unlabelled"})

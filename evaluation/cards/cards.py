@@ -17,7 +17,7 @@ from evaluation.tables.text import MISSING, number
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-AUDIT = ("copy_rate", "copy_rate_parent", "copy_rate_other", "closer_to_train", "self_retrieval")
+AUDIT = ("copy_", "closer_to_train", "self_retrieval")  # how the names of its measures begin
 COUNTS = {"n_synthetic": "synthetic", "n_real": "real", "n_floor": "held-out real"}
 COUNT_FACTS = ("real images", "synthetic images", "held-out")  # how the same facts begin among the others
 ENTRY_KEYS = frozenset(entry(None, ""))
@@ -52,8 +52,8 @@ class CardFacts:
     page: str | None = None
     citation: str | None = None
     filters: Row = field(default_factory=dict)  # what was filtered, with counts; empty where nothing was recorded
-    unlabelled: int = 0  # images without masks that the base was pretrained on
-    near_copies: bool = False  # the method gives images that are close to training images by design
+    unlabelled: int = 0  # images without masks that base, generator or masks were made with
+    near_copies: bool = False  # images are close to real ones by design
     own_masks: bool = False  # the method made the masks with their images
 
 
@@ -101,7 +101,7 @@ def render_cards(facts: CardFacts, scores: Scores) -> dict[str, str]:
 
 
 def _is_audit(name: str) -> bool:
-    return name in AUDIT or name.startswith("copy_")
+    return name.startswith(AUDIT)
 
 
 def _section(scores: Scores, wanted: Callable[[str], bool]) -> dict[str, Any]:

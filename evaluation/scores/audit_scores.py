@@ -16,7 +16,7 @@ COLUMNS = (
     "id", "parent", "mask_fidelity", "colour_drift", "copy", "copy_distance", "nearest", "nearest_is_parent",
 )  # fmt: skip
 UNLABELLED = "Against the images without masks in place of the training images: "
-OWN_START = "Share of synthetic images whose nearest image without a mask is the one that they start from."
+OWN_START = "Share of synthetic images whose nearest image without a mask is the one that their mask was found in."
 JUDGE = "the judge, a segmenter trained on real pairs only"
 
 

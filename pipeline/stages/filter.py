@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from data.pairs.assemble import drawn_files
+from data.pairs.assemble import drawn_files, drawn_row
 from data.pairs.files import write_json
+from data.pairs.image_io import png_text
 from data.pairs.manifest import Pair, PairSet, complete, read_pairs
 from data.pairs.prepared import Prepared
 from pipeline.params import paths
@@ -13,18 +14,23 @@ from pipeline.stages.sample import opened_generator
 READS = {"row": "filters.{filter}", "sampling": "sampling", "features": "features"}
 
 
-def further_draws(item: dict, sampling, synthetic: PairSet, count: int) -> list[PairSet]:
-    """Return `count` more sets of the same pairs, each with images of seeds of its own, which stay in .work."""
-    with opened_generator(item, sampling, f"{item['masks']}-draws") as (_, images_of):
-        folders = [images_of(synthetic, draw) for draw in range(2, count + 2)]
+def further_draws(item: dict, sampling, count: int) -> list[PairSet]:
+    """Return `count` more sets of the same pairs, each with images of seeds of its own, which stay in .work.
 
-    def drawn(folder: Path, pair: Pair) -> Pair:
-        image, mask = drawn_files(folder, pair.id)
+    They are drawn for the same masks as the first, and start from the same images where it does.
+    """
+    masks = read_pairs(paths.masks(item["dataset"], item["masks"], 1))
+    with opened_generator(item, sampling, f"{item['masks']}-draws") as (_, images_of):
+        folders = [images_of(masks, draw) for draw in range(2, count + 2)]
+
+    def drawn(folder: Path, given: Pair) -> Pair:
+        image, mask = drawn_files(folder, given.id)
+        pair = drawn_row(given, mask, png_text(image))
         if mask.is_file():  # this draw's own
             return complete(folder, replace(pair, image=image.name, mask=mask.name))
-        return replace(pair, image=image.name, mask=str((synthetic.folder / pair.mask).absolute()))
+        return replace(pair, image=image.name, mask=str((masks.folder / given.mask).absolute()))
 
-    return [PairSet(folder, tuple(drawn(folder, pair) for pair in synthetic.pairs)) for folder in folders]
+    return [PairSet(folder, tuple(drawn(folder, pair) for pair in masks.pairs)) for folder in folders]
 
 
 def run(item: dict, params) -> None:
@@ -37,7 +43,7 @@ def run(item: dict, params) -> None:
     source = paths.seeded(f"{item['generator']}-{item['filter']}", seed)
     synthetic = read_pairs(paths.samples(dataset, generator, masks))
     train = Prepared(paths.processed(dataset)).train
-    draws = further_draws(item, params.sampling, synthetic, row.best_of - 1) if row.best_of else []
+    draws = further_draws(item, params.sampling, row.best_of - 1) if row.best_of else []
 
     from evaluation.audit.filters import filter_pairs, write_set
     from evaluation.audit.match_colour import recolour_to

@@ -59,11 +59,12 @@ def _write_pseudo(dataset: str, name: str, row, judge, out: Path) -> dict:
     from data.masks.given import pseudo_masks
     from data.pairs.manifest import MANIFEST, read_pairs
     from data.pairs.prepared import Prepared, read_lone_images
+    from data.pairs.training import accelerator
     from segmentation.training.pseudo import write_pseudo_pairs
 
     real, lone = Prepared(paths.processed(dataset)).train, read_lone_images(paths.unlabelled(dataset))
     fingerprint = {"data": sha256_tree(real.folder, lone.folder), "judge": judge.model_dump(mode="json")}
-    fingerprint |= {"code": code_fingerprint("data.pairs", "segmentation")}
+    fingerprint |= {"code": code_fingerprint("data.pairs", "segmentation"), "precision": accelerator().mixed_precision}
     with work_folder(f"masks/{dataset}/{name}", fingerprint, keep=True) as work:
         if not (work / "pairs" / MANIFEST).is_file():
             with whole_folder(work / "pairs") as folder:

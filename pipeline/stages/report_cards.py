@@ -59,26 +59,31 @@ def card_facts(
         base=base,
         base_on_hub=on_hub,
         training=(_plain(training) if row.reads_training else {}) | {"seed": seed},
-        sampling=_plain(params.sampling) | {"seed": params.sampling.seed + (seed or 0)}
-        if NEEDS[row.method].latents
-        else {},
+        sampling=_sampling(params.sampling, seed or 0, made_by) if NEEDS[row.method].latents else {},
         masks=masks,
         mask_row=_plain(params.masks[masks]),
         pairs=len(synthetic.pairs),
         multiples=multiples,
         versions=versions,
         filters=_filters(params, dataset, name_on_disk, masks, filter_name),
-        unlabelled=_unlabelled(params, dataset),
+        unlabelled=_unlabelled(params, dataset, row, params.masks[masks]),
         near_copies=NEEDS[row.method].near_copies or made_by.get("near-copy") == "yes",
         own_masks=NEEDS[row.method].emits_masks,
         **terms_of(params.datasets[dataset].model_dump(mode="json"), params.downloads),
     )
 
 
-def _unlabelled(params, dataset: str) -> int:
-    """Return how many images without masks the base was pretrained on."""
+def _unlabelled(params, dataset: str, generator, masks) -> int:
+    """Return how many images without masks the base, the generator or the masks were made with."""
     names = getattr(params.datasets[dataset], "unlabelled", ())
-    return len(read_lone_images(paths.unlabelled(dataset))) if names and params.base.kind == "pretrain" else 0
+    used = params.base.kind == "pretrain" or masks.kind == "pseudo" or getattr(generator, "pseudo_masks", False)
+    return len(read_lone_images(paths.unlabelled(dataset))) if names and used else 0
+
+
+def _sampling(section, seed: int, made_by: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return how the set was sampled; a strength belongs to sets alone whose images start from others."""
+    values = _plain(section) | {"seed": section.seed + seed}
+    return values if "strength" in made_by else {key: value for key, value in values.items() if key != "strength"}
 
 
 def _multiples(params, dataset: str, source: str, masks: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from segmentation.config.architectures import ArchitectureRow
 from segmentation.inference.predict import load_segmenter
 from segmentation.training.train import train
 
+NO_NEW_IMAGE = {"near-copy": "yes"}  # these are photographs of patients, wherever they go
 SEED = 2  # neither the judge, which measures what is trained on these masks, nor a refiner
 
 
@@ -34,7 +36,8 @@ def write_pseudo_pairs(real: PairSet, lone: LoneImages, row: ArchitectureRow, so
         labels = (segmenter(pixels[None])[0] > 0.5).astype(np.uint8)
         empty += not labels.any()
         files = file_names(image.id)
-        pair = Pair(image.id, *files, split="train", source=source, native=image.native, classes=real.pairs[0].classes)
-        pairs.append(write_pair(folder, pair, pixels, labels))
+        pair = Pair(image.id, *files, split="train", source=source, native=image.native, box=image.box)
+        pair = replace(pair, classes=real.pairs[0].classes)
+        pairs.append(write_pair(folder, pair, pixels, labels, NO_NEW_IMAGE))
     sys.stderr.write(f"{source}: masks for {len(pairs)} images without one; {empty} of these masks are empty\n")
     return write_manifest(folder, pairs)

@@ -39,7 +39,7 @@ class Needs(NamedTuple):
     emits_masks: bool = False  # makes the mask with the image, so that only ids and numbers of real masks count
     unconditional: bool = False  # and this mask comes from no training pair, so that the pair has no parent
     near_copies: bool = False  # samples are near copies of training images, which nobody should publish as new ones
-    starts: bool = False  # samples start from the image that a mask came with: sampling.strength
+    strength: float = 1.0  # below 1 samples start from the images that masks came with: sampling.strength
 
 
 NEEDS: dict[str, Needs] = {

@@ -38,7 +38,7 @@ def check_method(folder: Path) -> None:
 def not_in_diffusers(row: Any, cfg: SamplingConfig) -> dict[str, float]:
     """Return the options of this project's sampling that change images and that diffusers' pipeline does not have."""
     cfg = own_sampling(row, cfg)
-    options: dict[str, float] = {"encoder_every": cfg.encoder_every, "mask_guidance": cfg.mask_guidance}
+    options: dict[str, float] = {name: getattr(cfg, name) for name in ("encoder_every", "mask_guidance", "strength")}
     if len(guided_range(cfg, cfg.guidance)):
         options |= {name: getattr(cfg, name) for name in ("guidance_rescale", "guided_from", "guided_share")}
     return {name: value for name, value in options.items() if value != SamplingConfig.model_fields[name].default}

@@ -123,8 +123,9 @@ def requests_for(
             chosen = fitting[item_seed(seed, "normal", pair.id, *again) % len(fitting)]
             normal, text["normal"] = pools.normal.image(chosen), chosen.id
             text |= {BOX: chosen.box} if chosen.box != pair.box else {}
-        if started := needs.starts and bool(pair.image):
-            text["near-copy"] = "yes"  # whatever the strength: what is left of an image nobody can say beforehand
+        if started := needs.strength < 1 and bool(pair.image):
+            # whatever the strength a near copy: what is left of an image nobody can say beforehand
+            text |= {"near-copy": "yes", "strength": f"{needs.strength:g}"}
         request = Request(
             id=pair.id,
             mask=masks.hint(pair),

@@ -152,14 +152,15 @@ def own_sampling(row: LatentRow, cfg: SamplingConfig) -> SamplingConfig:
 def latent_sampler(trained: Trained, vae: AutoencoderKL, scheduler: DDIMScheduler, cfg: SamplingConfig) -> Sampler:
     """Return the sampler of a latent generator with the VAE and the noise schedule of its base model.
 
-    Its settings are steps and guidance, and other options as JSON where they are not the paper's.
+    Its settings are steps and guidance, and other options as JSON where they are not the paper's; strength is none,
+    since it changes the images alone that start from one, and they say it of themselves.
     """
     processes, cfg = accelerator(), own_sampling(trained.row, cfg)
-    needs = NEEDS[trained.row.method]._replace(starts=cfg.strength < 1)
+    needs = NEEDS[trained.row.method]._replace(strength=cfg.strength)
     for network in trained.networks.all():
         place(network, processes.device)
     vae.to(processes.device, memory_format=torch.channels_last)
-    others = cfg.model_dump(exclude={"steps", "guidance", "batch", "seed"}, exclude_defaults=True)
+    others = cfg.model_dump(exclude={"steps", "guidance", "batch", "seed", "strength"}, exclude_defaults=True)
     options = {"options": json.dumps(others, sort_keys=True)} if others else {}
     settings = {"steps": str(cfg.steps), "guidance": str(cfg.guidance), **options}
 

@@ -93,7 +93,7 @@ def test_lone_images_and_short_rows(tmp_path):
     write_lone_images(tmp_path, [LoneImage("a", "images/a.png", "a.jpg", "9x9", "0" * 64)])
     path = tmp_path / "images.csv"
     path.write_text(path.read_text() + "b,images/b.png\n")
-    with pytest.raises(UserError, match="line 3 has 2 cells in place of 5"):
+    with pytest.raises(UserError, match="line 3 has 2 cells in place of 6"):
         read_lone_images(tmp_path)
     assert read_table(path, ("id",), filled=True)[1]["native"] == ""
 

@@ -110,8 +110,10 @@ def test_an_image_is_resized_as_its_like_among_the_pairs(clinic, made):
     Image.fromarray(wide).save(clinic / "frames/wide.png")
     found, _, _ = made(fit="letterbox", antialias=True)
     image = next(image for image in found.rows if image.source == "frames/wide.png")
-    expected, _, _ = letterbox(wide, np.zeros(wide.shape[:2], np.uint8), 32, antialias=True)
+    expected, _, box = letterbox(wide, np.zeros(wide.shape[:2], np.uint8), 32, antialias=True)
     assert (read_image(found.folder / image.image) == expected).all()
+    assert image.box == box != ""
+    assert {other.box for other in found.rows if other.native == "64x64"} == {""}
 
 
 def test_broken_files_of_pairs_and_pool_are_named_at_once(clinic, tmp_path):

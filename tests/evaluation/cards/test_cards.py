@@ -12,7 +12,7 @@ from data.acquire.config import Download
 from data.pairs.errors import UserError
 from data.pairs.files import write_json
 from data.pairs.image_io import write_image
-from evaluation.cards.cards import AUDIT, CardFacts, render_cards, told_as
+from evaluation.cards.cards import CardFacts, render_cards, told_as
 from evaluation.results.results import Scores, read_scores
 from evaluation.scores.record import entry
 from pipeline.params import paths
@@ -139,6 +139,7 @@ def test_own_masks_are_not_called_those_of_real_pairs():
         ({"kind": "dataset", "dataset": "clinic"}, "those of the real training pairs, unchanged"),
         ({"kind": "shapes"}, "The masks are new: drawn with numbers, sizes and places like those"),
         ({"kind": "inverted"}, "The masks are new: sampled from what was learned"),
+        ({"kind": "pseudo"}, "that a segmenter of the real training pairs found in 0 real images without masks. Pairs"),
     ],
 )
 def test_where_masks_come_from_is_told_by_their_kind(row, words):
@@ -156,11 +157,12 @@ def test_the_warning_of_near_copies_appears_only_then():
 def test_the_copy_audit_is_copied_or_missed():
     assert all(NOT_MADE in card for card in cards())
     told = entry(0.125, "Share above it.", n_synthetic=8, floor=0.05, more={"threshold": 0.9, "expected": 0.4})
-    details = {name: told for name in (*AUDIT, "copy_new")} | {"copy_rule": "95th percentile"}
+    names = ("copy_rate", "copy_rate_parent", "copy_rate_unlabelled", "closer_to_train", "self_retrieval_unlabelled")
+    details = dict.fromkeys(names, told) | {"copy_rule": "95th percentile"}
     for card in cards(scores=replace(EMPTY, details=details)):
         assert NOT_MADE not in card
         audited = {row[1]: row for row in rows(card) if len(row) == 7}
-        assert set(audited) == {"Name", ":--", *AUDIT, "copy_new"}
+        assert set(audited) == {"Name", ":--", *names}
         assert audited["copy_rate_parent"][2:5] == ["0.125", "8 synthetic", "0.0500"]
         assert "threshold: 0.9" in audited["copy_rate"][5]
         assert "- copy_rule: 95th percentile" in card
@@ -262,11 +264,14 @@ def test_names_of_sources_and_bases():
     )
 
 
-def test_images_without_masks_are_told_with_what_the_audit_does_not_see():
+def test_images_without_masks_are_told_with_the_measure_that_compares_with_them():
     bare, with_images = (
         dict(zip(("data", "model"), cards(replace(FACTS, unlabelled=n)), strict=True)) for n in (0, 460)
     )
     assert "on the training images of clinic alone." in bare["model"]
     assert "on the training images of clinic and on 460 images without masks." in with_images["model"]
     assert not any("without masks" in card for card in bare.values())
-    assert all("The copy audit compares with training pairs alone" in card for card in with_images.values())
+    assert all("460 of them went into the base model" in card for card in with_images.values())
+    assert all("copy_rate_unlabelled compares with them" in card for card in with_images.values())
+    learned = replace(FACTS, unlabelled=460, generator_row={**FACTS.generator_row, "pseudo_masks": True})
+    assert "and on 460 images without masks, with masks of a segmenter." in "".join(cards(learned))

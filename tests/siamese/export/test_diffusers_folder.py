@@ -127,6 +127,7 @@ def test_other_methods_are_refused_by_name(method, tmp_path):
 def test_options_that_diffusers_lacks_are_those_that_change_images():
     assert not_in_diffusers(SIAMESE, SAMPLING) == {}
     assert not_in_diffusers(SIAMESE.model_copy(update={"mask_guidance": 1.7}), SAMPLING) == {"mask_guidance": 1.7}
+    assert not_in_diffusers(SIAMESE, SAMPLING.model_copy(update={"strength": 0.2})) == {"strength": 0.2}
     asked = SAMPLING.model_copy(update={"guided_from": 0.5, "mask_guidance": 2.0})
     assert not_in_diffusers(ROWS["controlnet"], asked) == {"mask_guidance": 2.0, "guided_from": 0.5}
     assert not_in_diffusers(SIAMESE, asked.model_copy(update={"guidance": 1.0, "mask_guidance": 1.0})) == {}

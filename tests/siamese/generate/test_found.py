@@ -85,6 +85,8 @@ def test_a_folder_that_holds_no_generator_is_named_with_those_below_it(project):
         find_generator(project / "outputs/base/phantom/vae")
     with pytest.raises(UserError, match="seed belongs to the images"):
         find_generator(project / GENERATOR, seed=1)
+    with pytest.raises(UserError, match="strength cannot be set: masks that are given come without an image"):
+        find_generator(project / GENERATOR, strength=0.3)
 
 
 def test_a_mask_guidance_of_its_own_is_never_passed_over(project, tmp_path):

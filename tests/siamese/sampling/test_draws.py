@@ -5,15 +5,18 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from data.exports.verify import verify
-from data.masks.config import RealMasks
+from data.masks.config import PseudoMasks, RealMasks
+from data.masks.dealt import write_given
+from data.masks.given import pseudo_masks
 from data.masks.masks import write_masks
 from data.pairs.assemble import write_synthetic
 from data.pairs.files import sha256_tree
-from data.pairs.image_io import png_text
-from data.pairs.manifest import read_pairs
+from data.pairs.image_io import png_text, read_image
+from data.pairs.manifest import read_pairs, write_manifest
 from data.pairs.seeds import item_seed
 from evaluation.audit.config import FilterRow
 from evaluation.features.config import FeaturesConfig
@@ -47,6 +50,33 @@ def test_draws_differ_by_their_seed_and_say_which_they_are(tmp_path, masks, gene
     assert (tmp_path / "first" / f"{name}.png").read_bytes() != (tmp_path / "second" / f"{name}.png").read_bytes()
 
 
+def test_further_draws_start_where_the_first_did(tmp_path, real, generators, base_dir, monkeypatch):
+    """From the image that the mask came with, and never from what the first draw made of it."""
+    monkeypatch.chdir(tmp_path)
+    for source, target in (
+        (real.folder, paths.processed("d", "train")),
+        (base_dir, paths.base("d")),
+        (generators["siamese"], paths.generator("d", "siamese", 0)),
+    ):
+        shutil.copytree(source, target)
+    given = pseudo_masks(real, "real")
+    masks_row = PseudoMasks(kind="pseudo", copies=1)
+    write_given(given, len(real), "real", masks_row, paths.masks("d", "real"))
+    cfg = SAMPLING.model_copy(update={"strength": 0.4})
+    masks = read_pairs(paths.masks("d", "real", 1))
+    [further] = filter_stage.further_draws(ITEM, cfg, 1)
+    expected = tmp_path / "expected"
+    sample_images(masks, load(generators["siamese"], base_dir, cfg), cfg, expected, {}, draw=2)
+    for pair in further.pairs:
+        assert np.array_equal(further.image(pair), read_image(expected / f"{pair.id}.png"))
+        text = png_text(further.folder / pair.image)
+        assert (text["near-copy"], text["strength"]) == ("yes", "0.4")
+    bare = [replace(pair, image="", image_sha256="") for pair in masks.pairs]
+    write_manifest(paths.masks("d", "real", 1), bare)
+    [from_noise] = filter_stage.further_draws(ITEM, cfg, 1)
+    assert all("strength" not in png_text(from_noise.folder / pair.image) for pair in from_noise.pairs)
+
+
 @pytest.mark.heavy
 def test_the_stage_refills_to_the_count_and_draws_nothing_twice(
     tmp_path, real, masks, generators, base_dir, monkeypatch
@@ -59,6 +89,7 @@ def test_the_stage_refills_to_the_count_and_draws_nothing_twice(
         (real.folder, paths.processed("d", "train")),
         (base_dir, paths.base("d")),
         (generators["siamese"], paths.generator("d", "siamese", 0)),
+        (masks.folder, paths.masks("d", "real", 1)),
     ):
         shutil.copytree(source, target)
     sample_images(masks, load(generators["siamese"], base_dir, SAMPLING), SAMPLING, tmp_path / "drawn", {})

@@ -75,6 +75,7 @@ def test_masks_with_images_start_from_them_and_say_so(masks, generators, base_di
         others = [np.abs(np.asarray(near[other.id]) / 255 - kept.numpy()).mean() for other in masks.pairs]
         assert np.argmin(others) == masks.pairs.index(pair)
         assert near[pair.id].text["near-copy"] == "yes"
+        assert near[pair.id].text["strength"] == "0.05"
 
 
 def test_from_noise_alone_the_images_change_nothing(masks, generators, base_dir, tmp_path):
@@ -87,4 +88,5 @@ def test_from_noise_alone_the_images_change_nothing(masks, generators, base_dir,
     }.items():
         for pair in masks.pairs:
             assert images[pair.id].tobytes() == whole[pair.id].tobytes(), name
-            assert "near-copy" not in images[pair.id].text
+            assert not {"near-copy", "strength"} & images[pair.id].text.keys()
+            assert "strength" not in images[pair.id].text.get("options", "")
