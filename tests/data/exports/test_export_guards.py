@@ -11,6 +11,7 @@ from data.exports.bundle import collect
 from data.exports.formats import Options, export
 from data.pairs.errors import UserError
 from data.pairs.image_io import read_image, write_image, write_mask
+from data.pairs.manifest import complete, write_manifest
 from data.pairs.prepared import Prepared
 from pipeline.commands.export import add_arguments, run
 from tests.data.exports.export_sets import by_hand, grouped, labels_of, made_row, phantom, real_row
@@ -47,6 +48,7 @@ def test_pairs_without_a_parent_go_to_train_and_say_so(sets, tmp_path, name):
     drawn = by_hand(tmp_path / "drawn", "train", [made_row("1", ""), made_row("two", "")])
     near = drawn.folder / drawn.pairs[1].image
     write_image(near, read_image(near), {"near-copy": "yes"})
+    drawn = write_manifest(drawn.folder, [drawn.pairs[0], complete(drawn.folder, drawn.pairs[1])])
     bundle = export(name, sets[0], [sets[1][0], drawn], tmp_path / "out", replace(OPTIONS, folds=2))
     assert "\n1 added images say of themselves that they are near copies" in (tmp_path / "out/README.md").read_text()
     items = [item for item in bundle.splits["train"] if not (item.real or item.parent)]
