@@ -41,6 +41,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "mask_is_image": (WARNS, "the mask is the image itself: a wrong copy?"),
     "cmyk": (WARNS, "CMYK pictures: they are converted to RGB without a colour profile"),
     "alpha": (WARNS, "an alpha channel: dropped, but a mask in one colour is read from it"),
+    "several_pages": (STOPS, "masks of several pages, of which only the first would be read: save each as a file"),
     "animated": (WARNS, "several frames in one file: only the first is read"),
     "tiny": (WARNS, "a side of less than 64 px: such images are enlarged"),
     "odd_name": (WARNS, "names with spaces or signs: ids keep them, other tools may not"),

@@ -17,7 +17,7 @@ from data.pairs.image_io import EXIF_TURN, MASK_THRESHOLD, BadImageError, each_d
 from data.pairs.manifest import id_problem
 from data.prepare.likeness import thumbnail
 from data.readers.reading import memory_for, read_source
-from data.readers.sources import Source
+from data.readers.sources import Numbered, Source
 
 UNREADABLE = {"zero_bytes", "not_an_image", "damaged", "sixteen_bit", "too_large", "unreadable"}
 MOST_PX = 2**24  # of larger pictures every second, third, ... pixel is looked at, all pixels of the others
@@ -52,7 +52,8 @@ def _look_at_file(path: Path, *, is_mask: bool) -> list[str]:
             turned = picture.getexif().get(EXIF_TURN, 1) != 1
             codes += [code for code, there in (("cmyk", mode == "CMYK"), ("palette", mode == "P")) if there]
             codes += ["alpha"] if mode in ("RGBA", "LA", "PA") or "transparency" in picture.info else []
-            codes += [code for code, there in (("animated", frames > 1), ("exif_turned", turned)) if there]
+            codes += ["exif_turned"] if turned else []
+            codes += ["several_pages" if is_mask else "animated"] if frames > 1 else []
             codes += ["tiny"] if min(picture.size) < TINY_PX and not is_mask else []
             codes += ["lossy_mask"] if is_mask and picture.format == "JPEG" else []
     except Exception:  # noqa: BLE001 (whatever a decoder raises; reading it once more gives it its name)
@@ -99,6 +100,17 @@ def _look_at_mask(source: Source, path: Path, seen: Seen, threshold: int) -> lis
     ]
 
 
+def _look_at_numbers(source: Source, reader: Numbered, seen: Seen) -> list[str]:
+    """Return a line on a mask of several class numbers, and note them in `seen`; what cannot be read is named later."""
+    try:
+        numbers = np.unique(reader.numbers())
+    except BadImageError:
+        return []
+    held = [int(number) for number in numbers[:NUMBERS] if number]
+    seen.labels |= set(held)
+    return [f"{source.masks[0]}, {source.id}: {held}"] if len(held) > 1 else []
+
+
 def look(source: Source, threshold: int = MASK_THRESHOLD, *, stated: bool = False) -> Seen:
     """Return what is seen in one pair, with every fault of its files and of the two together.
 
@@ -118,6 +130,8 @@ def _look(source: Source, threshold: int, seen: Seen, *, stated: bool) -> None:
         seen.faults += [(code, str(path)) for code in codes]
         if path is not source.image and not UNREADABLE & set(codes):
             seen.faults += [(code, str(path)) for code in _look_at_mask(source, path, seen, threshold)]
+    if isinstance(source.reader, Numbered) and not source.known:
+        seen.faults += [("class_mask", line) for line in _look_at_numbers(source, source.reader, seen)]
     if len(source.masks) > 1:
         seen.faults.append(("several_masks", str(source.image)))
     turned = [path for code, path in seen.faults if code == "exif_turned"]

@@ -20,6 +20,7 @@ from data.pairs.manifest import Pair, id_problem
 from data.prepare.config import FolderDataset
 from data.prepare.grouping import hinted_pattern
 from data.prepare.likeness import FRAME_CORRELATION
+from data.prepare.own_splits import unclear_splits
 from data.prepare.prepare import how_to_read, leaks
 from data.prepare.splits import split_sources
 from data.readers.config import Which
@@ -37,6 +38,8 @@ def fitting_row(
 
     A row is right, too, where single files must be mended first.
     """
+    if unclear := unclear_splits(found):
+        return None, [unclear]
     base = _splits_and_size(folder, found, seen, codes, which)
     some_empty = len({pair.facts.foreground > 0 for pair in seen if pair.facts}) > 1
     seeds = [{}, *({"seed": seed} for seed in range(1, SEEDS))] if some_empty else [{}]

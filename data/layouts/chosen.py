@@ -116,7 +116,6 @@ def chosen_pairs(folder: Path, which: Which) -> Found:
     else:
         sources = _by_patterns(folder, which.images, which.masks, found.unmatched)
     found.sources = _readable(sources, found.unmatched, volumes=which.slices is not None)
-    found.note_outside(folder)
     if which.slices:
         of_labels = any(is_volume(path) for source in found.sources for path in source.masks)
         found.mask_threshold = 0 if of_labels else found.mask_threshold

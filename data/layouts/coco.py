@@ -1,5 +1,6 @@
 """COCO: a JSON file of images and of outlines, polygons or run lengths, read through pycocotools."""
 
+import errno
 import json
 import re
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Outlines:
             for number, segmentation in sorted(self.outlines, key=lambda outline: outline[0]):
                 try:
                     values[_area(segmentation, *self.size) > 0] = number
-                except (ValueError, TypeError, KeyError, IndexError) as error:
+                except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
                     text = f"an outline in {self.file.name} cannot be read ({error})"
                     raise BadImageError(text, "damaged") from error
             with naming(f"its outlines in {self.file.name}"):
@@ -65,6 +66,8 @@ def _area(segmentation: Any, width: int, height: int) -> np.ndarray:
         raise ValueError(f"its size is {segmentation['size']}, the image is [{height}, {width}]")
     counts = segmentation["counts"]
     if isinstance(counts, list):
+        if min(counts, default=0) < 0:
+            raise ValueError(f"its run lengths hold {min(counts)}, and none may be negative")
         if sum(counts) != height * width:
             raise ValueError(f"its run lengths add up to {sum(counts)}, not to {height * width}")
         return mask.decode(mask.frPyObjects(segmentation, height, width))
@@ -78,6 +81,12 @@ def _usable(segmentation: Any) -> bool:
     return is_list and all(isinstance(ring, list) and len(ring) >= 6 and len(ring) % 2 == 0 for ring in segmentation)
 
 
+def _refuse_lists(where: str, entry: Mapping[str, Any], *keys: str) -> None:
+    for key in keys:
+        if isinstance(entry[key], list | dict):
+            raise ValueError(f"{where}: its {key} is {entry[key]}, and a number or a text is needed")
+
+
 def _read(path: Path, unmatched: list[str]) -> dict[str, Any] | None:
     """Return the content of a COCO file, or None for another file; of a damaged one `unmatched` says so."""
     if form_of(path) != COCO:
@@ -88,11 +97,12 @@ def _read(path: Path, unmatched: list[str]) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         images, annotations, categories = (content[key] for key in ("images", "annotations", "categories"))
         for image in images:
-            image["id"], str(image["file_name"]), int(image["width"]), int(image["height"])
+            _refuse_lists(f"image {image['file_name']}", image, "id")
+            str(image["file_name"]), int(image["width"]), int(image["height"])
         for annotation in annotations:
-            annotation["image_id"], annotation["category_id"], annotation.get("segmentation")
+            _refuse_lists(f"annotation {annotation.get('id', '?')}", annotation, "image_id", "category_id")
         {int(category["id"]): str(category["name"]) for category in categories}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         unmatched.append(f"{path}: is no COCO file that can be read ({type(error).__name__}: {error})")
         return None
     return content
@@ -102,8 +112,12 @@ def _place_of(name: str, path: Path, folder: Path, by_name: Mapping[str, list[Pa
     """Return the files that a name may stand for: beside the list or in the folder, else those that are so called."""
     plain = name.replace("\\", "/")
     for place in (path.parent, folder):
-        if (place / plain).is_file():
-            return [place / plain]
+        try:
+            if (place / plain).is_file():
+                return [place / plain]
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # which no file can have, so that it is not there
+                raise
     files = by_name.get(Path(plain).name, [])
     files = [file for file in files if file.as_posix().endswith(f"/{plain}")] or files
     stem = path.stem.lower()  # instances_train2017.json is of train2017/

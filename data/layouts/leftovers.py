@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from data.layouts.folders import BY_PRODUCT_FOLDERS, SIDES, folder_kind, leads_up
 from data.readers.known_forms import form_of, picture_format, way_in
-from data.readers.sources import Found, is_picture
+from data.readers.sources import Found, is_picture, outside_notes
 
 # What systems and tools leave behind. `._x` is what macOS keeps of x on other systems.
 BY_PRODUCTS = re.compile(
@@ -155,6 +155,7 @@ def _faults(folder: Path, found: Found) -> Iterator[tuple[str, str]]:
 
 def with_leftovers(folder: Path, found: Found) -> Found:
     """Return what was found with every other file named: in `unmatched` where it stands in a pair's place."""
+    found.notes += outside_notes(found.sources, folder)
     for code, line in list(_faults(folder, found)) if folder.is_dir() else ():
         if code in ("unread", "dangling"):
             found.unmatched.append(line)

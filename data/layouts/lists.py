@@ -67,7 +67,6 @@ def _listed(folder: Path, name: str, image_key: str, mask_keys: tuple[str, ...],
             kept = by_image.setdefault((side, image), new)
             by_image[side, image] = replace(kept, masks=(*kept.masks, mask))
     found.sources = list(by_image.values())
-    found.note_outside(folder)
 
 
 def jsonl(folder: Path, found: Found) -> None:

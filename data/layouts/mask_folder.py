@@ -1,15 +1,12 @@
 """A folder of masks without images: which of its files are masks, under which ids, and what else lies there."""
 
-import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from data.layouts.leftovers import DOCUMENTS, entries, why_not_read
 from data.mask_files.read import Reading
-from data.pairs.errors import BadImageError
 from data.pairs.manifest import id_problem
 from data.readers.known_forms import form_of
 from data.readers.reading import memory_for, read_masks
@@ -61,11 +58,6 @@ def read_mask_file(path: Path, reading: Reading) -> np.ndarray:
 
     Raises: BadImageError with the file's name for what cannot be read, or not as `reading` says.
     """
-    source, frames = Source("", path, (path,)), 1
-    with contextlib.suppress(Exception), Image.open(path) as picture:  # what cannot be opened is named below
-        frames = getattr(picture, "n_frames", 1)
-    if frames > 1:
-        what = f"holds {frames} pictures, of which only the first would be read"
-        raise BadImageError(f"{path}: {what}: save each as a file of its own", "animated")
+    source = Source("", path, (path,))
     with memory_for(source):
         return read_masks(source, reading)

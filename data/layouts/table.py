@@ -76,4 +76,7 @@ def read_table(table: Path, problems: list[str]) -> list[Source]:
                 problems.append(f"{line} repeats line {before}")
             else:
                 sources[image] = replace(source, masks=(*source.masks, mask))
+    without = [str(first[path][0]) for path, source in sources.items() if not source.split]
+    if len(without) < len(sources):
+        problems += [f"{table}: line {number} names no split, as other lines do" for number in without]
     return list(sources.values())

@@ -9,6 +9,7 @@ from PIL import Image
 from data.pairs.image_io import MASK_THRESHOLD, Array, BadImageError, Value, open_picture
 
 COLOURFUL = 64  # difference between the channels of a pixel
+FEW_COLOURS, SMALL_PX = 9, 9
 
 
 def mask_pixels(path: Path) -> Array:
@@ -54,11 +55,18 @@ def _contradicts(grey: Array, alpha: Array) -> bool:
 
 
 def is_colourful(colours: Array) -> bool:
-    """Return whether over 0.1 % of the pixels of uint8 (H, W, 3) are clearly no grey, for so bright a picture."""
+    """Return whether over 0.1 % of the pixels of uint8 (H, W, 3) are clearly no grey, for so bright a picture.
+
+    Where the colours are few, none comes from JPEG or interpolation, and a small lesion is enough.
+    """
     red, green, blue = (colours[..., channel] for channel in range(3))
     peak = np.maximum(np.maximum(red, green), blue)
     spread = peak - np.minimum(np.minimum(red, green), blue)
-    return bool((spread > COLOURFUL * int(peak.max(initial=0)) / 255).mean() > 0.001)
+    clear = spread > COLOURFUL * int(peak.max(initial=0)) / 255
+    if clear.mean() > 0.001 or clear.sum() < SMALL_PX:
+        return bool(clear.mean() > 0.001)
+    packed = colours.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
+    return len(np.unique(packed)) <= FEW_COLOURS
 
 
 def greys(pixels: Array) -> Array:

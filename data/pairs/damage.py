@@ -34,7 +34,7 @@ def prove_damage(path: Path, picture: Image.Image) -> None:
             if check := CHECKS.get(picture.format or ""):
                 check(file)
             elif isinstance(picture, TiffImagePlugin.TiffImageFile):
-                _check_tiff(file, picture.tag_v2)
+                check_tiff(file, picture.tag_v2)
     except (struct.error, TypeError) as error:
         raise DamageError(f"its structure is broken ({error})") from error
 
@@ -138,8 +138,11 @@ def _check_gif(file: BinaryIO) -> None:
             _read(file, count, "a block")
 
 
-def _check_tiff(file: BinaryIO, tags: Mapping[int, Any]) -> None:
-    """Compare the places of the first picture's strips or tiles with the size of the file, and undo their deflation."""
+def check_tiff(file: BinaryIO, tags: Mapping[int, Any]) -> None:
+    """Compare the places of the first picture's strips or tiles with the size of the file, and undo their deflation.
+
+    Raises: DamageError that says what was found.
+    """
     size = os.fstat(file.fileno()).st_size
     starts, lengths = tags.get(STRIP_STARTS, tags.get(TILE_STARTS, ())), tags.get(STRIP_BYTES, tags.get(TILE_BYTES, ()))
     strips = list(zip(starts, lengths, strict=False))

@@ -7,16 +7,16 @@ classes of lesion. On disk all are PNG: a mask is {0, 255}, and K classes are K 
 import contextlib
 import math
 import os
-import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from data.pairs.damage import begins_as_picture, prove_damage
+from data.pairs.depth import HEIGHT, WIDTH, more_than_8_bits, refuse_unread_tiff
 from data.pairs.errors import BadImageError as BadImageError  # what readers raise is imported from here
 from data.pairs.errors import one_line, system_problem
 
@@ -80,18 +80,21 @@ def size_of(path: Path) -> tuple[int, int]:
     """Return width and height of a picture in px, turned as its EXIF tag says, from its head. Raises: OSError."""
     with Image.open(path) as file:
         width, height = file.size
+        if isinstance(file, TiffImagePlugin.TiffImageFile):  # its size may be turned already
+            width, height = file.tag_v2[WIDTH], file.tag_v2[HEIGHT]
         return (height, width) if file.getexif().get(EXIF_TURN, 1) in (5, 6, 7, 8) else (width, height)
 
 
 def _decoded(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            deep = _more_than_8_bits(file)
+            deep = more_than_8_bits(path, file)
             file.load()
             prove_damage(path, file)
             turned = file.getexif().get(EXIF_TURN, 1) != 1
             picture = ImageOps.exif_transpose(file) if turned else file  # a copy
     except UnidentifiedImageError as error:
+        refuse_unread_tiff(path)
         if begins_as_picture(path):
             raise BadImageError("is damaged (its beginning is no whole header): replace the file", "damaged") from error
         raise BadImageError("is not an image that can be read: replace the file", "not_an_image") from error
@@ -105,15 +108,6 @@ def _decoded(path: Path) -> Image.Image:
     if deep:
         raise BadImageError(f"has more than 8 bits a channel (mode {deep}): convert it to 8 bits first", "sixteen_bit")
     return picture
-
-
-def _more_than_8_bits(file: ImageFile.ImageFile) -> str:
-    """Return what says that an opened file has more bits than Pillow would give unasked, or nothing."""
-    found = re.search(r"(RGB|RGBA|RGBX|LA|CMYK);16", str(file.tile))
-    if found or file.format != "PPM":
-        return found.group() if found else ""
-    most = max((tile.args[1] for tile in file.tile if isinstance(tile.args, tuple) and len(tile.args) > 1), default=0)
-    return f"PPM with values up to {most}" if isinstance(most, int) and most > 255 else ""
 
 
 def read_image(path: Path) -> Array:

@@ -18,14 +18,21 @@ YES = ("1", "true", "yes")
 LARGEST = 1e6  # every loss here begins below 100
 
 
-def _check_gpus(gpus: int) -> None:
-    """Raise UserError when the environment asks for GPUs that PyTorch does not see."""
+def check_gpus() -> None:
+    """Raise UserError when the environment asks for GPUs that PyTorch does not see, or cannot use."""
+    import torch
+
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in YES:
+        return
+    # device_count alone counts GPUs, too, whose driver is too old for this PyTorch
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     here, named = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if not gpus and named.split(",")[0].strip() not in NO_GPU:
         raise UserError(
             f"CUDA_VISIBLE_DEVICES is {named} in the environment, but PyTorch sees no GPU",
             [
-                "look whether nvidia-smi lists that GPU, and whether this PyTorch was built for CUDA",
+                f"look whether nvidia-smi lists that GPU, and whether its driver is new enough for CUDA "
+                f"{torch.version.cuda or '(this PyTorch was built without it)'}",
                 'to compute on the CPU, set CUDA_VISIBLE_DEVICES="" or ACCELERATE_USE_CPU=true',
             ],
         )
@@ -54,12 +61,10 @@ def accelerator() -> Any:
     float32 then, or slowly imitate bf16, and not say so), for more processes than there are GPUs, and when
     CUDA_VISIBLE_DEVICES names a GPU and none is there.
     """
-    import torch
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    if os.environ.get("ACCELERATE_USE_CPU", "").lower() not in YES:
-        _check_gpus(torch.cuda.device_count())
+    check_gpus()
     try:
         found = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
     except ValueError as error:

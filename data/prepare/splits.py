@@ -16,7 +16,8 @@ from data.pairs.seeds import item_seed
 from data.prepare.config import FolderDataset, Folds
 from data.prepare.grouping import by_pattern, by_table, deal, group_hint, names_of, plain_path, torn_groups
 from data.prepare.likeness import with_sequences
-from data.readers.sources import Found, Source, read_lines
+from data.prepare.own_splits import mixed, untaken
+from data.readers.sources import Found, Source, outside_notes, read_lines
 
 Splits = dict[str, list[Source]]
 SLICE = re.compile(r"(.*)\[(\d*):(\d*)\]")
@@ -100,9 +101,14 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> tupl
     splits: Splits = {}
     left: list[Source] = []
 
+    wanted: set[Path] = set()
+    wholes: list[Found] = []
+
     @cache
     def found_in(place: Path) -> Found:
-        return _found(place, row, problems, unused)
+        found = _found(place, row, problems, unused)
+        wholes.extend([found] if place == root else [])
+        return found
 
     for split, value in row.splits.items():
         sliced = SLICE.fullmatch(str(value))
@@ -127,8 +133,10 @@ def _by_name(row: FolderDataset, problems: list[str], unused: list[str]) -> tupl
             if not pairs:
                 known = sorted({source.split for source in whole.sources})
                 problems.append(f"split {split}: {name} is no sub-folder, and layout {whole.layout} has {known}")
+        wanted |= {source.image for source in pairs}
         splits[split] = pairs[slice(*(int(end) if end else None for end in sliced.groups()[1:]))] if sliced else pairs
         left += pairs if split == TRAIN and sliced else []
+    unused[:0] = untaken(row, next(iter(wholes), None), wanted)
     taken = {(source.image, source.id) for members in splits.values() for source in members}
     return splits, [source for source in left if (source.image, source.id) not in taken]
 
@@ -164,9 +172,12 @@ def split_sources(
         ]
     else:
         found = _found(Path(row.path), row, problems, unused)
+        unused[:0] = mixed(row, found)
         pool = _grouped({"": unique_ids(list(found.sources))}, row, problems)[""]
         splits = _by_fold(pool, row, row.folds) if row.folds else _by_share(pool, row)
         left = []
+    every = [source for members in splits.values() for source in members]
+    unused[:0] = outside_notes(every, Path(row.path))
     for split, members in splits.items():
         counts = Counter(source.id for source in members)
         often = sorted(name for name, count in counts.items() if count > 1)
@@ -184,5 +195,11 @@ def split_sources(
         count = sum(map(len, splits.values()))
         why = f": its share of {count} pair{'s' if count != 1 else ''} is too small" if shared else ""
         grouped = ", or groups are too large to be parted" if shared and (row.folds or row.group) else ""
+        groups = {source.group for source in every}
+        if shared and "" not in groups and len(groups) < len(splits):
+            grouped = (
+                f": all are of {len(groups)} patient, volume or other group; where files are of different ones, set "
+                'group in the row, such as group: "(.*)"'
+            )
         problems.append(f"split {split}: no pairs are left for it{why}{grouped}")
     return splits

@@ -79,6 +79,11 @@ class ArrayRow:
 
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
-        image, labels = self.image_alone(), array_of(self.path, label_array(self.path, self.split))[self.index]
+        image = self.image_alone()
         with naming(f"{self.path}, {self.split} {self.index}"):
-            return image, read_values(np.array(labels).reshape(image.shape[:2]).astype(np.int64), reading)
+            return image, read_values(self.numbers(), reading)
+
+    def numbers(self) -> np.ndarray:
+        """Return the mask's values, int64 (H, W)."""
+        labels = np.array(array_of(self.path, label_array(self.path, self.split))[self.index])
+        return labels.reshape(labels.shape[:2]).astype(np.int64)

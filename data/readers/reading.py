@@ -2,6 +2,7 @@
 
 import contextlib
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -25,6 +26,15 @@ def memory_for(source: Source) -> AbstractContextManager[None]:
     return PIXELS.share(pixels)
 
 
+def _refuse_pages(path: Path) -> None:
+    pages = 1
+    with contextlib.suppress(Exception), Image.open(path) as picture:  # what cannot be opened is named by its reader
+        pages = getattr(picture, "n_frames", 1)
+    if pages > 1:
+        what = f"holds {pages} pictures, of which only the first would be read"
+        raise BadImageError(f"{what}: save each as a file of its own", "several_pages")
+
+
 def read_masks(source: Source, reading: Reading) -> np.ndarray:
     """Return the labels, uint8 (H, W), of the masks of a pair of pictures; where several overlap, the later class.
 
@@ -33,6 +43,7 @@ def read_masks(source: Source, reading: Reading) -> np.ndarray:
     masks = []
     for path in source.masks:
         with naming(path):
+            _refuse_pages(path)
             pixels = mask_pixels(path)
             refuse_unnamed(pixels, reading, source.known, source.ignored)
             if is_jpeg(path):

@@ -2,10 +2,10 @@
 
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,14 @@ class Reader(Protocol):
 
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
+
+
+@runtime_checkable
+class Numbered(Protocol):
+    """A reader whose masks are class numbers that nothing beside them explains."""
+
+    def numbers(self) -> np.ndarray:
+        """Return the mask's values as they are stored, whole numbers (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,13 @@ class Found:
     listed: bool = False  # whether a list or the row says which files are meant, so that others may lie beside them
     unused: list[tuple[str, str]] = field(default_factory=list)  # (fault, line) of files not read, that stop nothing
 
-    def note_outside(self, folder: Path) -> None:
-        """Note how many images a list takes from elsewhere."""
-        inside = folder.resolve()
-        if outside := sum(not source.image.resolve().is_relative_to(inside) for source in self.sources):
-            self.notes.append(f"{outside} images lie outside {folder}: DVC does not see when they change")
+
+def outside_notes(sources: Iterable[Source], folder: Path) -> list[str]:
+    """Return a note on the images that a list or a link takes from elsewhere, if there are some."""
+    inside = folder.resolve()
+    outside = sum(not source.image.resolve().is_relative_to(inside) for source in sources)
+    what = f"{outside} images lie outside {folder}: DVC does not see when they change, so copy them into it"
+    return [what] if outside else []
 
 
 def is_picture(path: Path) -> bool:

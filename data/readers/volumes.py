@@ -6,8 +6,10 @@ the left, a coronal one (axis 1) with the head above and the right on the left, 
 above and the front on the left.
 """
 
+import contextlib
 import threading
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from data.mask_files.read import Reading, read_values
-from data.pairs.errors import BadImageError, naming
+from data.pairs.errors import BadImageError, naming, one_line
 from data.readers.config import Slices
 from data.readers.dicom import DicomFile, library, patient, windowed
 from data.readers.known_forms import DICOM, NIFTI, ending_of
@@ -27,15 +29,24 @@ _ONE_READS = threading.Lock()
 AFFINE_TOLERANCE = 1e-3  # mm
 
 
+@contextlib.contextmanager
+def _named_if_damaged(path: Path, what: str = "is damaged") -> Iterator[None]:
+    """Name the file for what nibabel raises in the block."""
+    nibabel = library("nibabel")
+    try:
+        yield
+    except (
+        OSError, ValueError, EOFError, TypeError, ArithmeticError, zlib.error, nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError, nibabel.orientations.OrientationError,
+    ) as error:  # fmt: skip
+        raise BadImageError(f"{path}: {what} ({one_line(str(error))}): copy it again", "damaged") from error
+
+
 def _opened(path: Path) -> Any:
     """Return the nibabel image. Raises: BadImageError for a file that is none."""
     nibabel = library("nibabel")
-    try:
+    with _named_if_damaged(path, "is no NIfTI volume that can be read"):
         return nibabel.load(path)
-    except (OSError, ValueError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
-        raise BadImageError(
-            f"{path}: is no NIfTI volume that can be read ({error}): copy it again", "damaged"
-        ) from error
 
 
 def _shape(path: Path) -> tuple[int, ...]:
@@ -54,11 +65,9 @@ def _volume(path: Path, limits: tuple[float, float] | None) -> np.ndarray:
     """Return uint8 (X, Y, Z) along the patient's axes: an image between limits, or labels. Raises: BadImageError."""
     nibabel = library("nibabel")
     dimensions = len(_shape(path))
-    try:
+    with _named_if_damaged(path):
         turned = nibabel.as_closest_canonical(_opened(path))
         values = np.asarray(turned.dataobj, dtype=np.float32)  # scaled as the header says
-    except (OSError, ValueError, EOFError, TypeError) as error:
-        raise BadImageError(f"{path}: is damaged ({error}): copy it again", "damaged") from error
     values = values.reshape(values.shape[:dimensions])
     finite = bool(np.isfinite(values).all())
     if limits and not finite:
@@ -99,9 +108,13 @@ class NiftiSlice:
 
     def read(self, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
         """Return image and mask as `read_source` does."""
-        image, values = self.image_alone(), _slice(_merged_labels(self.labels), self.axis, self.index)
+        image, values = self.image_alone(), self.numbers()
         with naming(f"{self.labels[0]}, slice {self.index}"):
             return image, read_values(values, reading)
+
+    def numbers(self) -> np.ndarray:
+        """Return the mask's values, uint8 (H, W)."""
+        return _slice(_merged_labels(self.labels), self.axis, self.index)
 
 
 def _merged_labels(paths: tuple[Path, ...]) -> np.ndarray:
@@ -128,7 +141,8 @@ def _slices_of(source: Source, slices: Slices) -> list[Source]:
         wanted = np.flatnonzero((_merged_labels(source.masks) > 0).any(axis=other_axes)).tolist()
     else:
         step = 1 if slices.keep == "all" else int(slices.keep.removeprefix("every "))
-        axis_in_file = library("nibabel").io_orientation(affine)[:, 0].tolist().index(slices.axis)
+        with _named_if_damaged(source.image):
+            axis_in_file = library("nibabel").io_orientation(affine)[:, 0].tolist().index(slices.axis)
         wanted = list(range(0, shape[axis_in_file], step))
     return [
         replace(

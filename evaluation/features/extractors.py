@@ -13,6 +13,7 @@ from tqdm import tqdm
 from data.pairs.files import sha256_file
 from data.pairs.manifest import PairSet
 from data.pairs.seeds import item_seed
+from data.pairs.training import accelerator
 from data.pretrained import lite0
 from evaluation.features import pretrained
 from evaluation.features.config import FeaturesConfig
@@ -113,7 +114,7 @@ def extract_features(
         files = {file: path for file, path in weights.items() if WEIGHTS[file].extractor == name}
     check_alike({"real": real} | {part: images.set for part, images in parts.items()})
     extractor = EXTRACTORS[name]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if accelerator().device.type == "cuda" else "cpu"
     meta = {
         "extractor": name,
         "backbone": extractor.backbone,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from data.pairs.errors import UserError
+from data.pairs.training import check_gpus
 from pipeline.processes import leash
 
 PROCESSES, NODES, MEET = "SIAMESE_PROCESSES", "SIAMESE_NODES", "SIAMESE_MEET"
@@ -54,6 +55,7 @@ def launch(count: int, nodes: int, arguments: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    check_gpus()
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"  # without it accelerate lets each of them work alone
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))

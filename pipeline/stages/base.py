@@ -10,6 +10,7 @@ def run(item: dict, params) -> None:
     """Write outputs/base/<dataset>/. Raises: UserError when a named model cannot be had."""
     from data.pairs.manifest import read_pairs
     from data.pairs.prepared import read_lone_images
+    from data.pairs.training import accelerator
     from siamese.base.pretrain import pretrain
     from siamese.base.reference import write_base_reference
     from siamese.base.single_file import write_base_from_file
@@ -26,6 +27,7 @@ def run(item: dict, params) -> None:
     lone = read_lone_images(paths.unlabelled(dataset))
     fingerprint = {"data": sha256_tree(train, lone.folder), "base": base.model_dump(mode="json")}
     fingerprint |= {"prompt": params.row.prompt, "code": code_fingerprint("data", "siamese")}
+    fingerprint |= {"precision": accelerator().mixed_precision}
     with work_folder(f"base/{dataset}", fingerprint) as work, whole_folder(paths.base(dataset)) as out:
         images = lone.after(read_pairs(train, empty=False).images())
         pretrain(images, params.row.prompt, base, out, work)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from data.pairs.errors import UserError
+from data.pairs.training import accelerator
 from segmentation.config.architectures import CONFIG, WEIGHTS, ArchitectureRow
 from segmentation.inference.inputs import fit_images, normalize
 from segmentation.networks.build import build_network
@@ -58,7 +59,6 @@ def load_segmenter(folder: Path) -> Segmenter:
 
     Raises: UserError when a file is missing or damaged, or when the weights are not those of the configuration.
     """
-    from accelerate import PartialState
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -76,6 +76,6 @@ def load_segmenter(folder: Path) -> Segmenter:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{folder}: {WEIGHTS} is not of the network in {CONFIG}", [str(error), again]) from error
-    device = PartialState().device
+    device = accelerator().device
     network.to(device).to(memory_format=torch.channels_last).eval()
     return Segmenter(network, row, device)

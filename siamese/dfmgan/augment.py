@@ -14,7 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from siamese.base.devices import moved, rows_of
+from siamese.base.devices import full_precision, moved, rows_of
 
 BILINEAR, MIRRORED = 0, 2  # PyTorch's numbers of them
 EVERY = 4  # steps between two changes of the probability
@@ -177,9 +177,12 @@ def augmented(pixels: Tensor, changes: list[Change]) -> Tensor:
 
     Differentiable twice by the pixels; samples whose draw changes nothing are the same to the bit.
     """
-    pixels = _where_changed(pixels, [change.pixels for change in changes], warped)
-    pixels = _where_changed(pixels, [change.shape for change in changes], lambda x, moves: warped(x, moves, finer=2))
-    return _where_changed(pixels, [change.colour for change in changes], _recoloured)
+    with full_precision(pixels.device):  # in half precision a grid is off by pixels
+        pixels = _where_changed(pixels, [change.pixels for change in changes], warped)
+        pixels = _where_changed(
+            pixels, [change.shape for change in changes], lambda x, moves: warped(x, moves, finer=2)
+        )
+        return _where_changed(pixels, [change.colour for change in changes], _recoloured)
 
 
 def next_probability(probability: float, mean_sign: float, target: float, batch: int, images: int) -> float:

@@ -46,7 +46,7 @@ def image_writer() -> Iterator[Callable[[Path, np.ndarray, Mapping[str, str] | N
         while pending:
             pending.popleft().result()
     finally:
-        thread.shutdown(cancel_futures=True)
+        thread.shutdown()  # what was drawn before an interruption is written
 
 
 def generator_provenance(folder: Path, base_dir: Path, sampler: Sampler) -> dict[str, str]:

@@ -113,9 +113,12 @@ def denoise(
 
 @torch.inference_mode()
 def encode_images(vae: AutoencoderKL, images: np.ndarray, device: torch.device) -> Tensor:
-    """Return the scaled latents (B, C, h, w) of uint8 (B, H, W, 3): the means, since noise is added anyway."""
-    posterior = vae.encode(to_signed(images).to(device)).latent_dist
-    return posterior.mean * vae.config.scaling_factor
+    """Return the scaled latents (B, C, h, w) of uint8 (B, H, W, 3): the means, since noise is added anyway.
+
+    One at a time, as they are decoded: an encoder at full size takes more memory than the denoiser.
+    """
+    parts = to_signed(images).to(device).split(1)
+    return torch.cat([vae.encode(part).latent_dist.mean for part in parts]) * vae.config.scaling_factor
 
 
 @torch.inference_mode()

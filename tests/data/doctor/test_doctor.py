@@ -72,8 +72,8 @@ def cmyk(root):
     image.unlink()
 
 
-def animate(root):
-    image = paths(root)[0]
+def animate(root, which=0):
+    image = paths(root)[which]
     with Image.open(image) as picture:
         picture.save(image.with_suffix(".tif"), save_all=True, append_images=[picture.copy()])
     image.unlink()
@@ -228,6 +228,7 @@ PLANTED = {
     "cmyk": cmyk,
     "alpha": lambda root: repaint(paths(root)[0], lambda picture: picture.convert("RGBA")),
     "animated": animate,
+    "several_pages": lambda root: animate(root, 1),
     "tiny": shrink_both,
     "odd_name": lambda root: rename(root, "polyp no 1"),
     "same_image_across_splits": lambda root: copy_pair(root, "test", "again"),

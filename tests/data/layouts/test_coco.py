@@ -130,6 +130,18 @@ def test_sizes_that_differ_are_named(tmp_path):
     assert "2.png: an outline in all.json cannot be read (its run lengths add up to 10" in faults["damaged"][1]
 
 
+def test_run_lengths_and_names_that_cannot_be_are_named(tmp_path):
+    content = write(tmp_path, {f"{n}.png": [outline(draw(str(n))[1])] for n in range(3)})
+    content["annotations"][0]["segmentation"] = {"size": [64, 64], "counts": [-4, 4100]}
+    content["images"][1]["file_name"] = long = "a" * 400 + ".png"
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    found = find(tmp_path)
+    assert found.unmatched == [f"{tmp_path}/{long}: named in all.json, but is not there"]
+    with pytest.raises(BadImageError, match=r"0.png: an outline in all.json cannot be read \(its run lengths hold -4"):
+        read_source(found.sources[0], Reading(0))
+    assert read_source(found.sources[1], Reading(0))[1].any()
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -137,6 +149,13 @@ def test_sizes_that_differ_are_named(tmp_path):
         ({"annotations": [{"image_id": 1}]}, "KeyError: 'category_id'"),
         ({"categories": [{"id": "x", "name": "y"}]}, "ValueError"),
         ({"images": 5, "annotations": [{"image_id": 0}]}, "TypeError"),
+        (
+            {"images": [{"id": [1], "file_name": "0.png", "width": 64, "height": 64}]},
+            "image 0.png: its id is [1], and a number or a text is needed",
+        ),
+        ({"annotations": [{"id": 7, "image_id": [1], "category_id": 1}]}, "annotation 7: its image_id is [1]"),
+        ({"annotations": [{"image_id": 0, "category_id": {}}]}, "annotation ?: its category_id is {}"),
+        ({"images": [{"id": 1, "file_name": "0.png", "width": float("inf"), "height": 64}]}, "OverflowError"),
     ],
 )
 def test_a_file_that_is_no_coco_after_all_says_why(change, text, tmp_path):

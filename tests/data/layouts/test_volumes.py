@@ -1,6 +1,7 @@
 """Slices of NIfTI volumes and DICOM files: turned to the patient, windowed, one volume never in two splits."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from data.pairs.prepared import read_lone_images
 from data.prepare.config import FolderDataset
 from data.prepare.prepare import prepare
 from data.readers.config import Slices, Which
+from data.readers.dicom import DicomFile
 from data.readers.reading import read_source
-from data.readers.volumes import windowed
+from data.readers.sources import Source
+from data.readers.volumes import _volume, sources_of_volumes, windowed
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")
@@ -198,6 +201,25 @@ def test_damaged_volumes_and_values_that_are_no_numbers_are_named(tmp_path):
         read_source(found.sources[3], Reading(0))
 
 
+def test_a_volume_with_flipped_bytes_is_named(tmp_path):
+    write(tmp_path, "a")
+    path = tmp_path / "images/a.nii.gz"
+    whole, told = path.read_bytes(), []
+    for place in range(10, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        _volume.cache_clear()
+        unmatched: list[str] = []
+        source = Source("a", path, (tmp_path / "labels/a.nii.gz",))
+        try:
+            for pair in sources_of_volumes([source], slices(), unmatched)[:1]:
+                read_source(pair, Reading(0))
+        except BadImageError as error:
+            unmatched.append(str(error))
+        told += unmatched
+    assert all(str(path) in line and "copy it again" in line for line in told)
+    assert any("while decompressing" in line for line in told)
+
+
 # DICOM ---------------------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +235,7 @@ def dicom(path, pixels: np.ndarray, **tags) -> None:
         "HighBit": pixels.dtype.itemsize * 8 - 1, "PixelRepresentation": int(pixels.dtype.kind == "i"),
         "PhotometricInterpretation": "RGB" if colours else "MONOCHROME2", "PatientID": "p",
     }  # fmt: skip
-    for key, value in ({**base, "PlanarConfiguration": 0} if colours else base | tags).items():
+    for key, value in (base | ({"PlanarConfiguration": 0} if colours else {}) | tags).items():
         setattr(header, key, value)
     header.PixelData = pixels.tobytes()
     header.save_as(path)
@@ -283,6 +305,71 @@ def test_dicom_labels_colours_and_what_does_not_fit(tmp_path):
     with pytest.raises(BadImageError, match=r"1.dcm: is 64x60 but its mask 1.dcm is 64x64"):
         read_source(found.sources[1], Reading(0))
     assert "2.dcm: is no DICOM file that can be read" in found.unmatched[0]
+
+
+def palette(words: int, most: int) -> tuple[np.ndarray, dict]:
+    """Return uint8 (16, 3) colours, and the tags that hold them in words of so many bits, up to `most`."""
+    colours = np.random.default_rng(0).integers(0, 256, (16, 3))
+    held = (colours * (most // 255)).astype(f"uint{words}")
+    tags: dict = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for channel, name in enumerate(("Red", "Green", "Blue")):
+        tags[f"{name}PaletteColorLookupTableDescriptor"] = [16, 0, 8 if most == 255 else 16]
+        tags[f"{name}PaletteColorLookupTableData"] = held[:, channel].tobytes()
+    return colours.astype(np.uint8), tags
+
+
+@pytest.mark.parametrize(("words", "most"), [(8, 255), (16, 255), (16, 65535)])
+def test_dicom_palettes_are_read_by_their_colours(words, most, tmp_path):
+    numbers = np.random.default_rng(1).integers(0, 16, (64, 64)).astype(np.uint8)
+    colours, tags = palette(words, most)
+    dicom(tmp_path / "0.dcm", numbers, **tags)
+    assert np.array_equal(DicomFile(tmp_path / "0.dcm", (), (0, 255)).image_alone(), colours[numbers])
+
+
+@pytest.mark.parametrize("meaning", ["HSV", "YBR_PARTIAL_420", ""])
+def test_dicom_values_of_unknown_meaning_are_named(meaning, tmp_path):
+    dicom(tmp_path / "0.dcm", np.zeros((64, 64, 3), np.uint8), PhotometricInterpretation=meaning)
+    with pytest.raises(BadImageError, match=rf"0.dcm: .* is {meaning or 'missing'}, .* can be read: export it as RGB"):
+        DicomFile(tmp_path / "0.dcm", (), (0, 255)).image_alone()
+
+
+def test_class_numbers_in_a_jpeg_beside_dicom_files_are_refused(tmp_path):
+    series(tmp_path, count=1)
+    numbers = np.kron(np.random.default_rng(0).integers(0, 2, (8, 8)), np.ones((5, 5))).astype(np.uint8) * 3
+    Image.fromarray(np.pad(numbers, 12)).save(tmp_path / "m/0.jpg", quality=50)
+    source = DicomFile(tmp_path / "x/0.dcm", (tmp_path / "m/0.jpg",), (0, 255))
+    with pytest.raises(BadImageError, match=r"0.jpg: holds class numbers .* in a JPEG"):
+        source.read(Reading(0))
+
+
+DAMAGED = {
+    "a patient of another kind": (b"LO\x02\x00p ", b"UL\x02\x00p "),
+    "a patient of no kind": (b"LO\x02\x00p ", b"LI\x02\x00p "),
+    "a form that is two": (b"1.2.840.10008.1.2.1", b"1.2.840.1000\\.1.2.1"),
+    "a slope that is no number": (b"DS\x04\x002.0 ", b"DS\x04\x002.# "),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_headers_of_dicom_files_are_named(name, tmp_path):
+    series(tmp_path, count=2, RescaleSlope=2)
+    for number in range(2):
+        (tmp_path / f"x/{number}.dcm").write_bytes(
+            (tmp_path / f"x/{number}.dcm").read_bytes().replace(b"patient 0 ", b"p ").replace(b"LO\x0a", b"LO\x02")
+        )
+    path = tmp_path / "x/1.dcm"
+    before, after = DAMAGED[name]
+    assert before in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(before, after))
+    try:
+        found = find(tmp_path, None, of_dicom(slices()))
+        told = found.unmatched
+        for source in found.sources:
+            read_source(source, Reading(127))
+    except BadImageError as error:
+        told = [str(error)]
+    assert len(told) == 1
+    assert re.match(rf"{path}: is no DICOM file that can be read \(.+\): copy it again", told[0])
 
 
 def test_pictures_under_slices_and_slices_under_sequences_are_refused(tmp_path):

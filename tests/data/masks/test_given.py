@@ -132,7 +132,7 @@ def test_every_fault_of_every_file_is_named_at_once(real, tmp_path):
         "alpha.png": "alpha_unclear", "colours.png": "colour_mask", "cut.png": "damaged", "deep.png": "sixteen_bit",
         "empty.png": "empty_mask", "full.png": "full_mask", "good.png": "same_mask", "lost.png": "dangling",
         "numbers.png": "dim_mask", "photo.png": "photo_mask", "soft.png": named["soft.png"],
-        "stack.tif": "animated", "text.png": "not_an_image",
+        "stack.tif": "several_pages", "text.png": "not_an_image",
         "volume.nii.gz": "unread", "wide.png": "wrong_size", "zero_one.png": "zero_one_mask",
     }  # fmt: skip
     assert named["soft.png"] in ("photo_mask", "grey_area")

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import zlib
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from data.doctor.doctor import examine
 from data.mask_files.pixels import mask_pixels
@@ -107,6 +108,45 @@ def test_a_ppm_of_16_bits_is_refused_and_one_of_fewer_values_is_not(tmp_path):
     assert refused.value.code == "sixteen_bit"
     path.write_bytes(b"P6 8 8 100\n" + bytes(8 * 8 * 3))
     assert read_image(path).shape == (8, 8, 3)
+
+
+DEEP = {
+    "rgb.jp2": ((64, 64, 3), "JPEG 2000 of 16 bits"),
+    "grey.jp2": ((64, 64), "JPEG 2000 of 16 bits"),
+    "rgb.avif": ((64, 64, 3), "AVIF of 10 or 12 bits"),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_more_than_8_bits_that_pillow_does_not_tell_of_are_refused(name, tmp_path):
+    (shape, said), path = DEEP[name], tmp_path / name
+    if path.suffix == ".avif" and not (cv2.haveImageWriter(str(path)) and features.check("avif")):
+        pytest.skip("AVIF is not written or read here")
+    values = RNG.integers(0, 256, shape, np.uint8)
+    cv2.imwrite(str(path), values)
+    assert read_image(path).shape == (64, 64, 3)
+    depth = [cv2.IMWRITE_AVIF_DEPTH, 10] if path.suffix == ".avif" else []
+    cv2.imwrite(str(path), values.astype(np.uint16) * 4, depth)
+    with pytest.raises(BadImageError, match=rf"more than 8 bits a channel \(mode {said}\)") as refused:
+        read_image(path)
+    assert refused.value.code == "sixteen_bit"
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(3, 32), (1, 64)])
+def test_a_tiff_of_a_kind_that_is_not_read_is_not_called_damaged(channels, bits, tmp_path):
+    path = tmp_path / "a.tif"
+    cv2.imwrite(str(path), RNG.random((12, 12, channels)).astype(f"float{bits}"))
+    said = (
+        rf"a TIFF of a kind that is not read \(channels: {channels}, {bits}-bit floating-point numbers, compression 1"
+    )
+    with pytest.raises(BadImageError, match=rf"{said}\): save it as an 8-bit PNG") as refused:
+        read_image(path)
+    assert refused.value.code == "sixteen_bit"
+    whole = path.read_bytes()
+    for length in (20, len(whole) // 2, len(whole) - 12):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadImageError, match="is damaged"):
+            read_image(path)
 
 
 def test_a_large_picture_is_thinned_while_it_is_looked_at_and_no_other_is(tmp_path):

@@ -13,7 +13,7 @@ from data.exports.verify import verify
 from data.pairs.assemble import write_duplicate, write_synthetic
 from data.pairs.errors import UserError
 from data.pairs.files import TEMPORARY, sha256_tree, sweep, whole_folder, work_folder, write_json, write_text
-from data.pairs.image_io import read_image, write_image, write_mask
+from data.pairs.image_io import read_image, size_of, write_image, write_mask
 from data.pairs.manifest import read_pairs, write_manifest
 from data.pairs.resize import resize_image
 from data.pairs.seeds import item_seed
@@ -125,6 +125,16 @@ def test_exif_turned_photographs_are_turned(tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").shape == (20, 10, 3)
+
+
+@pytest.mark.parametrize("ending", [".tif", ".jpg", ".png"])
+@pytest.mark.parametrize("turn", [1, 3, 6, 8])
+def test_the_size_of_a_turned_picture_is_that_of_the_image_as_read(turn, ending, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.new("RGB", (96, 64)).save(tmp_path / f"a{ending}", exif=exif)
+    height, width = read_image(tmp_path / f"a{ending}").shape[:2]
+    assert size_of(tmp_path / f"a{ending}") == (width, height) == ((64, 96) if turn > 4 else (96, 64))
 
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path):

@@ -195,3 +195,14 @@ def test_the_probability_follows_the_signs():
     assert next_probability(0.1, 0.5, 0.6, 32, 500_000) == pytest.approx(0.1 - 128 / 500_000)
     assert next_probability(0.1, 0.6, 0.6, 32, 500_000) == 0.1
     assert next_probability(0.0, -1.0, 0.6, 32, 500_000) == 0.0
+
+
+def test_half_precision_moves_no_pixel_elsewhere():
+    pixels = torch.rand(2, 4, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    rng = torch.Generator().manual_seed(1)
+    changes = [AUGMENT["ada"](rng, 32, 1.0) for _ in range(2)]
+    plain = augmented(pixels, changes)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = augmented(pixels, changes)
+    assert torch.equal(half, plain)
+    half.sum().backward()

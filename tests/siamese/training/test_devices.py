@@ -1,11 +1,14 @@
 """What a machine cannot do is said."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 
 from data.pairs import training
 from data.pairs.errors import UserError
+from siamese.base.training_state import SCHEDULES
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
@@ -30,6 +33,24 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_named(environment, named):
     with pytest.raises(UserError, match=f"CUDA_VISIBLE_DEVICES is {named}") as caught:
         environment(CUDA_VISIBLE_DEVICES=named)
     assert "ACCELERATE_USE_CPU=true" in caught.value.problems[1]
+
+
+@without_gpu
+def test_a_gpu_whose_driver_is_too_old_is_no_gpu(environment, monkeypatch):
+    """NVML counts it all the same; a stand-in for its answer."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES is 0"):
+        environment(CUDA_VISIBLE_DEVICES="0")
+
+
+@pytest.mark.parametrize("steps", range(1, 31))
+def test_one_cycle_runs_to_its_end_however_short(steps):
+    cfg = SimpleNamespace(lr=1e-3, steps=steps)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], cfg.lr)
+    schedule = SCHEDULES["one_cycle"](optimizer, cfg)
+    for _ in range(steps):
+        optimizer.step()
+        schedule.step()
 
 
 @without_gpu
