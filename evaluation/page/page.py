@@ -11,6 +11,7 @@ from evaluation.page.report import Report
 from evaluation.paper.pages import FIGURE, write_paper
 from evaluation.paper.render import NOTE, notes, text_table, title
 from evaluation.results.comparison import Table
+from evaluation.results.results import DUPLICATE, REAL
 from evaluation.tables import significance_text, tables
 from evaluation.tables.conventions import render_conventions
 from evaluation.tables.score_section import score_section, weights_sentence
@@ -51,7 +52,7 @@ def _write_tables(folder: Path, report: Report) -> None:
         dataset, tests = table.dataset, report.tests[table.dataset]
         write_text(folder / f"{dataset}.md", tables.render_markdown(table))
         write_text(folder / f"{dataset}.csv", tables.render_csv(dataset, report.runs, report.grid))
-        write_text(folder / f"{dataset}-scores.csv", tables.render_scores_csv(dataset, report.scores))
+        write_text(folder / f"{dataset}-scores.csv", tables.render_scores_csv(dataset, report.scores, report.grid))
         write_text(folder / f"{dataset}-conventions.md", render_conventions(dataset, report.runs, report.grid))
         write_text(folder / f"{dataset}-tests.md", significance_text.render_markdown(dataset, tests))
         write_text(folder / f"{dataset}-tests.csv", significance_text.render_csv(dataset, tests))
@@ -82,6 +83,9 @@ def render_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
         weights=weights_sentence(asked),
         few_seeds=len({key.seed for key in grid.runs}) < FEW_SEEDS,
         trainings=len({key.generator_seed for key in grid.set_keys()} - {None}),
+        tested=any(one.estimate for tests in report.tests.values() for one in tests),
+        references=[tables.NAMES.get(name, name) for name in (REAL, DUPLICATE) if name in grid.baselines],
+        against=grid.against,
         earlier=tables.earlier_table(earlier) if earlier else None,
         provenance=report.provenance,
     )
@@ -90,7 +94,7 @@ def render_report(report: Report, pictures: Sequence[Picture] = ()) -> str:
 def _section(report: Report, table: Table, pictures: Sequence[Picture]) -> dict[str, Any]:
     """Return what the page says about one data set: `pictures` by kind, the rest as the template names it."""
     tests = report.tests[table.dataset]
-    scores = [one for one in report.scores if one.dataset == table.dataset and one.key in report.grid.set_keys()]
+    scores = [one for one in report.grid.of_scored(report.scores) if one.dataset == table.dataset]
     by_kind: dict[str, list[Picture]] = {kind: [] for kind in KINDS}
     for one in pictures:
         if one.dataset == table.dataset:

@@ -53,11 +53,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """One setting. `scores` is None where none belong: at baselines that are not scored, and at further multiples."""
+    """One setting. `scores` is None where none belong: at sets that are not scored, and at further multiples.
+
+    `volume` is the number of added pairs as a multiple of the real ones, as the runs recorded it.
+    """
 
     setting: Setting
     scores: Metrics | None
     outcomes: Mapping[str, Outcome]
+    volume: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,19 +121,24 @@ def by_segmenter_seed(values: BySeeds) -> BySeed:
 def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], grid: Grid) -> Table:
     """Return the table of the settings that the grid asks for; what has not run yet is an outcome without values."""
     found = {run.key: run.metrics for run in runs}
-    wanted = [one for one in scores if one.dataset == dataset and one.key in grid.set_keys()]
+    added = {run.key: (run.details.get("synthetic"), run.details.get("real")) for run in runs}
+    volumes = {key: pairs / real for key, (pairs, real) in added.items() if pairs is not None and real}
+    wanted = [one for one in grid.of_scored(scores) if one.dataset == dataset]
+    asked = grid.set_keys() if grid.scored is None else {*grid.scored}
+    kinds = {key[1:3] for key in asked if key.dataset == dataset and key.source not in grid.baselines}
     scored = {(one.source, one.masks): one.metrics for one in over_generators(wanted)}
     keys = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
     rows, seen = [], set()
     for setting in _order(keys, grid.baselines):
         kind = (setting.source, setting.masks)
-        metrics = scored.get(kind, None if setting.source in grid.baselines else {})
+        metrics = scored.get(kind, {} if kind in kinds else None)
         outcomes = {}
         for name in grid.architectures(dataset):
             mine = [key for key in keys if key.architecture == name and key[2:5] == setting]
             values = {measure: _by_seeds(mine, found, measure) for measure in MEASURES}
             outcomes[name] = Outcome(tuple(key.seeds for key in mine), values)
-        rows.append(Row(setting, None if kind in seen else metrics, outcomes))
+        volume = next((volumes[key] for key in keys if key[2:5] == setting and key in volumes), None)
+        rows.append(Row(setting, None if kind in seen else metrics, outcomes, volume))
         seen.add(kind)
     counts = sorted({int(found[key]["images"]) for key in keys if found.get(key, {}).get("images") is not None})
     architectures = grid.architectures(dataset)
@@ -159,7 +168,8 @@ def _point(multiple: int, runs: Sequence[Run]) -> Point:
 def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
     """Return, for each source that adds pairs, the results at multiples 0 (real only), 1, 2, ... that have run.
 
-    The order of the series is the order of first mention among the runs. Duplicated real pairs are a series too.
+    The order of the series is the order of first mention among the runs. Duplicated real pairs are a series too. The
+    points of a series are of the same seeds.
     """
     groups: dict[SeriesKey, dict[int, list[Run]]] = {}
     for run in runs:
@@ -167,7 +177,12 @@ def volume_series(runs: Sequence[Run]) -> dict[SeriesKey, tuple[Point, ...]]:
             groups.setdefault(run.key[:4], {}).setdefault(run.key.multiple, []).append(run)
     series = {}
     for kind, by_multiple in groups.items():
-        by_multiple[0] = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
+        shared = set.intersection(*({run.key.seeds for run in some} for some in by_multiple.values()))
+        if shared:  # else another seed and not the volume would bend the curve
+            by_multiple = {x: [run for run in some if run.key.seeds in shared] for x, some in by_multiple.items()}
+        seeds = {run.key.seed for some in by_multiple.values() for run in some}
+        real = [run for run in runs if run.key[:3] == (*kind[:2], REAL)]
+        by_multiple[0] = [run for run in real if run.key.seed in seeds] or real
         points = (_point(x, by_multiple[x]) for x in sorted(by_multiple))
         series[kind] = tuple(point for point in points if point.mdice.n)
     return series

@@ -84,6 +84,7 @@ class Grid:
     made: tuple[SetKey, ...] = ()  # added sets, trained on or only scored
     own_masks: frozenset[str] = frozenset()  # generators that made the masks of their sets themselves
     against: tuple[str, ...] = ()  # baselines and generators that the others are tested against too
+    scored: tuple[SetKey, ...] | None = None  # sets that are scored now; without it all added ones
 
     def datasets(self) -> tuple[str, ...]:
         """Return the data sets, in order."""
@@ -97,6 +98,11 @@ class Grid:
         """Return every added set that some run uses, or that is only scored."""
         added = (SetKey(*key[:1], *key[2:4], key.generator_seed) for key in self.runs if key.source != REAL)
         return frozenset(added) | {*self.made}
+
+    def of_scored(self, scores: Iterable[Scores]) -> list[Scores]:
+        """Return those of the scores that are asked for: others may be of pairs that were made otherwise since."""
+        wanted = self.set_keys() if self.scored is None else {*self.scored}
+        return [one for one in scores if one.key in wanted]
 
     def sets(self) -> frozenset[tuple[str, str, str]]:
         """Return (dataset, source, masks) of these sets, whatever the seed of the generator."""

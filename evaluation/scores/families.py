@@ -117,7 +117,7 @@ def prdc_entries(prefix: str, sets: Sets, cfg: ScoresConfig, facts: Mapping[str,
     return {
         f"{prefix}{name}": entry(
             getattr(scores, name),
-            f"{text} k = {cfg.neighbours}, {n} images of each set.",
+            f"{text} k = {cfg.neighbours}, {n} images of each set, drawn at random.",
             floor=getattr(floor, name),
             reason=scores.reason,
             note=note,
@@ -129,5 +129,5 @@ def prdc_entries(prefix: str, sets: Sets, cfg: ScoresConfig, facts: Mapping[str,
 
 def _prdc(sets: Sets, other: int, k: int, n: int) -> Prdc:
     rng = np.random.default_rng(item_seed("prdc", other))
-    real, theirs = (places[:n] for places in equal_counts(len(sets.train), len(sets[other]), rng))
+    real, theirs = equal_counts(len(sets.train), len(sets[other]), rng, n)
     return prdc(sets.train[real], sets[other][theirs], k)

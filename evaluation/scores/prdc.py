@@ -59,9 +59,11 @@ def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = 5) -> Prdc:
     )
 
 
-def equal_counts(n_real: int, n_synthetic: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted indices into both sets, as many of each as the smaller one holds, drawn without replacement."""
-    n = min(n_real, n_synthetic)
+def equal_counts(
+    n_real: int, n_synthetic: int, rng: np.random.Generator, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted indices into both sets, drawn without replacement: as many as the smaller one holds, or `most`."""
+    n = min(n_real, n_synthetic, *([] if most is None else [most]))
     real, synthetic = (np.sort(rng.choice(size, n, replace=False)) for size in (n_real, n_synthetic))
     return real, synthetic
 

@@ -18,7 +18,8 @@ NOTE = (
     "of the generator as far as there are several of each: with one seed how much another would change is unknown, and "
     "of one generator the spread is not covered. Holm: p corrected for all comparisons with that "
     f"baseline. Bold: that p is below {BELIEVED}, with at least two seeds. {MISSING}: could not be compared, the CSV "
-    "file says why. How, and how far to trust it: docs/evaluation.md."
+    f"file says why. Of other baselines {TIMES}1 is all of their pairs. How, and how far to trust it: "
+    "docs/evaluation.md."
 )
 
 

@@ -8,6 +8,7 @@ from evaluation.results.comparison import (
     BySeeds,
     Outcome,
     Point,
+    Row,
     Setting,
     Summary,
     Table,
@@ -32,6 +33,8 @@ from evaluation.tables.text import (
 
 NAMES = {REAL: "real pairs only", DUPLICATE: "real pairs twice"}
 
+AT_EQUAL_NUMBERS = frozenset(("fid", "cmmd", "lite0_frechet"))  # biased upwards in small sets
+
 OWN = "own"
 OWN_NOTE = f"Masks {OWN}: the generator made each mask with its image."
 RANGE_NOTE = "In brackets behind a score: its lowest and highest value over the trainings of the generator."
@@ -42,7 +45,8 @@ NOTE = (
     "else the generator was trained once, and its spread is not covered. Gain: mDice minus that of real pairs only, "
     "seed by seed, in points. Volume: synthetic pairs as a multiple of the real ones; scores are those of "
     f"{TIMES}1, over the seeds of the generator where there are several. Bold: best mean among the cells with the most "
-    f"seeds of the segmenter. {MISSING}: asked for, but not there yet or not computable."
+    "seeds of the segmenter; of FID, CMMD and Frechet distances, which fall with the number of images, only where all "
+    f"rows have one number. {MISSING}: asked for, but not there yet or not computable; empty: not asked for."
 )
 
 
@@ -68,7 +72,7 @@ def text_table(table: Table) -> TextTable:
     columns: list[tuple[str, list[Cell]]] = [
         ("Trained on", [Cell(NAMES.get(one.source, one.source)) for one in settings]),
         ("Masks", [Cell(_masks(one, table)) for one in settings]),
-        ("Volume", [Cell("" if one.source in NAMES else f"{TIMES}{one.multiple}") for one in settings]),
+        ("Volume", [Cell(_volume(row, table)) for row in table.rows]),
     ]
     groups = [("", 3)]
     headline = [
@@ -79,7 +83,9 @@ def text_table(table: Table) -> TextTable:
     for name in headline:
         texts = ["" if row.scores is None else _over_trainings(name, row.scores) for row in table.rows]
         values = [None if text in ("", MISSING) else float(text.split()[0]) for text in texts]
-        columns.append((SCORES[name].label + ARROWS[SCORES[name].better], _mark(texts, values, SCORES[name].better)))
+        numbers = {row.scores.get("n_synthetic") for row in table.rows if row.scores and row.scores.get(name)}
+        better = "neither" if name in AT_EQUAL_NUMBERS and len(numbers) > 1 else SCORES[name].better
+        columns.append((SCORES[name].label + ARROWS[SCORES[name].better], _mark(texts, values, better)))
     groups += [("Synthetic images", len(headline))] if headline else []
     for architecture in table.architectures:
         outcomes = [row.outcomes[architecture] for row in table.rows]
@@ -99,6 +105,13 @@ def text_table(table: Table) -> TextTable:
 
 def _over_trainings(name: str, scores: Metrics) -> str:
     return ranged(*(scores.get(name + end) for end in ("", "_low", "_high")))
+
+
+def _volume(row: Row, table: Table) -> str:
+    """Return the multiple; of a baseline, which has the pairs that it has, that of its number."""
+    if row.setting.source not in table.baselines:
+        return f"{TIMES}{row.setting.multiple}"
+    return "" if row.setting.source in NAMES or row.volume is None else f"{TIMES}{row.volume:.3g}"
 
 
 def _masks(setting: Setting, table: Table) -> str:
@@ -189,12 +202,17 @@ def render_csv(dataset: str, runs: Sequence[Run], grid: Grid) -> str:
     return csv_text([*RunKey._fields, "asked", *names], lines)
 
 
-def render_scores_csv(dataset: str, scores: Sequence[Scores]) -> str:
-    """Return one line a synthetic set with every score as it was read; empty where it could not be computed."""
-    mine = [one for one in scores if one.dataset == dataset]
+def render_scores_csv(dataset: str, scores: Sequence[Scores], grid: Grid) -> str:
+    """Return one line a synthetic set with every score as it was read; empty where it could not be computed.
+
+    Those that are asked for come first; others lie on disk, perhaps of pairs that were made otherwise.
+    """
+    asked = grid.of_scored(scores)
+    keys = {one.key for one in asked}
+    mine = [one for one in [*asked, *(one for one in scores if one.key not in keys)] if one.dataset == dataset]
     names = sorted({name for one in mine for name in one.metrics})
-    lines = [[*one.key, *(one.metrics.get(name) for name in names)] for one in mine]
-    return csv_text([*SetKey._fields, *names], lines)
+    lines = [[*one.key, int(one.key in keys), *(one.metrics.get(name) for name in names)] for one in mine]
+    return csv_text([*SetKey._fields, "asked", *names], lines)
 
 
 def render_series_csv(points: Sequence[Point]) -> str:

@@ -17,7 +17,7 @@ from data.acquire.catalogue import terms_of
 from data.pairs.manifest import read_pairs
 from data.pairs.prepared import Prepared
 from pipeline.params import paths
-from pipeline.params.blocks import BLOCKS, added_sets, asked_runs, of_first_seed
+from pipeline.params.blocks import BLOCKS, added_sets, asked_runs, of_first_seed, scored_sets
 from pipeline.params.presets import TABLES, composed, presets_of
 from pipeline.params.yaml_text import load_yaml
 from pipeline.record.settings import fingerprints
@@ -105,7 +105,7 @@ def run(item: dict, params) -> None:
     from evaluation.page.page import write_report
     from evaluation.page.report import Report
     from evaluation.paper.facts import read_paper
-    from evaluation.results.results import Grid, RunKey, Scores, read_runs, read_scores
+    from evaluation.results.results import Grid, RunKey, Scores, SetKey, read_runs, read_scores
     from pipeline.stages.report_cards import write_all
 
     comparison = params.comparison
@@ -117,7 +117,8 @@ def run(item: dict, params) -> None:
     versions = {name: version(name) for name in VERSIONS}
     runs = tuple(RunKey(*key) for key in asked_runs(params))
     sources = (*comparison.references, *comparison.baselines)
-    grid = Grid(runs, sources, _set_keys(params), _own_masks(params), comparison.against)
+    scored = [SetKey(dataset, *of) for dataset, of in product(comparison.datasets, scored_sets(comparison))]
+    grid = Grid(runs, sources, _set_keys(params), _own_masks(params), comparison.against, tuple(scored))
     report = Report(
         read_runs(paths.RESULTS),
         read_scores(paths.RESULTS),
@@ -129,7 +130,7 @@ def run(item: dict, params) -> None:
         presets=_presets() if read_paper().sizes.keys() & set(grid.datasets()) else {},
         provenance=provenance(params, versions),
     )
-    scores = {one.key: one for one in report.scores}
+    scores = {one.key: one for one in grid.of_scored(report.scores)}
     carded = sorted(key for key in grid.set_keys() if key.source not in grid.baselines)
     unscored = {key: Scores(*key[:3], {}, generator_seed=key.generator_seed) for key in carded}
     write_all(params, [scores.get(key, unscored[key]) for key in carded], versions)

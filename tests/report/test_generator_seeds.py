@@ -135,7 +135,7 @@ def test_scores_are_means_with_their_spread_over_trainings():
     grid = Grid(GRID.runs, made=tuple(one.key for one in SETS))
     (row,) = (row for row in text_table(build_table("d", RUNS, SETS, grid)).rows if row[0].text == "s")
     assert "2.00 (1.00 to 3.00)" in [cell.text for cell in row]
-    rows = list(csv.DictReader(io.StringIO(render_scores_csv("d", SETS))))
+    rows = list(csv.DictReader(io.StringIO(render_scores_csv("d", SETS, grid))))
     assert [(row["generator_seed"], row["lite0_kernel"]) for row in rows] == [("0", "1.0"), ("1", "2.0"), ("2", "3.0")]
 
 

@@ -3,11 +3,12 @@
 import csv
 import io
 import statistics
+from dataclasses import replace
 
 import pytest
 
 from evaluation.results.comparison import Setting, build_table, differences, summarize, volume_series
-from evaluation.results.results import Grid, Run, RunKey, read_runs, read_scores
+from evaluation.results.results import Grid, Run, RunKey, Scores, read_runs, read_scores
 from evaluation.tables.tables import render_csv, render_markdown, render_scores_csv, render_series_csv, text_table
 from evaluation.tables.text import MISSING, number, percent
 
@@ -146,7 +147,7 @@ def test_csv_holds_every_run_as_it_was_read(tree):
 
 
 def test_scores_csv_holds_values_and_empty_cells_for_nulls(tree):
-    rows = list(csv.DictReader(io.StringIO(render_scores_csv("ph2", read_scores(tree.root)))))
+    rows = list(csv.DictReader(io.StringIO(render_scores_csv("ph2", read_scores(tree.root), tree.grid()))))
     assert len(rows) == 4
     for row in rows:
         for name, value in tree.scores["ph2", row["source"], row["masks"]].items():
@@ -165,6 +166,52 @@ def test_volume_series_start_at_real_only_and_skip_what_has_not_run(tree):
     assert float(rows[2]["mDice"]) == pytest.approx(sum(mine) / 3)
     assert float(rows[2]["mDice_sd"]) == pytest.approx(statistics.stdev(mine))
     assert [row["n"] for row in rows] == ["3", "3", "3"]
+
+
+def test_the_points_of_a_series_are_of_the_same_seeds():
+    """A seed that lifts everything, and runs at 1x alone, must not bend the curve."""
+
+    def run(source, multiple, seed, mdice):
+        return Run(RunKey("d", "unet", source, "real", multiple, seed), {"mDice": mdice, "mIoU": mdice})
+
+    runs = [run("real", 1, seed, 0.5 + 0.1 * seed) for seed in (0, 1, 2)]
+    runs += [run("s", 1, seed, 0.52 + 0.1 * seed) for seed in (0, 1, 2)] + [run("s", 2, 0, 0.56)]
+    points = volume_series(runs)["d", "unet", "s", "real"]
+    assert [(point.multiple, round(point.mdice.mean, 2), point.mdice.n) for point in points] == [
+        (0, 0.5, 1), (1, 0.52, 1), (2, 0.56, 1)
+    ]  # fmt: skip
+
+
+def test_scores_of_sets_that_are_no_longer_scored_are_in_no_table(tree):
+    scores = read_scores(tree.root)
+    of = next(one for one in scores if one.dataset == "ph2" and one.source == "siamese")
+    grid = replace(tree.grid(), scored=tuple(one.key for one in scores if one.key != of.key))
+    runs = read_runs(tree.root)
+    rows = {row.setting: row for row in build_table("ph2", runs, scores, grid).rows}
+    before = {row.setting: row for row in build_table("ph2", runs, scores, tree.grid()).rows}
+    stale = [one for one in rows if (one.source, one.masks) == (of.source, of.masks)]
+    assert any(before[one].scores for one in stale)
+    assert not any(rows[one].scores is not None for one in stale)
+    lines = list(csv.DictReader(io.StringIO(render_scores_csv("ph2", scores, grid))))
+    asked = {(row["source"], row["masks"]): row["asked"] for row in lines}
+    assert asked.pop((of.source, of.masks)) == "0"
+    assert set(asked.values()) == {"1"}
+
+
+def test_a_baseline_says_how_many_pairs_it_has_and_unequal_numbers_are_not_ranked():
+    key = RunKey("d", "unet", "real", "real", 1, 0)
+    runs = [Run(key, {"mDice": 0.5, "mIoU": 0.4}, {"real": 25, "synthetic": 0})]
+    runs += [Run(key._replace(source=name), {"mDice": 0.6, "mIoU": 0.4}, {"real": 25, "synthetic": n})
+             for name, n in (("augment", 400), ("pseudo", 535))]  # fmt: skip
+    scores = [Scores("d", name, "real", {"lite0_frechet": float(n), "lite0_kernel": float(n), "n_synthetic": n})
+              for name, n in (("augment", 400), ("pseudo", 535))]  # fmt: skip
+    made = tuple(one.key for one in scores)
+    grid = Grid(tuple(run.key for run in runs), ("real", "augment", "pseudo"), made)
+    shown = text_table(build_table("d", runs, scores, grid))
+    cells = {row[0].text: dict(zip(shown.columns, row, strict=True)) for row in shown.rows}
+    assert [cells[name]["Volume"].text for name in ("augment", "pseudo")] == ["\u00d716", "\u00d721.4"]
+    best = {title: cells["augment"][title].best for title in shown.columns if "distance" in title}
+    assert list(best.values()) == [False, True]
 
 
 def test_a_run_without_mdice_is_no_point_and_no_value():

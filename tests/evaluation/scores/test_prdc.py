@@ -63,3 +63,11 @@ def test_equal_counts(rng) -> None:
     assert len(set(real)) == 10
     assert real.max() < 30
     np.testing.assert_array_equal(synthetic, np.arange(10))
+
+
+def test_fewer_than_both_hold_are_drawn_at_random_and_are_not_the_first(rng) -> None:
+    real, synthetic = equal_counts(200, 300, rng, 30)
+    assert len(real) == len(synthetic) == 30
+    assert real.max() > 100
+    assert synthetic.max() > 150
+    assert set(equal_counts(5, 9, rng, 30)[0]) == set(range(5))
