@@ -8,6 +8,7 @@ from accelerate.state import AcceleratorState
 
 from data.pairs import training
 from data.pairs.errors import UserError
+from siamese.base.devices import computing_on
 from siamese.base.training_state import SCHEDULES
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -79,3 +80,12 @@ def test_bf16_is_refused_where_it_would_be_imitated(monkeypatch, computes):
         return
     with pytest.raises(UserError, match="ACCELERATE_MIXED_PRECISION is bf16 in the environment, which Tesla T4 cannot"):
         training.check_precision("bf16", "cuda")
+
+
+def test_a_generator_may_be_loaded_twice_on_the_device_that_was_taken(environment):
+    assert environment().device.type == "cpu"
+    for name in ("cpu", "cpu"):
+        with computing_on(name):
+            assert training.accelerator().device.type == "cpu"
+    with pytest.raises(UserError, match="computes on cpu already"), computing_on("meta"):
+        pass
