@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
 
@@ -54,6 +55,12 @@ class Bundle:
 
     classes: tuple[str, ...]  # names of the labels 1, 2, ...
     splits: Mapping[str, tuple[Item, ...]]
+
+    @cached_property
+    def near_copies(self) -> int:
+        """How many added images say in their text that they are near copies of real ones."""
+        added = (item for items in self.splits.values() for item in items if item.synthetic)
+        return sum("near-copy" in png_text(item.pair_set.folder / item.pair.image) for item in added)
 
 
 def safe_names(names: Sequence[str]) -> list[str]:
@@ -147,12 +154,6 @@ def collect(real: Mapping[str, PairSet], added: Sequence[PairSet]) -> Bundle:
     return Bundle(class_names(rows[0][1]), {split: tuple(items) for split, items in splits.items()})
 
 
-def near_copies(bundle: Bundle) -> int:
-    """Return how many added images say in their text that they are near copies of real ones."""
-    added = (item for items in bundle.splits.values() for item in items if item.synthetic)
-    return sum("near-copy" in png_text(item.pair_set.folder / item.pair.image) for item in added)
-
-
 def mask_values(bundle: Bundle) -> str:
     """Return one line that says which grey of a copied mask is which class."""
     greys = levels(len(bundle.classes))[1:].tolist()
@@ -170,7 +171,6 @@ def write_readme(path: Path, bundle: Bundle, title: str, how: str, header: str =
     total = f"{sum(map(Counter.total, counts.values()))} pairs, {made} of them synthetic; by source:"
     orphans = sum(not (item.real or item.parent) for items in bundle.splits.values() for item in items)
     origins = [PARENTS, *([NO_PARENT.format(count=orphans)] if orphans else [])]
-    copies = near_copies(bundle)
-    origins += [NEAR_COPIES.format(count=copies)] if copies else []
+    origins += [NEAR_COPIES.format(count=bundle.near_copies)] if bundle.near_copies else []
     parts = [f"# {title}", how.strip("\n"), total, "\n".join(table), *origins, TERMS]
     write_text(path, header + "\n\n".join(parts))

@@ -124,8 +124,7 @@ def build_table(dataset: str, runs: Sequence[Run], scores: Sequence[Scores], gri
     added = {run.key: (run.details.get("synthetic"), run.details.get("real")) for run in runs}
     volumes = {key: pairs / real for key, (pairs, real) in added.items() if pairs is not None and real}
     wanted = [one for one in grid.of_scored(scores) if one.dataset == dataset]
-    asked = grid.set_keys() if grid.scored is None else {*grid.scored}
-    kinds = {key[1:3] for key in asked if key.dataset == dataset and key.source not in grid.baselines}
+    kinds = {key[1:3] for key in grid.scored_keys() if key.dataset == dataset and key.source not in grid.baselines}
     scored = {(one.source, one.masks): one.metrics for one in over_generators(wanted)}
     keys = [key for key in dict.fromkeys(grid.runs) if key.dataset == dataset]
     rows, seen = [], set()

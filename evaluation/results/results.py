@@ -99,9 +99,13 @@ class Grid:
         added = (SetKey(*key[:1], *key[2:4], key.generator_seed) for key in self.runs if key.source != REAL)
         return frozenset(added) | {*self.made}
 
+    def scored_keys(self) -> frozenset[SetKey]:
+        """Return every added set that is scored now."""
+        return self.set_keys() if self.scored is None else frozenset(self.scored)
+
     def of_scored(self, scores: Iterable[Scores]) -> list[Scores]:
         """Return those of the scores that are asked for: others may be of pairs that were made otherwise since."""
-        wanted = self.set_keys() if self.scored is None else {*self.scored}
+        wanted = self.scored_keys()
         return [one for one in scores if one.key in wanted]
 
     def sets(self) -> frozenset[tuple[str, str, str]]:

@@ -207,9 +207,8 @@ def render_scores_csv(dataset: str, scores: Sequence[Scores], grid: Grid) -> str
 
     Those that are asked for come first; others lie on disk, perhaps of pairs that were made otherwise.
     """
-    asked = grid.of_scored(scores)
-    keys = {one.key for one in asked}
-    mine = [one for one in [*asked, *(one for one in scores if one.key not in keys)] if one.dataset == dataset]
+    keys = grid.scored_keys()
+    mine = sorted((one for one in scores if one.dataset == dataset), key=lambda one: one.key not in keys)
     names = sorted({name for one in mine for name in one.metrics})
     lines = [[*one.key, int(one.key in keys), *(one.metrics.get(name) for name in names)] for one in mine]
     return csv_text([*SetKey._fields, "asked", *names], lines)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data.exports.bundle import near_copies
 from data.exports.formats import FORMATS, Options, export
 from data.pairs.errors import UserError
 from data.pairs.manifest import read_pairs
@@ -71,6 +70,6 @@ def run(item: dict[str, Any]) -> None:
         sys.stdout.write(f"{split}: {', '.join(f'{count} {source}' for source, count in counts.items())}\n")
     for name in copy_cards(item["added"], item["out"]):
         sys.stdout.write(f"cards of {name}\n")
-    if copies := near_copies(bundle):
+    if copies := bundle.near_copies:
         sys.stdout.write(f"{copies} added images are near copies of real ones: its README.md says what follows\n")
     sys.stdout.write(f"written to {item['out']}\n")
